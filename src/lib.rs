@@ -1,0 +1,35 @@
+//! casulo turns an OCI bundle into an isolated process.
+//!
+//! ```text
+//! argv ─► cli ─► commands ─► bundle + config ─► plan ──► container (parent) ──► state on disk
+//!                               host facts ──────┘          │ clone3   ▲
+//!                               (asked once)                ▼          │ sync socket
+//!                                                          init (child) ──► execve
+//! ```
+//! Imports point one way, left to right; `sys` and `error` are leaves. Start reading at
+//! [`container`]'s `create` for the parent and at [`init`]'s `run` for the child.
+
+pub mod bundle;
+pub mod capabilities;
+pub mod cgroups;
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod container;
+pub mod error;
+pub mod foreground;
+pub mod hooks;
+pub mod host;
+pub mod init;
+pub mod intel_rdt;
+pub mod log;
+pub mod lsm;
+pub mod namespaces;
+pub mod plan;
+pub mod process;
+pub mod rootfs;
+pub mod seccomp;
+pub mod state;
+pub mod sync;
+pub mod sys;
+pub mod terminal;

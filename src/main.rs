@@ -1,0 +1,2 @@
+//! casulo: parse, dispatch, report the error once, choose the exit code.
+fn main() {}

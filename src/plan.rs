@@ -1,0 +1,122 @@
+//! The plan: everything that will be done, decided before anything is done.
+//!
+//! `Plan::new` is pure: values in, values out. No fd, no path look-up, no clock. It calls each
+//! domain's `plan` and collects all their problems into one error.
+
+use crate::error::{Problems, Result};
+use crate::host::Host;
+use crate::{cgroups, hooks, intel_rdt, namespaces, process, rootfs, seccomp};
+use oci_spec::runtime::Spec;
+use std::path::PathBuf;
+
+/// What the command line adds to the config.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Container id, validated.
+    pub id: String,
+    /// The bundle's folder, absolute.
+    pub bundle: PathBuf,
+    /// `--cgroup-manager` / `--systemd-cgroup`.
+    pub cgroup_manager: CgroupManager,
+    /// `--no-pivot`: MS_MOVE and chroot instead of pivot_root.
+    pub no_pivot: bool,
+    /// `--no-new-keyring`: stay in the caller's session keyring.
+    pub no_new_keyring: bool,
+    /// `--preserve-fds`: how many fds after stderr the process keeps.
+    pub preserve_fds: u32,
+}
+
+/// Which cgroup driver was asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CgroupManager {
+    /// casulo writes the cgroup files itself.
+    #[default]
+    Cgroupfs,
+    /// systemd makes the scope.
+    Systemd,
+    /// No cgroup is made; the process stays in the caller's.
+    Disabled,
+}
+
+/// All decisions, one part per domain.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The container's id.
+    pub id: String,
+    /// `ociVersion` of the config, reported by `state`.
+    pub oci_version: String,
+    /// The bundle's folder, absolute.
+    pub bundle: PathBuf,
+    /// Annotations, as they stand in the config, sorted.
+    pub annotations: Vec<(String, String)>,
+    /// Namespaces to make and to join, id maps, time offsets.
+    pub namespaces: namespaces::Plan,
+    /// The cgroup, its limits and device rules.
+    pub cgroup: cgroups::Plan,
+    /// Mounts, devices, masks, sysctls and the pivot.
+    pub rootfs: rootfs::Plan,
+    /// The process: identity, capabilities, limits, environment, program. None without `process`.
+    pub process: Option<process::Plan>,
+    /// The seccomp filter.
+    pub seccomp: Option<seccomp::Filter>,
+    /// All six kinds of hooks.
+    pub hooks: hooks::Plan,
+    /// Intel RDT class, where asked for.
+    pub intel_rdt: Option<intel_rdt::Plan>,
+}
+
+impl Plan {
+    /// Decides everything for `spec`, read from `file` (named in errors).
+    ///
+    /// # Errors
+    /// One `E_CONFIG` error with every problem of every domain, each with its JSON path.
+    pub fn new(spec: &Spec, options: &Options, host: &Host, file: &str) -> Result<Plan> {
+        let mut problems = Problems::default();
+        let namespaces = namespaces::plan(spec, host, &mut problems);
+        let process = spec.process().as_ref().map(|it| {
+            process::plan(
+                it,
+                spec,
+                &namespaces,
+                options,
+                host,
+                "process",
+                &mut problems,
+            )
+        });
+        let plan = Plan {
+            id: options.id.clone(),
+            oci_version: spec.version().clone(),
+            bundle: options.bundle.clone(),
+            annotations: sorted_annotations(spec),
+            cgroup: cgroups::plan(spec, &namespaces, options, host, &mut problems),
+            rootfs: rootfs::plan(spec, &namespaces, options, host, &mut problems),
+            seccomp: seccomp::plan(spec, &mut problems),
+            hooks: hooks::plan(spec, &mut problems),
+            intel_rdt: intel_rdt::plan(spec, options, &mut problems),
+            process,
+            namespaces,
+        };
+        problems.into_result(file)?;
+        Ok(plan)
+    }
+
+    /// The value of an annotation.
+    pub fn annotation(&self, key: &str) -> Option<&str> {
+        self.annotations
+            .iter()
+            .find(|(k, _)| k == key)
+            .map(|(_, value)| value.as_str())
+    }
+}
+
+fn sorted_annotations(spec: &Spec) -> Vec<(String, String)> {
+    let mut list: Vec<(String, String)> = spec
+        .annotations()
+        .iter()
+        .flatten()
+        .map(|(k, v)| (k.clone(), v.clone()))
+        .collect();
+    list.sort();
+    list
+}

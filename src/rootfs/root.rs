@@ -1,0 +1,247 @@
+//! [`Root`]: the only way to resolve, create or open anything below a container's root.
+//!
+//! The image is hostile: any component may be a symlink, and another container that shares a
+//! volume may swap it at any moment. So nothing is ever joined into a host path; every look-up is
+//! `openat2(RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)` on the root's fd, and what is made is made
+//! with an `*at` call on the fd of its real parent (CVE-2019-18837, CVE-2021-30465,
+//! CVE-2024-45310).
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2, readlinkat};
+use nix::sys::stat::{Mode, mkdirat};
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+/// How many dangling symlinks [`Root::mkdir_all`] follows before it says ELOOP, as path_resolution(7).
+const MAX_SYMLINKS: usize = 40;
+
+/// The root folder of a container as an O_PATH fd. Paths given to its methods are the container's:
+/// a leading slash and `..` at the top mean this folder.
+#[derive(Debug)]
+pub struct Root(OwnedFd);
+
+impl Root {
+    /// Takes the folder that `fd` (O_PATH or readable) stands for as the root.
+    pub fn from_fd(fd: OwnedFd) -> Root {
+        Root(fd)
+    }
+
+    /// Opens `path` below the root with `flags` and (for O_CREAT) `mode`. Symlinks are followed
+    /// inside the root unless `flags` has O_NOFOLLOW. Always CLOEXEC.
+    ///
+    /// # Errors
+    /// The kernel's errno; ELOOP for a magic link.
+    pub fn open(&self, path: &Path, flags: OFlag, mode: Mode) -> nix::Result<OwnedFd> {
+        let mut how = OpenHow::new()
+            .flags(flags | OFlag::O_CLOEXEC)
+            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+        if flags.contains(OFlag::O_CREAT) {
+            how = how.mode(mode);
+        }
+        // The kernel gives EAGAIN when a rename elsewhere raced with `..` in the look-up.
+        for _ in 0..64 {
+            match openat2(
+                &self.0,
+                if path.as_os_str().is_empty() {
+                    Path::new(".")
+                } else {
+                    path
+                },
+                how,
+            ) {
+                Err(Errno::EAGAIN) => {}
+                result => return result,
+            }
+        }
+        Err(Errno::EAGAIN)
+    }
+
+    /// The object at `path`, following symlinks inside the root, as an O_PATH fd.
+    ///
+    /// # Errors
+    /// As [`Root::open`].
+    pub fn resolve(&self, path: &Path) -> nix::Result<OwnedFd> {
+        self.open(path, OFlag::O_PATH, Mode::empty())
+    }
+
+    /// The object at `path` where the last component is not followed: a symlink is opened itself.
+    ///
+    /// # Errors
+    /// As [`Root::open`].
+    pub fn resolve_no_follow(&self, path: &Path) -> nix::Result<OwnedFd> {
+        self.open(path, OFlag::O_PATH | OFlag::O_NOFOLLOW, Mode::empty())
+    }
+
+    /// The folder at `path` as an O_PATH fd; what is missing is made with mode 0755. A symlink
+    /// that dangles inside the root has its target made, as an engine's user expects of
+    /// `/var/run -> /run`.
+    ///
+    /// # Errors
+    /// The errno of the look-up or of mkdirat; ELOOP for a ring of dangling links.
+    pub fn mkdir_all(&self, path: &Path) -> nix::Result<OwnedFd> {
+        let directory = OFlag::O_PATH | OFlag::O_DIRECTORY;
+        match self.open(path, directory, Mode::empty()) {
+            Err(Errno::ENOENT) => {}
+            result => return result,
+        }
+        let mut todo: Vec<OsString> = names(path);
+        todo.reverse();
+        let mut done = PathBuf::new();
+        let mut links = 0;
+        let mut parent = self.resolve(Path::new("."))?;
+        while let Some(name) = todo.pop() {
+            let next = done.join(&name);
+            let opened = match self.open(&next, directory, Mode::empty()) {
+                Err(Errno::ENOENT) => {
+                    match mkdirat(&parent, name.as_os_str(), Mode::from_bits_truncate(0o755)) {
+                        Err(Errno::EEXIST) => match readlinkat(&parent, name.as_os_str()) {
+                            // Either somebody else has just made the folder, or the name is a link that dangles.
+                            Err(_) => self.open(&next, directory, Mode::empty()),
+                            Ok(target) => {
+                                links += 1;
+                                if links > MAX_SYMLINKS {
+                                    return Err(Errno::ELOOP);
+                                }
+                                if Path::new(&target).is_absolute() {
+                                    done = PathBuf::new();
+                                }
+                                parent = self.resolve(&done)?;
+                                todo.extend(names(Path::new(&target)).into_iter().rev());
+                                continue;
+                            }
+                        },
+                        Ok(()) => self.open(&next, directory, Mode::empty()),
+                        Err(errno) => return Err(errno),
+                    }
+                }
+                result => result,
+            };
+            parent = opened?;
+            done = next;
+        }
+        Ok(parent)
+    }
+
+    /// The folder that holds the last component of `path`, made if missing, and that component.
+    ///
+    /// # Errors
+    /// As [`Root::mkdir_all`]; EINVAL for a path without a last component (`/`, `..`).
+    pub fn parent_of(&self, path: &Path) -> nix::Result<(OwnedFd, OsString)> {
+        let mut all = names(path);
+        let name = all.pop().filter(|name| name != "..").ok_or(Errno::EINVAL)?;
+        let parent: PathBuf = all.iter().collect();
+        Ok((self.mkdir_all(&parent)?, name))
+    }
+
+    /// The non-folder at `path` as an O_PATH fd, made as an empty regular file (mode 0644) if
+    /// nothing is there: what a file is bind-mounted on. Symlinks are followed inside the root.
+    ///
+    /// # Errors
+    /// The errno of the look-up or of the creation; EISDIR when a folder is there.
+    pub fn create_file(&self, path: &Path) -> nix::Result<OwnedFd> {
+        match self.resolve(path) {
+            Err(Errno::ENOENT) => {}
+            result => return result,
+        }
+        let (parent, name) = self.parent_of(path)?;
+        let file = OFlag::O_CREAT | OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+        let beside = Root(parent);
+        match beside.open(Path::new(&name), file, Mode::from_bits_truncate(0o644)) {
+            // A dangling link: make what it points at, inside the root.
+            Err(Errno::ELOOP) => self.open(
+                path,
+                file.difference(OFlag::O_NOFOLLOW),
+                Mode::from_bits_truncate(0o644),
+            )?,
+            result => result?,
+        };
+        self.resolve(path)
+    }
+}
+
+/// The components of a path without the root and `.`; `..` stays, for openat2 to resolve.
+fn names(path: &Path) -> Vec<OsString> {
+    path.components()
+        .filter_map(|component| match component {
+            Component::Normal(name) => Some(name.to_owned()),
+            Component::ParentDir => Some(OsStr::new("..").to_owned()),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+        })
+        .collect()
+}
+
+impl AsFd for Root {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::fcntl::open;
+    use std::os::unix::fs::symlink;
+
+    fn root() -> (tempfile::TempDir, Root) {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let fd = open(
+            folder.path(),
+            OFlag::O_PATH | OFlag::O_DIRECTORY,
+            Mode::empty(),
+        )
+        .expect("open it");
+        (folder, Root::from_fd(fd))
+    }
+
+    #[test]
+    fn missing_folders_are_made_below_the_root() {
+        let (folder, root) = root();
+        root.mkdir_all(Path::new("/a/b/c")).expect("three levels");
+        assert!(folder.path().join("a/b/c").is_dir());
+    }
+
+    #[test]
+    fn a_dangling_absolute_link_is_made_inside() {
+        let (folder, root) = root();
+        std::fs::create_dir(folder.path().join("var")).expect("var");
+        symlink("/run/here", folder.path().join("var/run")).expect("link");
+        root.mkdir_all(Path::new("/var/run/lock"))
+            .expect("through the link");
+        assert!(folder.path().join("run/here/lock").is_dir());
+    }
+
+    #[test]
+    fn a_link_out_of_the_root_stays_inside() {
+        let (folder, root) = root();
+        symlink(
+            "../../../../../../../../tmp/casulo-escape",
+            folder.path().join("out"),
+        )
+        .expect("link");
+        root.mkdir_all(Path::new("/out/deep")).expect("inside");
+        assert!(folder.path().join("tmp/casulo-escape/deep").is_dir());
+        assert!(!Path::new("/tmp/casulo-escape").is_dir());
+    }
+
+    #[test]
+    fn a_ring_of_links_ends_in_eloop() {
+        let (folder, root) = root();
+        symlink("b", folder.path().join("a")).expect("link");
+        symlink("a", folder.path().join("b")).expect("link");
+        assert_eq!(
+            root.mkdir_all(Path::new("a/x")).expect_err("a ring"),
+            Errno::ELOOP
+        );
+    }
+
+    #[test]
+    fn a_bind_target_is_an_empty_file() {
+        let (folder, root) = root();
+        root.create_file(Path::new("/etc/hosts")).expect("made");
+        assert_eq!(
+            std::fs::read(folder.path().join("etc/hosts")).expect("a file"),
+            b""
+        );
+    }
+}

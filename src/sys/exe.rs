@@ -1,0 +1,134 @@
+//! The host binary's protection (CVE-2019-5736): what enters a container runs from a copy of
+//! casulo that cannot be written, whatever happens to the process later.
+
+use super::{check, mount};
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, FcntlArg, OFlag, SealFlag, fcntl, open};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::stat::Mode;
+use nix::sys::statvfs::{FsFlags, fstatvfs};
+use std::convert::Infallible;
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+/// All seals of a memfd that nobody can change any more.
+fn all_seals() -> SealFlag {
+    SealFlag::F_SEAL_SEAL | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE
+}
+
+/// Makes sure this process runs from a read-only mount or a sealed memfd: re-executes casulo
+/// from one, with the same `argv` and environment, if it does not yet. Runs first thing in
+/// `main`, in the parent, before anything is opened; returns only when protected.
+///
+/// As root a detached, read-only clone of the mount that holds the binary is used (nothing is
+/// copied); without CAP_SYS_ADMIN a sealed memfd.
+///
+/// # Errors
+/// The errno of the call that failed.
+pub fn protect() -> nix::Result<()> {
+    let exe = open(
+        "/proc/self/exe",
+        OFlag::O_PATH | OFlag::O_CLOEXEC,
+        Mode::empty(),
+    )?;
+    if fstatvfs(&exe)?.flags().contains(FsFlags::ST_RDONLY) {
+        return Ok(());
+    }
+    match read_only_clone() {
+        Ok(clone) => {
+            re_execute(clone.as_fd())?;
+        }
+        Err(_) => {
+            let readable = open(
+                "/proc/self/exe",
+                OFlag::O_RDONLY | OFlag::O_CLOEXEC,
+                Mode::empty(),
+            )?;
+            if is_sealed(&readable) {
+                return Ok(());
+            }
+            re_execute(sealed_copy(&readable)?.as_fd())?;
+        }
+    }
+    Ok(())
+}
+
+fn is_sealed(fd: &OwnedFd) -> bool {
+    fcntl(fd, FcntlArg::F_GET_SEALS)
+        .is_ok_and(|seals| SealFlag::from_bits_truncate(seals).contains(all_seals()))
+}
+
+/// A detached mount of the binary alone, read-only for ever: no path leads to it.
+fn read_only_clone() -> nix::Result<OwnedFd> {
+    let tree = mount::open_tree(AT_FDCWD, c"/proc/self/exe", libc::OPEN_TREE_CLONE)?;
+    let read_only = mount::MountAttr {
+        attr_set: libc::MOUNT_ATTR_RDONLY,
+        ..Default::default()
+    };
+    mount::mount_setattr(tree.as_fd(), 0, &read_only)?;
+    Ok(tree)
+}
+
+/// A memfd with the binary's bytes that nobody can write, grow, shrink or unseal.
+fn sealed_copy(exe: &OwnedFd) -> nix::Result<OwnedFd> {
+    let memfd = memfd_create(
+        c"casulo",
+        MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING,
+    )?;
+    let size = usize::try_from(nix::sys::stat::fstat(exe)?.st_size).unwrap_or(0);
+    let mut copied = 0;
+    while copied < size {
+        match nix::sys::sendfile::sendfile(&memfd, exe, None, size - copied)? {
+            0 => return Err(Errno::EIO),
+            n => copied += n,
+        }
+    }
+    fcntl(&memfd, FcntlArg::F_ADD_SEALS(all_seals()))?;
+    Ok(memfd)
+}
+
+/// `int execveat(int fd, "", argv, envp, AT_EMPTY_PATH)`, execveat(2), with our own arguments.
+fn re_execute(exe: BorrowedFd<'_>) -> nix::Result<Infallible> {
+    use std::os::unix::ffi::OsStringExt;
+    let argv: Vec<CString> = std::env::args_os()
+        .filter_map(|arg| CString::new(arg.into_vec()).ok())
+        .collect();
+    let env: Vec<CString> = std::env::vars_os()
+        .filter_map(|(key, value)| {
+            let mut line = key.into_vec();
+            line.push(b'=');
+            line.extend(value.into_vec());
+            CString::new(line).ok()
+        })
+        .collect();
+    execveat_self(exe, &argv, &env)
+}
+
+fn execveat_self(
+    exe: BorrowedFd<'_>,
+    argv: &[CString],
+    env: &[CString],
+) -> nix::Result<Infallible> {
+    let pointers = |strings: &[CString]| -> Vec<*const libc::c_char> {
+        strings
+            .iter()
+            .map(|s| CStr::as_ptr(s))
+            .chain([std::ptr::null()])
+            .collect()
+    };
+    let (argv, env) = (pointers(argv), pointers(env));
+    // SAFETY: both arrays end in null and point at C strings that outlive the call; on success
+    // the call does not return.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            exe.as_raw_fd(),
+            c"".as_ptr(),
+            argv.as_ptr(),
+            env.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    check(result)?;
+    Err(Errno::EIO)
+}

@@ -1,0 +1,27 @@
+//! The only unsafe code: raw system calls that nix lacks, one concern a file.
+//!
+//! Every wrapper makes one system call, takes borrowed fds and C strings, and returns owned fds
+//! or an errno. None decides anything.
+#![allow(
+    unsafe_code,
+    reason = "the raw system calls live here and nowhere else"
+)]
+
+pub mod clone;
+pub mod exe;
+pub mod fd;
+pub mod link;
+pub mod mount;
+pub mod pidfd;
+pub mod procfs;
+
+use nix::errno::Errno;
+
+/// Turns the return value of a raw system call into a result.
+pub(crate) fn check(result: libc::c_long) -> nix::Result<libc::c_long> {
+    if result < 0 {
+        Err(Errno::last())
+    } else {
+        Ok(result)
+    }
+}

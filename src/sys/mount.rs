@@ -1,0 +1,158 @@
+//! The mount API by file descriptor (Linux 5.2 to 5.12): trees, new file systems, attributes.
+
+use super::check;
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// `struct mount_attr` of mount_setattr(2).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MountAttr {
+    /// `MOUNT_ATTR_*` to set.
+    pub attr_set: u64,
+    /// `MOUNT_ATTR_*` to clear.
+    pub attr_clr: u64,
+    /// `MS_SHARED`, `MS_SLAVE`, `MS_PRIVATE`, `MS_UNBINDABLE` or 0.
+    pub propagation: u64,
+    /// fd of a user namespace, for `MOUNT_ATTR_IDMAP`.
+    pub userns_fd: u64,
+}
+
+fn owned(fd: libc::c_long) -> OwnedFd {
+    #[allow(clippy::cast_possible_truncation, reason = "the kernel returns an int")]
+    // SAFETY: callers pass a descriptor that the kernel has just returned and nobody else owns.
+    unsafe {
+        OwnedFd::from_raw_fd(fd as i32)
+    }
+}
+
+/// `int open_tree(int dirfd, const char *path, unsigned flags)`, open_tree(2), always CLOEXEC.
+/// `flags` are `OPEN_TREE_CLONE`, `AT_RECURSIVE`, `AT_EMPTY_PATH`, `AT_SYMLINK_NOFOLLOW`.
+///
+/// # Errors
+/// The kernel's errno; EPERM without CAP_SYS_ADMIN over the mount namespace, EINVAL for a tree
+/// that may not be cloned (unbindable, or with locked mounts).
+pub fn open_tree(dir: BorrowedFd<'_>, path: &CStr, flags: u32) -> nix::Result<OwnedFd> {
+    // SAFETY: `path` is a live C string; the rest are integers.
+    let fd = check(unsafe {
+        libc::syscall(
+            libc::SYS_open_tree,
+            dir.as_raw_fd(),
+            path.as_ptr(),
+            flags | libc::OPEN_TREE_CLOEXEC,
+        )
+    })?;
+    Ok(owned(fd))
+}
+
+/// `int move_mount(from, "", to, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH)`,
+/// move_mount(2): attaches the tree `from` on the object that `to` stands for.
+///
+/// # Errors
+/// The kernel's errno; ENOTDIR when one side is a directory and the other is not.
+pub fn move_mount(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> nix::Result<()> {
+    // SAFETY: both paths are static empty C strings; the rest are integers.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_move_mount,
+            from.as_raw_fd(),
+            c"".as_ptr(),
+            to.as_raw_fd(),
+            c"".as_ptr(),
+            libc::MOVE_MOUNT_F_EMPTY_PATH | libc::MOVE_MOUNT_T_EMPTY_PATH,
+        )
+    };
+    check(result).map(drop)
+}
+
+/// `int mount_setattr(fd, "", AT_EMPTY_PATH | flags, attr, size)`, mount_setattr(2).
+/// `flags` is 0 or `AT_RECURSIVE`.
+///
+/// # Errors
+/// The kernel's errno; EPERM for a locked flag, EINVAL for a file system that cannot be idmapped.
+pub fn mount_setattr(mount: BorrowedFd<'_>, flags: i32, attr: &MountAttr) -> nix::Result<()> {
+    // SAFETY: `attr` is a live #[repr(C)] mount_attr and its own size is passed.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH | flags,
+            std::ptr::from_ref(attr),
+            size_of::<MountAttr>(),
+        )
+    };
+    check(result).map(drop)
+}
+
+/// `int fsopen(const char *fsname, FSOPEN_CLOEXEC)`, fsopen(2).
+///
+/// # Errors
+/// ENODEV for an unknown file system type, EPERM without CAP_SYS_ADMIN.
+pub fn fsopen(fstype: &CStr) -> nix::Result<OwnedFd> {
+    // SAFETY: `fstype` is a live C string.
+    let fd =
+        check(unsafe { libc::syscall(libc::SYS_fsopen, fstype.as_ptr(), libc::FSOPEN_CLOEXEC) })?;
+    Ok(owned(fd))
+}
+
+/// `fsconfig(fs, FSCONFIG_SET_FLAG, key)` or, with a value, `FSCONFIG_SET_STRING`, fsconfig(2).
+///
+/// # Errors
+/// EINVAL for a parameter the file system does not know.
+pub fn fsconfig_set(fs: BorrowedFd<'_>, key: &CStr, value: Option<&CStr>) -> nix::Result<()> {
+    let (command, value) = match value {
+        None => (libc::FSCONFIG_SET_FLAG, std::ptr::null()),
+        Some(value) => (libc::FSCONFIG_SET_STRING, value.as_ptr()),
+    };
+    // SAFETY: `key` and `value` are live C strings, or `value` is null as SET_FLAG wants it.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_fsconfig,
+            fs.as_raw_fd(),
+            command,
+            key.as_ptr(),
+            value,
+            0,
+        )
+    };
+    check(result).map(drop)
+}
+
+/// `fsconfig(fs, FSCONFIG_CMD_CREATE)`, fsconfig(2): makes the superblock.
+///
+/// # Errors
+/// What mount(2) of this type would return.
+pub fn fsconfig_create(fs: BorrowedFd<'_>) -> nix::Result<()> {
+    let null = std::ptr::null::<u8>();
+    // SAFETY: CMD_CREATE wants null key and value.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_fsconfig,
+            fs.as_raw_fd(),
+            libc::FSCONFIG_CMD_CREATE,
+            null,
+            null,
+            0,
+        )
+    };
+    check(result).map(drop)
+}
+
+/// `int fsmount(fs, FSMOUNT_CLOEXEC, attr)`, fsmount(2): a detached mount of the superblock.
+/// `attr` are `MOUNT_ATTR_*`.
+///
+/// # Errors
+/// EPERM where a user namespace may not see this file system (mount_too_revealing).
+pub fn fsmount(fs: BorrowedFd<'_>, attr: u64) -> nix::Result<OwnedFd> {
+    // SAFETY: integers only.
+    let fd = check(unsafe {
+        libc::syscall(
+            libc::SYS_fsmount,
+            fs.as_raw_fd(),
+            libc::FSMOUNT_CLOEXEC,
+            attr,
+        )
+    })?;
+    Ok(owned(fd))
+}

@@ -1,0 +1,36 @@
+//! pidfds: the only stable name of a process.
+
+use super::check;
+use nix::unistd::Pid;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// `int pidfd_open(pid_t pid, unsigned int flags)`, pidfd_open(2). CLOEXEC by definition.
+///
+/// # Errors
+/// ESRCH when no such process exists (or it was reaped).
+pub fn pidfd_open(pid: Pid) -> nix::Result<OwnedFd> {
+    // SAFETY: two integers, no memory is passed.
+    let fd = check(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) })?;
+    #[allow(clippy::cast_possible_truncation, reason = "the kernel returns an int")]
+    // SAFETY: the kernel has just returned this new descriptor and nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// `int pidfd_send_signal(int pidfd, int sig, siginfo_t *info, unsigned int flags)`,
+/// pidfd_send_signal(2). `signal` 0 only checks.
+///
+/// # Errors
+/// ESRCH when the process has ended, EPERM, EINVAL for a number that is no signal.
+pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> nix::Result<()> {
+    // SAFETY: a null siginfo is allowed and means what kill(2) would send.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal,
+            std::ptr::null::<u8>(),
+            0,
+        )
+    };
+    check(result).map(drop)
+}

@@ -1,0 +1,89 @@
+//! The private procfs handle: every /proc access goes through one of these.
+//!
+//! A write to `/proc/self/attr/exec` or `/proc/sys/…` by path can be redirected by whoever
+//! controls the mounts (CVE-2019-16884, CVE-2025-52881). A [`ProcFs`] is either a procfs mounted
+//! for this process alone, or the host's own /proc, checked by its magic; both are walked with
+//! `openat2(RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_BENEATH)`.
+
+use super::mount;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::stat::Mode;
+use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// A trusted procfs root. Paths given to its methods are relative to it, without a leading slash.
+#[derive(Debug)]
+pub struct ProcFs(OwnedFd);
+
+impl ProcFs {
+    /// The /proc of the host, for the parent, which never leaves the host's mount namespace.
+    ///
+    /// # Errors
+    /// ENOENT, or EXDEV when /proc is not a procfs.
+    pub fn host() -> nix::Result<ProcFs> {
+        let fd = nix::fcntl::open(
+            "/proc",
+            OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        )?;
+        ProcFs::checked(fd)
+    }
+
+    /// A procfs of the calling process's own pid namespace, mounted nowhere; for the child.
+    /// Where a user namespace may not mount one (its /proc is partly overmounted), falls back to
+    /// the /proc of its mount namespace, which before the pivot is still the host's.
+    ///
+    /// # Errors
+    /// What fsmount and the fallback return.
+    pub fn private() -> nix::Result<ProcFs> {
+        let attr = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
+        let fresh = mount::fsopen(c"proc").and_then(|fs| {
+            mount::fsconfig_create(fs.as_fd())?;
+            mount::fsmount(fs.as_fd(), attr)
+        });
+        match fresh {
+            Ok(fd) => ProcFs::checked(fd),
+            Err(Errno::EPERM | Errno::EACCES) => ProcFs::host(),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    fn checked(fd: OwnedFd) -> nix::Result<ProcFs> {
+        if fstatfs(&fd)?.filesystem_type() != PROC_SUPER_MAGIC {
+            return Err(Errno::EXDEV);
+        }
+        Ok(ProcFs(fd))
+    }
+
+    /// Opens `path` (relative, below this procfs, through no magic link) with `flags`.
+    ///
+    /// # Errors
+    /// The kernel's errno; EXDEV or ELOOP for a path that leaves the procfs.
+    pub fn open(&self, path: &str, flags: OFlag) -> nix::Result<OwnedFd> {
+        let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(
+            ResolveFlag::RESOLVE_NO_XDEV
+                | ResolveFlag::RESOLVE_NO_MAGICLINKS
+                | ResolveFlag::RESOLVE_BENEATH,
+        );
+        openat2(&self.0, path, how)
+    }
+
+    /// Writes `value` to `path` in one write(2), as procfs files want it.
+    ///
+    /// # Errors
+    /// The errno of the open or of the write.
+    pub fn write(&self, path: &str, value: &[u8]) -> nix::Result<()> {
+        let fd = self.open(path, OFlag::O_WRONLY)?;
+        match nix::unistd::write(&fd, value)? {
+            n if n == value.len() => Ok(()),
+            _ => Err(Errno::EIO),
+        }
+    }
+}
+
+impl AsFd for ProcFs {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
