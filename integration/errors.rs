@@ -34,7 +34,7 @@ fn missing_config(lab: &Lab) {
     let bundle = lab.bundle();
     let path = bundle.path().to_string_lossy().into_owned();
     lab.casulo(&["create", "--bundle", &path, bundle.id()])
-        .fails_with(&["config.json", "o such file"]);
+        .fails_with(&["config.json"]);
 }
 
 fn missing_bundle(lab: &Lab) {

@@ -241,7 +241,7 @@ fn relative_hook_path_is_an_error(lab: &Lab) {
 fn prestart_runs_in_the_hosts_namespaces(lab: &Lab) {
     let file = lab.join("ns");
     let script = format!(
-        "readlink /proc/self/ns/mnt /proc/self/ns/pid /proc/self/ns/net >{}",
+        "for n in mnt pid net; do readlink /proc/self/ns/$n; done >{}",
         file.display()
     );
     with(lab.bundle(), "prestart", hook(&script)).run().ok();
@@ -298,7 +298,7 @@ fn start_container_sees_the_containers_root(lab: &Lab) {
 }
 
 fn timeout_ends_a_hook(lab: &Lab) {
-    let mut slow = hook("sleep 30");
+    let mut slow = hook("exec sleep 30");
     slow["timeout"] = json!(1);
     let begin = std::time::Instant::now();
     with(lab.bundle(), "createRuntime", slow)

@@ -10,8 +10,8 @@ cases! {
         loopback_is_up, host_and_domain_name, joined_network_is_the_holders, joined_ipc_and_uts_by_path,
         joined_pid_namespace_of_a_holder, wrong_type_of_joined_namespace, missing_namespace_path,
         duplicate_namespaces, unknown_namespace, hostname_without_uts_namespace, uts_of_the_host_is_kept,
-        cgroup_namespace_hides_the_path, without_cgroup_namespace_the_path_shows, time_offsets,
-        time_offsets_without_time_namespace, without_mount_namespace_is_an_error;
+        cgroup_namespace_hides_the_path, without_cgroup_namespace_the_path_shows, time_offsets;
+    [Root, Casulo] => time_offsets_without_time_namespace, without_mount_namespace_is_an_error;
 }
 
 /// A process of the host that holds namespaces open.
@@ -51,12 +51,12 @@ fn link(path: &str) -> String {
 fn process_is_pid_one(lab: &Lab) {
     let out = lab
         .bundle()
-        .sh("echo $$; ls /proc | grep -c '^[0-9]'")
+        .sh("echo $$; echo /proc/[0-9]*")
         .run()
         .ok();
     assert_eq!(out.lines()[0], "1");
-    // The shell, ls and grep: nobody else is in this pid namespace.
-    assert_eq!(out.lines()[1], "3");
+    // Nobody else is in this pid namespace.
+    assert_eq!(out.lines()[1], "/proc/1");
 }
 
 fn new_namespaces_are_not_the_hosts(lab: &Lab) {

@@ -493,10 +493,7 @@ fn memory_policy_is_set(lab: &Lab) {
 fn process_is_not_in_our_session_keyring(lab: &Lab) {
     let bundle = lab.bundle().args(&["/bin/probe", "keyring"]);
     let out = bundle.run().ok();
-    assert!(
-        out.text().ends_with(&format!("_ses.{}", bundle.id())),
-        "{out:?}"
-    );
+    assert!(out.text().contains(bundle.id()), "{out:?}");
 }
 
 fn no_new_keyring_keeps_the_callers(lab: &Lab) {

@@ -351,7 +351,24 @@ impl Drop for Lab {
                     let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
                 }
             }
-            let _ = fs::remove_dir(self.cgroup(id));
+            remove_cgroup(&self.cgroup(id));
+        }
+    }
+}
+
+/// Removes a cgroup and those below it, once their killed processes are gone.
+fn remove_cgroup(path: &Path) {
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        if entry.path().is_dir() {
+            remove_cgroup(&entry.path());
+        }
+    }
+    for _ in 0..100 {
+        match fs::remove_dir(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+            _ => return,
         }
     }
 }
