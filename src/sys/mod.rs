@@ -13,6 +13,7 @@ pub mod fd;
 pub mod link;
 pub mod mount;
 pub mod pidfd;
+pub mod process;
 pub mod procfs;
 
 use nix::errno::Errno;
