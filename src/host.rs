@@ -27,17 +27,16 @@ pub struct Host {
     pub selinux: bool,
 }
 
-/// The cgroup v2 hierarchy as the host mounts it.
+/// The cgroup v2 hierarchy as the host mounts it. Which controllers it has is not asked here: the
+/// kernel says so when a limit needs one, and only then is it looked up why one is missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CgroupMount {
     /// `/sys/fs/cgroup`, or `/sys/fs/cgroup/unified` on a host with both versions.
     pub path: PathBuf,
-    /// The controllers of its root (`cgroup.controllers`).
-    pub controllers: Vec<String>,
-    /// Controllers that a cgroup v1 hierarchy holds on this host (from `/proc/cgroups`), for the error text.
-    pub in_v1: Vec<String>,
-    /// casulo's own cgroup in that hierarchy (`/proc/self/cgroup`), absolute in the mount.
-    pub own: PathBuf,
+    /// casulo's own cgroup in that hierarchy (`/proc/self/cgroup`), absolute below the mount.
+    /// Only asked for a rootless caller, whose containers go beside it; None where it lies
+    /// outside what is mounted.
+    pub own: Option<PathBuf>,
 }
 
 impl Host {

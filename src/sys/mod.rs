@@ -7,6 +7,7 @@
     reason = "the raw system calls live here and nowhere else"
 )]
 
+pub mod bpf;
 pub mod clone;
 pub mod exe;
 pub mod fd;
