@@ -7,13 +7,19 @@
     reason = "the raw system calls live here and nowhere else"
 )]
 
+pub mod capability;
 pub mod clone;
 pub mod exe;
 pub mod fd;
+pub mod keyctl;
 pub mod link;
+pub mod mempolicy;
 pub mod mount;
 pub mod pidfd;
 pub mod procfs;
+pub mod rlimit;
+pub mod sched;
+pub mod signal;
 
 use nix::errno::Errno;
 
