@@ -8,14 +8,20 @@
 )]
 
 pub mod bpf;
+pub mod capability;
 pub mod clone;
 pub mod exe;
 pub mod fd;
+pub mod keyctl;
 pub mod link;
+pub mod mempolicy;
 pub mod mount;
 pub mod pidfd;
 pub mod process;
 pub mod procfs;
+pub mod rlimit;
+pub mod sched;
+pub mod signal;
 
 use nix::errno::Errno;
 
