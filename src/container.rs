@@ -10,16 +10,18 @@ use crate::host::Host;
 use crate::init::{self, Inheritance};
 use crate::namespaces::{self, Spawned};
 use crate::plan::Plan;
+use crate::process::Role;
 use crate::rootfs::Sources;
 use crate::state::{self, Dir, ProcessRef, State, Status, Store};
 use crate::sync::{Channel, Message};
 use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
 use crate::sys::procfs::ProcFs;
-use crate::{pidfile, seccomp, terminal};
+use crate::{intel_rdt, pidfile, seccomp, terminal};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 /// What `create` and `run` ask for, beside the plan.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +71,7 @@ struct Made<'a> {
     plan: &'a Plan,
     dir: Option<Dir>,
     cgroup: Option<Cgroup>,
+    rdt_folders: Vec<PathBuf>,
     init: Option<Pid>,
     pid_file: Option<&'a Path>,
     /// The state that poststop hooks are told, once any hook may have run.
@@ -114,6 +117,13 @@ fn build<'a>(
     dir.write(&state)?;
 
     made.cgroup = Cgroup::create(&plan.cgroup)?;
+    if made.cgroup.is_none() {
+        (state.cgroup_paths, state.cgroup_is_callers) = (BTreeMap::new(), true);
+    }
+    if let Some(rdt) = &plan.intel_rdt {
+        made.rdt_folders.clone_from(&state.intel_rdt_paths);
+        rdt.create(intel_rdt::mount_of_host()?)?;
+    }
     let joins = namespaces::open_joins(&plan.namespaces)?;
     let sources = Sources::open(&plan.rootfs)?;
     let start = match request.start {
@@ -121,7 +131,7 @@ fn build<'a>(
         StartBy::Parent => None,
     };
     let (channel, parent) = Channel::pair()?;
-    let cgroup_fd = made.cgroup.as_ref().map(Cgroup::fd);
+    let cgroup_fd = made.cgroup.as_ref().and_then(Cgroup::fd);
     let init = match namespaces::spawn(&plan.namespaces, &joins, cgroup_fd)? {
         Spawned::Init => {
             drop(channel);
@@ -166,9 +176,9 @@ fn outside_work(
     namespaces::write_maps(&plan.namespaces, init, request.host)?;
     sources.idmap_with(&plan.rootfs, init)?;
     namespaces::network::move_devices(&plan.namespaces, init)?;
-    plan.process.grant(init, proc)?;
+    plan.process.grant(init, proc, Role::Init)?;
     if let Some(rdt) = &plan.intel_rdt {
-        rdt.join(init)?;
+        rdt.join(intel_rdt::mount_of_host()?, init)?;
     }
     if plan.needs_go() {
         let hook_state = match plan.hooks.has(Kind::CreateContainer) || plan.hooks.has(Kind::StartContainer) {
@@ -232,9 +242,12 @@ fn facts(request: &Request<'_>, proc: &ProcFs) -> Result<State> {
         annotations: plan.annotations.iter().cloned().collect(),
         owner: request.host.euid,
         creator: (creator.pid, creator.start),
-        cgroup_paths: plan.cgroup.path().map(|path| (String::new(), path.to_owned())).into_iter().collect(),
-        cgroup_is_callers: plan.cgroup.path().is_none(),
-        intel_rdt_path: plan.intel_rdt.as_ref().and_then(|rdt| rdt.own_folder()),
+        cgroup_paths: plan.cgroup.path.as_deref().map(|path| (String::new(), path.to_owned())).into_iter().collect(),
+        cgroup_is_callers: plan.cgroup.path.is_none(),
+        intel_rdt_paths: match &plan.intel_rdt {
+            Some(rdt) => rdt.folders(intel_rdt::mount_of_host()?),
+            None => Vec::new(),
+        },
         namespaces: plan.namespaces.clone_flags(),
         has_poststart: plan.hooks.has(Kind::Poststart),
         has_poststop: plan.hooks.has(Kind::Poststop),
@@ -321,10 +334,8 @@ impl Made<'_> {
                 log::warn!("undo: {failed}");
             }
         }
-        if let Some(rdt) = &self.plan.intel_rdt {
-            if let Err(failed) = rdt.remove() {
-                log::warn!("undo: {failed}");
-            }
+        if let Err(failed) = intel_rdt::remove(&self.rdt_folders) {
+            log::warn!("undo: {failed}");
         }
         if let Some(state) = self.hooks_ran.take() {
             let document = state.document(Status::Stopped, 0).to_string();
@@ -473,9 +484,7 @@ fn remove(dir: Dir, state: &State) -> Result<()> {
             Err(error) => return Err(error),
         }
     }
-    if let Some(path) = &state.intel_rdt_path {
-        crate::intel_rdt::remove_folder(path)?;
-    }
+    intel_rdt::remove(&state.intel_rdt_paths)?;
     if state.has_poststop {
         let document = state.document(Status::Stopped, 0).to_string();
         if let Err(failed) = recorded_hooks(&dir).and_then(|hooks| hooks.run(Kind::Poststop, document.as_bytes())) {

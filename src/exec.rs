@@ -7,6 +7,7 @@
 //! the pidfd and then becomes the process. It holds no fd of the host but its channel, which is
 //! close-on-exec.
 
+use crate::capabilities::SysAdmin;
 use crate::cgroups::Cgroup;
 use crate::container::listener_document;
 use crate::error::{Code, Context, Error, Result};
@@ -18,6 +19,7 @@ use crate::sync::{Channel, Message};
 use crate::sys::clone::{Side, clone3};
 use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
 use crate::sys::procfs::ProcFs;
+use crate::process::{Role, schedule, signals};
 use crate::{pidfile, process, state, terminal};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -87,10 +89,13 @@ pub fn exec(request: &Request<'_>) -> Result<Executed> {
     nix::sys::prctl::set_dumpable(false).context(Code::Process, "become non-dumpable", "")?;
     let rest = enter_pid_namespace(&init, request.state.namespaces)?;
     let child = Child { request, init: &init, namespaces: rest, bpf, agent };
-    let fd = cgroup.as_ref().map(Cgroup::fd);
+    if let Some(affinity) = &request.process.exec_affinity {
+        schedule::pin_parent(affinity)?;
+    }
+    let fd = cgroup.as_ref().and_then(Cgroup::fd);
     let side = match clone3(0, fd) {
         // The container has made cgroups below its own: its init has moved to one of them.
-        Err(Errno::EBUSY) => clone3(0, Some(cgroup_of_init(request.state, &proc)?.fd())),
+        Err(Errno::EBUSY) => clone3(0, cgroup_of_init(request.state, &proc)?.fd()),
         result => result,
     };
     let pid = match side.context(Code::Process, "clone a process into", &request.dir.id)? {
@@ -141,7 +146,7 @@ fn cgroup_of_init(state: &State, proc: &ProcFs) -> Result<Cgroup> {
     let length = nix::unistd::read(&file, &mut buffer).context(Code::Cgroup, "read the cgroup of", "init")?;
     let text = String::from_utf8_lossy(buffer.get(..length).unwrap_or(&[])).into_owned();
     let inside = text.lines().find_map(|line| line.strip_prefix("0::/"));
-    let mount = crate::cgroups::mount_of_host();
+    let mount = crate::cgroups::fs::mount_of_host();
     match (inside, mount) {
         (Some(inside), Some(mount)) => Cgroup::open(&mount.path.join(inside)),
         _ => Err(Error::new(Code::Cgroup, "init is in no cgroup of the v2 hierarchy")),
@@ -150,7 +155,7 @@ fn cgroup_of_init(state: &State, proc: &ProcFs) -> Result<Cgroup> {
 
 /// Answers the child until the program runs; returns the pty's master if nobody else took it.
 fn supervise(request: &Request<'_>, channel: &Channel, pid: Pid, proc: &ProcFs) -> Result<Option<OwnedFd>> {
-    request.process.grant(pid, proc)?;
+    request.process.grant(pid, proc, Role::Exec)?;
     let listener_state = match request.filter {
         Some(filter) if filter.listener_path.is_some() => {
             listener_document(request.state, Status::Running, pid, filter.listener_metadata.as_deref())
@@ -222,31 +227,32 @@ impl Child<'_> {
         let root = open("/", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
             .context(Code::Process, "open", "/")?;
         let root = Root::from_fd(root);
-        process.start_session()?;
-        match process.terminal {
-            None => terminal::own_stdio(process.user.uid)?,
-            Some(size) => {
-                let pty = terminal::open_without_console(&root, size, process.user.uid)?;
-                terminal::attach(&pty.slave)?;
-                parent.send(&Message::Terminal(pty.master))?;
-            }
+        signals::own_session()?;
+        if let Some(size) = process.terminal {
+            let pty = terminal::open_without_console(&root, size, process.identity.uid)?;
+            parent.send(&Message::Terminal(pty.attach()?))?;
         }
         process.prepare(proc.as_ref())?;
-        let program = process.locate(&root)?;
-        let filter_first = self.bpf.is_some() && !process.no_new_privs;
-        process.become_user(filter_first)?;
+        drop(proc);
+        let entered = process.enter(&root)?;
+        let sys_admin = match &self.bpf {
+            Some(_) if !process.no_new_privs => SysAdmin::Keep,
+            _ => SysAdmin::Drop,
+        };
+        process.become_user(sys_admin)?;
+        let program = process.locate(&root, entered)?;
         parent.send(&Message::Ready)?;
         let listener_state = match parent.receive()? {
             Some(Message::Go { listener_state, .. }) => parent.receive_document(listener_state)?,
             _ => return Err(Error::new(Code::Sync, "the parent left before the process could start")),
         };
-        program.ready(process)?;
-        if let Some(bpf) = &self.bpf {
-            if let (Some(listener), Some(agent)) = (bpf.load()?, &self.agent) {
-                send_listener(agent, &listener, &listener_state)?;
-            }
+        program.ready(process, root)?;
+        if let Some(bpf) = &self.bpf
+            && let (Some(listener), Some(agent)) = (bpf.load()?, &self.agent)
+        {
+            send_listener(agent, &listener, &listener_state)?;
         }
-        if filter_first {
+        if sys_admin == SysAdmin::Keep {
             process.drop_sys_admin()?;
         }
         Ok(program.execute())

@@ -4,14 +4,17 @@
 //! its user namespace, until `pivot` it sees the host's mounts. It decides nothing: all values
 //! are ready in the [`Plan`]. It leaves by execve, or by `_exit` after it has sent its error.
 
+use crate::capabilities::SysAdmin;
 use crate::error::{Code, Context, Error, Result};
 use crate::hooks::Kind;
 use crate::namespaces::Joins;
 use crate::plan::Plan;
-use crate::process::Program;
+use crate::process::{Program, signals};
 use crate::rootfs::Sources;
+use crate::rootfs::root::Root;
 use crate::seccomp::Bpf;
 use crate::sync::{Channel, Message};
+use crate::sys::fd::close_on_exec_from;
 use crate::sys::procfs::ProcFs;
 use crate::{namespaces, rootfs, terminal};
 use nix::sys::socket::{ControlMessage, MsgFlags, SockFlag, accept4, sendmsg};
@@ -38,23 +41,15 @@ pub struct Inheritance {
 /// Runs init. Never returns: the program replaces it, or it reports what failed and leaves.
 pub fn run(plan: &Plan, inheritance: Inheritance) -> ! {
     let Inheritance { joins, sources, bpf, parent, start, agent } = inheritance;
-    let error = match set_up(plan, &joins, sources, &parent) {
+    let (listener, error) = match set_up(plan, &joins, sources, &parent) {
         Err(error) => (parent, error),
-        Ok((program, documents)) => match wait_for_start(&parent, start) {
+        Ok(ready) => match wait_for_start(&parent, start) {
             Err(error) => (parent, error),
-            Ok(None) => {
-                let error = execute(plan, &program, bpf, agent, &documents);
-                (parent, error)
-            }
-            Ok(Some(starter)) => {
-                drop(parent);
-                let error = execute(plan, &program, bpf, agent, &documents);
-                (starter, error)
-            }
+            Ok(starter) => (starter.unwrap_or(parent), execute(plan, ready, bpf, agent)),
         },
     };
     // If nobody listens any more there is nobody to tell.
-    let _ = error.0.send(&Message::Failed(error.1));
+    let _ = listener.send(&Message::Failed(error));
     crate::sys::process::exit_now(1)
 }
 
@@ -64,8 +59,11 @@ struct Documents {
     listener_state: Vec<u8>,
 }
 
-fn set_up(plan: &Plan, joins: &Joins, sources: Sources, parent: &Channel) -> Result<(Program, Documents)> {
+fn set_up(plan: &Plan, joins: &Joins, sources: Sources, parent: &Channel) -> Result<SetUp> {
     let documents = if plan.needs_go() { wait_for_go(parent)? } else { Documents::none() };
+    // What the caller left open must not be reachable through /proc/self/fd (CVE-2024-21626); the
+    // last steps before execve mark again what was opened since.
+    close_on_exec_from(plan.process.first_closed_fd).context(Code::Process, "mark inherited descriptors close-on-exec", "")?;
     namespaces::enter(&plan.namespaces, joins)?;
     let proc = match plan.writes_proc() {
         true => Some(ProcFs::private().context(Code::Mount, "mount a private procfs", "")?),
@@ -81,25 +79,32 @@ fn set_up(plan: &Plan, joins: &Joins, sources: Sources, parent: &Channel) -> Res
     let root = rootfs::pivot(&plan.rootfs, root)?;
 
     let process = &plan.process;
-    process.start_session()?;
-    match process.terminal {
-        None => terminal::own_stdio(process.user.uid)?,
-        Some(size) => {
-            let pty = terminal::open(&root, size, process.user.uid)?;
-            terminal::attach(&pty.slave)?;
-            parent.send(&Message::Terminal(pty.master))?;
-        }
+    signals::own_session()?;
+    if let Some(size) = process.terminal {
+        let pty = terminal::open(&root, size, process.identity.uid)?;
+        parent.send(&Message::Terminal(pty.attach()?))?;
     }
+    process.make_cwd(&root)?;
     if let Some(proc) = &proc {
         rootfs::sysctl::write(&plan.rootfs.sysctls, proc)?;
     }
     rootfs::finish(&plan.rootfs, &root)?;
     process.prepare(proc.as_ref())?;
-    let program = process.locate(&root)?;
-    process.become_user(plan.filter_before_privileges_drop())?;
+    drop(proc);
+    let entered = process.enter(&root)?;
+    process.become_user(plan.sys_admin_until_filter())?;
+    let program = process.locate(&root, entered)?;
     parent.send(&Message::Ready)?;
-    Ok((program, documents))
+    Ok(SetUp { program, root, documents })
 }
+
+/// What init holds while it waits.
+struct SetUp {
+    program: Program,
+    root: Root,
+    documents: Documents,
+}
+
 
 impl Documents {
     fn none() -> Documents {
@@ -148,25 +153,20 @@ fn wait_for_start(parent: &Channel, start: Option<OwnedFd>) -> Result<Option<Cha
 }
 
 /// The last steps, after `Start`: only what the filter must allow follows the filter.
-fn execute(
-    plan: &Plan,
-    program: &Program,
-    bpf: Option<Bpf>,
-    agent: Option<OwnedFd>,
-    documents: &Documents,
-) -> Error {
+fn execute(plan: &Plan, ready: SetUp, bpf: Option<Bpf>, agent: Option<OwnedFd>) -> Error {
+    let SetUp { program, root, documents } = ready;
     let last_steps = || -> Result<()> {
         plan.hooks.run(Kind::StartContainer, &documents.hook_state)?;
-        program.ready(&plan.process)?;
-        if let Some(bpf) = bpf {
-            if let (Some(listener), Some(agent)) = (bpf.load()?, agent) {
-                send_listener(&agent, &listener, &documents.listener_state)?;
-            }
+        program.ready(&plan.process, root)?;
+        if let Some(bpf) = bpf
+            && let (Some(listener), Some(agent)) = (bpf.load()?, agent)
+        {
+            send_listener(&agent, &listener, &documents.listener_state)?;
         }
-        if plan.filter_before_privileges_drop() {
-            plan.process.drop_sys_admin()?;
+        match plan.sys_admin_until_filter() {
+            SysAdmin::Keep => plan.process.drop_sys_admin(),
+            SysAdmin::Drop => Ok(()),
         }
-        Ok(())
     };
     match last_steps() {
         Err(error) => error,

@@ -83,9 +83,13 @@ impl Plan {
     ///
     /// # Errors
     /// E_LSM, or what `make` returns.
-    pub fn label_keyring(&self, proc: &ProcFs, make: impl FnOnce() -> Result<()>) -> Result<()> {
+    pub fn label_keyring(
+        &self,
+        proc: Option<&ProcFs>,
+        make: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
         const FILE: &str = "self/attr/keycreate";
-        let Some(label) = &self.selinux else {
+        let (Some(label), Some(proc)) = (&self.selinux, proc) else {
             return make();
         };
         write(proc, FILE, label)?;

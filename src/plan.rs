@@ -3,6 +3,7 @@
 //! `Plan::new` is pure: values in, values out. No fd, no path look-up, no clock. It calls each
 //! domain's `plan` and collects all their problems into one error.
 
+use crate::capabilities::SysAdmin;
 use crate::error::{Problems, Result};
 use crate::hooks::Kind;
 use crate::host::Host;
@@ -118,10 +119,13 @@ impl Plan {
         !self.rootfs.sysctls.is_empty() || self.process.writes_proc()
     }
 
-    /// True if the filter is loaded with CAP_SYS_ADMIN, before the last privileges go: the kernel
-    /// wants that or no_new_privs, and no_new_privs is only ever set when the config says so.
-    pub fn filter_before_privileges_drop(&self) -> bool {
-        self.seccomp.is_some() && !self.process.no_new_privs
+    /// Whether CAP_SYS_ADMIN stays until the filter is loaded: the kernel wants that or
+    /// no_new_privs, and no_new_privs is only ever set when the config says so.
+    pub fn sys_admin_until_filter(&self) -> SysAdmin {
+        match &self.seccomp {
+            Some(_) if !self.process.no_new_privs => SysAdmin::Keep,
+            _ => SysAdmin::Drop,
+        }
     }
 
     /// The value of an annotation.

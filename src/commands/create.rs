@@ -40,7 +40,7 @@ impl Prepared {
         state::check_id(&args.id)?;
         let bundle = Bundle::open(&args.bundle, args.config.as_deref())?;
         let spec = config::parse(&bundle.config, &bundle.file)?;
-        let host = Host::ask(&spec)?;
+        let host = Host::ask(Some(&spec))?;
         let options = Options {
             id: args.id.clone(),
             bundle: bundle.path.clone(),

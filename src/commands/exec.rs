@@ -8,7 +8,7 @@ use crate::host::Host;
 use crate::plan::Options;
 use crate::sys::pidfd::pidfd_open;
 use crate::{capabilities, config, namespaces, process, seccomp};
-use oci_spec::runtime::{Process, Spec};
+use oci_spec::runtime::{Capability, Process, Spec};
 
 /// `casulo exec`; without `--detach` returns the exit code of the process.
 pub(super) fn run(global: &Global, args: &Exec) -> Result<u8> {
@@ -19,7 +19,7 @@ pub(super) fn run(global: &Global, args: &Exec) -> Result<u8> {
     let spec = config::parse(&bytes, &file)?;
     let (wanted, file) = wanted_process(args, &spec, file)?;
 
-    let host = Host::ask(&spec)?;
+    let host = Host::ask(Some(&spec))?;
     let options = Options {
         id: args.id.clone(),
         bundle: state.bundle.clone(),
@@ -108,7 +108,11 @@ fn wanted_process(args: &Exec, spec: &Spec, config_file: String) -> Result<(Proc
         process.set_no_new_privileges(Some(true));
     }
     if !args.cap.is_empty() {
-        capabilities::add(&mut process, &args.cap)?;
+        let extra: Vec<Capability> = args.cap.iter().map(|name| {
+            capabilities::parse(name).ok_or_else(|| Error::new(Code::Usage, format!("unknown capability {name:?}")))
+        }).collect::<Result<_>>()?;
+        let sets = capabilities::add_for_exec(process.capabilities().as_ref(), &extra);
+        process.set_capabilities(Some(sets));
     }
     Ok((process, file))
 }

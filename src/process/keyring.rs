@@ -51,7 +51,7 @@ impl Keyring {
     ///
     /// # Errors
     /// E_PROCESS; EDQUOT, or EACCES for a keyring of that name that belongs to somebody else.
-    pub fn join(&self, labels: &lsm::Plan, proc: &ProcFs) -> Result<()> {
+    pub fn join(&self, labels: &lsm::Plan, proc: Option<&ProcFs>) -> Result<()> {
         labels.label_keyring(proc, || match keyctl::join_session_keyring(&self.name) {
             Ok(keyring) => keyctl::set_permissions(keyring, self.permissions).context(
                 Code::Process,
@@ -100,7 +100,7 @@ mod tests {
         let result = in_child(|| {
             let proc = ProcFs::host().expect("a procfs");
             let name = format!("casulo-test-{}", std::process::id());
-            plan(&name, &namespaces::Plan::default()).join(&lsm::Plan::default(), &proc)?;
+            plan(&name, &namespaces::Plan::default()).join(&lsm::Plan::default(), Some(&proc))?;
             let keys = std::fs::read_to_string("/proc/keys").unwrap_or_default();
             let line = keys.lines().find(|it| it.contains(&name)).unwrap_or("");
             Ok(line

@@ -231,16 +231,24 @@ impl Plan {
         self.rlimits.iter().try_for_each(|it| it.raise_hard(pid))
     }
 
+    /// True if [`Plan::prepare`] needs a procfs, because there is a label to set.
+    pub fn writes_proc(&self) -> bool {
+        self.labels != lsm::Plan::default()
+    }
+
     /// Child, root of its user namespace, after the pivot: what has no order among itself but comes
-    /// before the change of user. `proc` is the child's private one.
+    /// before the change of user. `proc` is the child's private one, which only labels need: None
+    /// where [`Plan::writes_proc`] is false.
     ///
     /// # Errors
     /// E_PROCESS, E_LSM
-    pub fn prepare(&self, proc: &ProcFs) -> Result<()> {
+    pub fn prepare(&self, proc: Option<&ProcFs>) -> Result<()> {
         if let Some(keyring) = &self.keyring {
             keyring.join(&self.labels, proc)?;
         }
-        self.labels.set_for_exec(proc)?;
+        if let Some(proc) = proc {
+            self.labels.set_for_exec(proc)?;
+        }
         if let Some(domain) = self.personality {
             let persona = match domain {
                 Domain::Linux => PER_LINUX,

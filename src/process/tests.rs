@@ -435,7 +435,7 @@ fn the_process_is_what_its_config_says() {
     let result = in_child(|| {
         let proc = ProcFs::host().expect("a procfs");
         plan.grant(nix::unistd::getpid(), &proc, Role::Init)?;
-        plan.prepare(&proc)?;
+        plan.prepare(Some(&proc))?;
         let machine = nix::sys::utsname::uname()
             .expect("uname")
             .machine()

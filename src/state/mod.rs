@@ -58,8 +58,8 @@ pub struct State {
     pub cgroup_paths: BTreeMap<String, PathBuf>,
     /// No cgroup was made: the caller's own holds the processes.
     pub cgroup_is_callers: bool,
-    /// Folder of the Intel RDT group that casulo made, if it did.
-    pub intel_rdt_path: Option<PathBuf>,
+    /// Folders of the Intel RDT groups that casulo made.
+    pub intel_rdt_paths: Vec<PathBuf>,
     /// Kinds of namespaces that are not the caller's own, as bits of clone flags.
     pub namespaces: u64,
     /// There are poststart hooks in the config.
