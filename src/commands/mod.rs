@@ -1,1 +1,4 @@
 //! (stub)
+
+pub mod features;
+pub mod spec;
