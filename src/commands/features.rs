@@ -13,30 +13,6 @@ const OCI_VERSION_MIN: &str = "1.0.0";
 /// The last version of the specification of which every property is known.
 const OCI_VERSION_MAX: &str = "1.3.0";
 
-/// Architectures that the libseccomp we are built with can filter for; the specification names
-/// four more (LoongArch, m68k and both SuperH), which came with libseccomp 2.6.
-const SECCOMP_ARCHES: &[&str] = &[
-    "SCMP_ARCH_AARCH64",
-    "SCMP_ARCH_ARM",
-    "SCMP_ARCH_MIPS",
-    "SCMP_ARCH_MIPS64",
-    "SCMP_ARCH_MIPS64N32",
-    "SCMP_ARCH_MIPSEL",
-    "SCMP_ARCH_MIPSEL64",
-    "SCMP_ARCH_MIPSEL64N32",
-    "SCMP_ARCH_PARISC",
-    "SCMP_ARCH_PARISC64",
-    "SCMP_ARCH_PPC",
-    "SCMP_ARCH_PPC64",
-    "SCMP_ARCH_PPC64LE",
-    "SCMP_ARCH_RISCV64",
-    "SCMP_ARCH_S390",
-    "SCMP_ARCH_S390X",
-    "SCMP_ARCH_X32",
-    "SCMP_ARCH_X86",
-    "SCMP_ARCH_X86_64",
-];
-
 /// Option words of `mounts[].options[]` that casulo acts on itself; others go to the file system.
 const MOUNT_OPTIONS: &[&str] = &[
     "async",
@@ -125,7 +101,7 @@ pub fn document() -> Value {
                 "enabled": true,
                 "actions": names::SECCOMP_ACTIONS,
                 "operators": names::SECCOMP_OPERATORS,
-                "archs": SECCOMP_ARCHES,
+                "archs": seccomp_arches(),
                 "knownFlags": names::SECCOMP_FLAGS,
                 // The filter is loaded by our own seccomp(2), so libseccomp's age sets no limit.
                 "supportedFlags": names::SECCOMP_FLAGS,
@@ -142,6 +118,13 @@ pub fn document() -> Value {
         // prefix of it.
         "potentiallyUnsafeConfigAnnotations": ["org.systemd.property.", "run.oci."],
     })
+}
+
+/// The architectures that the specification names. Those that this machine cannot run are taken
+/// from a profile too, and have no effect.
+fn seccomp_arches() -> Vec<&'static str> {
+    let names = names::SECCOMP_ARCHES.iter().copied();
+    names.filter(|name| *name != "SCMP_ARCH_NATIVE").collect()
 }
 
 /// Names of all capabilities, in the kernel's order.
