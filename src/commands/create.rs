@@ -39,8 +39,8 @@ impl Prepared {
         let store = super::store(global)?;
         state::check_id(&args.id)?;
         let bundle = Bundle::open(&args.bundle, args.config.as_deref())?;
-        let spec = config::parse(&bundle.config, &bundle.file)?;
-        let host = Host::ask(Some(&spec))?;
+        config::require_process(&bundle.spec, &bundle.file)?;
+        let host = Host::ask(Some(&bundle.spec))?;
         let options = Options {
             id: args.id.clone(),
             bundle: bundle.path.clone(),
@@ -49,8 +49,7 @@ impl Prepared {
             no_new_keyring: args.no_new_keyring,
             preserve_fds: args.preserve_fds,
         };
-        let plan = Plan::new(&spec, &options, &host, &bundle.file)?;
-        bundle.check_rootfs(&plan.rootfs.path)?;
+        let plan = Plan::new(&bundle.spec, &options, &host, &bundle.file)?;
         let pid_file = args.pid_file.as_deref().map(super::absolute).transpose()?;
         Ok(Prepared { plan, store, config: bundle.config, host, pid_file })
     }

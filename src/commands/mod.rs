@@ -46,8 +46,11 @@ pub fn dispatch(cli: Cli) -> Result<u8> {
         Command::Kill(args) => kill::run(global, &args),
         Command::Delete(args) => delete::run(global, &args),
         Command::List(args) => list::run(global, &args),
-        Command::Spec(args) => spec::run(&args),
-        Command::Features => features::run(),
+        Command::Spec(args) => {
+            let ids = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+            spec::run(&args.bundle, Path::new("config.json"), args.rootless.then_some(ids)).map(|()| 0)
+        }
+        Command::Features => print(format!("{:#}\n", features::document()).as_bytes()).map(|()| 0),
         Command::Completion(args) => completion::run(&args),
     }
 }
