@@ -7,6 +7,7 @@
     reason = "the raw system calls live here and nowhere else"
 )]
 
+pub mod child;
 pub mod clone;
 pub mod exe;
 pub mod fd;
@@ -14,6 +15,9 @@ pub mod link;
 pub mod mount;
 pub mod pidfd;
 pub mod procfs;
+pub mod scm;
+pub mod signal;
+pub mod tty;
 
 use nix::errno::Errno;
 
