@@ -9,6 +9,7 @@
 
 pub mod bpf;
 pub mod capability;
+pub mod child;
 pub mod clone;
 pub mod exe;
 pub mod fd;
@@ -21,7 +22,9 @@ pub mod process;
 pub mod procfs;
 pub mod rlimit;
 pub mod sched;
+pub mod scm;
 pub mod signal;
+pub mod tty;
 
 use nix::errno::Errno;
 
