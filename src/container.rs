@@ -16,7 +16,7 @@ use crate::state::{self, Dir, ProcessRef, State, Status, Store};
 use crate::sync::{Channel, Message};
 use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
 use crate::sys::procfs::ProcFs;
-use crate::{intel_rdt, pidfile, seccomp, terminal};
+use crate::{caller_socket, intel_rdt, pidfile, seccomp, terminal};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::os::fd::{AsFd, OwnedFd};
@@ -89,12 +89,12 @@ pub fn create<'a>(request: &Request<'a>) -> Result<Created<'a>> {
         None => None,
     };
     let agent = match plan.seccomp.as_ref().and_then(|filter| filter.listener_path.as_deref()) {
-        Some(path) => Some(terminal::connect(path, Code::Seccomp, "connect to the seccomp agent")?),
+        Some(path) => Some(caller_socket::connect(path).context(Code::Seccomp, "connect to the seccomp agent at", path.display())?),
         None => None,
     };
     let dir = request.store.reserve(&plan.id)?;
     let mut made =
-        Made { plan, dir: Some(dir), cgroup: None, init: None, pid_file: None, hooks_ran: None };
+        Made { plan, dir: Some(dir), cgroup: None, rdt_folders: Vec::new(), init: None, pid_file: None, hooks_ran: None };
     match build(request, bpf, agent, &mut made) {
         Ok((state, channel, console, init)) => Ok(Created { init, console, made, state, channel }),
         Err(error) => Err(made.undo(error)),
@@ -155,7 +155,7 @@ fn build<'a>(
     }
     if let Some(path) = request.pidfd_socket {
         let pidfd = pidfd_open(init).context(Code::Io, "open a pidfd of", init)?;
-        terminal::send_fd(path, pidfd.as_fd(), "pidfd")?;
+        caller_socket::send_fd(path, b"pidfd", pidfd.as_fd()).context(Code::Io, "send the pidfd to", path.display())?;
     }
     if request.start == StartBy::Socket {
         channel.send(&Message::Release)?;
@@ -274,7 +274,7 @@ fn converse(
                 channel.send(&Message::HooksDone)?;
             }
             Some(Message::Terminal(master)) => match request.console_socket {
-                Some(path) => terminal::send_to_console_socket(path, &master)?,
+                Some(path) => terminal::send_to_console_socket(path, master.as_fd())?,
                 None => console = Some(master),
             },
             Some(Message::Ready) => return Ok(console),

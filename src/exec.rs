@@ -20,7 +20,7 @@ use crate::sys::clone::{Side, clone3};
 use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
 use crate::sys::procfs::ProcFs;
 use crate::process::{Role, schedule, signals};
-use crate::{pidfile, process, state, terminal};
+use crate::{caller_socket, pidfile, process, state, terminal};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sched::{CloneFlags, setns};
@@ -79,7 +79,7 @@ pub fn exec(request: &Request<'_>) -> Result<Executed> {
     };
     let bpf = request.filter.map(|filter| seccomp::compile(filter, request.seccomp_cache)).transpose()?;
     let agent = match request.filter.and_then(|filter| filter.listener_path.as_deref()) {
-        Some(path) => Some(terminal::connect(path, Code::Seccomp, "connect to the seccomp agent")?),
+        Some(path) => Some(caller_socket::connect(path).context(Code::Seccomp, "connect to the seccomp agent at", path.display())?),
         None => None,
     };
     let cgroup = request.state.cgroup().map(Cgroup::open).transpose()?;
@@ -166,7 +166,7 @@ fn supervise(request: &Request<'_>, channel: &Channel, pid: Pid, proc: &ProcFs) 
     loop {
         match channel.receive()? {
             Some(Message::Terminal(master)) => match request.console_socket {
-                Some(path) => terminal::send_to_console_socket(path, &master)?,
+                Some(path) => terminal::send_to_console_socket(path, master.as_fd())?,
                 None => console = Some(master),
             },
             Some(Message::Ready) => {
@@ -183,7 +183,7 @@ fn supervise(request: &Request<'_>, channel: &Channel, pid: Pid, proc: &ProcFs) 
     }
     if let Some(path) = request.pidfd_socket {
         let pidfd = pidfd_open(pid).context(Code::Io, "open a pidfd of", pid)?;
-        terminal::send_fd(path, pidfd.as_fd(), "pidfd")?;
+        caller_socket::send_fd(path, b"pidfd", pidfd.as_fd()).context(Code::Io, "send the pidfd to", path.display())?;
     }
     if let Some(path) = request.pid_file {
         pidfile::write(path, pid)?;
@@ -229,8 +229,10 @@ impl Child<'_> {
         let root = Root::from_fd(root);
         signals::own_session()?;
         if let Some(size) = process.terminal {
-            let pty = terminal::open_without_console(&root, size, process.identity.uid)?;
-            parent.send(&Message::Terminal(pty.attach()?))?;
+            let pty = terminal::open(&root, size)?;
+            pty.give_to(process.identity.uid)?;
+            terminal::attach(pty.slave.as_fd())?;
+            parent.send(&Message::Terminal(pty.master))?;
         }
         process.prepare(proc.as_ref())?;
         drop(proc);

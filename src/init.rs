@@ -16,10 +16,10 @@ use crate::seccomp::Bpf;
 use crate::sync::{Channel, Message};
 use crate::sys::fd::close_on_exec_from;
 use crate::sys::procfs::ProcFs;
+use crate::sys::scm;
 use crate::{namespaces, rootfs, terminal};
-use nix::sys::socket::{ControlMessage, MsgFlags, SockFlag, accept4, sendmsg};
-use std::io::IoSlice;
-use std::os::fd::{AsRawFd, OwnedFd};
+use nix::sys::socket::{SockFlag, accept4};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 /// What init inherits from the parent.
 #[derive(Debug)]
@@ -81,8 +81,11 @@ fn set_up(plan: &Plan, joins: &Joins, sources: Sources, parent: &Channel) -> Res
     let process = &plan.process;
     signals::own_session()?;
     if let Some(size) = process.terminal {
-        let pty = terminal::open(&root, size, process.identity.uid)?;
-        parent.send(&Message::Terminal(pty.attach()?))?;
+        let pty = terminal::open(&root, size)?;
+        pty.mount_console(&root)?;
+        pty.give_to(process.identity.uid)?;
+        terminal::attach(pty.slave.as_fd())?;
+        parent.send(&Message::Terminal(pty.master))?;
     }
     process.make_cwd(&root)?;
     if let Some(proc) = &proc {
@@ -177,9 +180,6 @@ fn execute(plan: &Plan, ready: SetUp, bpf: Option<Bpf>, agent: Option<OwnedFd>) 
 /// Hands the listener to the agent in one message: the container process state of the spec
 /// (config-linux.md, The Container Process State) with the fd beside it.
 pub(crate) fn send_listener(agent: &OwnedFd, listener: &OwnedFd, state: &[u8]) -> Result<()> {
-    let fds = [listener.as_raw_fd()];
-    let rights = [ControlMessage::ScmRights(&fds)];
-    sendmsg::<()>(agent.as_raw_fd(), &[IoSlice::new(state)], &rights, MsgFlags::MSG_NOSIGNAL, None)
+    scm::send_fd(agent.as_fd(), state, listener.as_fd())
         .context(Code::Seccomp, "send the listener to the agent", "")
-        .map(drop)
 }

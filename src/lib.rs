@@ -10,6 +10,7 @@
 //! [`container`]'s `create` for the parent and at [`init`]'s `run` for the child.
 
 pub mod bundle;
+pub mod caller_socket;
 pub mod capabilities;
 pub mod cgroups;
 pub mod cli;

@@ -5,6 +5,7 @@
 //! it (`foreground`). Everything works on fds: a name in `/dev/pts` could be something else
 //! by the time it is opened (CVE-2025-52565).
 
+use crate::caller_socket;
 use crate::error::{Code, Context, Error, Result};
 use crate::rootfs::root::Root;
 use crate::sys::fd::inherited;
@@ -168,44 +169,6 @@ pub fn attach(slave: BorrowedFd<'_>) -> Result<()> {
         .context(Code::Terminal, "take over", "the terminal")
 }
 
-/// Child without a terminal, before it becomes the user, with CAP_CHOWN over its user namespace:
-/// makes the user (a container's uid) the owner of the pipes, sockets and terminals among its
-/// stdio, so that it may open `/dev/stdout`, as runc does. Files and folders are the caller's own,
-/// and other devices, above all `/dev/null`, are the host's: they are left alone (CVE-2026-88265).
-///
-/// # Errors
-/// E_PROCESS, but not where the kernel refuses: the process can use its stdio as it is.
-pub fn own_stdio(uid: u32) -> Result<()> {
-    for number in 0..=2 {
-        let fd = inherited(number);
-        let Ok(stat) = fstat(fd) else {
-            continue;
-        };
-        let may = match stat.st_mode & libc::S_IFMT {
-            libc::S_IFIFO | libc::S_IFSOCK => true,
-            libc::S_IFCHR => isatty(fd).unwrap_or(false),
-            _ => false,
-        };
-        if !may || stat.st_uid == uid {
-            continue;
-        }
-        match fchown(fd, Some(Uid::from_raw(uid)), None) {
-            // Not ours to give, a uid without a place in the user namespace, a read-only mount.
-            Ok(()) | Err(Errno::EPERM | Errno::EINVAL | Errno::EROFS) => {}
-            Err(errno) => {
-                let shown = format!("fd {number}");
-                return Err(Error::step(
-                    Code::Process,
-                    "change the owner of",
-                    shown,
-                    errno,
-                ));
-            }
-        }
-    }
-    Ok(())
-}
-
 /// Parent: gives the master to whoever listens on the unix socket at `path` (`--console-socket`;
 /// relative to the working directory), in one message that holds the slave's name. The terminal's
 /// modes are left as the kernel made them: they are the receiver's business.
@@ -213,32 +176,15 @@ pub fn own_stdio(uid: u32) -> Result<()> {
 /// # Errors
 /// E_TERMINAL with the path; ENOENT or ECONNREFUSED where nobody listens.
 pub fn send_to_console_socket(path: &Path, master: BorrowedFd<'_>) -> Result<()> {
-    let stream = connect_to(path).context(Code::Terminal, "connect to", path.display())?;
     let name = tty::number(master).map_or_else(
         |_| "console".to_owned(),
         |number| format!("/dev/pts/{number}"),
     );
-    send_fd(stream.as_fd(), name.as_bytes(), master).context(
+    caller_socket::send_fd(path, name.as_bytes(), master).context(
         Code::Terminal,
         "send the terminal to",
         path.display(),
     )
-}
-
-fn connect_to(path: &Path) -> nix::Result<OwnedFd> {
-    let kind = SockType::Stream;
-    let stream = socket(AddressFamily::Unix, kind, SockFlag::SOCK_CLOEXEC, None)?;
-    match UnixAddr::new(path) {
-        Ok(address) => connect(stream.as_raw_fd(), &address)?,
-        // Longer than sun_path's 108 bytes: an fd of the socket has a short name.
-        Err(Errno::ENAMETOOLONG) => {
-            let listener = nix::fcntl::open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
-            let short = format!("/proc/self/fd/{}", listener.as_raw_fd());
-            connect(stream.as_raw_fd(), &UnixAddr::new(short.as_str())?)?;
-        }
-        Err(errno) => return Err(errno),
-    }
-    Ok(stream)
 }
 
 #[cfg(test)]
