@@ -10,8 +10,12 @@
 pub mod clone;
 pub mod exe;
 pub mod fd;
+#[cfg(test)]
+pub(crate) mod forked;
+pub mod host;
 pub mod link;
 pub mod mount;
+pub mod namespace;
 pub mod pidfd;
 pub mod procfs;
 
