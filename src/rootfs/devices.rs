@@ -288,22 +288,22 @@ fn link(root: &Root, dev: &Root) -> Result<()> {
     for (text, name) in LINKS {
         keep_or_link(dev, text, name)?;
     }
-    // As runc and crun: a kernel without /proc/kcore gets no dangling link.
+    // As runc: a kernel without /proc/kcore gets no dangling link.
     if root.resolve_no_follow(Path::new("/proc/kcore")).is_ok() {
         keep_or_link(dev, "/proc/kcore", "core")?;
     }
     // /dev/ptmx must lead to the container's own devpts, whatever the image has there; only what
     // the config itself mounted stays (EBUSY).
     let ours = "pts/ptmx";
-    if readlinkat(dev, "ptmx").is_ok_and(|text| text == ours) {
-        return Ok(());
-    }
-    match unlinkat(dev, "ptmx", UnlinkatFlags::NoRemoveDir) {
-        Err(Errno::EBUSY) => return Ok(()),
-        Ok(()) | Err(Errno::ENOENT) => {}
-        Err(errno) => return Err(Error::step(Code::Device, "replace", "/dev/ptmx", errno)),
-    }
-    keep_or_link(dev, ours, "ptmx")
+    let replaced = match symlinkat(ours, dev, "ptmx") {
+        Err(Errno::EEXIST) if readlinkat(dev, "ptmx").is_ok_and(|text| text == ours) => Ok(()),
+        Err(Errno::EEXIST) => match unlinkat(dev, "ptmx", UnlinkatFlags::NoRemoveDir) {
+            Err(Errno::EBUSY) => Ok(()),
+            unlinked => unlinked.and_then(|()| symlinkat(ours, dev, "ptmx")),
+        },
+        linked => linked,
+    };
+    replaced.context(Code::Device, "make the link", "/dev/ptmx")
 }
 
 fn keep_or_link(dev: &Root, text: &str, name: &str) -> Result<()> {
