@@ -1,6 +1,9 @@
 //! The container's root file system. (stub)
 
+pub mod devices;
+pub mod masks;
 pub mod root;
+pub mod sysctl;
 
 use crate::error::{Problems, Result};
 use crate::host::Host;

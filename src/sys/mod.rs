@@ -7,13 +7,28 @@
     reason = "the raw system calls live here and nowhere else"
 )]
 
+pub mod bpf;
+pub mod capability;
+pub mod child;
 pub mod clone;
 pub mod exe;
 pub mod fd;
+pub mod host;
+pub mod keyctl;
 pub mod link;
+pub mod mempolicy;
 pub mod mount;
+pub mod namespace;
 pub mod pidfd;
+pub mod process;
 pub mod procfs;
+pub mod rlimit;
+pub mod sched;
+pub mod scm;
+pub mod signal;
+pub mod tty;
+#[cfg(test)]
+pub(crate) mod forked;
 
 use nix::errno::Errno;
 
