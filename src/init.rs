@@ -76,7 +76,7 @@ struct Documents {
 fn set_up(
     plan: &Plan,
     joins: Joins,
-    sources: Sources,
+    mut sources: Sources,
     output: &Output,
     parent: &Channel,
 ) -> Result<SetUp> {
@@ -98,8 +98,8 @@ fn set_up(
         true => Some(ProcFs::private().context(Code::Mount, "mount a private procfs", "")?),
         false => None,
     };
-    let root = rootfs::enter(&plan.rootfs, &sources)?;
-    rootfs::populate(&plan.rootfs, &root, sources)?;
+    let root = rootfs::enter(&plan.rootfs, &mut sources)?;
+    let (root, late) = rootfs::populate(&plan.rootfs, root, sources)?;
     if plan.has_hooks_before_pivot() {
         parent.send(&Message::Populated)?;
         expect(parent, "hooks", |message| {
@@ -132,7 +132,7 @@ fn set_up(
     if let Some(proc) = &proc {
         rootfs::sysctl::write(&plan.rootfs.sysctls, proc)?;
     }
-    rootfs::finish(&plan.rootfs, &root)?;
+    rootfs::finish(&plan.rootfs, &root, late)?;
     process.prepare(proc.as_ref())?;
     drop(proc);
     let entered = process.enter(&root)?;
