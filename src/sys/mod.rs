@@ -14,6 +14,10 @@ pub mod link;
 pub mod mount;
 pub mod pidfd;
 pub mod procfs;
+#[cfg(test)]
+pub(crate) mod test_child;
+pub mod uts;
+pub mod xattr;
 
 use nix::errno::Errno;
 
