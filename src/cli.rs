@@ -8,7 +8,12 @@ use std::path::PathBuf;
 
 /// An OCI container runtime: turns a bundle into an isolated process.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "casulo", disable_version_flag = true, args_override_self = true, propagate_version = false)]
+#[command(
+    name = "casulo",
+    disable_version_flag = true,
+    args_override_self = true,
+    propagate_version = false
+)]
 pub struct Cli {
     /// Options before the command.
     #[command(flatten)]
@@ -227,7 +232,11 @@ pub struct Exec {
     #[arg(value_name = "CONTAINER")]
     pub id: String,
     /// Program and arguments
-    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(
+        value_name = "COMMAND",
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
     pub command: Vec<String>,
 }
 
@@ -311,15 +320,33 @@ mod tests {
 
     #[test]
     fn the_last_of_a_repeated_option_wins() {
-        let cli = Cli::try_parse_from(["casulo", "--root=/a", "--systemd-cgroup", "--root", "/b", "--systemd-cgroup", "state", "x"]);
-        assert_eq!(cli.expect("accepted").global.root, Some(PathBuf::from("/b")));
+        let cli = Cli::try_parse_from([
+            "casulo",
+            "--root=/a",
+            "--systemd-cgroup",
+            "--root",
+            "/b",
+            "--systemd-cgroup",
+            "state",
+            "x",
+        ]);
+        assert_eq!(
+            cli.expect("accepted").global.root,
+            Some(PathBuf::from("/b"))
+        );
     }
 
     #[test]
     fn options_may_follow_the_id_but_not_in_exec() {
-        let cli = Cli::try_parse_from(["casulo", "run", "web", "--bundle", "/b", "-d"]).expect("accepted");
-        assert!(matches!(cli.command, Some(Command::Run(run)) if run.detach && run.create.id == "web"));
-        let cli = Cli::try_parse_from(["casulo", "exec", "-e", "A=1", "-e", "B=2", "web", "ls", "-l", "--tty"]).expect("accepted");
+        let cli = Cli::try_parse_from(["casulo", "run", "web", "--bundle", "/b", "-d"])
+            .expect("accepted");
+        assert!(
+            matches!(cli.command, Some(Command::Run(run)) if run.detach && run.create.id == "web")
+        );
+        let cli = Cli::try_parse_from([
+            "casulo", "exec", "-e", "A=1", "-e", "B=2", "web", "ls", "-l", "--tty",
+        ])
+        .expect("accepted");
         match cli.command {
             Some(Command::Exec(exec)) => {
                 assert_eq!(exec.command, ["ls", "-l", "--tty"]);

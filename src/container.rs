@@ -5,10 +5,10 @@
 
 use crate::cgroups::Cgroup;
 use crate::error::{Code, Context, Error, Result};
-use crate::hooks::Kind;
+use crate::hooks::{self, Call, Kind, Output};
 use crate::host::Host;
 use crate::init::{self, Inheritance};
-use crate::namespaces::{self, Spawned};
+use crate::namespaces::{self, Joins, Spawned};
 use crate::plan::Plan;
 use crate::process::Role;
 use crate::rootfs::Sources;
@@ -19,8 +19,9 @@ use crate::sys::procfs::ProcFs;
 use crate::{caller_socket, intel_rdt, pidfile, seccomp, terminal};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
-use std::os::fd::{AsFd, OwnedFd};
 use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// What `create` and `run` ask for, beside the plan.
@@ -88,15 +89,36 @@ pub fn create<'a>(request: &Request<'a>) -> Result<Created<'a>> {
         Some(filter) => Some(seccomp::compile(filter, &request.store.seccomp_cache())?),
         None => None,
     };
-    let agent = match plan.seccomp.as_ref().and_then(|filter| filter.listener_path.as_deref()) {
-        Some(path) => Some(caller_socket::connect(path).context(Code::Seccomp, "connect to the seccomp agent at", path.display())?),
+    let agent = match plan
+        .seccomp
+        .as_ref()
+        .and_then(|filter| filter.listener_path.as_deref())
+    {
+        Some(path) => Some(caller_socket::connect(path).context(
+            Code::Seccomp,
+            "connect to the seccomp agent at",
+            path.display(),
+        )?),
         None => None,
     };
     let dir = request.store.reserve(&plan.id)?;
-    let mut made =
-        Made { plan, dir: Some(dir), cgroup: None, rdt_folders: Vec::new(), init: None, pid_file: None, hooks_ran: None };
+    let mut made = Made {
+        plan,
+        dir: Some(dir),
+        cgroup: None,
+        rdt_folders: Vec::new(),
+        init: None,
+        pid_file: None,
+        hooks_ran: None,
+    };
     match build(request, bpf, agent, &mut made) {
-        Ok((state, channel, console, init)) => Ok(Created { init, console, made, state, channel }),
+        Ok((state, channel, console, init)) => Ok(Created {
+            init,
+            console,
+            made,
+            state,
+            channel,
+        }),
         Err(error) => Err(made.undo(error)),
     }
 }
@@ -112,7 +134,10 @@ fn build<'a>(
     let plan = request.plan;
     let proc = ProcFs::host().context(Code::State, "open", "/proc")?;
     let mut state = facts(request, &proc)?;
-    let dir = made.dir.as_ref().ok_or_else(|| Error::new(Code::State, "no state directory"))?;
+    let dir = made
+        .dir
+        .as_ref()
+        .ok_or_else(|| Error::new(Code::State, "no state directory"))?;
     dir.write_config(request.config)?;
     dir.write(&state)?;
 
@@ -130,12 +155,24 @@ fn build<'a>(
         StartBy::Socket => Some(state::listen_for_start(dir)?),
         StartBy::Parent => None,
     };
+    let output = Output::open(&plan.hooks, &plan.bundle)?;
     let (channel, parent) = Channel::pair()?;
     let cgroup_fd = made.cgroup.as_ref().and_then(Cgroup::fd);
     let init = match namespaces::spawn(&plan.namespaces, &joins, cgroup_fd)? {
         Spawned::Init => {
             drop(channel);
-            init::run(plan, Inheritance { joins, sources, bpf, parent, start, agent })
+            init::run(
+                plan,
+                Inheritance {
+                    joins,
+                    sources,
+                    bpf,
+                    parent,
+                    start,
+                    agent,
+                    output,
+                },
+            )
         }
         Spawned::Parent(pid) => pid,
     };
@@ -144,7 +181,7 @@ fn build<'a>(
 
     let process = ProcessRef::of(init, &proc).context(Code::State, "look at init", init)?;
     (state.init_process_pid, state.init_process_start) = (process.pid, process.start);
-    if let Err(error) = outside_work(request, &sources, init, &proc, &channel, &state) {
+    if let Err(error) = outside_work(request, &joins, &sources, init, &proc, &channel, &state) {
         return Err(prefer_childs_error(&channel, error));
     }
     dir.write(&state)?;
@@ -155,7 +192,11 @@ fn build<'a>(
     }
     if let Some(path) = request.pidfd_socket {
         let pidfd = pidfd_open(init).context(Code::Io, "open a pidfd of", init)?;
-        caller_socket::send_fd(path, b"pidfd", pidfd.as_fd()).context(Code::Io, "send the pidfd to", path.display())?;
+        caller_socket::send_fd(path, b"pidfd", pidfd.as_fd()).context(
+            Code::Io,
+            "send the pidfd to",
+            path.display(),
+        )?;
     }
     if request.start == StartBy::Socket {
         channel.send(&Message::Release)?;
@@ -166,6 +207,7 @@ fn build<'a>(
 /// What only the parent may do to init: id maps, idmapped mounts, privileges of the host.
 fn outside_work(
     request: &Request<'_>,
+    joins: &Joins,
     sources: &Sources,
     init: Pid,
     proc: &ProcFs,
@@ -175,20 +217,27 @@ fn outside_work(
     let plan = request.plan;
     namespaces::write_maps(&plan.namespaces, init, request.host)?;
     sources.idmap_with(&plan.rootfs, init)?;
-    namespaces::network::move_devices(&plan.namespaces, init)?;
+    namespaces::move_devices(&plan.namespaces, joins, init)?;
     plan.process.grant(init, proc, Role::Init)?;
     if let Some(rdt) = &plan.intel_rdt {
         rdt.join(intel_rdt::mount_of_host()?, init)?;
     }
     if plan.needs_go() {
-        let hook_state = match plan.hooks.has(Kind::CreateContainer) || plan.hooks.has(Kind::StartContainer) {
-            true => state.document(Status::Creating, init.as_raw()).to_string().into_bytes(),
-            false => Vec::new(),
-        };
+        let hook_state =
+            match plan.hooks.has(Kind::CreateContainer) || plan.hooks.has(Kind::StartContainer) {
+                true => state
+                    .document(Status::Creating, init.as_raw())
+                    .to_string()
+                    .into_bytes(),
+                false => Vec::new(),
+            };
         let listener_state = match &plan.seccomp {
-            Some(filter) if filter.listener_path.is_some() => {
-                listener_document(state, Status::Creating, init, filter.listener_metadata.as_deref())
-            }
+            Some(filter) if filter.listener_path.is_some() => listener_document(
+                state,
+                Status::Creating,
+                init,
+                filter.listener_metadata.as_deref(),
+            ),
             _ => Vec::new(),
         };
         channel.send(&Message::Go {
@@ -207,7 +256,12 @@ fn length(document: &[u8]) -> Result<u32> {
 }
 
 /// The container process state that a seccomp agent gets with the listener.
-pub(crate) fn listener_document(state: &State, status: Status, pid: Pid, metadata: Option<&str>) -> Vec<u8> {
+pub(crate) fn listener_document(
+    state: &State,
+    status: Status,
+    pid: Pid,
+    metadata: Option<&str>,
+) -> Vec<u8> {
     let mut document = serde_json::json!({
         "ociVersion": state.oci_version,
         "fds": ["seccompFd"],
@@ -222,7 +276,10 @@ pub(crate) fn listener_document(state: &State, status: Status, pid: Pid, metadat
 
 /// When the parent's step fails because init has just died, init's own error says more.
 fn prefer_childs_error(channel: &Channel, error: Error) -> Error {
-    let mut poll = [nix::poll::PollFd::new(channel.as_fd(), nix::poll::PollFlags::POLLIN)];
+    let mut poll = [nix::poll::PollFd::new(
+        channel.as_fd(),
+        nix::poll::PollFlags::POLLIN,
+    )];
     let waiting = nix::poll::poll(&mut poll, nix::poll::PollTimeout::ZERO).unwrap_or(0) > 0;
     match waiting.then(|| channel.receive()) {
         Some(Ok(Some(Message::Failed(cause)))) => cause,
@@ -232,7 +289,8 @@ fn prefer_childs_error(channel: &Channel, error: Error) -> Error {
 
 fn facts(request: &Request<'_>, proc: &ProcFs) -> Result<State> {
     let plan = request.plan;
-    let creator = ProcessRef::of(Pid::this(), proc).context(Code::State, "look at", "/proc/self/stat")?;
+    let creator =
+        ProcessRef::of(Pid::this(), proc).context(Code::State, "look at", "/proc/self/stat")?;
     Ok(State {
         id: plan.id.clone(),
         oci_version: plan.oci_version.clone(),
@@ -242,7 +300,13 @@ fn facts(request: &Request<'_>, proc: &ProcFs) -> Result<State> {
         annotations: plan.annotations.iter().cloned().collect(),
         owner: request.host.euid,
         creator: (creator.pid, creator.start),
-        cgroup_paths: plan.cgroup.path.as_deref().map(|path| (String::new(), path.to_owned())).into_iter().collect(),
+        cgroup_paths: plan
+            .cgroup
+            .path
+            .as_deref()
+            .map(|path| (String::new(), path.to_owned()))
+            .into_iter()
+            .collect(),
         cgroup_is_callers: plan.cgroup.path.is_none(),
         intel_rdt_paths: match &plan.intel_rdt {
             Some(rdt) => rdt.folders(intel_rdt::mount_of_host()?),
@@ -269,8 +333,9 @@ fn converse(
             Some(Message::Populated) => {
                 made.hooks_ran = Some(state.clone());
                 let document = state.document(Status::Creating, init.as_raw()).to_string();
-                request.plan.hooks.run(Kind::Prestart, document.as_bytes())?;
-                request.plan.hooks.run(Kind::CreateRuntime, document.as_bytes())?;
+                for kind in [Kind::Prestart, Kind::CreateRuntime] {
+                    run_hooks(&request.plan.hooks, kind, &document, &request.plan.bundle)?;
+                }
                 channel.send(&Message::HooksDone)?;
             }
             Some(Message::Terminal(master)) => match request.console_socket {
@@ -291,16 +356,28 @@ impl Created<'_> {
     /// # Errors
     /// The step of init that failed, or a poststart hook; the container is then undone.
     pub fn start(&mut self) -> Result<()> {
-        let started = self.channel.send(&Message::Start).and_then(|()| match self.channel.receive()? {
-            None => Ok(()),
-            Some(Message::Failed(error)) => Err(error),
-            Some(other) => Err(Error::new(Code::Sync, format!("init said {other:?}"))),
-        });
+        let started =
+            self.channel
+                .send(&Message::Start)
+                .and_then(|()| match self.channel.receive()? {
+                    None => Ok(()),
+                    Some(Message::Failed(error)) => Err(error),
+                    Some(other) => Err(Error::new(Code::Sync, format!("init said {other:?}"))),
+                });
         let poststart = |state: &State| {
-            let document = state.document(Status::Running, state.init_process_pid).to_string();
-            self.made.plan.hooks.run(Kind::Poststart, document.as_bytes())
+            let document = state
+                .document(Status::Running, state.init_process_pid)
+                .to_string();
+            run_hooks(
+                &self.made.plan.hooks,
+                Kind::Poststart,
+                &document,
+                &state.bundle,
+            )
         };
-        started.and_then(|()| poststart(&self.state)).map_err(|error| self.made.undo(error))
+        started
+            .and_then(|()| poststart(&self.state))
+            .map_err(|error| self.made.undo(error))
     }
 
     /// Removes what the container leaves after its process has ended (`run` in the foreground).
@@ -330,7 +407,10 @@ impl Made<'_> {
             let _ = std::fs::remove_file(path);
         }
         if let Some(cgroup) = self.cgroup.take() {
-            for failed in [cgroup.kill(), cgroup.remove()].into_iter().filter_map(Result::err) {
+            for failed in [cgroup.kill(), cgroup.remove()]
+                .into_iter()
+                .filter_map(Result::err)
+            {
                 log::warn!("undo: {failed}");
             }
         }
@@ -339,9 +419,7 @@ impl Made<'_> {
         }
         if let Some(state) = self.hooks_ran.take() {
             let document = state.document(Status::Stopped, 0).to_string();
-            if let Err(failed) = self.plan.hooks.run(Kind::Poststop, document.as_bytes()) {
-                log::warn!("undo: {failed}");
-            }
+            run_poststop(&self.plan.hooks, &document, &self.plan.bundle);
         }
         if let Some(dir) = self.dir.take() {
             if let Err(failed) = dir.remove() {
@@ -356,15 +434,21 @@ impl Made<'_> {
         let status = waitpid(init, None);
         self.init = None;
         if self.cgroup.as_ref().is_some_and(Cgroup::was_oom_killed) {
-            return Error::new(Code::OutOfMemory, "the container was killed by its memory limit while it was starting")
-                .hint("raise linux.resources.memory.limit");
+            return Error::new(
+                Code::OutOfMemory,
+                "the container was killed by its memory limit while it was starting",
+            )
+            .hint("raise linux.resources.memory.limit");
         }
         let how = match status {
             Ok(WaitStatus::Exited(_, code)) => format!("exited with status {code}"),
             Ok(WaitStatus::Signaled(_, signal, _)) => format!("was killed by {signal}"),
             _ => "vanished".to_owned(),
         };
-        Error::new(Code::Sync, format!("init {how} before the container was set up"))
+        Error::new(
+            Code::Sync,
+            format!("init {how} before the container was set up"),
+        )
     }
 }
 
@@ -379,7 +463,11 @@ pub fn start(dir: &Dir) -> Result<()> {
     match state::status(dir, &state)? {
         (Status::Created, _) => {}
         (status, _) => {
-            let text = format!("cannot start container {}: it is {}, not created", dir.id, status.as_str());
+            let text = format!(
+                "cannot start container {}: it is {}, not created",
+                dir.id,
+                status.as_str()
+            );
             return Err(Error::new(Code::Status, text));
         }
     }
@@ -391,9 +479,12 @@ pub fn start(dir: &Dir) -> Result<()> {
         return Err(error);
     }
     if state.has_poststart {
-        let document = state.document(Status::Running, state.init_process_pid).to_string();
-        let hooks = recorded_hooks(dir)?;
-        if let Err(error) = hooks.run(Kind::Poststart, document.as_bytes()) {
+        let document = state
+            .document(Status::Running, state.init_process_pid)
+            .to_string();
+        let ran = recorded_hooks(dir)
+            .and_then(|hooks| run_hooks(&hooks, Kind::Poststart, &document, &state.bundle));
+        if let Err(error) = ran {
             kill_all(&state)?;
             return Err(error);
         }
@@ -410,6 +501,48 @@ fn recorded_hooks(dir: &Dir) -> Result<crate::hooks::Plan> {
     Ok(hooks)
 }
 
+/// Runs hooks of the runtime's namespaces, in the bundle, with casulo's own environment where they
+/// give none.
+fn run_hooks(hooks: &hooks::Plan, kind: Kind, state: &str, bundle: &Path) -> Result<()> {
+    if !hooks.has(kind) {
+        return Ok(());
+    }
+    let output = Output::open(hooks, bundle)?;
+    hooks.run(
+        kind,
+        &runtime_call(state, bundle, &hooks::own_environment(), &output),
+    )
+}
+
+/// Runs the poststop hooks, each of them: a failure is only logged (runtime.md, Lifecycle, step 13).
+fn run_poststop(hooks: &hooks::Plan, state: &str, bundle: &Path) {
+    if !hooks.has(Kind::Poststop) {
+        return;
+    }
+    let env = hooks::own_environment();
+    let failures = match Output::open(hooks, bundle) {
+        Ok(output) => hooks.run_all(Kind::Poststop, &runtime_call(state, bundle, &env, &output)),
+        Err(error) => vec![error],
+    };
+    for failed in failures {
+        log::warn!("{failed}");
+    }
+}
+
+fn runtime_call<'a>(
+    state: &'a str,
+    bundle: &'a Path,
+    env: &'a [CString],
+    output: &'a Output,
+) -> Call<'a> {
+    Call {
+        state: state.as_bytes(),
+        cwd: Some(bundle),
+        env,
+        output,
+    }
+}
+
 /// Kills every process of the container: all of its cgroup, or init and with it its pid namespace.
 fn kill_all(state: &State) -> Result<()> {
     if let Some(path) = state.cgroup() {
@@ -423,7 +556,14 @@ fn kill_all(state: &State) -> Result<()> {
     if let Some(pidfd) = state.init().and_then(|init| init.open(&proc)) {
         match pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL) {
             Ok(()) | Err(nix::errno::Errno::ESRCH) => {}
-            Err(errno) => return Err(Error::step(Code::Signal, "kill init", state.id.clone(), errno)),
+            Err(errno) => {
+                return Err(Error::step(
+                    Code::Signal,
+                    "kill init",
+                    state.id.clone(),
+                    errno,
+                ));
+            }
         }
         wait_for_end(&pidfd, &state.id)?;
     }
@@ -432,9 +572,15 @@ fn kill_all(state: &State) -> Result<()> {
 
 /// Waits until a killed process has ended; ten seconds are enough for anything but a D state.
 fn wait_for_end(pidfd: &OwnedFd, id: &str) -> Result<()> {
-    let mut poll = [nix::poll::PollFd::new(pidfd.as_fd(), nix::poll::PollFlags::POLLIN)];
+    let mut poll = [nix::poll::PollFd::new(
+        pidfd.as_fd(),
+        nix::poll::PollFlags::POLLIN,
+    )];
     match nix::poll::poll(&mut poll, nix::poll::PollTimeout::from(10_000u16)) {
-        Ok(0) => Err(Error::new(Code::Signal, format!("init of container {id} does not end after SIGKILL"))),
+        Ok(0) => Err(Error::new(
+            Code::Signal,
+            format!("init of container {id} does not end after SIGKILL"),
+        )),
         Ok(_) => Ok(()),
         Err(errno) => Err(Error::step(Code::Signal, "wait for init of", id, errno)),
     }
@@ -457,12 +603,19 @@ pub fn delete(dir: Dir, force: Force) -> Result<()> {
     let lock = dir.lock()?;
     let state = match dir.read() {
         // Half-written facts name nothing that could be cleaned up.
-        Err(_) if force == Force::Yes => State { id: dir.id.clone(), ..State::default() },
+        Err(_) if force == Force::Yes => State {
+            id: dir.id.clone(),
+            ..State::default()
+        },
         result => result?,
     };
     let (status, _) = state::status(&dir, &state)?;
     if force == Force::No && !matches!(status, Status::Stopped | Status::Created) {
-        let text = format!("cannot delete container {}: it is {}, not stopped", dir.id, status.as_str());
+        let text = format!(
+            "cannot delete container {}: it is {}, not stopped",
+            dir.id,
+            status.as_str()
+        );
         return Err(Error::new(Code::Status, text).hint("kill it first, or use --force"));
     }
     kill_all(&state)?;
@@ -487,8 +640,9 @@ fn remove(dir: Dir, state: &State) -> Result<()> {
     intel_rdt::remove(&state.intel_rdt_paths)?;
     if state.has_poststop {
         let document = state.document(Status::Stopped, 0).to_string();
-        if let Err(failed) = recorded_hooks(&dir).and_then(|hooks| hooks.run(Kind::Poststop, document.as_bytes())) {
-            log::warn!("{failed}");
+        match recorded_hooks(&dir) {
+            Ok(hooks) => run_poststop(&hooks, &document, &state.bundle),
+            Err(failed) => log::warn!("poststop hooks are not run: {failed}"),
         }
     }
     dir.remove()
@@ -513,7 +667,10 @@ pub fn kill(dir: &Dir, signal: i32, all: bool) -> Result<()> {
             };
         }
         if all && state.cgroup_is_callers && pidfd.is_some() && !own_pids {
-            let text = format!("cannot signal all of container {}: its cgroup is the caller's", dir.id);
+            let text = format!(
+                "cannot signal all of container {}: its cgroup is the caller's",
+                dir.id
+            );
             return Err(Error::new(Code::Status, text));
         }
     }
@@ -521,10 +678,16 @@ pub fn kill(dir: &Dir, signal: i32, all: bool) -> Result<()> {
         if all && status == Status::Stopped {
             return Ok(());
         }
-        return Err(Error::new(Code::Status, format!("container not running: {}", dir.id)));
+        return Err(Error::new(
+            Code::Status,
+            format!("container not running: {}", dir.id),
+        ));
     };
     match pidfd_send_signal(pidfd.as_fd(), signal) {
-        Err(nix::errno::Errno::ESRCH) => Err(Error::new(Code::Status, format!("container not running: {}", dir.id))),
+        Err(nix::errno::Errno::ESRCH) => Err(Error::new(
+            Code::Status,
+            format!("container not running: {}", dir.id),
+        )),
         result => result.context(Code::Signal, "send a signal to container", &dir.id),
     }
 }

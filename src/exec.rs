@@ -12,6 +12,7 @@ use crate::cgroups::Cgroup;
 use crate::container::listener_document;
 use crate::error::{Code, Context, Error, Result};
 use crate::init::send_listener;
+use crate::process::{Role, schedule, signals};
 use crate::rootfs::root::Root;
 use crate::seccomp::{self, Bpf};
 use crate::state::{Dir, State, Status};
@@ -19,7 +20,6 @@ use crate::sync::{Channel, Message};
 use crate::sys::clone::{Side, clone3};
 use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
 use crate::sys::procfs::ProcFs;
-use crate::process::{Role, schedule, signals};
 use crate::{caller_socket, pidfile, process, state, terminal};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -70,16 +70,32 @@ pub fn exec(request: &Request<'_>) -> Result<Executed> {
     let init = match (status, pidfd) {
         (Status::Created | Status::Running, Some(pidfd)) => pidfd,
         (Status::Paused, _) => {
-            return Err(Error::new(Code::Status, format!("cannot exec in container {}: it is paused", request.dir.id)));
+            return Err(Error::new(
+                Code::Status,
+                format!("cannot exec in container {}: it is paused", request.dir.id),
+            ));
         }
         _ => {
-            let text = format!("cannot exec in container {}: container not running", request.dir.id);
+            let text = format!(
+                "cannot exec in container {}: container not running",
+                request.dir.id
+            );
             return Err(Error::new(Code::Status, text));
         }
     };
-    let bpf = request.filter.map(|filter| seccomp::compile(filter, request.seccomp_cache)).transpose()?;
-    let agent = match request.filter.and_then(|filter| filter.listener_path.as_deref()) {
-        Some(path) => Some(caller_socket::connect(path).context(Code::Seccomp, "connect to the seccomp agent at", path.display())?),
+    let bpf = request
+        .filter
+        .map(|filter| seccomp::compile(filter, request.seccomp_cache))
+        .transpose()?;
+    let agent = match request
+        .filter
+        .and_then(|filter| filter.listener_path.as_deref())
+    {
+        Some(path) => Some(caller_socket::connect(path).context(
+            Code::Seccomp,
+            "connect to the seccomp agent at",
+            path.display(),
+        )?),
         None => None,
     };
     let cgroup = request.state.cgroup().map(Cgroup::open).transpose()?;
@@ -88,7 +104,13 @@ pub fn exec(request: &Request<'_>) -> Result<Executed> {
 
     nix::sys::prctl::set_dumpable(false).context(Code::Process, "become non-dumpable", "")?;
     let rest = enter_pid_namespace(&init, request.state.namespaces)?;
-    let child = Child { request, init: &init, namespaces: rest, bpf, agent };
+    let child = Child {
+        request,
+        init: &init,
+        namespaces: rest,
+        bpf,
+        agent,
+    };
     if let Some(affinity) = &request.process.exec_affinity {
         schedule::pin_parent(affinity)?;
     }
@@ -131,35 +153,59 @@ fn enter_pid_namespace(init: &OwnedFd, namespaces: u64) -> Result<CloneFlags> {
     }
     match setns(init, pid) {
         Err(Errno::EPERM) if all.contains(CloneFlags::CLONE_NEWUSER) => {
-            setns(init, pid | CloneFlags::CLONE_NEWUSER).context(Code::Namespace, "join the pid namespace of", "init")?;
+            setns(init, pid | CloneFlags::CLONE_NEWUSER).context(
+                Code::Namespace,
+                "join the pid namespace of",
+                "init",
+            )?;
             Ok(rest - CloneFlags::CLONE_NEWUSER)
         }
-        result => result.context(Code::Namespace, "join the pid namespace of", "init").map(|()| rest),
+        result => result
+            .context(Code::Namespace, "join the pid namespace of", "init")
+            .map(|()| rest),
     }
 }
 
 fn cgroup_of_init(state: &State, proc: &ProcFs) -> Result<Cgroup> {
     let file = proc
-        .open(&format!("{}/cgroup", state.init_process_pid), OFlag::O_RDONLY)
+        .open(
+            &format!("{}/cgroup", state.init_process_pid),
+            OFlag::O_RDONLY,
+        )
         .context(Code::Cgroup, "read the cgroup of", "init")?;
     let mut buffer = [0u8; 4096];
-    let length = nix::unistd::read(&file, &mut buffer).context(Code::Cgroup, "read the cgroup of", "init")?;
+    let length = nix::unistd::read(&file, &mut buffer).context(
+        Code::Cgroup,
+        "read the cgroup of",
+        "init",
+    )?;
     let text = String::from_utf8_lossy(buffer.get(..length).unwrap_or(&[])).into_owned();
     let inside = text.lines().find_map(|line| line.strip_prefix("0::/"));
     let mount = crate::cgroups::fs::mount_of_host();
     match (inside, mount) {
         (Some(inside), Some(mount)) => Cgroup::open(&mount.path.join(inside)),
-        _ => Err(Error::new(Code::Cgroup, "init is in no cgroup of the v2 hierarchy")),
+        _ => Err(Error::new(
+            Code::Cgroup,
+            "init is in no cgroup of the v2 hierarchy",
+        )),
     }
 }
 
 /// Answers the child until the program runs; returns the pty's master if nobody else took it.
-fn supervise(request: &Request<'_>, channel: &Channel, pid: Pid, proc: &ProcFs) -> Result<Option<OwnedFd>> {
+fn supervise(
+    request: &Request<'_>,
+    channel: &Channel,
+    pid: Pid,
+    proc: &ProcFs,
+) -> Result<Option<OwnedFd>> {
     request.process.grant(pid, proc, Role::Exec)?;
     let listener_state = match request.filter {
-        Some(filter) if filter.listener_path.is_some() => {
-            listener_document(request.state, Status::Running, pid, filter.listener_metadata.as_deref())
-        }
+        Some(filter) if filter.listener_path.is_some() => listener_document(
+            request.state,
+            Status::Running,
+            pid,
+            filter.listener_metadata.as_deref(),
+        ),
         _ => Vec::new(),
     };
     let mut console = None;
@@ -171,11 +217,19 @@ fn supervise(request: &Request<'_>, channel: &Channel, pid: Pid, proc: &ProcFs) 
             },
             Some(Message::Ready) => {
                 let length = u32::try_from(listener_state.len()).unwrap_or(0);
-                channel.send(&Message::Go { hook_state: 0, listener_state: length })?;
+                channel.send(&Message::Go {
+                    hook_state: 0,
+                    listener_state: length,
+                })?;
                 channel.send_document(&listener_state)?;
             }
             Some(Message::Failed(error)) => return Err(error),
-            Some(other) => return Err(Error::new(Code::Sync, format!("the process said {other:?}"))),
+            Some(other) => {
+                return Err(Error::new(
+                    Code::Sync,
+                    format!("the process said {other:?}"),
+                ));
+            }
             // Execve has closed the channel, or the process died before it could: its exit status
             // then says so, as for any command that ends at once.
             None => break,
@@ -183,7 +237,11 @@ fn supervise(request: &Request<'_>, channel: &Channel, pid: Pid, proc: &ProcFs) 
     }
     if let Some(path) = request.pidfd_socket {
         let pidfd = pidfd_open(pid).context(Code::Io, "open a pidfd of", pid)?;
-        caller_socket::send_fd(path, b"pidfd", pidfd.as_fd()).context(Code::Io, "send the pidfd to", path.display())?;
+        caller_socket::send_fd(path, b"pidfd", pidfd.as_fd()).context(
+            Code::Io,
+            "send the pidfd to",
+            path.display(),
+        )?;
     }
     if let Some(path) = request.pid_file {
         pidfile::write(path, pid)?;
@@ -207,7 +265,7 @@ impl Child<'_> {
         };
         // If nobody listens any more there is nobody to tell.
         let _ = parent.send(&Message::Failed(error));
-        crate::sys::process::exit_now(1)
+        crate::sys::child::leave(1)
     }
 
     /// From the clone to execve; returns execve's error.
@@ -219,13 +277,21 @@ impl Child<'_> {
             false => None,
         };
         if !self.namespaces.is_empty() {
-            setns(self.init, self.namespaces).context(Code::Namespace, "join the namespaces of", &self.request.dir.id)?;
+            setns(self.init, self.namespaces).context(
+                Code::Namespace,
+                "join the namespaces of",
+                &self.request.dir.id,
+            )?;
         }
         if self.request.state.namespaces & (libc::CLONE_NEWUSER as u64) != 0 {
-            crate::namespaces::become_root_inside()?;
+            crate::namespaces::become_root_of_joined()?;
         }
-        let root = open("/", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
-            .context(Code::Process, "open", "/")?;
+        let root = open(
+            "/",
+            OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        )
+        .context(Code::Process, "open", "/")?;
         let root = Root::from_fd(root);
         signals::own_session()?;
         if let Some(size) = process.terminal {
@@ -246,7 +312,12 @@ impl Child<'_> {
         parent.send(&Message::Ready)?;
         let listener_state = match parent.receive()? {
             Some(Message::Go { listener_state, .. }) => parent.receive_document(listener_state)?,
-            _ => return Err(Error::new(Code::Sync, "the parent left before the process could start")),
+            _ => {
+                return Err(Error::new(
+                    Code::Sync,
+                    "the parent left before the process could start",
+                ));
+            }
         };
         program.ready(process, root)?;
         if let Some(bpf) = &self.bpf

@@ -15,7 +15,7 @@ use crate::sys::pidfd::pidfd_send_signal;
 use crate::sys::signal;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, SigmaskHow};
+use nix::sys::signal::SigSet;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -36,7 +36,6 @@ const IMPATIENT: &[i32] = &[libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIG
 #[derive(Debug)]
 pub struct Signals {
     fd: SignalFd,
-    before: SigSet,
 }
 
 impl Signals {
@@ -50,25 +49,11 @@ impl Signals {
         // Whoever ignores SIGCHLD has the kernel reap its children, exit codes and all.
         signal::set_default(libc::SIGCHLD).context(Code::Signal, "reset", "SIGCHLD")?;
         let all = SigSet::all();
-        let before = all.thread_swap_mask(SigmaskHow::SIG_BLOCK).context(
-            Code::Signal,
-            "block",
-            "all signals",
-        )?;
+        all.thread_block()
+            .context(Code::Signal, "block", "all signals")?;
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
         let fd = SignalFd::with_flags(&all, flags).context(Code::Signal, "make", "a signalfd")?;
-        Ok(Signals { fd, before })
-    }
-
-    /// Child, before execve, which keeps the mask: blocks again only what was blocked when casulo
-    /// was started.
-    ///
-    /// # Errors
-    /// E_SIGNAL.
-    pub fn restore_in_child(&self) -> Result<()> {
-        self.before
-            .thread_set_mask()
-            .context(Code::Signal, "restore", "the signal mask")
+        Ok(Signals { fd })
     }
 }
 

@@ -61,9 +61,13 @@ impl Host {
     pub fn ask(spec: Option<&Spec>) -> Result<Host> {
         let status = Status::of_self()?;
         let release = uname().context(Code::Unsupported, "uname", "")?;
-        // A kernel without user namespaces has no such file.
-        let in_user_namespace =
-            stat("/proc/self/ns/user").is_ok_and(|it| it.st_ino != INITIAL_USER_NAMESPACE);
+        let in_user_namespace = in_user_namespace();
+        let mut cgroup = crate::cgroups::fs::mount_of_host();
+        if let Some(mount) = &mut cgroup
+            && (status.euid != 0 || in_user_namespace)
+        {
+            mount.own = crate::cgroups::fs::own_cgroup();
+        }
         let (apparmor, selinux) = match spec {
             None => (true, true),
             Some(spec) => wanted_labels(spec),
@@ -75,7 +79,7 @@ impl Host {
             bounding: status.bounding,
             last_cap: last_cap(status.bounding)?,
             in_user_namespace,
-            cgroup: cgroup_mount()?,
+            cgroup,
             kernel: parse_release(&release.release().to_string_lossy()),
             apparmor: apparmor && apparmor_is_enabled(),
             selinux: selinux && selinux_is_enabled(),
@@ -185,13 +189,10 @@ fn selinux_is_enabled() -> bool {
     statfs("/sys/fs/selinux").is_ok_and(|it| it.filesystem_type() == SELINUX_MAGIC)
 }
 
-/// The cgroup v2 mount; the cgroup domain answers this.
-#[allow(
-    clippy::unnecessary_wraps,
-    reason = "the signature of the function that takes its place"
-)]
-fn cgroup_mount() -> Result<Option<CgroupMount>> {
-    Ok(None)
+/// True if casulo runs in a user namespace that is not the initial one.
+pub fn in_user_namespace() -> bool {
+    // A kernel without user namespaces has no such file.
+    stat("/proc/self/ns/user").is_ok_and(|it| it.st_ino != INITIAL_USER_NAMESPACE)
 }
 
 #[cfg(test)]

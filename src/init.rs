@@ -6,7 +6,7 @@
 
 use crate::capabilities::SysAdmin;
 use crate::error::{Code, Context, Error, Result};
-use crate::hooks::Kind;
+use crate::hooks::{self, Call, Kind, Output};
 use crate::namespaces::Joins;
 use crate::plan::Plan;
 use crate::process::{Program, signals};
@@ -14,6 +14,7 @@ use crate::rootfs::Sources;
 use crate::rootfs::root::Root;
 use crate::seccomp::Bpf;
 use crate::sync::{Channel, Message};
+use crate::sys::child;
 use crate::sys::fd::close_on_exec_from;
 use crate::sys::procfs::ProcFs;
 use crate::sys::scm;
@@ -36,21 +37,34 @@ pub struct Inheritance {
     pub start: Option<OwnedFd>,
     /// A connection to the seccomp agent.
     pub agent: Option<OwnedFd>,
+    /// Files that get what hooks say.
+    pub output: Output,
 }
 
 /// Runs init. Never returns: the program replaces it, or it reports what failed and leaves.
 pub fn run(plan: &Plan, inheritance: Inheritance) -> ! {
-    let Inheritance { joins, sources, bpf, parent, start, agent } = inheritance;
-    let (listener, error) = match set_up(plan, &joins, sources, &parent) {
+    let Inheritance {
+        joins,
+        sources,
+        bpf,
+        parent,
+        start,
+        agent,
+        output,
+    } = inheritance;
+    let (listener, error) = match set_up(plan, joins, sources, &output, &parent) {
         Err(error) => (parent, error),
         Ok(ready) => match wait_for_start(&parent, start) {
             Err(error) => (parent, error),
-            Ok(starter) => (starter.unwrap_or(parent), execute(plan, ready, bpf, agent)),
+            Ok(starter) => (
+                starter.unwrap_or(parent),
+                execute(plan, ready, bpf, agent, output),
+            ),
         },
     };
     // If nobody listens any more there is nobody to tell.
     let _ = listener.send(&Message::Failed(error));
-    crate::sys::process::exit_now(1)
+    child::leave(1)
 }
 
 /// State documents that the parent made for init, because init does not know its host pid.
@@ -59,23 +73,50 @@ struct Documents {
     listener_state: Vec<u8>,
 }
 
-fn set_up(plan: &Plan, joins: &Joins, sources: Sources, parent: &Channel) -> Result<SetUp> {
-    let documents = if plan.needs_go() { wait_for_go(parent)? } else { Documents::none() };
+fn set_up(
+    plan: &Plan,
+    joins: Joins,
+    mut sources: Sources,
+    output: &Output,
+    parent: &Channel,
+) -> Result<SetUp> {
+    let documents = if plan.needs_go() {
+        wait_for_go(parent)?
+    } else {
+        Documents::none()
+    };
     // What the caller left open must not be reachable through /proc/self/fd (CVE-2024-21626); the
     // last steps before execve mark again what was opened since.
-    close_on_exec_from(plan.process.first_closed_fd).context(Code::Process, "mark inherited descriptors close-on-exec", "")?;
-    namespaces::enter(&plan.namespaces, joins)?;
+    close_on_exec_from(plan.process.first_closed_fd).context(
+        Code::Process,
+        "mark inherited descriptors close-on-exec",
+        "",
+    )?;
+    namespaces::enter(&plan.namespaces, &joins)?;
+    drop(joins);
     let proc = match plan.writes_proc() {
         true => Some(ProcFs::private().context(Code::Mount, "mount a private procfs", "")?),
         false => None,
     };
-    let root = rootfs::enter(&plan.rootfs, &sources)?;
-    rootfs::populate(&plan.rootfs, &root, sources)?;
+    let root = rootfs::enter(&plan.rootfs, &mut sources)?;
+    let (root, late) = rootfs::populate(&plan.rootfs, root, sources)?;
     if plan.has_hooks_before_pivot() {
         parent.send(&Message::Populated)?;
-        expect(parent, "hooks", |message| matches!(message, Message::HooksDone))?;
+        expect(parent, "hooks", |message| {
+            matches!(message, Message::HooksDone)
+        })?;
     }
-    plan.hooks.run(Kind::CreateContainer, &documents.hook_state)?;
+    if plan.hooks.has(Kind::CreateContainer) {
+        let env = hooks::own_environment();
+        let state = &documents.hook_state;
+        let call = Call {
+            state,
+            cwd: Some(&plan.bundle),
+            env: &env,
+            output,
+        };
+        plan.hooks.run(Kind::CreateContainer, &call)?;
+    }
     let root = rootfs::pivot(&plan.rootfs, root)?;
 
     let process = &plan.process;
@@ -91,14 +132,18 @@ fn set_up(plan: &Plan, joins: &Joins, sources: Sources, parent: &Channel) -> Res
     if let Some(proc) = &proc {
         rootfs::sysctl::write(&plan.rootfs.sysctls, proc)?;
     }
-    rootfs::finish(&plan.rootfs, &root)?;
+    rootfs::finish(&plan.rootfs, &root, late)?;
     process.prepare(proc.as_ref())?;
     drop(proc);
     let entered = process.enter(&root)?;
     process.become_user(plan.sys_admin_until_filter())?;
     let program = process.locate(&root, entered)?;
     parent.send(&Message::Ready)?;
-    Ok(SetUp { program, root, documents })
+    Ok(SetUp {
+        program,
+        root,
+        documents,
+    })
 }
 
 /// What init holds while it waits.
@@ -108,16 +153,21 @@ struct SetUp {
     documents: Documents,
 }
 
-
 impl Documents {
     fn none() -> Documents {
-        Documents { hook_state: Vec::new(), listener_state: Vec::new() }
+        Documents {
+            hook_state: Vec::new(),
+            listener_state: Vec::new(),
+        }
     }
 }
 
 fn wait_for_go(parent: &Channel) -> Result<Documents> {
     match parent.receive()? {
-        Some(Message::Go { hook_state, listener_state }) => Ok(Documents {
+        Some(Message::Go {
+            hook_state,
+            listener_state,
+        }) => Ok(Documents {
             hook_state: parent.receive_document(hook_state)?,
             listener_state: parent.receive_document(listener_state)?,
         }),
@@ -133,7 +183,10 @@ fn expect(parent: &Channel, what: &str, wanted: impl Fn(&Message) -> bool) -> Re
 }
 
 fn parent_left(what: &str) -> Error {
-    Error::new(Code::Sync, format!("the parent left before it was done with the {what}"))
+    Error::new(
+        Code::Sync,
+        format!("the parent left before it was done with the {what}"),
+    )
 }
 
 /// Waits to be started: by the parent itself (`None`), or by a later `casulo start` whose
@@ -141,12 +194,20 @@ fn parent_left(what: &str) -> Error {
 /// with it.
 fn wait_for_start(parent: &Channel, start: Option<OwnedFd>) -> Result<Option<Channel>> {
     let Some(listener) = start else {
-        return expect(parent, "record", |message| matches!(message, Message::Start)).map(|()| None);
+        return expect(parent, "record", |message| {
+            matches!(message, Message::Start)
+        })
+        .map(|()| None);
     };
-    expect(parent, "record", |message| matches!(message, Message::Release))?;
+    expect(parent, "record", |message| {
+        matches!(message, Message::Release)
+    })?;
     loop {
-        let accepted = accept4(listener.as_raw_fd(), SockFlag::SOCK_CLOEXEC)
-            .context(Code::Sync, "wait for start", "")?;
+        let accepted = accept4(listener.as_raw_fd(), SockFlag::SOCK_CLOEXEC).context(
+            Code::Sync,
+            "wait for start",
+            "",
+        )?;
         let starter = Channel::from_fd(crate::sys::fd::adopt(accepted));
         // Whoever connects and leaves without a word has not started the container.
         if let Ok(Some(Message::Start)) = starter.receive() {
@@ -156,10 +217,29 @@ fn wait_for_start(parent: &Channel, start: Option<OwnedFd>) -> Result<Option<Cha
 }
 
 /// The last steps, after `Start`: only what the filter must allow follows the filter.
-fn execute(plan: &Plan, ready: SetUp, bpf: Option<Bpf>, agent: Option<OwnedFd>) -> Error {
-    let SetUp { program, root, documents } = ready;
+fn execute(
+    plan: &Plan,
+    ready: SetUp,
+    bpf: Option<Bpf>,
+    agent: Option<OwnedFd>,
+    output: Output,
+) -> Error {
+    let SetUp {
+        program,
+        root,
+        documents,
+    } = ready;
     let last_steps = || -> Result<()> {
-        plan.hooks.run(Kind::StartContainer, &documents.hook_state)?;
+        // Nothing of the host's environment is shown inside.
+        let env = program.environment();
+        let call = Call {
+            state: &documents.hook_state,
+            cwd: None,
+            env,
+            output: &output,
+        };
+        plan.hooks.run(Kind::StartContainer, &call)?;
+        drop(output);
         program.ready(&plan.process, root)?;
         if let Some(bpf) = bpf
             && let (Some(listener), Some(agent)) = (bpf.load()?, agent)
@@ -180,6 +260,9 @@ fn execute(plan: &Plan, ready: SetUp, bpf: Option<Bpf>, agent: Option<OwnedFd>) 
 /// Hands the listener to the agent in one message: the container process state of the spec
 /// (config-linux.md, The Container Process State) with the fd beside it.
 pub(crate) fn send_listener(agent: &OwnedFd, listener: &OwnedFd, state: &[u8]) -> Result<()> {
-    scm::send_fd(agent.as_fd(), state, listener.as_fd())
-        .context(Code::Seccomp, "send the listener to the agent", "")
+    scm::send_fd(agent.as_fd(), state, listener.as_fd()).context(
+        Code::Seccomp,
+        "send the listener to the agent",
+        "",
+    )
 }

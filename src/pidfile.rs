@@ -12,7 +12,11 @@ pub fn write(path: &Path, pid: Pid) -> Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".{}.tmp", std::process::id()));
     let temporary = PathBuf::from(temporary);
-    std::fs::write(&temporary, pid.to_string()).context(Code::Io, "write the pid file", path.display())?;
+    std::fs::write(&temporary, pid.to_string()).context(
+        Code::Io,
+        "write the pid file",
+        path.display(),
+    )?;
     std::fs::rename(&temporary, path)
         .inspect_err(|_| {
             // The rename's error is the one to report.

@@ -76,11 +76,20 @@ impl Plan {
         let mut problems = Problems::default();
         let namespaces = namespaces::plan(spec, host, &mut problems);
         let process = match spec.process() {
-            Some(it) => {
-                process::plan(it, spec, &namespaces, options, host, "process", &mut problems)
-            }
+            Some(it) => process::plan(
+                it,
+                spec,
+                &namespaces,
+                options,
+                host,
+                "process",
+                &mut problems,
+            ),
             None => {
-                problems.add("process", "missing: a container without a process cannot be started");
+                problems.add(
+                    "process",
+                    "missing: a container without a process cannot be started",
+                );
                 process::Plan::default()
             }
         };
@@ -106,7 +115,10 @@ impl Plan {
         self.namespaces.waits_for_parent()
             || self.hooks.has(Kind::CreateContainer)
             || self.hooks.has(Kind::StartContainer)
-            || self.seccomp.as_ref().is_some_and(|filter| filter.listener_path.is_some())
+            || self
+                .seccomp
+                .as_ref()
+                .is_some_and(|filter| filter.listener_path.is_some())
     }
 
     /// True if hooks of the parent run between the mounts and the pivot.

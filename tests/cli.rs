@@ -37,9 +37,19 @@ fn log_lines(path: &Path) -> Vec<serde_json::Value> {
 #[test]
 fn an_unknown_container_does_not_exist() {
     let root = folder();
-    for args in [&["state", "web"][..], &["start", "web"], &["kill", "web"], &["delete", "web"], &["exec", "web", "true"]] {
+    for args in [
+        &["state", "web"][..],
+        &["start", "web"],
+        &["kill", "web"],
+        &["delete", "web"],
+        &["exec", "web", "true"],
+    ] {
         let output = casulo(root.path(), args);
-        assert!(stderr(&output).contains("container web does not exist"), "{args:?}: {}", stderr(&output));
+        assert!(
+            stderr(&output).contains("container web does not exist"),
+            "{args:?}: {}",
+            stderr(&output)
+        );
         assert_eq!(stdout(&output), "", "{args:?}");
         let expected = if args[0] == "exec" { 255 } else { 1 };
         assert_eq!(output.status.code(), Some(expected), "{args:?}");
@@ -50,7 +60,10 @@ fn an_unknown_container_does_not_exist() {
 fn deleting_an_unknown_container_by_force_succeeds() {
     let root = folder();
     let output = casulo(root.path(), &["delete", "--force", "web"]);
-    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+    assert_eq!(
+        (output.status.code(), stderr(&output).as_str()),
+        (Some(0), "")
+    );
 }
 
 #[test]
@@ -59,7 +72,10 @@ fn a_failing_command_appends_exactly_one_json_line() {
     let log = root.path().join("log.json");
     let path = log.to_str().expect("utf-8");
     for _ in 0..2 {
-        let output = casulo(root.path(), &["--log", path, "--log-format=json", "state", "web"]);
+        let output = casulo(
+            root.path(),
+            &["--log", path, "--log-format=json", "state", "web"],
+        );
         assert_eq!(stderr(&output), "casulo: container web does not exist\n");
     }
     let lines = log_lines(&log);
@@ -87,15 +103,31 @@ fn the_last_root_wins() {
     let elsewhere = root.path().join("elsewhere");
     std::fs::create_dir_all(elsewhere.join("web")).expect("a container's folder");
     let elsewhere = elsewhere.to_str().expect("utf-8");
-    let output = casulo(root.path(), &["--root", elsewhere, "--systemd-cgroup", "--systemd-cgroup", "list", "-q"]);
-    assert_eq!((stdout(&output).as_str(), output.status.code()), ("web\n", Some(0)));
+    let output = casulo(
+        root.path(),
+        &[
+            "--root",
+            elsewhere,
+            "--systemd-cgroup",
+            "--systemd-cgroup",
+            "list",
+            "-q",
+        ],
+    );
+    assert_eq!(
+        (stdout(&output).as_str(), output.status.code()),
+        ("web\n", Some(0))
+    );
 }
 
 #[test]
 fn an_empty_list_is_a_header_or_an_empty_array() {
     let root = folder();
     assert!(stdout(&casulo(root.path(), &["list"])).starts_with("ID          PID         STATUS"));
-    assert_eq!(stdout(&casulo(root.path(), &["list", "--format=json"])), "[]\n");
+    assert_eq!(
+        stdout(&casulo(root.path(), &["list", "--format=json"])),
+        "[]\n"
+    );
     assert_eq!(stdout(&casulo(root.path(), &["list", "-q"])), "");
 }
 
@@ -105,7 +137,11 @@ fn bad_ids_are_refused_before_anything_is_made() {
     for id in ["", ".", "..", "a/b", "a b", "-x\n", "../../x"] {
         let output = casulo(root.path(), &["state", "--", id]);
         assert_eq!(output.status.code(), Some(1), "{id:?}");
-        assert!(stderr(&output).contains("invalid container id"), "{id:?}: {}", stderr(&output));
+        assert!(
+            stderr(&output).contains("invalid container id"),
+            "{id:?}: {}",
+            stderr(&output)
+        );
     }
     assert_eq!(std::fs::read_dir(root.path()).expect("list").count(), 0);
 }
@@ -114,9 +150,16 @@ fn bad_ids_are_refused_before_anything_is_made() {
 fn a_missing_bundle_is_named() {
     let root = folder();
     for verb in ["create", "run"] {
-        let output = casulo(root.path(), &[verb, "--bundle", "/nonexistent/bundle", "web"]);
+        let output = casulo(
+            root.path(),
+            &[verb, "--bundle", "/nonexistent/bundle", "web"],
+        );
         assert_eq!(output.status.code(), Some(1));
-        assert!(stderr(&output).contains("/nonexistent/bundle"), "{}", stderr(&output));
+        assert!(
+            stderr(&output).contains("/nonexistent/bundle"),
+            "{}",
+            stderr(&output)
+        );
         assert_eq!(stderr(&output).lines().count(), 1);
     }
 }
@@ -128,18 +171,40 @@ fn the_first_version_line_has_name_and_number() {
         let output = casulo(root.path(), &[flag]);
         let text = stdout(&output);
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[0], concat!("casulo version ", env!("CARGO_PKG_VERSION")));
+        assert_eq!(
+            lines[0],
+            concat!("casulo version ", env!("CARGO_PKG_VERSION"))
+        );
         assert!(lines[1].starts_with("commit: "), "{text}");
         assert_eq!(lines[2], "spec: 1.3.0");
-        assert_eq!(text.matches("version").count(), 1, "engines split on that word");
-        assert_eq!((stderr(&output).as_str(), output.status.code()), ("", Some(0)));
+        assert_eq!(
+            text.matches("version").count(),
+            1,
+            "engines split on that word"
+        );
+        assert_eq!(
+            (stderr(&output).as_str(), output.status.code()),
+            ("", Some(0))
+        );
     }
 }
 
 #[test]
 fn help_of_every_command_succeeds() {
     let root = folder();
-    for verb in ["create", "start", "run", "exec", "state", "kill", "delete", "list", "spec", "features", "completion"] {
+    for verb in [
+        "create",
+        "start",
+        "run",
+        "exec",
+        "state",
+        "kill",
+        "delete",
+        "list",
+        "spec",
+        "features",
+        "completion",
+    ] {
         let output = casulo(root.path(), &[verb, "--help"]);
         assert_eq!(output.status.code(), Some(0), "{verb}");
         assert!(stdout(&output).contains("Usage: casulo"), "{verb}");
@@ -164,12 +229,23 @@ fn exec_users_with_trailing_junk_are_refused() {
     let config = r#"{"ociVersion":"1.0.2","root":{"path":"rootfs"},"process":{"cwd":"/","args":["sh"],"user":{"uid":0,"gid":0}}}"#;
     std::fs::write(root.path().join("state/web/config.json"), config).expect("a config");
     for user in ["1x", "1:", "1:2:3", "-1", "4294967296"] {
-        let output = casulo(root.path(), &["exec", &format!("--user={user}"), "web", "id"]);
+        let output = casulo(
+            root.path(),
+            &["exec", &format!("--user={user}"), "web", "id"],
+        );
         assert_eq!(output.status.code(), Some(255), "{user}");
-        assert!(stderr(&output).contains("invalid user"), "{user}: {}", stderr(&output));
+        assert!(
+            stderr(&output).contains("invalid user"),
+            "{user}: {}",
+            stderr(&output)
+        );
     }
     let output = casulo(root.path(), &["exec", "web", "id"]);
-    assert!(stderr(&output).contains("container not running"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("container not running"),
+        "{}",
+        stderr(&output)
+    );
 }
 
 #[test]
@@ -181,16 +257,39 @@ fn a_stopped_container_answers_state_and_not_kill() {
     std::fs::write(root.path().join("state/web/state.json"), facts).expect("facts");
     let output = casulo(root.path(), &["state", "web"]);
     let state: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    assert_eq!((&state["status"], &state["pid"]), (&"stopped".into(), &0.into()));
-    for key in ["ociVersion", "id", "bundle", "rootfs", "created", "annotations", "owner"] {
+    assert_eq!(
+        (&state["status"], &state["pid"]),
+        (&"stopped".into(), &0.into())
+    );
+    for key in [
+        "ociVersion",
+        "id",
+        "bundle",
+        "rootfs",
+        "created",
+        "annotations",
+        "owner",
+    ] {
         assert!(!state[key].is_null(), "{key}");
     }
     for signal in ["TERM", "SIGKILL", "9"] {
         let output = casulo(root.path(), &["kill", "web", signal]);
-        assert!(stderr(&output).contains("container not running"), "{}", stderr(&output));
+        assert!(
+            stderr(&output).contains("container not running"),
+            "{}",
+            stderr(&output)
+        );
         assert_eq!(output.status.code(), Some(1));
     }
-    assert_eq!(casulo(root.path(), &["kill", "--all", "web", "9"]).status.code(), Some(0));
-    assert_eq!(casulo(root.path(), &["delete", "web"]).status.code(), Some(0));
+    assert_eq!(
+        casulo(root.path(), &["kill", "--all", "web", "9"])
+            .status
+            .code(),
+        Some(0)
+    );
+    assert_eq!(
+        casulo(root.path(), &["delete", "web"]).status.code(),
+        Some(0)
+    );
     assert!(stderr(&casulo(root.path(), &["state", "web"])).contains("does not exist"));
 }

@@ -14,11 +14,17 @@ use std::path::PathBuf;
 pub(super) fn run(global: &Global, args: &Create) -> Result<u8> {
     let prepared = Prepared::new(global, args)?;
     if args.console_socket.is_none() && prepared.plan.process.terminal.is_some() {
-        return Err(Error::new(Code::Terminal, "process.terminal is true, but no --console-socket is given")
-            .hint("only `run` in the foreground can show a terminal by itself"));
+        return Err(Error::new(
+            Code::Terminal,
+            "process.terminal is true, but no --console-socket is given",
+        )
+        .hint("only `run` in the foreground can show a terminal by itself"));
     }
     if args.console_socket.is_some() && prepared.plan.process.terminal.is_none() {
-        return Err(Error::new(Code::Terminal, "--console-socket is given, but process.terminal is not true"));
+        return Err(Error::new(
+            Code::Terminal,
+            "--console-socket is given, but process.terminal is not true",
+        ));
     }
     prepared.create(args, StartBy::Socket)?;
     Ok(0)
@@ -51,7 +57,13 @@ impl Prepared {
         };
         let plan = Plan::new(&bundle.spec, &options, &host, &bundle.file)?;
         let pid_file = args.pid_file.as_deref().map(super::absolute).transpose()?;
-        Ok(Prepared { plan, store, config: bundle.config, host, pid_file })
+        Ok(Prepared {
+            plan,
+            store,
+            config: bundle.config,
+            host,
+            pid_file,
+        })
     }
 
     /// Creates the container.

@@ -3,12 +3,13 @@
 use crate::cli::{Exec, Global};
 use crate::error::{Code, Context, Error, Problems, Result};
 use crate::exec::{self, Request};
-use crate::foreground::{self, Signals};
+use crate::foreground::{self, Relay, Signals};
 use crate::host::Host;
 use crate::plan::Options;
 use crate::sys::pidfd::pidfd_open;
 use crate::{capabilities, config, namespaces, process, seccomp};
 use oci_spec::runtime::{Capability, Process, Spec};
+use std::os::fd::AsFd;
 
 /// `casulo exec`; without `--detach` returns the exit code of the process.
 pub(super) fn run(global: &Global, args: &Exec) -> Result<u8> {
@@ -29,15 +30,30 @@ pub(super) fn run(global: &Global, args: &Exec) -> Result<u8> {
     };
     let mut problems = Problems::default();
     let ns = namespaces::plan(&spec, &host, &mut problems);
-    let plan = process::plan(&wanted, &spec, &ns, &options, &host, "process", &mut problems);
+    let plan = process::plan(
+        &wanted,
+        &spec,
+        &ns,
+        &options,
+        &host,
+        "process",
+        &mut problems,
+    );
     let filter = seccomp::plan(&spec, &mut problems);
     problems.into_result(&file)?;
     if args.detach && plan.terminal.is_some() && args.console_socket.is_none() {
-        return Err(Error::new(Code::Terminal, "a terminal is wanted, but no --console-socket is given")
-            .hint("without --detach casulo shows the terminal itself"));
+        return Err(Error::new(
+            Code::Terminal,
+            "a terminal is wanted, but no --console-socket is given",
+        )
+        .hint("without --detach casulo shows the terminal itself"));
     }
 
-    let signals = if args.detach { None } else { Some(Signals::block()?) };
+    let signals = if args.detach {
+        None
+    } else {
+        Some(Signals::block()?)
+    };
     let pid_file = args.pid_file.as_deref().map(super::absolute).transpose()?;
     let executed = exec::exec(&Request {
         dir: &dir,
@@ -52,8 +68,15 @@ pub(super) fn run(global: &Global, args: &Exec) -> Result<u8> {
     match signals {
         None => Ok(0),
         Some(signals) => {
-            let pidfd = pidfd_open(executed.pid).context(Code::Process, "open a pidfd of", executed.pid)?;
-            foreground::wait(&signals, executed.pid, pidfd, executed.console)
+            let pidfd =
+                pidfd_open(executed.pid).context(Code::Process, "open a pidfd of", executed.pid)?;
+            let relay = executed.console.map(Relay::of_stdio).transpose()?;
+            super::exit_code(foreground::wait(
+                &signals,
+                executed.pid,
+                pidfd.as_fd(),
+                relay,
+            )?)
         }
     }
 }
@@ -69,7 +92,10 @@ fn wanted_process(args: &Exec, spec: &Spec, config_file: String) -> Result<(Proc
         }
         None => {
             if args.command.is_empty() {
-                return Err(Error::new(Code::Usage, "exec needs a command, or --process FILE"));
+                return Err(Error::new(
+                    Code::Usage,
+                    "exec needs a command, or --process FILE",
+                ));
             }
             let mut process = own;
             process.set_args(Some(args.command.clone()));
@@ -108,9 +134,14 @@ fn wanted_process(args: &Exec, spec: &Spec, config_file: String) -> Result<(Proc
         process.set_no_new_privileges(Some(true));
     }
     if !args.cap.is_empty() {
-        let extra: Vec<Capability> = args.cap.iter().map(|name| {
-            capabilities::parse(name).ok_or_else(|| Error::new(Code::Usage, format!("unknown capability {name:?}")))
-        }).collect::<Result<_>>()?;
+        let extra: Vec<Capability> = args
+            .cap
+            .iter()
+            .map(|name| {
+                capabilities::parse(name)
+                    .ok_or_else(|| Error::new(Code::Usage, format!("unknown capability {name:?}")))
+            })
+            .collect::<Result<_>>()?;
         let sets = capabilities::add_for_exec(process.capabilities().as_ref(), &extra);
         process.set_capabilities(Some(sets));
     }
@@ -125,7 +156,11 @@ fn inherit(mut process: Process, own: &Process) -> Process {
     if process.rlimits().as_ref().is_none_or(Vec::is_empty) {
         process.set_rlimits(own.rlimits().clone());
     }
-    if process.apparmor_profile().as_deref().is_none_or(str::is_empty) {
+    if process
+        .apparmor_profile()
+        .as_deref()
+        .is_none_or(str::is_empty)
+    {
         process.set_apparmor_profile(own.apparmor_profile().clone());
     }
     if process.selinux_label().as_deref().is_none_or(str::is_empty) {
@@ -145,13 +180,23 @@ fn inherit(mut process: Process, own: &Process) -> Process {
 fn parse_user(text: &str) -> Result<(u32, Option<u32>)> {
     let number = |part: &str| -> Option<u32> {
         let digits = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-        digits.then(|| part.parse().ok()).flatten().filter(|id| *id != u32::MAX)
+        digits
+            .then(|| part.parse().ok())
+            .flatten()
+            .filter(|id| *id != u32::MAX)
     };
     let parsed = match text.split_once(':') {
         None => number(text).map(|uid| (uid, None)),
-        Some((uid, gid)) => number(uid).zip(number(gid)).map(|(uid, gid)| (uid, Some(gid))),
+        Some((uid, gid)) => number(uid)
+            .zip(number(gid))
+            .map(|(uid, gid)| (uid, Some(gid))),
     };
-    parsed.ok_or_else(|| Error::new(Code::Usage, format!("invalid user {text:?}: UID or UID:GID is expected")))
+    parsed.ok_or_else(|| {
+        Error::new(
+            Code::Usage,
+            format!("invalid user {text:?}: UID or UID:GID is expected"),
+        )
+    })
 }
 
 #[cfg(test)]
@@ -162,7 +207,22 @@ mod tests {
     fn a_user_is_digits_and_nothing_else() {
         assert_eq!(parse_user("1000").ok(), Some((1000, None)));
         assert_eq!(parse_user("0:7").ok(), Some((0, Some(7))));
-        for bad in ["", ":", "1:", ":1", "1a", "+1", "-1", " 1", "1:2:3", "4294967295", "4294967296", "root", "0x0", "1\n"] {
+        for bad in [
+            "",
+            ":",
+            "1:",
+            ":1",
+            "1a",
+            "+1",
+            "-1",
+            " 1",
+            "1:2:3",
+            "4294967295",
+            "4294967296",
+            "root",
+            "0x0",
+            "1\n",
+        ] {
             assert!(parse_user(bad).is_err(), "{bad:?}");
         }
     }

@@ -11,7 +11,12 @@ pub(super) fn run(global: &Global, args: &List) -> Result<u8> {
     let store = super::store(global)?;
     let ids = store.ids()?;
     if args.quiet {
-        super::print(ids.iter().map(|id| format!("{id}\n")).collect::<String>().as_bytes())?;
+        super::print(
+            ids.iter()
+                .map(|id| format!("{id}\n"))
+                .collect::<String>()
+                .as_bytes(),
+        )?;
         return Ok(0);
     }
     let mut containers = Vec::new();
@@ -39,13 +44,24 @@ fn table(containers: &[Value]) -> String {
     };
     let mut rows = vec![["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned)];
     rows.extend(
-        containers.iter().map(|it| ["id", "pid", "status", "bundle", "created", "owner"].map(|key| cell(it, key))),
+        containers.iter().map(|it| {
+            ["id", "pid", "status", "bundle", "created", "owner"].map(|key| cell(it, key))
+        }),
     );
     let mut text = String::new();
     for row in &rows {
         for (column, value) in row.iter().enumerate() {
-            let width = rows.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or(0);
-            let width = if column == row.len() - 1 { 0 } else { (width + 3).max(12) };
+            let width = rows
+                .iter()
+                .filter_map(|row| row.get(column))
+                .map(String::len)
+                .max()
+                .unwrap_or(0);
+            let width = if column == row.len() - 1 {
+                0
+            } else {
+                (width + 3).max(12)
+            };
             // Writing to a String cannot fail.
             let _ = write!(text, "{value:width$}");
         }

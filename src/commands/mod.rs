@@ -47,8 +47,16 @@ pub fn dispatch(cli: Cli) -> Result<u8> {
         Command::Delete(args) => delete::run(global, &args),
         Command::List(args) => list::run(global, &args),
         Command::Spec(args) => {
-            let ids = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
-            spec::run(&args.bundle, Path::new("config.json"), args.rootless.then_some(ids)).map(|()| 0)
+            let ids = (
+                nix::unistd::geteuid().as_raw(),
+                nix::unistd::getegid().as_raw(),
+            );
+            spec::run(
+                &args.bundle,
+                Path::new("config.json"),
+                args.rootless.then_some(ids),
+            )
+            .map(|()| 0)
         }
         Command::Features => print(format!("{:#}\n", features::document()).as_bytes()).map(|()| 0),
         Command::Completion(args) => completion::run(&args),
@@ -57,7 +65,11 @@ pub fn dispatch(cli: Cli) -> Result<u8> {
 
 /// The exit code of casulo's own failure: 255 for an exec that could not start, else 1.
 pub fn failure_code(cli: &Cli) -> u8 {
-    if matches!(cli.command, Some(Command::Exec(_))) { 255 } else { 1 }
+    if matches!(cli.command, Some(Command::Exec(_))) {
+        255
+    } else {
+        1
+    }
 }
 
 fn format(global: &Global) -> Format {
@@ -83,7 +95,9 @@ fn level(global: &Global) -> LevelFilter {
 fn store(global: &Global) -> Result<Store> {
     let root = match &global.root {
         Some(root) => absolute(root)?,
-        None if nix::unistd::geteuid().is_root() && !crate::host::in_user_namespace() => PathBuf::from("/run/casulo"),
+        None if nix::unistd::geteuid().is_root() && !crate::host::in_user_namespace() => {
+            PathBuf::from("/run/casulo")
+        }
         None => match std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty()) {
             Some(folder) => Path::new(&folder).join("casulo"),
             None => PathBuf::from(format!("/run/user/{}/casulo", nix::unistd::geteuid())),
@@ -97,7 +111,8 @@ fn store(global: &Global) -> Result<Store> {
 
 /// `path`, or `path` below the current folder. Nothing is resolved.
 fn absolute(path: &Path) -> Result<PathBuf> {
-    std::path::absolute(path).map_err(|error| Error::new(Code::Usage, format!("{}: {error}", path.display())))
+    std::path::absolute(path)
+        .map_err(|error| Error::new(Code::Usage, format!("{}: {error}", path.display())))
 }
 
 fn cgroup_manager(global: &Global) -> CgroupManager {
@@ -109,6 +124,12 @@ fn cgroup_manager(global: &Global) -> CgroupManager {
     }
 }
 
+/// The exit code of a process as casulo's own. Both are below 256 by definition.
+fn exit_code(code: i32) -> Result<u8> {
+    u8::try_from(code)
+        .map_err(|_out_of_range| Error::new(Code::Process, format!("exit code {code}")))
+}
+
 /// Writes what the command prints to stdout.
 ///
 /// # Errors
@@ -116,5 +137,8 @@ fn cgroup_manager(global: &Global) -> CgroupManager {
 fn print(bytes: &[u8]) -> Result<()> {
     use crate::error::Context;
     let mut stdout = std::io::stdout().lock();
-    stdout.write_all(bytes).and_then(|()| stdout.flush()).context(Code::Io, "write to", "stdout")
+    stdout
+        .write_all(bytes)
+        .and_then(|()| stdout.flush())
+        .context(Code::Io, "write to", "stdout")
 }

@@ -17,7 +17,11 @@ pub(super) fn run(global: &Global, args: &Id) -> Result<u8> {
 pub(super) fn document(dir: &Dir) -> Result<Value> {
     let facts = dir.read()?;
     let (status, _) = state::status(dir, &facts)?;
-    let pid = if status == Status::Stopped { 0 } else { facts.init_process_pid };
+    let pid = if status == Status::Stopped {
+        0
+    } else {
+        facts.init_process_pid
+    };
     let mut document = facts.document(status, pid);
     document["rootfs"] = facts.rootfs.to_string_lossy().into();
     document["created"] = facts.created.into();

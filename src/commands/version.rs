@@ -4,7 +4,8 @@ use crate::error::Result;
 
 /// Lines as runc has them: engines take the first word after `version` in the first one.
 pub(super) fn run() -> Result<u8> {
-    let api = libseccomp::ScmpVersion::current().map(|it| format!("{}.{}.{}", it.major, it.minor, it.micro));
+    let api = libseccomp::ScmpVersion::current()
+        .map(|it| format!("{}.{}.{}", it.major, it.minor, it.micro));
     let text = format!(
         "casulo version {}\ncommit: {}\nspec: {}\nlibseccomp: {}\n",
         env!("CARGO_PKG_VERSION"),

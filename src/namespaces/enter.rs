@@ -48,7 +48,15 @@ fn become_root(plan: &Plan) -> Result<()> {
         }
         return Ok(());
     }
-    // The map of a joined namespace is not known; EINVAL says that it has no root.
+    become_root_of_joined()
+}
+
+/// A process that has joined a user namespace: the same, where that namespace has a root. Its map is not known; EINVAL
+/// says that it has none.
+///
+/// # Errors
+/// E_ID_MAP.
+pub fn become_root_of_joined() -> Result<()> {
     match set_group(0) {
         Ok(()) | Err(Errno::EINVAL) => {}
         Err(errno) => return Err(errno).context(Code::IdMap, "setresgid", 0),

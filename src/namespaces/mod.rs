@@ -25,7 +25,7 @@ mod network;
 mod spawn;
 mod time;
 
-pub use enter::enter;
+pub use enter::{become_root_of_joined, enter};
 pub use idmap::{IdMap, write_maps};
 pub use join::{Joins, open_joins};
 pub use network::{NetDevice, move_devices};
@@ -168,6 +168,19 @@ impl Plan {
     /// may still turn out to be the caller's own: ask [`Joins::is_own`] before trusting in it.
     pub fn has(&self, kind: Kind) -> bool {
         self.is_new(kind) || self.joins(kind)
+    }
+
+    /// Clone flags of all namespaces that are not the caller's own: what `exec` joins.
+    pub fn clone_flags(&self) -> u64 {
+        Kind::ALL
+            .iter()
+            .filter(|kind| self.has(**kind))
+            .fold(0, |flags, kind| flags | kind.flag())
+    }
+
+    /// True if init must wait until the parent has written its id maps.
+    pub fn waits_for_parent(&self) -> bool {
+        self.is_new(Kind::User)
     }
 
     /// True if a new namespace of this kind is made.

@@ -4,8 +4,8 @@
 use super::join::{Joins, Opened};
 use super::{Kind, Plan};
 use crate::error::{Code, Context, Error, Result};
+use crate::sys::child::leave;
 use crate::sys::clone::{Side, clone3};
-use crate::sys::namespace::leave;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sched::setns;

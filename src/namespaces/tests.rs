@@ -1,8 +1,9 @@
 //! Tables for the plan; then the real effects, as root, in forked children.
 
 use super::*;
+use crate::sys::child::leave;
 use crate::sys::forked::in_child;
-use crate::sys::namespace::{leave, set_group, set_user};
+use crate::sys::namespace::{set_group, set_user};
 use netlink::Netlink;
 use nix::errno::Errno;
 use nix::fcntl::readlink;

@@ -1,82 +1,341 @@
-//! The container's root file system. (stub)
+//! The container's root file system: from `root`, `mounts`, `linux.devices`, masked paths and their
+//! kin to a new `/`.
+//!
+//! [`plan`] decides everything, purely. [`Sources::open`] runs in the parent, which can reach every
+//! bind source; the child then calls, in this order, [`enter`], [`populate`], [`pivot`] and
+//! [`finish`], as root of its user namespace. Until the pivot the child sees the host's tree, and
+//! the container's is reached through [`root::Root`] alone.
 
+mod attach;
+mod copyup;
 pub mod devices;
+pub mod filesystem;
+pub mod idmap;
 pub mod masks;
+pub mod mounts;
+pub mod options;
+mod pivot;
 pub mod root;
+mod sources;
 pub mod sysctl;
 
-use crate::error::{Problems, Result};
-use crate::host::Host;
-use crate::namespaces;
-use crate::plan::Options;
-use nix::unistd::Pid;
-use oci_spec::runtime::Spec;
-use root::Root;
-use std::path::PathBuf;
+pub use attach::Late;
+pub use pivot::pivot;
+pub use sources::Sources;
 
-/// (stub)
+use crate::error::{Code, Context, Problems, Result};
+use crate::host::Host;
+use crate::namespaces::{self, Kind};
+use crate::sys::mount::{MountAttr, mount_setattr, move_mount};
+use crate::sys::uts::setdomainname;
+use mounts::{Action, Mount};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::mount::{MsFlags, mount};
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::sethostname;
+use oci_spec::runtime::{LinuxNamespaceType, Spec};
+use options::{Depth, Propagation};
+use root::Root;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+/// linux/capability.h.
+const CAP_SYS_ADMIN: u8 = 21;
+
+/// All that is done to the container's tree.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
     /// Root file system, absolute on the host.
     pub path: PathBuf,
+    /// How it becomes `/`.
+    pub way: Way,
+    /// The mount namespace that is joined, if one is; absolute on the host.
+    pub joined: Option<PathBuf>,
+    /// Who opens the bind sources.
+    pub opener: Opener,
+    /// `root.readonly`.
+    pub readonly: bool,
+    /// What the mounts of the rootfs take from the host's.
+    pub reception: Reception,
+    /// `linux.rootfsPropagation`, where the mount of the root must be told at the end.
+    pub propagation: Option<(Propagation, Depth)>,
+    /// In order.
+    pub mounts: Vec<Mount>,
+    /// Device nodes and the links of /dev.
+    pub devices: devices::Plan,
+    /// Masked and read-only paths.
+    pub masks: masks::Plan,
+    /// Kernel parameters of the container's namespaces.
+    pub sysctls: Vec<sysctl::Sysctl>,
+    /// `hostname`.
+    pub hostname: Option<String>,
+    /// `domainname`.
+    pub domainname: Option<String>,
 }
 
-/// Decides. Pure.
+/// How the rootfs becomes `/`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Way {
+    /// pivot_root(2).
+    #[default]
+    PivotRoot,
+    /// Moved onto `/`, then chroot(2): where `/` is the initial ramdisk, which cannot be pivoted away
+    /// (`--no-pivot`).
+    Move,
+    /// chroot(2) alone: the mount namespace is the caller's, so no mount in it may change.
+    Chroot,
+}
+
+/// Which process opens the bind sources.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Opener {
+    /// The parent: it can reach every folder of the host.
+    #[default]
+    Parent,
+    /// The child, in the mount namespace of its own: the parent may not clone trees.
+    Child,
+}
+
+/// Whether what is mounted on the host, below the rootfs, appears in the container too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reception {
+    /// It does not.
+    #[default]
+    Closed,
+    /// It does (`rootfsPropagation: slave`).
+    Open,
+}
+
+impl Plan {
+    fn has_idmaps(&self) -> bool {
+        self.mounts
+            .iter()
+            .any(|mount| matches!(&mount.action, Action::Bind(bind) if bind.idmap.is_some()))
+    }
+}
+
+/// Decides. Pure. Problems are collected with their JSON paths.
 pub fn plan(
-    _spec: &Spec,
-    _ns: &namespaces::Plan,
-    _options: &Options,
-    _host: &Host,
-    _problems: &mut Problems,
+    spec: &Spec,
+    ns: &namespaces::Plan,
+    options: &crate::plan::Options,
+    host: &Host,
+    problems: &mut Problems,
 ) -> Plan {
-    Plan::default()
+    let configured = spec.root().as_ref();
+    let path = options
+        .bundle
+        .join(configured.map_or(Path::new(""), |root| root.path()));
+    if path == Path::new("/") {
+        problems.add("root.path", "the host's own root cannot be a container's");
+    }
+    let mut plan = Plan {
+        path,
+        way: match (ns.has(Kind::Mount), options.no_pivot) {
+            (false, _) => Way::Chroot,
+            (true, false) => Way::PivotRoot,
+            (true, true) => Way::Move,
+        },
+        joined: joined_mount_namespace(spec),
+        opener: match host.has_capability(CAP_SYS_ADMIN) {
+            true => Opener::Parent,
+            false => Opener::Child,
+        },
+        readonly: configured.and_then(|root| root.readonly()).unwrap_or(false),
+        devices: devices::plan(spec, ns, host, problems),
+        masks: masks::plan(spec, problems),
+        sysctls: sysctl::plan(spec, ns, problems),
+        hostname: spec.hostname().clone(),
+        domainname: spec.domainname().clone(),
+        ..Plan::default()
+    };
+    let propagation = propagation(spec, problems);
+    let context = mounts::Context {
+        spec,
+        ns,
+        host,
+        bundle: &options.bundle,
+        propagation: match propagation {
+            Some((Propagation::Private | Propagation::Unbindable, _)) => Propagation::Private,
+            _ => Propagation::Slave,
+        },
+    };
+    plan.mounts = mounts::plan(&context, problems);
+    match propagation {
+        Some((Propagation::Slave, _)) => plan.reception = Reception::Open,
+        // The tree is made private anyway; saying so again at the end would undo the mounts' own words.
+        Some((Propagation::Private, _)) | None => {}
+        Some(other) => plan.propagation = Some(other),
+    }
+    if plan.opener == Opener::Child && plan.has_idmaps() {
+        problems.add(
+            "mounts",
+            "an id-mapped mount needs CAP_SYS_ADMIN on the host",
+        );
+    }
+    if plan.way == Way::Chroot {
+        leave_mounts_alone(&mut plan, problems);
+    }
+    plan
 }
 
-/// Bind sources as trees.
-#[derive(Debug, Default)]
-pub struct Sources;
-
-impl Sources {
-    /// Parent, before clone: opens every bind source, makes holders of a mount's own user namespace.
-    /// # Errors
-    /// E_MOUNT
-    pub fn open(_plan: &Plan) -> Result<Sources> {
-        Ok(Sources)
+/// Without a mount namespace of its own the container lives in the caller's mount table: what were
+/// mounted for it would be mounted for the host and outlive it. crun leaves mounts out then, too;
+/// a root that must be read-only cannot be had.
+fn leave_mounts_alone(plan: &mut Plan, problems: &mut Problems) {
+    if plan.readonly {
+        problems.add(
+            "root.readonly",
+            "needs a mount namespace in linux.namespaces",
+        );
     }
-    /// Parent, after the id maps are written: idmaps the trees that use the container's own maps. The trees are
-    /// shared with init by the fd it inherited.
-    /// # Errors
-    /// E_MOUNT
-    pub fn idmap_with(&self, _plan: &Plan, _init: Pid) -> Result<()> {
-        Ok(())
+    if !plan.mounts.is_empty() || plan.masks != masks::Plan::default() {
+        log::warn!(
+            "no mount namespace: mounts, maskedPaths and readonlyPaths of the config are left out"
+        );
     }
+    plan.mounts = Vec::new();
+    plan.masks = masks::Plan::default();
+    plan.propagation = None;
 }
 
-/// Child: propagation of /, the rootfs as a mount of its own, opened.
+fn joined_mount_namespace(spec: &Spec) -> Option<PathBuf> {
+    let namespaces = spec.linux().as_ref()?.namespaces().as_deref()?;
+    let mount = namespaces
+        .iter()
+        .find(|it| it.typ() == LinuxNamespaceType::Mount)?;
+    mount.path().clone()
+}
+
+/// `linux.rootfsPropagation`: the spec's four words, and the recursive ones that engines use.
+fn propagation(spec: &Spec, problems: &mut Problems) -> Option<(Propagation, Depth)> {
+    let word = spec.linux().as_ref()?.rootfs_propagation().as_deref()?;
+    let (depth, kind) = match word.strip_prefix('r') {
+        Some(kind) => (Depth::Tree, kind),
+        None => (Depth::One, word),
+    };
+    let kind = match kind {
+        "" if word.is_empty() => return None,
+        "shared" => Propagation::Shared,
+        "slave" => Propagation::Slave,
+        "private" => Propagation::Private,
+        "unbindable" => Propagation::Unbindable,
+        _ => {
+            problems.add(
+                "linux.rootfsPropagation",
+                format!("{word:?} is none of shared, slave, private, unbindable"),
+            );
+            return None;
+        }
+    };
+    Some((kind, depth))
+}
+
+/// Child, first: cuts the mount namespace off from the host's, and gives the rootfs a mount of its
+/// own, at its own path, so that createContainer hooks find it there. Takes the rootfs from
+/// `sources` if the parent opened it.
+///
 /// # Errors
 /// E_MOUNT
-pub fn enter(_plan: &Plan) -> Result<Root> {
-    Err(crate::error::Error::new(crate::error::Code::Mount, "stub"))
+pub fn enter(plan: &Plan, sources: &mut Sources) -> Result<Root> {
+    let path = plan.path.display();
+    let folder = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    if plan.way == Way::Chroot {
+        let root = open(&plan.path, folder, Mode::empty());
+        return root.context(Code::Mount, "open", path).map(Root::from_fd);
+    }
+    // Slave, not private: an unmount on the host still reaches the copy here, so that no disk stays
+    // busy. Nothing goes the other way, and pivot_root(2) wants no shared parent.
+    mount(
+        None::<&str>,
+        "/",
+        None::<&str>,
+        MsFlags::MS_SLAVE | MsFlags::MS_REC,
+        None::<&str>,
+    )
+    .context(Code::Mount, "make slave", "/")?;
+    let tree = match sources.root.take() {
+        Some(tree) => tree,
+        None => sources::open_root(&plan.path).context(Code::Mount, "open the rootfs", path)?,
+    };
+    let path = plan.path.display();
+    let attr = MountAttr {
+        propagation: match plan.reception {
+            Reception::Closed => Propagation::Private.flag(),
+            Reception::Open => Propagation::Slave.flag(),
+        },
+        ..MountAttr::default()
+    };
+    mount_setattr(tree.as_fd(), libc::AT_RECURSIVE, &attr).context(
+        Code::Mount,
+        "set propagation of",
+        &path,
+    )?;
+    let place = match open(&plan.path, folder, Mode::empty()) {
+        // The root of a user namespace may not be let through to the rootfs, and a mount namespace
+        // that is joined may not have it; `/` serves as well.
+        Err(Errno::EACCES | Errno::ENOENT) if plan.way == Way::PivotRoot => {
+            open("/", folder, Mode::empty())
+        }
+        result => result,
+    };
+    let place = place.context(Code::Mount, "open", &path)?;
+    move_mount(tree.as_fd(), place.as_fd()).context(Code::Mount, "mount the rootfs", &path)?;
+    Ok(Root::from_fd(tree))
 }
 
-/// Child, before the hooks: all mounts, devices, links.
+/// Child, before the createContainer hooks: all mounts, then devices and links. Gives back the
+/// root (another one if something was mounted on `/`) and what [`finish`] makes read-only.
+///
 /// # Errors
-/// E_MOUNT
-pub fn populate(_plan: &Plan, _root: &Root, _sources: Sources) -> Result<()> {
+/// E_MOUNT, E_DEVICE, E_UNSAFE_PATH.
+pub fn populate(plan: &Plan, root: Root, mut sources: Sources) -> Result<(Root, Late)> {
+    // What is made below has the modes that are asked for, whatever the caller's umask is.
+    let before = umask(Mode::empty());
+    let (root, late) = attach::all(plan, root, &mut sources)?;
+    devices::make(&plan.devices, &root, &sources.nodes)?;
+    umask(before);
+    Ok((root, late))
+}
+
+/// Child, after the pivot, when nothing is to be made in the tree any more: masks, read-only
+/// paths, late read-only mounts, the root itself, and the names of the UTS namespace.
+///
+/// # Errors
+/// E_MOUNT, E_NAMESPACE for the names.
+pub fn finish(plan: &Plan, root: &Root, late: Late) -> Result<()> {
+    masks::apply(&plan.masks, root)?;
+    late.make_read_only()?;
+    if plan.readonly {
+        let read_only = MountAttr {
+            attr_set: libc::MOUNT_ATTR_RDONLY,
+            ..MountAttr::default()
+        };
+        mount_setattr(root.as_fd(), 0, &read_only).context(Code::Mount, "make read-only", "/")?;
+    }
+    if let Some((kind, depth)) = plan.propagation {
+        let change = mounts::Change {
+            depth,
+            attr: MountAttr {
+                propagation: kind.flag(),
+                ..MountAttr::default()
+            },
+        };
+        mount_setattr(root.as_fd(), change.flags(), &change.attr).context(
+            Code::Mount,
+            "set propagation of",
+            "/",
+        )?;
+    }
+    if let Some(name) = &plan.hostname {
+        sethostname(name).context(Code::Namespace, "set the host name to", name)?;
+    }
+    if let Some(name) = &plan.domainname {
+        setdomainname(name).context(Code::Namespace, "set the domain name to", name)?;
+    }
     Ok(())
 }
 
-/// Child, after the createContainer hooks: pivot_root (or move + chroot, or chroot); the old root is gone. Returns the
-/// new root, opened from inside.
-/// # Errors
-/// E_MOUNT
-pub fn pivot(_plan: &Plan, root: Root) -> Result<Root> {
-    Ok(root)
-}
-
-/// Child, after the pivot: masks, read-only paths and root, late read-only mounts, sysctls, host name.
-/// # Errors
-/// E_MOUNT
-pub fn finish(_plan: &Plan, _root: &Root) -> Result<()> {
-    Ok(())
-}
+#[cfg(test)]
+mod tests;

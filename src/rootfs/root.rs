@@ -33,9 +33,19 @@ impl Root {
     /// # Errors
     /// The kernel's errno; ELOOP for a magic link.
     pub fn open(&self, path: &Path, flags: OFlag, mode: Mode) -> nix::Result<OwnedFd> {
+        self.open_resolving(path, flags, mode, ResolveFlag::RESOLVE_NO_MAGICLINKS)
+    }
+
+    fn open_resolving(
+        &self,
+        path: &Path,
+        flags: OFlag,
+        mode: Mode,
+        resolve: ResolveFlag,
+    ) -> nix::Result<OwnedFd> {
         let mut how = OpenHow::new()
             .flags(flags | OFlag::O_CLOEXEC)
-            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+            .resolve(ResolveFlag::RESOLVE_IN_ROOT | resolve);
         if flags.contains(OFlag::O_CREAT) {
             how = how.mode(mode);
         }
@@ -73,6 +83,20 @@ impl Root {
         self.open(path, OFlag::O_PATH | OFlag::O_NOFOLLOW, Mode::empty())
     }
 
+    /// The object at `path` as an O_PATH fd if no component of the path is a symlink: then the
+    /// object is where the path says. `flags` may add O_DIRECTORY.
+    ///
+    /// # Errors
+    /// ELOOP where a component is a symlink; else as [`Root::open`].
+    pub fn resolve_plain(&self, path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {
+        self.open_resolving(
+            path,
+            OFlag::O_PATH | flags,
+            Mode::empty(),
+            ResolveFlag::RESOLVE_NO_SYMLINKS,
+        )
+    }
+
     /// The folder at `path` as an O_PATH fd; what is missing is made with mode 0755. A symlink
     /// that dangles inside the root has its target made, as an engine's user expects of
     /// `/var/run -> /run`.
@@ -80,10 +104,25 @@ impl Root {
     /// # Errors
     /// The errno of the look-up or of mkdirat; ELOOP for a ring of dangling links.
     pub fn mkdir_all(&self, path: &Path) -> nix::Result<OwnedFd> {
+        match self.open(path, OFlag::O_PATH | OFlag::O_DIRECTORY, Mode::empty()) {
+            Err(Errno::ENOENT) => self.make_folders(path),
+            result => result,
+        }
+    }
+
+    /// [`Root::mkdir_all`] for a path that was just found missing.
+    ///
+    /// # Errors
+    /// As [`Root::mkdir_all`].
+    pub fn make_folders(&self, path: &Path) -> nix::Result<OwnedFd> {
         let directory = OFlag::O_PATH | OFlag::O_DIRECTORY;
-        match self.open(path, directory, Mode::empty()) {
-            Err(Errno::ENOENT) => {}
-            result => return result,
+        // Mostly the last component alone is missing (`/dev/pts` in a new `/dev`).
+        if let (Some(parent), Some(name)) = (path.parent(), path.file_name())
+            && let Ok(parent) = self.open(parent, directory, Mode::empty())
+            && mkdirat(&parent, name, Mode::from_bits_truncate(0o755)).is_ok()
+        {
+            let no_follow = directory | OFlag::O_NOFOLLOW;
+            return Root(parent).open(Path::new(name), no_follow, Mode::empty());
         }
         let mut todo: Vec<OsString> = names(path);
         todo.reverse();
@@ -135,28 +174,33 @@ impl Root {
     }
 
     /// The non-folder at `path` as an O_PATH fd, made as an empty regular file (mode 0644) if
-    /// nothing is there: what a file is bind-mounted on. Symlinks are followed inside the root.
+    /// nothing is there: what a file is bind-mounted on. Symlinks are followed inside the root; a
+    /// dangling one has its target made, with the folders that lead there.
     ///
     /// # Errors
-    /// The errno of the look-up or of the creation; EISDIR when a folder is there.
+    /// The errno of the look-up or of the creation; ELOOP for a ring of dangling links.
     pub fn create_file(&self, path: &Path) -> nix::Result<OwnedFd> {
-        match self.resolve(path) {
-            Err(Errno::ENOENT) => {}
-            result => return result,
+        let mut path = path.to_owned();
+        for _ in 0..=MAX_SYMLINKS {
+            match self.resolve(&path) {
+                Err(Errno::ENOENT) => {}
+                result => return result,
+            }
+            let (parent, name) = self.parent_of(&path)?;
+            let file = OFlag::O_CREAT | OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+            let beside = Root(parent);
+            match beside.open(Path::new(&name), file, Mode::from_bits_truncate(0o644)) {
+                Err(Errno::ELOOP) => {
+                    // A relative target starts at the link's folder, an absolute one replaces it.
+                    let target = readlinkat(&beside, name.as_os_str())?;
+                    path.pop();
+                    path.push(target);
+                }
+                Err(errno) => return Err(errno),
+                Ok(_) => return beside.resolve_no_follow(Path::new(&name)),
+            }
         }
-        let (parent, name) = self.parent_of(path)?;
-        let file = OFlag::O_CREAT | OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-        let beside = Root(parent);
-        match beside.open(Path::new(&name), file, Mode::from_bits_truncate(0o644)) {
-            // A dangling link: make what it points at, inside the root.
-            Err(Errno::ELOOP) => self.open(
-                path,
-                file.difference(OFlag::O_NOFOLLOW),
-                Mode::from_bits_truncate(0o644),
-            )?,
-            result => result?,
-        };
-        self.resolve(path)
+        Err(Errno::ELOOP)
     }
 }
 
@@ -233,6 +277,36 @@ mod tests {
             root.mkdir_all(Path::new("a/x")).expect_err("a ring"),
             Errno::ELOOP
         );
+    }
+
+    #[test]
+    fn a_file_behind_dangling_links_is_made_inside() {
+        let (folder, root) = root();
+        std::fs::create_dir(folder.path().join("etc")).expect("etc");
+        symlink("../usr/share/zone", folder.path().join("etc/localtime")).expect("link");
+        symlink("/var/other", folder.path().join("etc/absolute")).expect("link");
+        root.create_file(Path::new("/etc/localtime")).expect("made");
+        root.create_file(Path::new("etc/absolute")).expect("made");
+        assert!(folder.path().join("usr/share/zone").is_file());
+        assert!(folder.path().join("var/other").is_file());
+        symlink("ring", folder.path().join("etc/ring")).expect("link");
+        assert_eq!(
+            root.create_file(Path::new("etc/ring")).expect_err("a ring"),
+            Errno::ELOOP
+        );
+    }
+
+    #[test]
+    fn a_plain_path_has_no_symlink() {
+        let (folder, root) = root();
+        std::fs::create_dir_all(folder.path().join("a/b")).expect("folders");
+        symlink("a", folder.path().join("link")).expect("link");
+        let folder = OFlag::O_DIRECTORY;
+        assert!(root.resolve_plain(Path::new("/a/b"), folder).is_ok());
+        for path in ["/link/b", "/link"] {
+            let refused = root.resolve_plain(Path::new(path), OFlag::empty());
+            assert_eq!(refused.expect_err(path), Errno::ELOOP);
+        }
     }
 
     #[test]

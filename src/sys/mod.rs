@@ -13,6 +13,8 @@ pub mod child;
 pub mod clone;
 pub mod exe;
 pub mod fd;
+#[cfg(test)]
+pub(crate) mod forked;
 pub mod host;
 pub mod keyctl;
 pub mod link;
@@ -20,15 +22,16 @@ pub mod mempolicy;
 pub mod mount;
 pub mod namespace;
 pub mod pidfd;
-pub mod process;
 pub mod procfs;
 pub mod rlimit;
 pub mod sched;
 pub mod scm;
 pub mod signal;
-pub mod tty;
 #[cfg(test)]
-pub(crate) mod forked;
+pub(crate) mod test_child;
+pub mod tty;
+pub mod uts;
+pub mod xattr;
 
 use nix::errno::Errno;
 

@@ -79,10 +79,3 @@ pub fn set_group(gid: u32) -> nix::Result<()> {
     // SAFETY: three integers; the process has one thread, so all of it changes its identity.
     check(unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) }).map(drop)
 }
-
-/// `void _exit(int status)`, _exit(2): ends the process without running the parent's destructors
-/// or flushing the parent's buffers a second time. The way out of every child that does not exec.
-pub fn leave(status: i32) -> ! {
-    // SAFETY: takes an integer and does not return; nothing of this process is used afterwards.
-    unsafe { libc::_exit(status) }
-}

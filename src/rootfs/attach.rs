@@ -1,0 +1,390 @@
+//! Makes the mounts of the plan, in order, below the container's root. Runs in the child, in the
+//! container's namespaces and with root's privileges in them, while the host's tree can be seen.
+//!
+//! A mount is complete before it is attached, and it is attached to the object that an in-root
+//! look-up found, never to a path (CVE-2021-30465).
+
+use super::Plan;
+use super::copyup;
+use super::filesystem::{Classic, Content, FileSystem, RootMode};
+use super::mounts::{Action, Bind, Mount, ReadOnly, Target};
+use super::root::Root;
+use super::sources::{Source, Sources, open_source};
+use crate::error::{Code, Context, Error, Result};
+use crate::sys::mount::{
+    MountAttr, fsconfig_create, fsconfig_set, fsmount, fsopen, mount_setattr, move_mount,
+};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open, readlinkat};
+use nix::mount::MsFlags;
+use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::sys::statfs::{DEVPTS_SUPER_MAGIC, FsType, PROC_SUPER_MAGIC, SYSFS_MAGIC, fstatfs};
+use nix::unistd::{fchdir, symlinkat};
+use std::ffi::{CString, OsStr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// The mounts that become read-only at the end, each with its name for errors.
+#[derive(Debug, Default)]
+pub struct Late(Vec<(OwnedFd, String)>);
+
+impl Late {
+    /// Makes them read-only. Child, when nothing is to be made in them any more.
+    ///
+    /// # Errors
+    /// E_MOUNT
+    pub fn make_read_only(self) -> Result<()> {
+        let read_only = MountAttr {
+            attr_set: libc::MOUNT_ATTR_RDONLY,
+            ..MountAttr::default()
+        };
+        for (mount, name) in self.0 {
+            mount_setattr(mount.as_fd(), 0, &read_only).context(
+                Code::Mount,
+                "make read-only",
+                name,
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes all mounts. Returns the root, which is another one if something was mounted on `/`.
+///
+/// # Errors
+/// E_MOUNT with the mount, E_UNSAFE_PATH for a destination that is not what it must be.
+pub(super) fn all(plan: &Plan, mut root: Root, sources: &mut Sources) -> Result<(Root, Late)> {
+    let mut late = Late::default();
+    for (place, mount) in plan.mounts.iter().enumerate() {
+        let source = sources.mounts.get_mut(place).and_then(Option::take);
+        let attached = match &mount.action {
+            Action::Bind(bind) => attach_bind(&root, mount, bind, source)?,
+            Action::FileSystem(it) => Some(attach_new(&root, mount, it)?),
+            Action::Classic(classic) => mount_classic(&root, mount, classic)?,
+            Action::Remount(classic) => remount(&root, mount, classic.as_ref())?,
+        };
+        match (attached, mount.target, mount.read_only) {
+            (Some(fd), Target::Root, _) => root = Root::from_fd(fd),
+            (Some(fd), _, ReadOnly::Late) => late.0.push((fd, mount.to_string())),
+            _ => {}
+        }
+    }
+    Ok((root, late))
+}
+
+fn attach_bind(
+    root: &Root,
+    mount: &Mount,
+    bind: &Bind,
+    source: Option<Source>,
+) -> Result<Option<OwnedFd>> {
+    let source = match source {
+        Some(source) => source,
+        None => open_source(mount, bind)?,
+    };
+    match source {
+        Source::Link(text) => make_link(root, mount, &text).map(|()| None),
+        Source::Tree(tree) => {
+            change(tree.as_fd(), mount)?;
+            let place = find(root, mount, || is_folder(tree.as_fd()))?;
+            attach(tree.as_fd(), &place, mount)?;
+            Ok(Some(tree))
+        }
+    }
+}
+
+fn attach_new(root: &Root, mount: &Mount, it: &FileSystem) -> Result<OwnedFd> {
+    let place = find(root, mount, || Ok(true))?;
+    let new =
+        match make(it, &place) {
+            Ok(new) => new,
+            Err(refused) => match (&it.instead, refused.errno) {
+                (Some(instead), Errno::EPERM) => {
+                    // Where the host has no such mount either, the kernel's refusal is what counts.
+                    let Ok(Source::Tree(tree)) = open_source(mount, &instead.bind) else {
+                        return Err(refused.of(mount));
+                    };
+                    mount_setattr(tree.as_fd(), instead.change.flags(), &instead.change.attr)
+                        .context(Code::Mount, "bind the host's instead of", mount)?;
+                    tree
+                }
+                _ => return Err(refused.of(mount)),
+            },
+        };
+    if it.content == Content::OfTarget && place.before == Before::There {
+        copyup::copy(place.fd.as_fd(), new.as_fd()).context(
+            Code::Mount,
+            "copy the image's content into",
+            mount,
+        )?;
+    }
+    change(new.as_fd(), mount)?;
+    attach(new.as_fd(), &place, mount)?;
+    Ok(new)
+}
+
+/// Why the kernel refused a file system, in its own words if it had any.
+struct Refused {
+    errno: Errno,
+    said: String,
+}
+
+impl Refused {
+    fn of(self, mount: &Mount) -> Error {
+        Error::step(Code::Mount, "mount", mount.to_string(), self.errno).because(self.said)
+    }
+}
+
+impl From<Errno> for Refused {
+    fn from(errno: Errno) -> Self {
+        Refused {
+            errno,
+            said: String::new(),
+        }
+    }
+}
+
+/// A new file system's detached mount.
+fn make(it: &FileSystem, place: &Place) -> std::result::Result<OwnedFd, Refused> {
+    let fs = fsopen(&it.fstype)?;
+    let configure = || -> nix::Result<()> {
+        for parameter in &it.parameters {
+            fsconfig_set(fs.as_fd(), &parameter.key, parameter.value.as_deref())?;
+        }
+        if it.mode == RootMode::OfTarget && place.before == Before::There {
+            let mode = CString::new(format!("{:o}", fstat(&place.fd)?.st_mode & 0o7777));
+            fsconfig_set(fs.as_fd(), c"mode", mode.ok().as_deref())?;
+        }
+        fsconfig_create(fs.as_fd())
+    };
+    configure().map_err(|errno| Refused {
+        errno,
+        said: words_of_kernel(&fs),
+    })?;
+    Ok(fsmount(fs.as_fd(), it.attributes)?)
+}
+
+/// What the kernel noted about a file system being made: one message a read, `e ` before an error.
+fn words_of_kernel(fs: &OwnedFd) -> String {
+    let mut all = Vec::new();
+    let mut message = [0; 256];
+    while let Ok(length @ 1..) = nix::unistd::read(fs, &mut message) {
+        let text = String::from_utf8_lossy(message.get(..length).unwrap_or_default());
+        all.push(text.trim().trim_start_matches("e ").to_owned());
+    }
+    all.join(", ")
+}
+
+/// mount(2), for what fsconfig(2) cannot say. Its target is `.`, the current folder, which is set by
+/// fd: no path is looked up here either.
+fn mount_classic(root: &Root, mount: &Mount, classic: &Classic) -> Result<Option<OwnedFd>> {
+    let place = find(root, mount, || Ok(true))?;
+    call_mount(&place.fd, classic).context(Code::Mount, "mount", mount)?;
+    if mount.changes.is_empty() {
+        return Ok(None);
+    }
+    let new = root
+        .resolve(&mount.destination)
+        .context(Code::Mount, "open", mount)?;
+    change(new.as_fd(), mount)?;
+    Ok(None)
+}
+
+fn remount(root: &Root, mount: &Mount, classic: Option<&Classic>) -> Result<Option<OwnedFd>> {
+    let there = root
+        .resolve(&mount.destination)
+        .context(Code::Mount, "open", mount)?;
+    if let Some(classic) = classic {
+        call_mount(&there, classic).context(Code::Mount, "remount", mount)?;
+    }
+    change(there.as_fd(), mount)?;
+    Ok(None)
+}
+
+fn call_mount(folder: &OwnedFd, classic: &Classic) -> nix::Result<()> {
+    let before = open(
+        ".",
+        OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
+        Mode::empty(),
+    )?;
+    fchdir(folder)?;
+    let result = nix::mount::mount(
+        Some(classic.source.as_c_str()),
+        ".",
+        Some(classic.fstype.as_c_str()),
+        MsFlags::from_bits_retain(classic.flags),
+        classic.data.as_deref(),
+    );
+    fchdir(&before)?;
+    result
+}
+
+/// Applies a mount's changes to it.
+fn change(tree: BorrowedFd<'_>, mount: &Mount) -> Result<()> {
+    for change in &mount.changes {
+        if let Err(errno) = mount_setattr(tree, change.flags(), &change.attr) {
+            let error = Error::step(Code::Mount, "set attributes of", mount.to_string(), errno);
+            return Err(match errno {
+                Errno::EPERM if change.attr.attr_clr != 0 => {
+                    error.hint("the host locks a flag of this mount that the options take away")
+                }
+                _ => error,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Attaches a detached mount.
+fn attach(tree: BorrowedFd<'_>, place: &Place, mount: &Mount) -> Result<()> {
+    move_mount(tree, place.fd.as_fd()).map_err(|errno| {
+        let error = Error::step(Code::Mount, "mount", mount.to_string(), errno);
+        let (from, to) = (is_folder(tree), is_folder(place.fd.as_fd()));
+        // The kernel says EINVAL to that, which says nothing.
+        if from.is_ok() && to.is_ok() && from != to {
+            return Error {
+                errno: Some(Errno::ENOTDIR),
+                ..error.because("a folder and a file cannot be mounted on each other")
+            };
+        }
+        error
+    })
+}
+
+fn is_folder(fd: BorrowedFd<'_>) -> nix::Result<bool> {
+    let mode = fstat(fd)?.st_mode & SFlag::S_IFMT.bits();
+    Ok(mode == SFlag::S_IFDIR.bits())
+}
+
+/// `copy-symlink`: the source's text as a symlink at the destination.
+fn make_link(root: &Root, mount: &Mount, text: &OsStr) -> Result<()> {
+    let made = root
+        .parent_of(&mount.destination)
+        .and_then(|(parent, name)| {
+            match symlinkat(text, &parent, name.as_os_str()) {
+                // The same link is as good as a new one.
+                Err(Errno::EEXIST) if readlinkat(&parent, name.as_os_str())? == text => Ok(()),
+                result => result,
+            }
+        });
+    made.context(Code::Mount, "copy the symlink of", mount)
+}
+
+/// Where something is to be mounted.
+struct Place {
+    fd: OwnedFd,
+    before: Before,
+}
+
+/// Whether it was there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Before {
+    There,
+    Made,
+}
+
+/// Finds the destination, or makes it: a folder where `wants_folder`, else an empty file.
+fn find(root: &Root, mount: &Mount, wants_folder: impl Fn() -> nix::Result<bool>) -> Result<Place> {
+    let path = &mount.destination;
+    let step = "open the target of";
+    let there = |fd| Place {
+        fd,
+        before: Before::There,
+    };
+    match mount.target {
+        Target::Root => root
+            .resolve(path)
+            .map(there)
+            .context(Code::Mount, step, mount),
+        Target::RealFolder => real_folder(root, mount),
+        Target::NoFollow => {
+            let fd = root
+                .resolve_no_follow(path)
+                .context(Code::Mount, step, mount)?;
+            refuse(
+                &[PROC_SUPER_MAGIC, SYSFS_MAGIC, DEVPTS_SUPER_MAGIC],
+                &fd,
+                mount,
+            )?;
+            Ok(there(fd))
+        }
+        Target::Any | Target::ProcFile => {
+            let make = || match wants_folder()? {
+                true => root.make_folders(path),
+                false => root.create_file(path),
+            };
+            let (found, mut before) = plain(root, mount, OFlag::empty(), make)?;
+            if !matches!(found, Err(Errno::ELOOP)) {
+                let fd = found.context(Code::Mount, step, mount)?;
+                return Ok(Place { fd, before });
+            }
+            // A symlink of the image leads elsewhere, perhaps into /proc.
+            let fd = match root.resolve(path) {
+                Err(Errno::ENOENT) => {
+                    before = Before::Made;
+                    make()
+                }
+                result => result,
+            }
+            .context(Code::Mount, step, mount)?;
+            if mount.target == Target::Any {
+                refuse(&[PROC_SUPER_MAGIC], &fd, mount)?;
+            }
+            Ok(Place { fd, before })
+        }
+    }
+}
+
+/// Looks the destination up without following any symlink; makes it first if nothing is there.
+fn plain(
+    root: &Root,
+    mount: &Mount,
+    flags: OFlag,
+    make: impl Fn() -> nix::Result<OwnedFd>,
+) -> Result<(nix::Result<OwnedFd>, Before)> {
+    match root.resolve_plain(&mount.destination, flags) {
+        Err(Errno::ENOENT) => {}
+        found => return Ok((found, Before::There)),
+    }
+    make().context(Code::Mount, "make the target of", mount)?;
+    // Looked up again, because what was made need not be where the path says.
+    Ok((root.resolve_plain(&mount.destination, flags), Before::Made))
+}
+
+/// A folder that no symlink leads to. An image whose /proc is a symlink would have the procfs
+/// mounted elsewhere and its own files read in its place (CVE-2019-19921).
+fn real_folder(root: &Root, mount: &Mount) -> Result<Place> {
+    let make = || root.make_folders(&mount.destination);
+    let (found, before) = plain(root, mount, OFlag::O_DIRECTORY, make)?;
+    match found {
+        Ok(fd) => Ok(Place { fd, before }),
+        Err(errno @ (Errno::ELOOP | Errno::ENOTDIR)) => Err(Error::step(
+            Code::UnsafePath,
+            "open the target of",
+            mount.to_string(),
+            errno,
+        )
+        .because("it must be a folder, and no symlink may lead to it")),
+        Err(errno) => Err(Error::step(
+            Code::Mount,
+            "open the target of",
+            mount.to_string(),
+            errno,
+        )),
+    }
+}
+
+/// Refuses a target that lies on one of these file systems.
+fn refuse(kinds: &[FsType], target: &OwnedFd, mount: &Mount) -> Result<()> {
+    let kind = fstatfs(target).context(Code::Mount, "look at the target of", mount)?;
+    if kinds.contains(&kind.filesystem_type()) {
+        return Err(Error {
+            step: "mount".to_owned(),
+            object: mount.to_string(),
+            ..Error::new(
+                Code::UnsafePath,
+                "a symlink leads into a kernel file system",
+            )
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,427 @@
+//! `mounts` of the config as an ordered list of decided steps. Pure; [`super::sources`] opens in the
+//! parent what only the parent can, [`super::attach`] does the rest in the child.
+
+use super::filesystem::{self, Classic, FileSystem, Surroundings};
+use super::idmap::{self, IdMapping};
+use super::options::{self, Attributes, Depth, Options, Propagation, Symlink};
+use crate::error::Problems;
+use crate::host::Host;
+use crate::namespaces;
+use crate::sys::mount::MountAttr;
+use oci_spec::runtime::{Mount as SpecMount, Spec};
+use std::ffi::{CStr, CString};
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+/// One entry of `mounts`, decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// Its place in `mounts`, for errors.
+    pub index: usize,
+    /// Below the container's root, absolute, without `.` and `..`.
+    pub destination: PathBuf,
+    /// What the destination must be.
+    pub target: Target,
+    /// What is mounted there.
+    pub action: Action,
+    /// What is changed in the mount, in order.
+    pub changes: Vec<Change>,
+    /// When it becomes read-only, if the changes do not say so.
+    pub read_only: ReadOnly,
+}
+
+/// What is mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// A file or folder of the host.
+    Bind(Bind),
+    /// A new file system.
+    FileSystem(FileSystem),
+    /// A new file system by mount(2).
+    Classic(Classic),
+    /// Nothing: what is there already is changed, by mount(2) where its superblock is meant.
+    Remount(Option<Classic>),
+}
+
+/// A bind mount's source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bind {
+    /// Absolute on the host.
+    pub source: CString,
+    /// Whether the mounts below the source come along.
+    pub depth: Depth,
+    /// What a symlink as the source means.
+    pub symlinks: Symlink,
+    /// The map of an id-mapped mount.
+    pub idmap: Option<IdMapping>,
+    /// What the source must be.
+    pub kind: SourceKind,
+}
+
+/// What a bind source must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceKind {
+    /// Anything.
+    Any,
+    /// A procfs, because it is mounted on /proc.
+    Proc,
+}
+
+/// What a destination must be, and what is made where nothing is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The container's root itself: the mount becomes the root.
+    Root,
+    /// A folder that no symlink leads to: for proc and sysfs (CVE-2019-19921).
+    RealFolder,
+    /// Anything outside procfs; symlinks are followed inside the root.
+    Any,
+    /// One of the few files of /proc that may be covered (CVE-2019-16884).
+    ProcFile,
+    /// What is there, even if it is a symlink; never made (`dest-nofollow`).
+    NoFollow,
+}
+
+/// When a mount becomes read-only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadOnly {
+    /// At once or never, as its attributes say.
+    AsMounted,
+    /// At the end: a tmpfs in which later mounts, devices and hooks still need to make targets.
+    Late,
+}
+
+/// One mount_setattr(2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// For the mount, or for all mounts of the tree.
+    pub depth: Depth,
+    /// What.
+    pub attr: MountAttr,
+}
+
+impl Change {
+    /// The call's flags.
+    pub fn flags(&self) -> i32 {
+        match self.depth {
+            Depth::One => 0,
+            Depth::Tree => libc::AT_RECURSIVE,
+        }
+    }
+}
+
+impl fmt::Display for Mount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let source = match &self.action {
+            Action::Bind(bind) => Some(&bind.source),
+            Action::FileSystem(it) => Some(&it.fstype),
+            Action::Classic(it) => Some(&it.fstype),
+            Action::Remount(_) => None,
+        };
+        if let Some(source) = source {
+            write!(f, "{} on ", as_text(source))?;
+        }
+        write!(f, "{} (mounts[{}])", self.destination.display(), self.index)
+    }
+}
+
+/// For messages.
+pub fn as_text(text: &CStr) -> std::borrow::Cow<'_, str> {
+    text.to_string_lossy()
+}
+
+/// `text` for a system call; a NUL in it is a problem of the value at `at`.
+pub fn c_string(text: impl AsRef<[u8]>, at: &str, problems: &mut Problems) -> CString {
+    CString::new(text.as_ref()).unwrap_or_else(|_| {
+        problems.add(at, "contains a NUL");
+        CString::default()
+    })
+}
+
+/// What of the config the mounts depend on, beside themselves.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// The config.
+    pub spec: &'a Spec,
+    /// Namespaces of the container.
+    pub ns: &'a namespaces::Plan,
+    /// Facts.
+    pub host: &'a Host,
+    /// The bundle's folder, absolute: relative bind sources start there.
+    pub bundle: &'a Path,
+    /// What a bind mount's propagation is unless its own words say otherwise.
+    pub propagation: Propagation,
+}
+
+/// Decides all mounts, in the config's order (config.md, Mounts). Pure.
+pub fn plan(context: &Context<'_>, problems: &mut Problems) -> Vec<Mount> {
+    let label = filesystem::label(context.spec, context.host, problems);
+    let around = Surroundings {
+        label: label.as_ref(),
+        host: context.host,
+    };
+    let mounts = context.spec.mounts().as_deref().unwrap_or_default();
+    mounts
+        .iter()
+        .enumerate()
+        .map(|(index, mount)| plan_one(index, mount, context, &around, problems))
+        .collect()
+}
+
+fn plan_one(
+    index: usize,
+    mount: &SpecMount,
+    context: &Context<'_>,
+    around: &Surroundings<'_>,
+    problems: &mut Problems,
+) -> Mount {
+    let at = format!("mounts[{index}]");
+    let at_options = format!("{at}.options");
+    let options = options::parse(mount.options().as_deref().unwrap_or_default());
+    let fstype = mount.typ().as_deref().unwrap_or_default();
+    let destination = clean(mount.destination());
+    if mount.destination().as_os_str().is_empty() {
+        problems.add(format!("{at}.destination"), "missing");
+    } else if mount.destination().as_os_str().as_bytes().contains(&0) {
+        problems.add(format!("{at}.destination"), "contains a NUL");
+    }
+    let depth = options.bind.or(match fstype {
+        "bind" => Some(Depth::One),
+        "rbind" => Some(Depth::Tree),
+        _ => None,
+    });
+    let is_root = destination == Path::new("/");
+    if options.copy_up && (fstype != "tmpfs" || depth.is_some() || is_root) {
+        problems.add(&at_options, "tmpcopyup is only for a tmpfs, and not on /");
+    }
+
+    let idmap = idmap::plan(mount, &options, context.spec, context.ns, &at, problems);
+    if idmap.is_some() && (depth.is_none() || options.remount) {
+        problems.add(&at_options, "only a bind mount can be id-mapped");
+    }
+    let source = mount.source().as_deref();
+    let mut kind = SourceKind::Any;
+    let target = if options.remount {
+        Target::Any
+    } else {
+        let shown = if depth.is_some() { "bind" } else { fstype };
+        match target(&destination, shown, options.target) {
+            Ok((target, source_kind)) => {
+                kind = source_kind;
+                target
+            }
+            Err(why) => {
+                problems.add(format!("{at}.destination"), why);
+                Target::Any
+            }
+        }
+    };
+
+    let action = match depth {
+        _ if options.remount => Action::Remount(depth.is_none().then(|| {
+            filesystem::classic(fstype, "", &options, libc::MS_REMOUNT, None, &at, problems)
+        })),
+        Some(depth) => {
+            let source = source.filter(|source| !source.as_os_str().is_empty());
+            if source.is_none() {
+                problems.add(format!("{at}.source"), "a bind mount needs a source");
+            }
+            if !options.data.is_empty() || options.superblock != 0 {
+                // The kernel ignores these words on a bind mount; mount(8) and the engines know it.
+                log::debug!("{at_options}: words for a file system mean nothing on a bind mount");
+            }
+            // An absolute source replaces the bundle's path.
+            let source = context.bundle.join(source.unwrap_or(Path::new("")));
+            Action::Bind(Bind {
+                source: c_string(
+                    source.as_os_str().as_bytes(),
+                    &format!("{at}.source"),
+                    problems,
+                ),
+                depth,
+                symlinks: options.source,
+                idmap,
+                kind,
+            })
+        }
+        None => {
+            if fstype.is_empty() || fstype == "none" {
+                problems.add(format!("{at}.type"), "missing, and no bind mount");
+            }
+            let name = source.map_or(fstype.into(), |source| source.to_string_lossy());
+            filesystem::plan(fstype, &name, &options, around, &at, problems)
+        }
+    };
+    let changes = match &action {
+        Action::Bind(bind) => changes(&options, bind.depth, Some(context.propagation)),
+        Action::Remount(None) => changes(&options, Depth::Tree, None),
+        // Attributes are given when it is made (or by mount(2)).
+        _ => own_propagation(&options).collect(),
+    };
+    if is_root && matches!(action, Action::Classic(_)) {
+        problems.add(
+            &at_options,
+            "iversion, silent and long values cannot be used on /",
+        );
+    }
+    let mut mount = Mount {
+        index,
+        destination,
+        target,
+        action,
+        changes,
+        read_only: ReadOnly::AsMounted,
+    };
+    make_late(&mut mount, is_root);
+    mount
+}
+
+/// A read-only tmpfs stays writable until the end, so that what comes after it can make its targets
+/// inside. (Not so a read-only bind: nothing may be made in somebody's read-only source.)
+fn make_late(mount: &mut Mount, is_root: bool) {
+    if let Action::FileSystem(it) = &mut mount.action {
+        let read_only = it.attributes & libc::MOUNT_ATTR_RDONLY != 0;
+        if read_only && !is_root && it.fstype.as_c_str() == c"tmpfs" {
+            it.attributes &= !libc::MOUNT_ATTR_RDONLY;
+            mount.read_only = ReadOnly::Late;
+        }
+    }
+}
+
+/// `path` as an absolute path without `.` and `..`: a relative one starts at the root (config.md).
+fn clean(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::from("/");
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => clean.push(name),
+            Component::ParentDir => {
+                clean.pop();
+            }
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    clean
+}
+
+/// The files of /proc that programs like lxcfs cover with a view of the container's limits. All
+/// else there stays as the kernel shows it: a covered `/proc/self/attr` takes the labels of
+/// AppArmor and SELinux away unseen (CVE-2019-16884).
+const PROC_FILES: [&str; 11] = [
+    "cpuinfo",
+    "diskstats",
+    "loadavg",
+    "meminfo",
+    "net/dev",
+    "slabinfo",
+    "stat",
+    "swaps",
+    "sys/crypto/fips_enabled",
+    "sys/kernel/ns_last_pid",
+    "uptime",
+];
+
+fn target(
+    destination: &Path,
+    fstype: &str,
+    symlink: Symlink,
+) -> std::result::Result<(Target, SourceKind), String> {
+    if destination == Path::new("/") {
+        return Ok((Target::Root, SourceKind::Any));
+    }
+    match (destination.strip_prefix("/proc"), fstype) {
+        (Ok(rest), "proc") if rest.as_os_str().is_empty() => {}
+        (Ok(rest), "bind") if rest.as_os_str().is_empty() => {
+            return Ok((Target::RealFolder, SourceKind::Proc));
+        }
+        (Ok(rest), _) if rest.as_os_str().is_empty() => {
+            return Err("only a procfs can be mounted on /proc".to_owned());
+        }
+        (Ok(rest), _) if PROC_FILES.iter().any(|file| rest == Path::new(file)) => {
+            return Ok((Target::ProcFile, SourceKind::Any));
+        }
+        (Ok(_), _) => {
+            let files = PROC_FILES.join(", ");
+            return Err(format!("of /proc only these can be covered: {files}"));
+        }
+        (Err(_), _) => {}
+    }
+    let target = match (fstype, symlink) {
+        ("proc" | "sysfs", _) => Target::RealFolder,
+        _ if destination == Path::new("/sys") => Target::RealFolder,
+        (_, Symlink::NoFollow) => Target::NoFollow,
+        _ => Target::Any,
+    };
+    Ok((target, SourceKind::Any))
+}
+
+/// The changes of a bind mount or of what is there already, in as few calls as possible.
+///
+/// The tree that the parent clones is a peer of the host's mount where that is shared. Unless the
+/// config says `shared` for this mount, it stops being one before it is attached and takes `base`:
+/// nothing that is mounted in the container may appear on the host.
+fn changes(options: &Options, depth: Depth, base: Option<Propagation>) -> Vec<Change> {
+    let own = &options.propagation;
+    let says_all = own
+        .first()
+        .is_some_and(|(_, own)| *own == Depth::Tree || depth == Depth::One);
+    let stays_peer = own.iter().any(|(kind, _)| *kind == Propagation::Shared);
+    let base = base
+        .filter(|_| !says_all && !stays_peer)
+        .map_or(0, Propagation::flag);
+
+    let mut changes: Vec<Change> = Vec::new();
+    let first = [
+        change(Depth::One, options.attributes, 0),
+        change(Depth::Tree, options.tree_attributes, base),
+    ];
+    for mut next in first.into_iter().chain(own_propagation(options)) {
+        if next.attr == MountAttr::default() {
+            continue;
+        }
+        // A tree of one mount: recursive and plain are the same.
+        if depth == Depth::One {
+            next.depth = Depth::One;
+        }
+        match changes.last_mut() {
+            Some(last) if last.depth == next.depth && can_join(last, &next) => join(last, &next),
+            _ => changes.push(next),
+        }
+    }
+    changes
+}
+
+fn own_propagation(options: &Options) -> impl Iterator<Item = Change> + '_ {
+    options
+        .propagation
+        .iter()
+        .map(|(kind, depth)| change(*depth, Attributes::default(), kind.flag()))
+}
+
+fn change(depth: Depth, attributes: Attributes, propagation: u64) -> Change {
+    Change {
+        depth,
+        attr: MountAttr {
+            attr_set: attributes.set,
+            attr_clr: attributes.clear,
+            propagation,
+            userns_fd: 0,
+        },
+    }
+}
+
+/// One call can carry one propagation.
+fn can_join(first: &Change, second: &Change) -> bool {
+    first.attr.propagation == 0 || second.attr.propagation == 0
+}
+
+fn join(first: &mut Change, second: &Change) {
+    let of = |change: &Change| Attributes {
+        set: change.attr.attr_set,
+        clear: change.attr.attr_clr,
+    };
+    let joined = of(first).then(of(second));
+    first.attr.attr_set = joined.set;
+    first.attr.attr_clr = joined.clear;
+    first.attr.propagation |= second.attr.propagation;
+}

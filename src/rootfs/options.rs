@@ -1,0 +1,468 @@
+//! The words of `mounts[].options`: one table, and what a list of them amounts to. Pure.
+//!
+//! config.md, "Linux mount options", names most words; `copy-symlink`, `src-nofollow`,
+//! `dest-nofollow` and `idmap=…` are crun's. A word that is not in the table belongs to the file
+//! system. Where two words contradict each other the later one wins, as with mount(8).
+
+use libc::c_ulong;
+
+/// Whether something holds for one mount or for the whole tree below it too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// The top mount only.
+    One,
+    /// Every mount of the tree (`AT_RECURSIVE`).
+    Tree,
+}
+
+/// How mounts and unmounts travel between a mount and its peers: mount_namespaces(7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Propagation {
+    /// Both ways.
+    Shared,
+    /// From the peers to here only.
+    Slave,
+    /// Not at all.
+    Private,
+    /// Not at all, and the mount cannot be a bind source.
+    Unbindable,
+}
+
+impl Propagation {
+    /// The value for `mount_attr.propagation`.
+    pub fn flag(self) -> u64 {
+        match self {
+            Propagation::Shared => libc::MS_SHARED,
+            Propagation::Slave => libc::MS_SLAVE,
+            Propagation::Private => libc::MS_PRIVATE,
+            Propagation::Unbindable => libc::MS_UNBINDABLE,
+        }
+    }
+}
+
+/// Per-mount attributes as mount_setattr(2) takes them. The access time is no bit but a field of
+/// three values: to choose one, the whole field must be in `clear`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attributes {
+    /// `MOUNT_ATTR_*` to set.
+    pub set: u64,
+    /// `MOUNT_ATTR_*` to clear.
+    pub clear: u64,
+}
+
+impl Attributes {
+    fn switch(&mut self, bit: u64, switch: Switch) {
+        let (to, from) = match switch {
+            Switch::On => (&mut self.set, &mut self.clear),
+            Switch::Off => (&mut self.clear, &mut self.set),
+        };
+        *to |= bit;
+        *from &= !bit;
+    }
+
+    /// Negative words only take back what the positive one chose, so `noatime` outlives a later
+    /// `norelatime`; what then remains is the kernel's default, relatime.
+    fn access_time(&mut self, time: AccessTime) {
+        let (no, strict) = (libc::MOUNT_ATTR_NOATIME, libc::MOUNT_ATTR_STRICTATIME);
+        let now = self.set & libc::MOUNT_ATTR__ATIME;
+        let chosen = match time {
+            AccessTime::None => no,
+            AccessTime::Strict => strict,
+            AccessTime::Relative => libc::MOUNT_ATTR_RELATIME,
+            AccessTime::NotNone if now == strict => strict,
+            AccessTime::NotRelative if now == no => no,
+            AccessTime::NotRelative => strict,
+            AccessTime::NotStrict if now == no => no,
+            AccessTime::NotNone | AccessTime::NotStrict => libc::MOUNT_ATTR_RELATIME,
+        };
+        self.clear |= libc::MOUNT_ATTR__ATIME;
+        self.set = self.set & !libc::MOUNT_ATTR__ATIME | chosen;
+    }
+
+    /// Both, the second one prevailing where they contradict each other.
+    #[must_use]
+    pub fn then(self, later: Attributes) -> Attributes {
+        Attributes {
+            set: self.set & !later.clear | later.set,
+            clear: self.clear & !(later.set & !libc::MOUNT_ATTR__ATIME) | later.clear,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Switch {
+    On,
+    Off,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum AccessTime {
+    None,
+    NotNone,
+    Relative,
+    NotRelative,
+    Strict,
+    NotStrict,
+}
+
+/// What a word does.
+#[derive(Clone, Copy, Debug)]
+enum Effect {
+    Nothing,
+    Bind(Depth),
+    Remount,
+    Attribute(Depth, u64, Switch),
+    AccessTime(Depth, AccessTime),
+    Superblock(c_ulong, Switch),
+    Propagation(Propagation, Depth),
+    IdMap(Depth),
+    CopyUp,
+    CopySymlink,
+    SourceNoFollow,
+    TargetNoFollow,
+}
+
+use AccessTime as Time;
+use Depth::{One, Tree};
+use Effect as Do;
+use Switch::{Off, On};
+
+const RDONLY: u64 = libc::MOUNT_ATTR_RDONLY;
+const NOSUID: u64 = libc::MOUNT_ATTR_NOSUID;
+const NODEV: u64 = libc::MOUNT_ATTR_NODEV;
+const NOEXEC: u64 = libc::MOUNT_ATTR_NOEXEC;
+const NODIRATIME: u64 = libc::MOUNT_ATTR_NODIRATIME;
+const NOSYMFOLLOW: u64 = libc::MOUNT_ATTR_NOSYMFOLLOW;
+
+/// Every word, sorted.
+const TABLE: [(&str, Effect); 65] = [
+    ("async", Do::Superblock(libc::MS_SYNCHRONOUS, Off)),
+    ("atime", Do::AccessTime(One, Time::NotNone)),
+    ("bind", Do::Bind(One)),
+    ("copy-symlink", Do::CopySymlink),
+    ("defaults", Do::Nothing),
+    ("dest-nofollow", Do::TargetNoFollow),
+    ("dev", Do::Attribute(One, NODEV, Off)),
+    ("diratime", Do::Attribute(One, NODIRATIME, Off)),
+    ("dirsync", Do::Superblock(libc::MS_DIRSYNC, On)),
+    ("exec", Do::Attribute(One, NOEXEC, Off)),
+    ("idmap", Do::IdMap(One)),
+    ("iversion", Do::Superblock(libc::MS_I_VERSION, On)),
+    ("lazytime", Do::Superblock(libc::MS_LAZYTIME, On)),
+    ("loud", Do::Superblock(libc::MS_SILENT, Off)),
+    ("mand", Do::Superblock(libc::MS_MANDLOCK, On)),
+    ("noatime", Do::AccessTime(One, Time::None)),
+    ("nodev", Do::Attribute(One, NODEV, On)),
+    ("nodiratime", Do::Attribute(One, NODIRATIME, On)),
+    ("noexec", Do::Attribute(One, NOEXEC, On)),
+    ("noiversion", Do::Superblock(libc::MS_I_VERSION, Off)),
+    ("nolazytime", Do::Superblock(libc::MS_LAZYTIME, Off)),
+    ("nomand", Do::Superblock(libc::MS_MANDLOCK, Off)),
+    ("norelatime", Do::AccessTime(One, Time::NotRelative)),
+    ("nostrictatime", Do::AccessTime(One, Time::NotStrict)),
+    ("nosuid", Do::Attribute(One, NOSUID, On)),
+    ("nosymfollow", Do::Attribute(One, NOSYMFOLLOW, On)),
+    ("private", Do::Propagation(Propagation::Private, One)),
+    ("ratime", Do::AccessTime(Tree, Time::NotNone)),
+    ("rbind", Do::Bind(Tree)),
+    ("rdev", Do::Attribute(Tree, NODEV, Off)),
+    ("rdiratime", Do::Attribute(Tree, NODIRATIME, Off)),
+    ("relatime", Do::AccessTime(One, Time::Relative)),
+    ("remount", Do::Remount),
+    ("rexec", Do::Attribute(Tree, NOEXEC, Off)),
+    ("ridmap", Do::IdMap(Tree)),
+    ("rnoatime", Do::AccessTime(Tree, Time::None)),
+    ("rnodev", Do::Attribute(Tree, NODEV, On)),
+    ("rnodiratime", Do::Attribute(Tree, NODIRATIME, On)),
+    ("rnoexec", Do::Attribute(Tree, NOEXEC, On)),
+    ("rnorelatime", Do::AccessTime(Tree, Time::NotRelative)),
+    ("rnostrictatime", Do::AccessTime(Tree, Time::NotStrict)),
+    ("rnosuid", Do::Attribute(Tree, NOSUID, On)),
+    ("rnosymfollow", Do::Attribute(Tree, NOSYMFOLLOW, On)),
+    ("ro", Do::Attribute(One, RDONLY, On)),
+    ("rprivate", Do::Propagation(Propagation::Private, Tree)),
+    ("rrelatime", Do::AccessTime(Tree, Time::Relative)),
+    ("rro", Do::Attribute(Tree, RDONLY, On)),
+    ("rrw", Do::Attribute(Tree, RDONLY, Off)),
+    ("rshared", Do::Propagation(Propagation::Shared, Tree)),
+    ("rslave", Do::Propagation(Propagation::Slave, Tree)),
+    ("rstrictatime", Do::AccessTime(Tree, Time::Strict)),
+    ("rsuid", Do::Attribute(Tree, NOSUID, Off)),
+    ("rsymfollow", Do::Attribute(Tree, NOSYMFOLLOW, Off)),
+    (
+        "runbindable",
+        Do::Propagation(Propagation::Unbindable, Tree),
+    ),
+    ("rw", Do::Attribute(One, RDONLY, Off)),
+    ("shared", Do::Propagation(Propagation::Shared, One)),
+    ("silent", Do::Superblock(libc::MS_SILENT, On)),
+    ("slave", Do::Propagation(Propagation::Slave, One)),
+    ("src-nofollow", Do::SourceNoFollow),
+    ("strictatime", Do::AccessTime(One, Time::Strict)),
+    ("suid", Do::Attribute(One, NOSUID, Off)),
+    ("symfollow", Do::Attribute(One, NOSYMFOLLOW, Off)),
+    ("sync", Do::Superblock(libc::MS_SYNCHRONOUS, On)),
+    ("tmpcopyup", Do::CopyUp),
+    ("unbindable", Do::Propagation(Propagation::Unbindable, One)),
+];
+
+/// Every word that casulo knows, sorted: `mountOptions` of the features document.
+pub const WORDS: [&str; TABLE.len()] = {
+    let mut words = [""; TABLE.len()];
+    let mut at = 0;
+    while at < TABLE.len() {
+        words[at] = TABLE[at].0;
+        at += 1;
+    }
+    words
+};
+
+/// What a list of words amounts to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// `bind` or `rbind`; with both, the tree.
+    pub bind: Option<Depth>,
+    /// Change what is mounted there already.
+    pub remount: bool,
+    /// For the mount itself.
+    pub attributes: Attributes,
+    /// For the mount and all below it.
+    pub tree_attributes: Attributes,
+    /// The `MS_*` flags that belong to the superblock: sync, dirsync, mand, lazytime, iversion,
+    /// silent.
+    pub superblock: c_ulong,
+    /// In the order given.
+    pub propagation: Vec<(Propagation, Depth)>,
+    /// `idmap` or `ridmap`, and crun's text after `=`.
+    pub idmap: Option<(Depth, Option<String>)>,
+    /// Fill the new tmpfs with what the image has at the target.
+    pub copy_up: bool,
+    /// What symlinks mean at the source.
+    pub source: Symlink,
+    /// What a symlink means as the target's last component.
+    pub target: Symlink,
+    /// Words for the file system, one parameter each.
+    pub data: Vec<String>,
+}
+
+/// What is done with a symlink.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Symlink {
+    /// Its target counts.
+    #[default]
+    Follow,
+    /// The link itself counts.
+    NoFollow,
+    /// The link is made again at the destination instead of a mount.
+    Copy,
+}
+
+/// Reads a list of words. Unknown ones go to [`Options::data`], split at their commas.
+pub fn parse(words: &[String]) -> Options {
+    let mut options = Options::default();
+    for word in words {
+        match TABLE.binary_search_by(|(name, _)| (*name).cmp(word.as_str())) {
+            Ok(at) => options.apply(TABLE[at].1),
+            Err(_) => match word.split_once('=') {
+                Some(("idmap", text)) => options.idmap = Some((One, Some(text.to_owned()))),
+                Some(("ridmap", text)) => options.idmap = Some((Tree, Some(text.to_owned()))),
+                _ => options.data.extend(split(word)),
+            },
+        }
+    }
+    options
+}
+
+impl Options {
+    fn apply(&mut self, effect: Effect) {
+        match effect {
+            Effect::Nothing => {}
+            Effect::Bind(Tree) => self.bind = Some(Tree),
+            Effect::Bind(One) => self.bind = self.bind.or(Some(One)),
+            Effect::Remount => self.remount = true,
+            Effect::Attribute(depth, bit, switch) => self.at(depth).switch(bit, switch),
+            Effect::AccessTime(depth, time) => self.at(depth).access_time(time),
+            Effect::Superblock(flag, On) => self.superblock |= flag,
+            Effect::Superblock(flag, Off) => self.superblock &= !flag,
+            Effect::Propagation(kind, depth) => self.propagation.push((kind, depth)),
+            Effect::IdMap(depth) => self.idmap = Some((depth, None)),
+            Effect::CopyUp => self.copy_up = true,
+            Effect::CopySymlink => self.source = Symlink::Copy,
+            Effect::SourceNoFollow => self.source = Symlink::NoFollow,
+            Effect::TargetNoFollow => self.target = Symlink::NoFollow,
+        }
+    }
+
+    fn at(&mut self, depth: Depth) -> &mut Attributes {
+        match depth {
+            One => &mut self.attributes,
+            Tree => &mut self.tree_attributes,
+        }
+    }
+}
+
+/// Splits mount data at its commas, but not at `\,` (overlay's escape) nor between double quotes
+/// (an SELinux label's categories).
+fn split(data: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let (mut quoted, mut escaped) = (false, false);
+    for letter in data.chars() {
+        if letter == ',' && !quoted && !escaped {
+            parts.push(String::new());
+            continue;
+        }
+        quoted ^= letter == '"';
+        escaped = letter == '\\' && !escaped;
+        if let Some(part) = parts.last_mut() {
+            part.push(letter);
+        }
+    }
+    parts.retain(|part| !part.is_empty());
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(words: &[&str]) -> Options {
+        parse(
+            &words
+                .iter()
+                .map(|&word| word.to_owned())
+                .collect::<Vec<_>>(),
+        )
+    }
+
+    #[test]
+    fn the_table_is_sorted_so_that_it_can_be_searched() {
+        assert!(WORDS.is_sorted_by(|a, b| a < b));
+    }
+
+    #[test]
+    fn every_word_of_the_specification_is_known() {
+        let words = "async atime bind defaults dev diratime dirsync exec iversion lazytime loud mand \
+            noatime nodev nodiratime noexec noiversion nolazytime nomand norelatime nostrictatime nosuid \
+            nosymfollow private ratime rbind rdev rdiratime relatime remount rexec rnoatime rnodiratime \
+            rnoexec rnorelatime rnostrictatime rnosuid rnosymfollow ro rprivate rrelatime rro rrw rshared \
+            rslave rstrictatime rsuid rsymfollow runbindable rw shared silent slave strictatime suid \
+            symfollow sync tmpcopyup unbindable idmap ridmap";
+        for word in words.split_whitespace() {
+            assert!(WORDS.contains(&word), "{word}");
+            assert_eq!(parsed(&[word]).data, Vec::<String>::new(), "{word}");
+        }
+    }
+
+    #[test]
+    fn switches_set_and_clear_their_bit() {
+        for (on, off, bit) in [
+            ("ro", "rw", RDONLY),
+            ("nosuid", "suid", NOSUID),
+            ("nodev", "dev", NODEV),
+            ("noexec", "exec", NOEXEC),
+            ("nodiratime", "diratime", NODIRATIME),
+            ("nosymfollow", "symfollow", NOSYMFOLLOW),
+        ] {
+            let set = Attributes { set: bit, clear: 0 };
+            let clear = Attributes { set: 0, clear: bit };
+            assert_eq!(parsed(&[on]).attributes, set, "{on}");
+            assert_eq!(parsed(&[on, off]).attributes, clear, "{on}, {off}");
+            assert_eq!(parsed(&[off, on]).attributes, set, "{off}, {on}");
+            let (on, off) = (format!("r{on}"), format!("r{off}"));
+            assert_eq!(parsed(&[&on]).tree_attributes, set, "{on}");
+            assert_eq!(parsed(&[&on, &off]).tree_attributes, clear, "{on}, {off}");
+        }
+    }
+
+    #[test]
+    fn access_times_replace_the_whole_field() {
+        for (words, set) in [
+            (vec!["noatime"], libc::MOUNT_ATTR_NOATIME),
+            (vec!["strictatime"], libc::MOUNT_ATTR_STRICTATIME),
+            (vec!["relatime"], 0),
+            (vec!["atime"], 0),
+            (vec!["noatime", "atime"], 0),
+            (vec!["strictatime", "atime"], libc::MOUNT_ATTR_STRICTATIME),
+            (vec!["strictatime", "nostrictatime"], 0),
+            (vec!["noatime", "nostrictatime"], libc::MOUNT_ATTR_NOATIME),
+            (vec!["noatime", "norelatime"], libc::MOUNT_ATTR_NOATIME),
+            (vec!["norelatime"], libc::MOUNT_ATTR_STRICTATIME),
+            (vec!["noatime", "relatime"], 0),
+        ] {
+            let wanted = Attributes {
+                set,
+                clear: libc::MOUNT_ATTR__ATIME,
+            };
+            assert_eq!(parsed(&words).attributes, wanted, "{words:?}");
+            let recursive: Vec<String> = words.iter().map(|word| format!("r{word}")).collect();
+            assert_eq!(parse(&recursive).tree_attributes, wanted, "{recursive:?}");
+        }
+    }
+
+    #[test]
+    fn superblock_words_take_each_other_back() {
+        for (on, off, flag) in [
+            ("sync", "async", libc::MS_SYNCHRONOUS),
+            ("mand", "nomand", libc::MS_MANDLOCK),
+            ("lazytime", "nolazytime", libc::MS_LAZYTIME),
+            ("iversion", "noiversion", libc::MS_I_VERSION),
+            ("silent", "loud", libc::MS_SILENT),
+        ] {
+            assert_eq!(parsed(&[on]).superblock, flag, "{on}");
+            assert_eq!(parsed(&[on, off]), Options::default(), "{on}, {off}");
+        }
+    }
+
+    #[test]
+    fn rbind_wins_over_bind() {
+        assert_eq!(parsed(&["rbind", "bind"]).bind, Some(Tree));
+        assert_eq!(parsed(&["bind", "rbind"]).bind, Some(Tree));
+        assert_eq!(parsed(&["bind"]).bind, Some(One));
+    }
+
+    #[test]
+    fn unknown_words_belong_to_the_file_system() {
+        let options = parsed(&[
+            "mode=755,size=65536k",
+            "context=\"a:b:c0,c1\"",
+            "lowerdir=/a\\,b:/c",
+        ]);
+        assert_eq!(
+            options.data,
+            [
+                "mode=755",
+                "size=65536k",
+                "context=\"a:b:c0,c1\"",
+                "lowerdir=/a\\,b:/c"
+            ]
+        );
+    }
+
+    #[test]
+    fn later_attributes_prevail() {
+        let first = Attributes {
+            set: RDONLY | NOSUID,
+            clear: NODEV,
+        };
+        let later = Attributes {
+            set: NODEV,
+            clear: RDONLY,
+        };
+        assert_eq!(
+            first.then(later),
+            Attributes {
+                set: NOSUID | NODEV,
+                clear: RDONLY
+            }
+        );
+    }
+
+    #[test]
+    fn an_idmap_may_bring_its_own_text() {
+        assert_eq!(parsed(&["ridmap"]).idmap, Some((Tree, None)));
+        assert_eq!(
+            parsed(&["idmap=uids=0-1-2"]).idmap,
+            Some((One, Some("uids=0-1-2".to_owned())))
+        );
+    }
+}

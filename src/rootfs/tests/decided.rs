@@ -1,0 +1,450 @@
+use super::super::filesystem::{Content, RootMode};
+use super::super::idmap::Maps;
+use super::super::mounts::{Change, ReadOnly, SourceKind, Target};
+use super::super::options::Symlink;
+use super::*;
+use crate::plan::Options;
+use namespaces::IdMap;
+
+const RDONLY: u64 = libc::MOUNT_ATTR_RDONLY;
+const NOSUID: u64 = libc::MOUNT_ATTR_NOSUID;
+
+fn decide(spec: &Spec, ns: &namespaces::Plan, host: &Host) -> std::result::Result<Plan, String> {
+    let options = Options {
+        bundle: "/bundle".into(),
+        ..Options::default()
+    };
+    let mut problems = Problems::default();
+    let plan = plan(spec, ns, &options, host, &mut problems);
+    problems
+        .into_result("config")
+        .map_err(|error| error.to_string())?;
+    Ok(plan)
+}
+
+/// The plan of one mount in a container with a mount namespace.
+fn one(mount: Value) -> Mount {
+    let plan = decide(
+        &spec(json!([mount]), json!({})),
+        &namespaces(&[Kind::Mount]),
+        &host(),
+    );
+    plan.expect("a plan").mounts.remove(0)
+}
+
+/// What is wrong with one mount.
+fn wrong(mount: Value) -> String {
+    let plan = decide(
+        &spec(json!([mount]), json!({})),
+        &namespaces(&[Kind::Mount]),
+        &host(),
+    );
+    plan.expect_err("a problem")
+}
+
+fn bind(options: &[&str]) -> Mount {
+    one(json!({"destination": "/data", "source": "/srv", "options": options}))
+}
+
+/// Depth, set, cleared, propagation.
+type Flat = (Depth, u64, u64, u64);
+
+fn changes(options: &[&str]) -> Vec<Flat> {
+    let flatten = |it: &Change| {
+        (
+            it.depth,
+            it.attr.attr_set,
+            it.attr.attr_clr,
+            it.attr.propagation,
+        )
+    };
+    bind(options).changes.iter().map(flatten).collect()
+}
+
+#[test]
+fn a_bind_mount_is_changed_in_as_few_calls_as_can_be() {
+    use Depth::{One, Tree};
+    let (slave, private) = (libc::MS_SLAVE, libc::MS_PRIVATE);
+    let shared = libc::MS_SHARED;
+    let cases: [(&[&str], Vec<Flat>); 11] = [
+        (&["bind"], vec![(One, 0, 0, slave)]),
+        (&["bind", "ro"], vec![(One, RDONLY, 0, slave)]),
+        (
+            &["bind", "ro", "rnosuid"],
+            vec![(One, RDONLY | NOSUID, 0, slave)],
+        ),
+        (&["bind", "ro", "rprivate"], vec![(One, RDONLY, 0, private)]),
+        (&["rbind"], vec![(Tree, 0, 0, slave)]),
+        (
+            &["rbind", "ro"],
+            vec![(One, RDONLY, 0, 0), (Tree, 0, 0, slave)],
+        ),
+        (&["rbind", "rro"], vec![(Tree, RDONLY, 0, slave)]),
+        (
+            &["rbind", "rw", "rprivate"],
+            vec![(One, 0, RDONLY, 0), (Tree, 0, 0, private)],
+        ),
+        (
+            &["rbind", "private"],
+            vec![(Tree, 0, 0, slave), (One, 0, 0, private)],
+        ),
+        // Stays a peer of the host's mount, as asked.
+        (&["rbind", "rshared"], vec![(Tree, 0, 0, shared)]),
+        (
+            &["bind", "slave", "shared"],
+            vec![(One, 0, 0, slave), (One, 0, 0, shared)],
+        ),
+    ];
+    for (options, wanted) in cases {
+        assert_eq!(changes(options), wanted, "{options:?}");
+    }
+}
+
+#[test]
+fn rootfs_propagation_is_the_default_of_bind_mounts() {
+    let cases = [
+        ("private", libc::MS_PRIVATE, Reception::Closed, None),
+        ("rslave", libc::MS_SLAVE, Reception::Open, None),
+        (
+            "shared",
+            libc::MS_SLAVE,
+            Reception::Closed,
+            Some((Propagation::Shared, Depth::One)),
+        ),
+        (
+            "unbindable",
+            libc::MS_PRIVATE,
+            Reception::Closed,
+            Some((Propagation::Unbindable, Depth::One)),
+        ),
+    ];
+    for (word, base, reception, propagation) in cases {
+        let spec = spec(
+            json!([{"destination": "/data", "source": "/srv", "options": ["bind"]}]),
+            json!({"linux": {"rootfsPropagation": word}}),
+        );
+        let plan = decide(&spec, &namespaces(&[Kind::Mount]), &host()).expect(word);
+        assert_eq!(plan.mounts[0].changes[0].attr.propagation, base, "{word}");
+        assert_eq!(plan.reception, reception, "{word}");
+        assert_eq!(plan.propagation, propagation, "{word}");
+    }
+    let spec = spec(json!([]), json!({"linux": {"rootfsPropagation": "loud"}}));
+    let wrong = decide(&spec, &namespaces(&[Kind::Mount]), &host()).expect_err("a problem");
+    assert!(wrong.contains("linux.rootfsPropagation"), "{wrong}");
+}
+
+#[test]
+fn sources_start_at_the_bundle_and_destinations_at_the_root() {
+    let mount = one(json!({"destination": "a/./b/../c//", "source": "data", "type": "bind"}));
+    assert_eq!(mount.destination, Path::new("/a/c"));
+    let Action::Bind(bind) = mount.action else {
+        panic!("a bind mount")
+    };
+    assert_eq!(bind.source.as_c_str(), c"/bundle/data");
+    assert_eq!(bind.symlinks, Symlink::Follow);
+}
+
+#[test]
+fn proc_is_covered_by_nothing_but_a_procfs_and_a_few_files() {
+    let proc = one(json!({"destination": "/proc", "type": "proc", "source": "proc"}));
+    assert_eq!(proc.target, Target::RealFolder);
+    let bound = one(json!({"destination": "/proc", "source": "/proc", "options": ["rbind"]}));
+    assert_eq!(bound.target, Target::RealFolder);
+    assert!(matches!(&bound.action, Action::Bind(it) if it.kind == SourceKind::Proc));
+    for file in ["/proc/cpuinfo", "/proc/net/dev", "/proc/x/../stat"] {
+        let mount = one(json!({"destination": file, "source": "/srv", "options": ["bind"]}));
+        assert_eq!(mount.target, Target::ProcFile, "{file}");
+    }
+    for (destination, fstype) in [
+        ("/proc", "tmpfs"),
+        ("/proc/self/attr", "tmpfs"),
+        ("/a/../proc/acpi", "tmpfs"),
+        ("/proc/sys", "bind"),
+    ] {
+        let why = wrong(json!({"destination": destination, "type": fstype, "source": "/srv"}));
+        assert!(
+            why.contains("mounts[0].destination"),
+            "{destination}: {why}"
+        );
+    }
+}
+
+#[test]
+fn what_cannot_be_is_said_with_its_place() {
+    for (mount, place) in [
+        (
+            json!({"destination": "/a", "options": ["bind"]}),
+            "mounts[0].source",
+        ),
+        (json!({"destination": "/a"}), "mounts[0].type"),
+        (
+            json!({"destination": "/a", "type": "none", "options": ["rprivate"]}),
+            "mounts[0].type",
+        ),
+        (
+            json!({"destination": "", "type": "tmpfs"}),
+            "mounts[0].destination",
+        ),
+        (json!({"destination": "/a", "type": "tmp\0fs"}), "mounts[0]"),
+        (
+            json!({"destination": "/a", "type": "proc", "options": ["tmpcopyup"]}),
+            "mounts[0].options",
+        ),
+        (
+            json!({"destination": "/", "type": "tmpfs", "options": ["tmpcopyup"]}),
+            "mounts[0].options",
+        ),
+        (
+            json!({"destination": "/a", "type": "tmpfs", "options": ["idmap"]}),
+            "mounts[0].options",
+        ),
+        (
+            json!({"destination": "/a", "source": "/b", "options": ["bind", "idmap"]}),
+            "mounts[0].options",
+        ),
+        (
+            json!({"destination": "/a", "source": "/b", "options": ["bind"],
+                "uidMappings": [{"containerID": 0, "hostID": 1, "size": 1}]}),
+            "mounts[0]",
+        ),
+    ] {
+        let why = wrong(mount.clone());
+        assert!(why.contains(&format!("{place}: ")), "{mount}: {why}");
+    }
+}
+
+#[test]
+fn an_id_map_is_the_mount_s_own_or_the_container_s() {
+    let map = IdMap {
+        inside: 0,
+        outside: 1000,
+        count: 10,
+    };
+    let ns = namespaces::Plan {
+        new: vec![Kind::Mount, Kind::User],
+        uid_map: vec![map],
+        gid_map: vec![map],
+        ..Default::default()
+    };
+    let decided = |mount: Value| {
+        let plan = decide(&spec(json!([mount]), json!({})), &ns, &host()).expect("a plan");
+        match plan.mounts.into_iter().next().map(|it| it.action) {
+            Some(Action::Bind(bind)) => bind.idmap.map(|it| (it.depth, it.maps)),
+            _ => None,
+        }
+    };
+    let mount = |host_id: u32, options: &[&str]| {
+        let lines = json!([{"containerID": 0, "hostID": host_id, "size": 10}]);
+        json!({"destination": "/a", "source": "/b", "options": options,
+            "uidMappings": lines, "gidMappings": lines})
+    };
+    assert_eq!(
+        decided(mount(1000, &["rbind"])),
+        Some((Depth::One, Maps::Container))
+    );
+    assert_eq!(
+        decided(mount(1000, &["rbind", "ridmap"])),
+        Some((Depth::Tree, Maps::Container))
+    );
+    let own = Maps::Own {
+        uids: vec![IdMap { outside: 5, ..map }],
+        gids: vec![IdMap { outside: 5, ..map }],
+    };
+    assert_eq!(
+        decided(mount(5, &["bind", "idmap"])),
+        Some((Depth::One, own))
+    );
+    assert_eq!(
+        decided(json!({"destination": "/a", "source": "/b", "options": ["bind", "idmap"]})),
+        Some((Depth::One, Maps::Container))
+    );
+    assert_eq!(
+        decided(json!({"destination": "/a", "source": "/b", "options": ["bind"]})),
+        None
+    );
+
+    let mut rootless = host();
+    rootless.effective = 0;
+    let spec = spec(json!([mount(5, &["bind"])]), json!({}));
+    assert!(decide(&spec, &ns, &rootless).is_err());
+}
+
+#[test]
+fn a_file_system_gets_its_words_as_parameters() {
+    let mount = one(
+        json!({"destination": "/dev", "type": "tmpfs", "source": "tmpfs",
+        "options": ["nosuid", "strictatime", "mode=755", "size=65536k", "sync"]}),
+    );
+    let Action::FileSystem(it) = mount.action else {
+        panic!("a file system")
+    };
+    let text: Vec<String> = it
+        .parameters
+        .iter()
+        .map(|it| {
+            let value = it.value.as_ref().map(|value| format!("={value:?}"));
+            format!("{:?}{}", it.key, value.unwrap_or_default())
+        })
+        .collect();
+    assert_eq!(
+        text,
+        [
+            "\"source\"=\"tmpfs\"",
+            "\"sync\"",
+            "\"mode\"=\"755\"",
+            "\"size\"=\"65536k\""
+        ]
+    );
+    assert_eq!(it.attributes, NOSUID | libc::MOUNT_ATTR_STRICTATIME);
+    assert_eq!(it.mode, RootMode::Given);
+    assert_eq!(it.content, Content::Empty);
+    assert_eq!(mount.changes, []);
+}
+
+#[test]
+fn a_read_only_tmpfs_stays_writable_until_the_end() {
+    let mount = one(json!({"destination": "/a", "type": "tmpfs", "options": ["ro"]}));
+    assert_eq!(mount.read_only, ReadOnly::Late);
+    assert!(matches!(&mount.action, Action::FileSystem(it) if it.attributes == 0));
+    let mount = one(json!({"destination": "/sys", "type": "sysfs", "options": ["ro"]}));
+    assert_eq!(mount.read_only, ReadOnly::AsMounted);
+    assert!(matches!(&mount.action, Action::FileSystem(it) if it.attributes == RDONLY));
+}
+
+#[test]
+fn cgroup_means_cgroup2_and_its_substitute_is_read_only() {
+    let mount = one(
+        json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
+        "options": ["nosuid", "noexec", "nodev", "relatime"]}),
+    );
+    let Action::FileSystem(it) = mount.action else {
+        panic!("a file system")
+    };
+    assert_eq!(it.fstype.as_c_str(), c"cgroup2");
+    assert_eq!(it.attributes & RDONLY, 0);
+    let instead = it.instead.expect("a substitute");
+    assert_eq!(instead.bind.source.as_c_str(), c"/sys/fs/cgroup");
+    assert_ne!(instead.change.attr.attr_set & RDONLY, 0);
+    assert_eq!(instead.change.attr.propagation, libc::MS_PRIVATE);
+}
+
+#[test]
+fn what_fsconfig_cannot_say_goes_through_mount() {
+    let long = format!("upperdir=/{}", "u".repeat(300));
+    let mount = one(json!({"destination": "/a", "type": "overlay",
+        "options": [long, "workdir=/w", "nodev"]}));
+    let Action::Classic(classic) = mount.action else {
+        panic!("mount(2)")
+    };
+    assert_eq!(classic.flags, libc::MS_NODEV);
+    assert_eq!(
+        classic.data.expect("data").as_bytes(),
+        format!("{long},workdir=/w").as_bytes()
+    );
+
+    let mount =
+        one(json!({"destination": "/a", "type": "tmpfs", "options": ["iversion", "noatime"]}));
+    assert!(matches!(mount.action,
+        Action::Classic(it) if it.flags == libc::MS_I_VERSION | libc::MS_NOATIME && it.data.is_none()));
+
+    let endless = format!("upperdir=/{}", "u".repeat(5000));
+    let why = wrong(json!({"destination": "/a", "type": "overlay", "options": [endless]}));
+    assert!(why.contains("mounts[0].options: longer than"), "{why}");
+}
+
+#[test]
+fn many_overlay_layers_are_given_one_by_one() {
+    let layer = "l".repeat(200);
+    let lower = format!("lowerdir=/{layer}{layer}:/a\\:b:/c::/d");
+    let mount = one(json!({"destination": "/a", "type": "overlay", "options": [lower]}));
+    // One layer alone is longer than fsconfig takes: then all go through mount(2).
+    assert!(matches!(mount.action, Action::Classic(_)));
+
+    let lower = format!("lowerdir=/{layer}:/{layer}:/a\\:b:/c::/d::/e");
+    let mount = one(json!({"destination": "/a", "type": "overlay", "options": [lower]}));
+    let Action::FileSystem(it) = mount.action else {
+        panic!("a file system")
+    };
+    let layers: Vec<String> = it.parameters[1..]
+        .iter()
+        .map(|it| {
+            let value = it.value.clone().unwrap_or_default();
+            format!("{} {}", it.key.to_string_lossy(), value.to_string_lossy())
+        })
+        .collect();
+    assert_eq!(
+        layers,
+        [
+            format!("lowerdir+ /{layer}"),
+            format!("lowerdir+ /{layer}"),
+            "lowerdir+ /a:b".to_owned(),
+            "lowerdir+ /c".to_owned(),
+            "datadir+ /d".to_owned(),
+            "datadir+ /e".to_owned(),
+        ]
+    );
+}
+
+#[test]
+fn a_mount_label_becomes_a_context_where_the_file_system_takes_one() {
+    let mut selinux = host();
+    selinux.selinux = true;
+    let mounts = json!([
+        {"destination": "/proc", "type": "proc"},
+        {"destination": "/a", "type": "tmpfs", "options": ["mode=755"]},
+    ]);
+    let more = json!({
+        "linux": {"mountLabel": "system_u:object_r:svirt_t:s0:c1,c2"},
+        "annotations": {"run.oci.mount_context_type": "rootcontext"},
+    });
+    let has_context = |plan: Plan| -> Vec<bool> {
+        let context = |mount: &Mount| match &mount.action {
+            Action::FileSystem(it) => it
+                .parameters
+                .iter()
+                .any(|it| it.key.as_c_str() == c"rootcontext"),
+            _ => false,
+        };
+        plan.mounts.iter().map(context).collect()
+    };
+    let labelled = spec(mounts.clone(), more);
+    let ns = namespaces(&[Kind::Mount]);
+    let plan = decide(&labelled, &ns, &selinux).expect("a plan");
+    assert_eq!(has_context(plan), [false, true]);
+    let plan = decide(&labelled, &ns, &host()).expect("a plan");
+    assert_eq!(has_context(plan), [false, false]);
+
+    let more = json!({"annotations": {"run.oci.mount_context_type": "any"}});
+    assert!(decide(&spec(mounts, more), &ns, &selinux).is_err());
+}
+
+#[test]
+fn a_remount_changes_what_is_there() {
+    let mount =
+        one(json!({"destination": "/a", "type": "tmpfs", "options": ["remount", "ro", "size=1m"]}));
+    let Action::Remount(Some(classic)) = mount.action else {
+        panic!("a remount")
+    };
+    assert_eq!(classic.flags, libc::MS_REMOUNT | libc::MS_RDONLY);
+    let mount = one(json!({"destination": "/a", "options": ["remount", "bind", "ro", "rnosuid"]}));
+    assert_eq!(mount.action, Action::Remount(None));
+    assert_eq!(mount.changes.len(), 2);
+    assert!(mount.changes.iter().all(|it| it.attr.propagation == 0));
+}
+
+#[test]
+fn without_a_mount_namespace_nothing_is_mounted() {
+    let mounts = json!([{"destination": "/proc", "type": "proc"}]);
+    let plan = decide(&spec(mounts, json!({})), &namespaces(&[]), &host()).expect("a plan");
+    assert_eq!(plan.way, Way::Chroot);
+    assert_eq!(plan.mounts, []);
+    let readonly = json!({"root": {"path": "rootfs", "readonly": true}});
+    assert!(decide(&spec(json!([]), readonly), &namespaces(&[]), &host()).is_err());
+}
+
+#[test]
+fn the_host_s_root_is_refused() {
+    let spec = spec(json!([]), json!({"root": {"path": "/"}}));
+    let why = decide(&spec, &namespaces(&[Kind::Mount]), &host()).expect_err("a problem");
+    assert!(why.contains("root.path"), "{why}");
+}

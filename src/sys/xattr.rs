@@ -1,0 +1,54 @@
+//! Extended attributes by file descriptor: xattr(7).
+
+use super::check;
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+fn length(result: libc::ssize_t) -> nix::Result<usize> {
+    check(result as libc::c_long).map(|length| usize::try_from(length).unwrap_or(0))
+}
+
+/// `ssize_t flistxattr(int fd, char *list, size_t size)`, flistxattr(2): the names, each with its
+/// NUL, into `list`. Returns their length.
+///
+/// # Errors
+/// ERANGE when `list` is too short, ENOTSUP.
+pub fn flistxattr(fd: BorrowedFd<'_>, list: &mut [u8]) -> nix::Result<usize> {
+    // SAFETY: the kernel writes at most `list.len()` bytes to `list`.
+    length(unsafe { libc::flistxattr(fd.as_raw_fd(), list.as_mut_ptr().cast(), list.len()) })
+}
+
+/// `ssize_t fgetxattr(int fd, const char *name, void *value, size_t size)`, fgetxattr(2). Returns
+/// the value's length.
+///
+/// # Errors
+/// ERANGE when `value` is too short, ENODATA, ENOTSUP.
+pub fn fgetxattr(fd: BorrowedFd<'_>, name: &CStr, value: &mut [u8]) -> nix::Result<usize> {
+    // SAFETY: `name` is a live C string; the kernel writes at most `value.len()` bytes to `value`.
+    length(unsafe {
+        libc::fgetxattr(
+            fd.as_raw_fd(),
+            name.as_ptr(),
+            value.as_mut_ptr().cast(),
+            value.len(),
+        )
+    })
+}
+
+/// `int fsetxattr(int fd, const char *name, const void *value, size_t size, 0)`, fsetxattr(2).
+///
+/// # Errors
+/// ENOTSUP where the file system has no such attributes, EPERM without the privilege.
+pub fn fsetxattr(fd: BorrowedFd<'_>, name: &CStr, value: &[u8]) -> nix::Result<()> {
+    // SAFETY: `name` is a live C string and `value` a live slice of the length passed.
+    let result = unsafe {
+        libc::fsetxattr(
+            fd.as_raw_fd(),
+            name.as_ptr(),
+            value.as_ptr().cast(),
+            value.len(),
+            0,
+        )
+    };
+    check(libc::c_long::from(result)).map(drop)
+}
