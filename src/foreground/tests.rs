@@ -38,7 +38,7 @@ fn start(signals: &Signals, slave: Option<&OwnedFd>, script: &str) -> Answer<Pid
     match fork().map_err(text)? {
         Side::Parent(pid) => Ok(pid),
         Side::Child => {
-            let ready = signals.restore_in_child().and_then(|()| match slave {
+            let ready = process::signals::reset().and_then(|()| match slave {
                 None => Ok(()),
                 Some(slave) => setsid()
                     .context(Code::Process, "setsid", "")
@@ -119,7 +119,7 @@ fn signals_are_passed_on_even_those_from_before_the_process() {
             Side::Child => {
                 // The mask is only restored by the shell's being there: until then all wait.
                 let _ = dup2_stdout(&tell);
-                let restored = signals.restore_in_child().is_ok();
+                let restored = process::signals::reset().is_ok();
                 let script = "trap 'exit 42' USR1; echo ready; while :; do sleep 0.05; done";
                 leave(if restored { become_shell(script) } else { 125 });
             }
