@@ -1,1 +1,405 @@
-//! (stub)
+//! `process.capabilities` as five masks, and the few calls that give them to the child.
+//!
+//! Plan: parent, pure. Apply: child, around the change of user, see [`crate::process`].
+//! The order follows capabilities(7): the bounding set is cut while CAP_SETPCAP is still effective,
+//! the other sets are given after setresuid(2), which empties them.
+
+use crate::error::{Code, Context, Result};
+use crate::host::Host;
+use crate::namespaces::{self, Kind};
+use crate::sys::capability;
+use caps::Capability as Number;
+use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities};
+use std::str::FromStr;
+
+/// CAP_SYS_ADMIN as a mask: what seccomp(2) wants where no_new_privs is not set.
+pub const SYS_ADMIN: u64 = 1 << Number::CAP_SYS_ADMIN as u8;
+
+/// What the process will have. In every mask bit n is capability number n.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// What the child holds (permitted and effective) before anything is dropped.
+    pub held: u64,
+    /// What is taken out of the bounding set: in it now, and not wanted.
+    pub bounding_drop: u64,
+    /// The bounding set that is left.
+    pub bounding: u64,
+    /// Effective set, part of `permitted`.
+    pub effective: u64,
+    /// Permitted set, part of `held`.
+    pub permitted: u64,
+    /// Inheritable set, part of `held`.
+    pub inheritable: u64,
+    /// Ambient set, part of `permitted` and of `inheritable`.
+    pub ambient: u64,
+}
+
+/// Decides the sets of a process. Pure.
+///
+/// Without `process.capabilities` everything held is kept, as runc does; the inheritable and
+/// ambient sets are then empty (CVE-2022-29162).
+///
+/// What cannot be granted is left out with a warning, as the spec wants it (config.md, Linux
+/// Process): a capability that casulo does not hold or the kernel does not know, an effective one
+/// that is not permitted, an ambient one that is not both permitted and inheritable. (Names that
+/// nobody knows never come here: the config's reader has warned of them.)
+pub fn plan(wanted: Option<&LinuxCapabilities>, ns: &namespaces::Plan, host: &Host) -> Plan {
+    // Entering a user namespace gives all of its capabilities and a full bounding set, whatever the
+    // caller had: user_namespaces(7), Capabilities.
+    let known = (2_u64 << host.last_cap.min(62)) - 1;
+    let (held, bounding_now) = if ns.has(Kind::User) {
+        (known, known)
+    } else {
+        (host.effective, host.bounding)
+    };
+    let Some(wanted) = wanted else {
+        return Plan {
+            held,
+            bounding_drop: 0,
+            bounding: bounding_now,
+            effective: held,
+            permitted: held,
+            inheritable: 0,
+            ambient: 0,
+        };
+    };
+    let bounding = granted("bounding", mask(wanted.bounding()), bounding_now);
+    let permitted = granted("permitted", mask(wanted.permitted()), held);
+    let inheritable = granted("inheritable", mask(wanted.inheritable()), held);
+    Plan {
+        held,
+        bounding_drop: bounding_now & !bounding,
+        bounding,
+        effective: granted("effective", mask(wanted.effective()), permitted),
+        permitted,
+        inheritable,
+        ambient: granted("ambient", mask(wanted.ambient()), permitted & inheritable),
+    }
+}
+
+/// The part of `wanted` that `available` allows; the rest is warned of.
+fn granted(set: &str, wanted: u64, available: u64) -> u64 {
+    let refused = wanted & !available;
+    if refused != 0 {
+        log::warn!(
+            "the {set} capabilities {} cannot be granted here and are left out",
+            names(refused).join(", ")
+        );
+    }
+    wanted & available
+}
+
+/// A set of the config as a mask; an absent set is empty.
+pub fn mask(set: &Option<Capabilities>) -> u64 {
+    set.iter()
+        .flatten()
+        .fold(0, |mask, capability| mask | 1 << number(*capability))
+}
+
+/// The kernel's number of a capability, from the `caps` crate's table.
+fn number(capability: Capability) -> u8 {
+    Number::from_str(&format!("CAP_{capability}"))
+        .expect("both crates name the 41 capabilities of capabilities(7)")
+        .index()
+}
+
+/// The names (`CAP_CHOWN`) of the capabilities in a mask, by number.
+pub fn names(mask: u64) -> Vec<String> {
+    let mut all: Vec<Number> = caps::all().into_iter().collect();
+    all.sort_by_key(Number::index);
+    all.into_iter()
+        .filter(|number| mask & number.bitmask() != 0)
+        .map(|number| number.to_string())
+        .collect()
+}
+
+/// The capability that a command line names: `CAP_CHOWN`, `chown`. None for unknown names.
+pub fn parse(name: &str) -> Option<Capability> {
+    let upper = name.to_uppercase();
+    Capability::from_str(upper.strip_prefix("CAP_").unwrap_or(&upper)).ok()
+}
+
+/// The sets of an `exec --cap`: `extra` is added to the bounding, permitted and effective sets. It is
+/// never made inheritable (CVE-2022-29162), and ambient only where it is inheritable already.
+pub fn add_for_exec(sets: Option<&LinuxCapabilities>, extra: &[Capability]) -> LinuxCapabilities {
+    let none = LinuxCapabilities::default();
+    let (mut result, inheritable) = match sets {
+        Some(sets) => (sets.clone(), sets.inheritable().clone().unwrap_or_default()),
+        None => {
+            // The crate's default is its idea of a useful container; ours is nothing.
+            let mut empty = none;
+            empty
+                .set_bounding(None)
+                .set_effective(None)
+                .set_permitted(None)
+                .set_inheritable(None)
+                .set_ambient(None);
+            (empty, Capabilities::new())
+        }
+    };
+    let with = |set: &Option<Capabilities>, more: &mut dyn Iterator<Item = Capability>| {
+        let mut set = set.clone().unwrap_or_default();
+        set.extend(more);
+        Some(set)
+    };
+    let every = || extra.iter().copied();
+    result.set_bounding(with(result.bounding(), &mut every()));
+    result.set_permitted(with(result.permitted(), &mut every()));
+    result.set_effective(with(result.effective(), &mut every()));
+    let mut ambient = every().filter(|capability| inheritable.contains(capability));
+    result.set_ambient(with(result.ambient(), &mut ambient));
+    result
+}
+
+impl Plan {
+    /// Child, still with all it holds: cuts the bounding set.
+    ///
+    /// # Errors
+    /// E_PROCESS; EPERM without CAP_SETPCAP.
+    pub fn drop_bounding(&self) -> Result<()> {
+        // A capability outside the bounding set can no longer be made inheritable, but stays
+        // inheritable if it is: capabilities(7), Capability bounding set.
+        if self.inheritable & self.bounding_drop != 0 {
+            capability::capset(self.held, self.held, self.inheritable).context(
+                Code::Process,
+                "set the inheritable capabilities",
+                names(self.inheritable).join(", "),
+            )?;
+        }
+        for cap in bits(self.bounding_drop) {
+            capability::bounding_drop(cap).context(
+                Code::Process,
+                "drop from the bounding set",
+                names(1 << cap).join(""),
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Child, as the container's user, with PR_SET_KEEPCAPS: the four sets of the thread.
+    /// With [`SysAdmin::Keep`] CAP_SYS_ADMIN stays permitted and effective if it is held.
+    ///
+    /// # Errors
+    /// E_PROCESS
+    pub fn apply(&self, sys_admin: SysAdmin) -> Result<()> {
+        let extra = match sys_admin {
+            SysAdmin::Keep => SYS_ADMIN & self.held,
+            SysAdmin::Drop => 0,
+        };
+        self.set(extra)?;
+        // The caller's ambient set survives where no uid changed.
+        capability::ambient_clear().context(Code::Process, "clear the ambient capabilities", "")?;
+        for cap in bits(self.ambient) {
+            capability::ambient_raise(cap).context(
+                Code::Process,
+                "raise the ambient capability",
+                names(1 << cap).join(""),
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Child, after [`Plan::apply`] kept CAP_SYS_ADMIN and the seccomp filter was loaded: the final
+    /// sets, by one capset(2) at most, because the filter may allow little more.
+    ///
+    /// # Errors
+    /// E_PROCESS; what the filter makes of capset(2).
+    pub fn drop_sys_admin(&self) -> Result<()> {
+        if self.effective & self.permitted & SYS_ADMIN != 0 {
+            return Ok(());
+        }
+        self.set(0)
+    }
+
+    fn set(&self, extra: u64) -> Result<()> {
+        capability::capset(
+            self.effective | extra,
+            self.permitted | extra,
+            self.inheritable,
+        )
+        .context(Code::Process, "set the capabilities", "")
+    }
+}
+
+/// Whether CAP_SYS_ADMIN outlives the change of user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SysAdmin {
+    /// Until [`Plan::drop_sys_admin`].
+    Keep,
+    /// It goes with the rest.
+    Drop,
+}
+
+fn bits(mask: u64) -> impl Iterator<Item = u8> {
+    (0..64).filter(move |bit| mask & (1 << bit) != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::fixtures::{host, in_child, is_root, status_line};
+
+    const CHOWN: u64 = 1 << 0;
+    const KILL: u64 = 1 << 5;
+    const NET_RAW: u64 = 1 << 13;
+    const ALL: u64 = (1 << 41) - 1;
+
+    fn sets(json: &str) -> LinuxCapabilities {
+        serde_json::from_str(json).expect("capability sets")
+    }
+
+    fn planned(json: &str) -> Plan {
+        plan(Some(&sets(json)), &namespaces::Plan::default(), &host())
+    }
+
+    fn userns() -> namespaces::Plan {
+        namespaces::Plan {
+            new: vec![Kind::User],
+            ..Default::default()
+        }
+    }
+
+    impl Plan {
+        /// The plan for a root that may hold less than the one of the fixtures.
+        pub(crate) fn for_this_machine(self) -> Plan {
+            let held = u64::from_str_radix(&status_line("CapEff"), 16).expect("hex");
+            Plan {
+                held,
+                effective: self.effective & held,
+                permitted: self.permitted & held,
+                ..self
+            }
+        }
+    }
+
+    #[test]
+    fn every_capability_of_the_spec_has_the_kernels_number() {
+        let rows = [
+            ("CAP_CHOWN", 0),
+            ("CAP_SYS_ADMIN", 21),
+            ("CAP_SYSLOG", 34),
+            ("CAP_PERFMON", 38),
+            ("CAP_CHECKPOINT_RESTORE", 40),
+        ];
+        for (name, expected) in rows {
+            assert_eq!(number(parse(name).expect(name)), expected, "{name}");
+        }
+        for name in names(u64::MAX) {
+            assert_eq!(names(1 << number(parse(&name).expect("known"))), [name]);
+        }
+        assert_eq!(names(u64::MAX).len(), 41);
+    }
+
+    #[test]
+    fn names_on_a_command_line_need_no_prefix_nor_case() {
+        for name in ["CAP_NET_RAW", "net_raw", "NET_RAW", "cap_net_raw"] {
+            assert_eq!(parse(name), Some(Capability::NetRaw), "{name}");
+        }
+        assert_eq!(parse("CAP_UNKNOWN"), None);
+        assert_eq!(parse(""), None);
+    }
+
+    #[test]
+    fn absent_sets_are_empty_sets() {
+        let plan = planned("{}");
+        assert_eq!((plan.bounding, plan.bounding_drop), (0, ALL));
+        assert_eq!(
+            (
+                plan.effective,
+                plan.permitted,
+                plan.inheritable,
+                plan.ambient
+            ),
+            (0, 0, 0, 0)
+        );
+    }
+
+    #[test]
+    fn absent_capabilities_keep_what_is_held_and_inherit_nothing() {
+        let plan = plan(None, &namespaces::Plan::default(), &host());
+        assert_eq!((plan.bounding, plan.bounding_drop), (ALL, 0));
+        assert_eq!((plan.effective, plan.permitted), (ALL, ALL));
+        assert_eq!((plan.inheritable, plan.ambient), (0, 0));
+    }
+
+    #[test]
+    fn what_cannot_be_granted_is_left_out() {
+        let plan = planned(
+            r#"{"effective":["CAP_CHOWN","CAP_KILL"],"permitted":["CAP_CHOWN"],
+                "inheritable":["CAP_KILL"],"ambient":["CAP_CHOWN","CAP_KILL"],"bounding":["CAP_CHOWN"]}"#,
+        );
+        assert_eq!((plan.effective, plan.permitted), (CHOWN, CHOWN));
+        assert_eq!((plan.inheritable, plan.ambient), (KILL, 0));
+    }
+
+    #[test]
+    fn only_what_casulo_holds_is_granted_outside_a_user_namespace() {
+        let poor = Host {
+            effective: CHOWN | KILL,
+            bounding: CHOWN | KILL | NET_RAW,
+            ..host()
+        };
+        let all = sets(r#"{"bounding":["CAP_CHOWN"],"permitted":["CAP_CHOWN","CAP_NET_RAW"]}"#);
+        let here = plan(Some(&all), &namespaces::Plan::default(), &poor);
+        assert_eq!(here.permitted, CHOWN);
+        assert_eq!(here.bounding_drop, KILL | NET_RAW);
+        let inside = plan(Some(&all), &userns(), &poor);
+        assert_eq!(inside.permitted, CHOWN | NET_RAW);
+        assert_eq!(inside.bounding_drop, ALL & !CHOWN);
+    }
+
+    #[test]
+    fn a_capability_newer_than_the_kernel_is_left_out() {
+        let old = Host {
+            last_cap: 37,
+            ..host()
+        };
+        let wanted = sets(r#"{"bounding":["CAP_BPF","CAP_KILL"]}"#);
+        assert_eq!(plan(Some(&wanted), &userns(), &old).bounding, KILL);
+    }
+
+    #[test]
+    fn exec_adds_to_three_sets_and_never_to_inheritable() {
+        let result = add_for_exec(None, &[Capability::Kill]);
+        let masks = |it: &LinuxCapabilities| {
+            [
+                mask(it.bounding()),
+                mask(it.permitted()),
+                mask(it.effective()),
+                mask(it.inheritable()),
+                mask(it.ambient()),
+            ]
+        };
+        assert_eq!(masks(&result), [KILL, KILL, KILL, 0, 0]);
+        let have = sets(r#"{"inheritable":["CAP_KILL"],"bounding":["CAP_CHOWN"]}"#);
+        let result = add_for_exec(Some(&have), &[Capability::Kill, Capability::Chown]);
+        assert_eq!(
+            masks(&result),
+            [KILL | CHOWN, KILL | CHOWN, KILL | CHOWN, KILL, KILL]
+        );
+    }
+
+    #[test]
+    fn the_kernel_takes_the_sets_as_planned() {
+        if !is_root() {
+            return;
+        }
+        let plan = planned(
+            r#"{"bounding":["CAP_CHOWN"],"effective":["CAP_CHOWN"],"permitted":["CAP_CHOWN","CAP_KILL"],
+                "inheritable":["CAP_KILL"],"ambient":["CAP_KILL"]}"#,
+        );
+        let plan = plan.for_this_machine();
+        let result = in_child(|| {
+            plan.drop_bounding()?;
+            plan.apply(SysAdmin::Keep)?;
+            let kept = status_line("CapEff");
+            plan.drop_sys_admin()?;
+            let names = ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"];
+            Ok(format!("{kept} {}", names.map(status_line).join(" ")))
+        });
+        assert_eq!(
+            result,
+            "0000000000200001 0000000000000020 0000000000000021 0000000000000001 0000000000000001 0000000000000020"
+        );
+    }
+}

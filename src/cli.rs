@@ -1,1 +1,359 @@
-//! (stub)
+//! The command line: clap types only. Man pages and completions are generated from them.
+//!
+//! Every option may be repeated and the last one wins: conmon-rs passes `--root` twice. Options may
+//! also follow the id, except where the rest of the line belongs to the process (exec).
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// An OCI container runtime: turns a bundle into an isolated process.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "casulo",
+    disable_version_flag = true,
+    args_override_self = true,
+    propagate_version = false
+)]
+pub struct Cli {
+    /// Options before the command.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// Options before the command.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// Folder for the state of containers [default: /run/casulo, or casulo below $XDG_RUNTIME_DIR for an ordinary user]
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// File that messages are appended to [default: stderr]
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+    /// How messages look
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+    /// The least important messages to write
+    #[arg(long, value_name = "LEVEL", default_value = "error")]
+    pub log_level: LogLevel,
+    /// The same as --log-level debug
+    #[arg(long)]
+    pub debug: bool,
+    /// The same as --cgroup-manager systemd
+    #[arg(long)]
+    pub systemd_cgroup: bool,
+    /// Who makes the cgroup [default: cgroupfs]
+    #[arg(long, value_name = "MANAGER")]
+    pub cgroup_manager: Option<Manager>,
+    /// Whether to act as an ordinary user's runtime
+    #[arg(long, value_name = "WHETHER", default_value = "auto")]
+    pub rootless: Rootless,
+    /// Print versions and leave
+    #[arg(short = 'v', visible_short_alias = 'V', long)]
+    pub version: bool,
+}
+
+/// `--log-format`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines of text
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// `--log-level`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogLevel {
+    /// Only what makes the command fail
+    Error,
+    /// What is ignored or skipped, too
+    #[value(alias = "warn")]
+    Warning,
+    /// Progress, too
+    Info,
+    /// Everything
+    #[value(alias = "trace")]
+    Debug,
+}
+
+/// `--cgroup-manager`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Manager {
+    /// casulo writes the cgroup files itself
+    Cgroupfs,
+    /// systemd makes a scope
+    Systemd,
+    /// No cgroup is made
+    Disabled,
+}
+
+/// `--rootless`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Rootless {
+    /// Decided by uid and user namespace
+    Auto,
+    /// As an ordinary user's runtime
+    True,
+    /// As root's runtime
+    False,
+}
+
+/// The verbs, one file each in `commands/`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Create a container; its process waits to be started
+    Create(Create),
+    /// Start the process of a created container
+    Start(Id),
+    /// Create and start a container, and wait for it unless --detach is given
+    Run(Run),
+    /// Execute another process in a running container
+    Exec(Exec),
+    /// Print the state of a container as JSON
+    State(Id),
+    /// Send a signal to a container's process
+    Kill(Kill),
+    /// Remove a container that has stopped
+    Delete(Delete),
+    /// List the containers of this root
+    #[command(alias = "ls")]
+    List(List),
+    /// Write a config.json to start from
+    Spec(Spec),
+    /// Print what this runtime supports, as JSON
+    Features,
+    /// Print a completion script for a shell
+    Completion(Completion),
+}
+
+/// A container id.
+#[derive(Clone, Debug, Args)]
+pub struct Id {
+    /// Container id
+    #[arg(value_name = "CONTAINER")]
+    pub id: String,
+}
+
+/// What `create` and `run` share.
+#[derive(Clone, Debug, Args)]
+pub struct Create {
+    /// The bundle's folder
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    pub bundle: PathBuf,
+    /// A config.json elsewhere than in the bundle
+    #[arg(short = 'f', long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// File that gets the pid of the process
+    #[arg(long, value_name = "FILE")]
+    pub pid_file: Option<PathBuf>,
+    /// Unix socket that gets the master of the terminal
+    #[arg(long, value_name = "SOCKET")]
+    pub console_socket: Option<PathBuf>,
+    /// Unix socket that gets a pidfd of the process
+    #[arg(long, value_name = "SOCKET")]
+    pub pidfd_socket: Option<PathBuf>,
+    /// Move the root instead of pivoting (for a root file system in an initramfs)
+    #[arg(long)]
+    pub no_pivot: bool,
+    /// Stay in the caller's session keyring
+    #[arg(long)]
+    pub no_new_keyring: bool,
+    /// Pass this many descriptors after stderr to the process
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub preserve_fds: u32,
+    /// Container id
+    #[arg(value_name = "CONTAINER")]
+    pub id: String,
+}
+
+/// `run`
+#[derive(Clone, Debug, Args)]
+pub struct Run {
+    /// What it shares with `create`.
+    #[command(flatten)]
+    pub create: Create,
+    /// Do not wait for the process
+    #[arg(short, long)]
+    pub detach: bool,
+    /// Keep state and cgroup after the process has ended
+    #[arg(long)]
+    pub keep: bool,
+    /// Do not adopt orphans of the container
+    #[arg(long)]
+    pub no_subreaper: bool,
+}
+
+/// `exec`
+#[derive(Clone, Debug, Args)]
+pub struct Exec {
+    /// File with the process object
+    #[arg(short, long, value_name = "FILE")]
+    pub process: Option<PathBuf>,
+    /// Do not wait for the process
+    #[arg(short, long)]
+    pub detach: bool,
+    /// Give the process a terminal
+    #[arg(short, long)]
+    pub tty: bool,
+    /// Unix socket that gets the master of the terminal
+    #[arg(long, value_name = "SOCKET")]
+    pub console_socket: Option<PathBuf>,
+    /// Unix socket that gets a pidfd of the process
+    #[arg(long, value_name = "SOCKET")]
+    pub pidfd_socket: Option<PathBuf>,
+    /// File that gets the pid of the process
+    #[arg(long, value_name = "FILE")]
+    pub pid_file: Option<PathBuf>,
+    /// Working folder inside the container
+    #[arg(long, value_name = "DIR")]
+    pub cwd: Option<String>,
+    /// Set a variable, NAME=VALUE
+    #[arg(short, long, value_name = "VARIABLE")]
+    pub env: Vec<String>,
+    /// UID or UID:GID to run as
+    #[arg(short, long, value_name = "UID[:GID]")]
+    pub user: Option<String>,
+    /// More groups
+    #[arg(short = 'g', long, value_name = "GID")]
+    pub additional_gids: Vec<u32>,
+    /// Add a capability
+    #[arg(short, long, value_name = "CAPABILITY")]
+    pub cap: Vec<String>,
+    /// Set no_new_privs
+    #[arg(long)]
+    pub no_new_privs: bool,
+    /// Pass this many descriptors after stderr to the process
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub preserve_fds: u32,
+    /// Container id
+    #[arg(value_name = "CONTAINER")]
+    pub id: String,
+    /// Program and arguments
+    #[arg(
+        value_name = "COMMAND",
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    pub command: Vec<String>,
+}
+
+/// `kill`
+#[derive(Clone, Debug, Args)]
+pub struct Kill {
+    /// Signal every process of the container
+    #[arg(short, long)]
+    pub all: bool,
+    /// Container id
+    #[arg(value_name = "CONTAINER")]
+    pub id: String,
+    /// Signal name, with or without SIG, or number
+    #[arg(value_name = "SIGNAL", default_value = "SIGTERM")]
+    pub signal: String,
+}
+
+/// `delete`
+#[derive(Clone, Debug, Args)]
+pub struct Delete {
+    /// Kill the container first; a missing one is no error
+    #[arg(short, long)]
+    pub force: bool,
+    /// Container id
+    #[arg(value_name = "CONTAINER")]
+    pub id: String,
+}
+
+/// `list`
+#[derive(Clone, Debug, Args)]
+pub struct List {
+    /// How the list looks
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub format: ListFormat,
+    /// Ids only
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// `list --format`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ListFormat {
+    /// Columns
+    Table,
+    /// A JSON array
+    Json,
+}
+
+/// `spec`
+#[derive(Clone, Debug, Args)]
+pub struct Spec {
+    /// Folder to write config.json to
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    pub bundle: PathBuf,
+    /// For an ordinary user
+    #[arg(long)]
+    pub rootless: bool,
+}
+
+/// `completion`
+#[derive(Clone, Debug, Args)]
+pub struct Completion {
+    /// bash, zsh or fish
+    #[arg(value_name = "SHELL")]
+    pub shell: clap_complete::Shell,
+}
+
+/// The whole command line as clap's builder, for man pages and completions.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clap_finds_no_contradiction() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn the_last_of_a_repeated_option_wins() {
+        let cli = Cli::try_parse_from([
+            "casulo",
+            "--root=/a",
+            "--systemd-cgroup",
+            "--root",
+            "/b",
+            "--systemd-cgroup",
+            "state",
+            "x",
+        ]);
+        assert_eq!(
+            cli.expect("accepted").global.root,
+            Some(PathBuf::from("/b"))
+        );
+    }
+
+    #[test]
+    fn options_may_follow_the_id_but_not_in_exec() {
+        let cli = Cli::try_parse_from(["casulo", "run", "web", "--bundle", "/b", "-d"])
+            .expect("accepted");
+        assert!(
+            matches!(cli.command, Some(Command::Run(run)) if run.detach && run.create.id == "web")
+        );
+        let cli = Cli::try_parse_from([
+            "casulo", "exec", "-e", "A=1", "-e", "B=2", "web", "ls", "-l", "--tty",
+        ])
+        .expect("accepted");
+        match cli.command {
+            Some(Command::Exec(exec)) => {
+                assert_eq!(exec.command, ["ls", "-l", "--tty"]);
+                assert_eq!(exec.env, ["A=1", "B=2"]);
+                assert!(!exec.tty);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}

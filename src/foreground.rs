@@ -1,1 +1,166 @@
-//! (stub)
+//! The parent of `run` and `exec` in the foreground: passes signals on, relays the terminal, reaps,
+//! and learns the exit code.
+//!
+//! Everything is one poll loop over a signalfd, the process's pidfd and the terminal; no signal
+//! handler ever runs.
+
+mod relay;
+mod stdio;
+
+pub use relay::Relay;
+
+use crate::error::{Code, Context, Result};
+use crate::sys::child::{self, Ended, Patience, ignores};
+use crate::sys::pidfd::pidfd_send_signal;
+use crate::sys::signal;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::SigSet;
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::Pid;
+use std::os::fd::{AsFd, BorrowedFd};
+
+/// Signals that are not passed on: they tell casulo of its own children, pipes and terminal.
+const OWN: &[i32] = &[
+    libc::SIGCHLD,
+    libc::SIGPIPE,
+    libc::SIGTTIN,
+    libc::SIGTTOU,
+    libc::SIGURG,
+];
+
+/// Signals that a user who waits for the last output sends to stop waiting.
+const IMPATIENT: &[i32] = &[libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
+
+/// All signals, blocked and read from a file descriptor.
+#[derive(Debug)]
+pub struct Signals {
+    fd: SignalFd,
+}
+
+impl Signals {
+    /// Parent, before the process is cloned, so that no signal is lost: blocks all signals for the
+    /// rest of casulo's life. What arrives from now on is kept and passed on by [`wait`]. They stay
+    /// blocked after that too: removing the container must not be interrupted half-way.
+    ///
+    /// # Errors
+    /// E_SIGNAL.
+    pub fn block() -> Result<Signals> {
+        // Whoever ignores SIGCHLD has the kernel reap its children, exit codes and all.
+        signal::set_default(libc::SIGCHLD).context(Code::Signal, "reset", "SIGCHLD")?;
+        let all = SigSet::all();
+        all.thread_block()
+            .context(Code::Signal, "block", "all signals")?;
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        let fd = SignalFd::with_flags(&all, flags).context(Code::Signal, "make", "a signalfd")?;
+        Ok(Signals { fd })
+    }
+}
+
+/// Parent: waits until `process` has ended and returns its exit code, or 128 + the signal that
+/// killed it. `pidfd` is that process's; `relay` moves the bytes of its terminal, if it has one,
+/// to the last one. Every other child that ends meanwhile is reaped too: casulo may be a subreaper.
+///
+/// # Errors
+/// E_SIGNAL; E_PROCESS with ECHILD where `process` is not our child.
+pub fn wait(
+    signals: &Signals,
+    process: Pid,
+    pidfd: BorrowedFd<'_>,
+    mut relay: Option<Relay<'_>>,
+) -> Result<i32> {
+    let mut ended = None;
+    loop {
+        if let Some(ended) = ended.filter(|_| relay.as_ref().is_none_or(Relay::is_drained)) {
+            return Ok(exit_code(ended));
+        }
+        let process_fd = Some(pidfd).filter(|_| ended.is_none());
+        let mut look = wait_for_something(signals, process_fd, relay.as_ref())?;
+        if let Some(relay) = &mut relay {
+            relay.serve();
+        }
+        while let Some(number) = next(signals)? {
+            match ended {
+                // The process is gone, and whoever reads our output is not reading it.
+                Some(ended) if IMPATIENT.contains(&number) => return Ok(exit_code(ended)),
+                _ => handle(number, pidfd, relay.as_mut()),
+            }
+            look |= number == libc::SIGCHLD;
+        }
+        if look && ended.is_none() {
+            ended = reap(process)?;
+            if let Some(relay) = relay.as_mut().filter(|_| ended.is_some()) {
+                relay.finish();
+            }
+        }
+    }
+}
+
+/// Waits for a signal, for the end of the process, or until the relay can move bytes. True if the
+/// process has ended.
+fn wait_for_something(
+    signals: &Signals,
+    pidfd: Option<BorrowedFd<'_>>,
+    relay: Option<&Relay<'_>>,
+) -> Result<bool> {
+    let mut fds = vec![PollFd::new(signals.fd.as_fd(), PollFlags::POLLIN)];
+    fds.extend(pidfd.map(|pidfd| PollFd::new(pidfd, PollFlags::POLLIN)));
+    let timeout = relay.map_or(PollTimeout::NONE, |relay| relay.watch(&mut fds));
+    match poll(&mut fds, timeout) {
+        Ok(_) | Err(Errno::EINTR) => {}
+        Err(errno) => return Err(errno).context(Code::Signal, "wait for", "the process"),
+    }
+    let second = fds.get(1).and_then(PollFd::any);
+    Ok(pidfd.is_some() && second == Some(true))
+}
+
+/// The next signal that has arrived, if any.
+fn next(signals: &Signals) -> Result<Option<i32>> {
+    loop {
+        match signals.fd.read_signal() {
+            Err(Errno::EINTR) => {}
+            result => {
+                let info = result.context(Code::Signal, "read", "a signal")?;
+                return Ok(info.and_then(|info| i32::try_from(info.ssi_signo).ok()));
+            }
+        }
+    }
+}
+
+fn handle(number: i32, pidfd: BorrowedFd<'_>, relay: Option<&mut Relay<'_>>) {
+    match relay {
+        Some(relay) if number == libc::SIGWINCH => return relay.copy_size(),
+        // Whoever had us stopped may have used the terminal since.
+        Some(relay) if number == libc::SIGCONT => relay.resume(),
+        _ => {}
+    }
+    // What casulo was started to ignore (SIGHUP, by nohup), nobody wants to reach the process.
+    if OWN.contains(&number) || ignores(number) {
+        return;
+    }
+    match pidfd_send_signal(pidfd, number) {
+        // A process that has just ended is no longer interested.
+        Ok(()) | Err(Errno::ESRCH) => {}
+        Err(errno) => log::warn!("signal {number} is not passed on: {}", errno.desc()),
+    }
+}
+
+/// How `process` ended, if it has; reaps whatever else has.
+fn reap(process: Pid) -> Result<Option<Ended>> {
+    let ended = child::wait(Some(process), Patience::Now)
+        .context(Code::Process, "wait for", format_args!("process {process}"))?
+        .map(|(_, ended)| ended);
+    while let Ok(Some(_)) = child::wait(None, Patience::Now) {}
+    Ok(ended)
+}
+
+/// What a shell would report.
+fn exit_code(ended: Ended) -> i32 {
+    match ended {
+        Ended::Exited(code) => code,
+        Ended::Killed(number) => 128 + number,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,18 @@
 //! What the host offers, asked once, so that [`crate::plan`] stays pure. Runs in the parent.
 
+use crate::error::{Code, Context, Error, Result};
+use crate::sys::host::bounding_has;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::{Mode, stat};
+use nix::sys::statfs::{SELINUX_MAGIC, statfs};
+use nix::sys::utsname::uname;
+use nix::unistd::read;
+use oci_spec::runtime::Spec;
 use std::path::PathBuf;
+
+/// The inode of the initial user namespace on every boot: `USER_NS_INIT_INO` of linux/nsfs.h.
+const INITIAL_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
 
 /// Facts about the host and about the caller. Made by [`Host::ask`], or by hand in tests.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,33 +33,210 @@ pub struct Host {
     pub cgroup: Option<CgroupMount>,
     /// Kernel release as (major, minor).
     pub kernel: (u32, u32),
-    /// AppArmor is enabled.
+    /// AppArmor is enabled. False also if [`Host::ask`] was given a config that names no profile.
     pub apparmor: bool,
-    /// SELinux is enabled.
+    /// SELinux is enabled. False also if [`Host::ask`] was given a config that names no label.
     pub selinux: bool,
 }
 
-/// The cgroup v2 hierarchy as the host mounts it.
+/// The cgroup v2 hierarchy as the host mounts it. Which controllers it has is not asked here: the
+/// kernel says so when a limit needs one, and only then is it looked up why one is missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CgroupMount {
     /// `/sys/fs/cgroup`, or `/sys/fs/cgroup/unified` on a host with both versions.
     pub path: PathBuf,
-    /// The controllers of its root (`cgroup.controllers`).
-    pub controllers: Vec<String>,
-    /// Controllers that a cgroup v1 hierarchy holds on this host (from `/proc/cgroups`), for the error text.
-    pub in_v1: Vec<String>,
-    /// casulo's own cgroup in that hierarchy (`/proc/self/cgroup`), absolute in the mount.
-    pub own: PathBuf,
+    /// casulo's own cgroup in that hierarchy (`/proc/self/cgroup`), absolute below the mount.
+    /// Only asked for a rootless caller, whose containers go beside it; None where it lies
+    /// outside what is mounted.
+    pub own: Option<PathBuf>,
 }
 
 impl Host {
+    /// Asks the kernel, with as few system calls as the answers take. With `spec`, what that config
+    /// has no use for is not asked (AppArmor, SELinux); without one, everything is. A caller that
+    /// runs another process than the config's (exec) passes a spec that holds that process.
+    ///
+    /// # Errors
+    /// E_UNSUPPORTED where /proc is not mounted or does not say what Linux says there.
+    pub fn ask(spec: Option<&Spec>) -> Result<Host> {
+        let status = Status::of_self()?;
+        let release = uname().context(Code::Unsupported, "uname", "")?;
+        let in_user_namespace = in_user_namespace();
+        let mut cgroup = crate::cgroups::fs::mount_of_host();
+        if let Some(mount) = &mut cgroup
+            && (status.euid != 0 || in_user_namespace)
+        {
+            mount.own = crate::cgroups::fs::own_cgroup();
+        }
+        let (apparmor, selinux) = match spec {
+            None => (true, true),
+            Some(spec) => wanted_labels(spec),
+        };
+        Ok(Host {
+            euid: status.euid,
+            egid: status.egid,
+            effective: status.effective,
+            bounding: status.bounding,
+            last_cap: last_cap(status.bounding)?,
+            in_user_namespace,
+            cgroup,
+            kernel: parse_release(&release.release().to_string_lossy()),
+            apparmor: apparmor && apparmor_is_enabled(),
+            selinux: selinux && selinux_is_enabled(),
+        })
+    }
+
     /// True if casulo has capability number `cap`.
     pub fn has_capability(&self, cap: u8) -> bool {
         cap < 64 && self.effective & (1 << cap) != 0
     }
 
-    /// True if casulo is neither root nor has CAP_SYS_ADMIN: a rootless call.
+    /// True if casulo is not the host's root: an ordinary user, or root of a user namespace only.
     pub fn is_rootless(&self) -> bool {
         self.euid != 0 || self.in_user_namespace
+    }
+}
+
+/// What `/proc/self/status` says in one read; single calls would be cheaper each but dozens, since
+/// the bounding set has no system call that returns all of it.
+#[derive(Debug, PartialEq, Eq)]
+struct Status {
+    euid: u32,
+    egid: u32,
+    effective: u64,
+    bounding: u64,
+}
+
+impl Status {
+    fn of_self() -> Result<Status> {
+        let path = "/proc/self/status";
+        let fd = open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).context(
+            Code::Unsupported,
+            "open",
+            path,
+        )?;
+        // About 1500 bytes, which procfs hands out in one piece.
+        let mut buffer = [0; 8192];
+        let length = read(&fd, &mut buffer).context(Code::Unsupported, "read", path)?;
+        let text = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default());
+        Status::parse(&text).ok_or_else(|| {
+            Error::new(
+                Code::Unsupported,
+                format!("{path} lacks Uid, Gid, CapEff or CapBnd"),
+            )
+        })
+    }
+
+    fn parse(text: &str) -> Option<Status> {
+        let field = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name));
+            line.map(str::split_whitespace)
+        };
+        // Uid and Gid are followed by the real, effective, saved and file system id.
+        let id = |name| field(name)?.nth(1)?.parse().ok();
+        let set = |name| u64::from_str_radix(field(name)?.next()?, 16).ok();
+        Some(Status {
+            euid: id("Uid:")?,
+            egid: id("Gid:")?,
+            effective: set("CapEff:")?,
+            bounding: set("CapBnd:")?,
+        })
+    }
+}
+
+/// The last capability that the kernel knows: almost always the highest one of the bounding set,
+/// which one call confirms.
+fn last_cap(bounding: u64) -> Result<u8> {
+    let mut last = u8::try_from(bounding.checked_ilog2().unwrap_or(0)).unwrap_or(0);
+    while last < 63 {
+        match bounding_has(last + 1) {
+            Ok(_) => last += 1,
+            Err(Errno::EINVAL) => break,
+            Err(errno) => return Err(errno).context(Code::Unsupported, "prctl", "PR_CAPBSET_READ"),
+        }
+    }
+    Ok(last)
+}
+
+/// Major and minor number of a release like `6.18.44-generic`; what cannot be read counts as 0.
+fn parse_release(release: &str) -> (u32, u32) {
+    let mut numbers = release
+        .split(|c: char| !c.is_ascii_digit())
+        .map(|number| number.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+/// Whether the config names an AppArmor profile, and an SELinux label.
+fn wanted_labels(spec: &Spec) -> (bool, bool) {
+    let named = |label: Option<&String>| label.is_some_and(|it| !it.is_empty());
+    let process = spec.process().as_ref();
+    let linux = spec.linux().as_ref();
+    (
+        named(process.and_then(|it| it.apparmor_profile().as_ref())),
+        named(process.and_then(|it| it.selinux_label().as_ref()))
+            || named(linux.and_then(|it| it.mount_label().as_ref())),
+    )
+}
+
+/// Any failure means no: without the module there is no such file.
+fn apparmor_is_enabled() -> bool {
+    std::fs::read("/sys/module/apparmor/parameters/enabled")
+        .is_ok_and(|text| text.starts_with(b"Y"))
+}
+
+/// SELinux is enabled where its file system is mounted, as libselinux decides it.
+fn selinux_is_enabled() -> bool {
+    statfs("/sys/fs/selinux").is_ok_and(|it| it.filesystem_type() == SELINUX_MAGIC)
+}
+
+/// True if casulo runs in a user namespace that is not the initial one.
+pub fn in_user_namespace() -> bool {
+    // A kernel without user namespaces has no such file.
+    stat("/proc/self/ns/user").is_ok_and(|it| it.st_ino != INITIAL_USER_NAMESPACE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn effective_ids_and_sets_are_read_from_status() {
+        let text = "Name:\tx\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\n\
+                    CapEff:\t00000000a80425fb\nCapBnd:\t000001ffffffffff\n";
+        assert_eq!(
+            Status::parse(text),
+            Some(Status {
+                euid: 2,
+                egid: 6,
+                effective: 0xa804_25fb,
+                bounding: 0x1ff_ffff_ffff,
+            })
+        );
+        assert_eq!(Status::parse("Uid:\t1\t2\t3\t4\n"), None);
+    }
+
+    #[test]
+    fn releases_are_two_numbers() {
+        for (release, numbers) in [
+            ("6.18.44-fc", (6, 18)),
+            ("5.10-rc1", (5, 10)),
+            ("7", (7, 0)),
+            ("odd", (0, 0)),
+        ] {
+            assert_eq!(parse_release(release), numbers);
+        }
+    }
+
+    #[test]
+    fn this_machine_answers() {
+        let host = Host::ask(None).expect("a Linux host");
+        assert_eq!(host.euid, nix::unistd::geteuid().as_raw());
+        assert_eq!(host.egid, nix::unistd::getegid().as_raw());
+        assert!(host.kernel >= (5, 11), "{:?}", host.kernel);
+        let file = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").expect("readable");
+        assert_eq!(host.last_cap.to_string(), file.trim());
+        let map = std::fs::read_to_string("/proc/self/uid_map").expect("readable");
+        let initial = map.split_whitespace().eq(["0", "0", "4294967295"]);
+        assert_eq!(!host.in_user_namespace, initial);
     }
 }

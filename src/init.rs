@@ -1,1 +1,268 @@
-//! (stub)
+//! The child's sequence: from its first instruction to execve, one call a line.
+//!
+//! Runs in the container's namespaces and cgroup. Until `become_user` it has root's privileges in
+//! its user namespace, until `pivot` it sees the host's mounts. It decides nothing: all values
+//! are ready in the [`Plan`]. It leaves by execve, or by `_exit` after it has sent its error.
+
+use crate::capabilities::SysAdmin;
+use crate::error::{Code, Context, Error, Result};
+use crate::hooks::{self, Call, Kind, Output};
+use crate::namespaces::Joins;
+use crate::plan::Plan;
+use crate::process::{Program, signals};
+use crate::rootfs::Sources;
+use crate::rootfs::root::Root;
+use crate::seccomp::Bpf;
+use crate::sync::{Channel, Message};
+use crate::sys::child;
+use crate::sys::fd::close_on_exec_from;
+use crate::sys::procfs::ProcFs;
+use crate::sys::scm;
+use crate::{namespaces, rootfs, terminal};
+use nix::sys::socket::{SockFlag, accept4};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+/// What init inherits from the parent.
+#[derive(Debug)]
+pub struct Inheritance {
+    /// Opened namespaces to join.
+    pub joins: Joins,
+    /// Bind sources, opened by the parent.
+    pub sources: Sources,
+    /// The compiled filter.
+    pub bpf: Option<Bpf>,
+    /// Our end of the conversation with the parent.
+    pub parent: Channel,
+    /// The start socket; without one the parent itself says `Start`.
+    pub start: Option<OwnedFd>,
+    /// A connection to the seccomp agent.
+    pub agent: Option<OwnedFd>,
+    /// Files that get what hooks say.
+    pub output: Output,
+}
+
+/// Runs init. Never returns: the program replaces it, or it reports what failed and leaves.
+pub fn run(plan: &Plan, inheritance: Inheritance) -> ! {
+    let Inheritance {
+        joins,
+        sources,
+        bpf,
+        parent,
+        start,
+        agent,
+        output,
+    } = inheritance;
+    let (listener, error) = match set_up(plan, joins, sources, &output, &parent) {
+        Err(error) => (parent, error),
+        Ok(ready) => match wait_for_start(&parent, start) {
+            Err(error) => (parent, error),
+            Ok(starter) => (
+                starter.unwrap_or(parent),
+                execute(plan, ready, bpf, agent, output),
+            ),
+        },
+    };
+    // If nobody listens any more there is nobody to tell.
+    let _ = listener.send(&Message::Failed(error));
+    child::leave(1)
+}
+
+/// State documents that the parent made for init, because init does not know its host pid.
+struct Documents {
+    hook_state: Vec<u8>,
+    listener_state: Vec<u8>,
+}
+
+fn set_up(
+    plan: &Plan,
+    joins: Joins,
+    mut sources: Sources,
+    output: &Output,
+    parent: &Channel,
+) -> Result<SetUp> {
+    let documents = if plan.needs_go() {
+        wait_for_go(parent)?
+    } else {
+        Documents::none()
+    };
+    // What the caller left open must not be reachable through /proc/self/fd (CVE-2024-21626); the
+    // last steps before execve mark again what was opened since.
+    close_on_exec_from(plan.process.first_closed_fd).context(
+        Code::Process,
+        "mark inherited descriptors close-on-exec",
+        "",
+    )?;
+    namespaces::enter(&plan.namespaces, &joins)?;
+    drop(joins);
+    let proc = match plan.writes_proc() {
+        true => Some(ProcFs::private().context(Code::Mount, "mount a private procfs", "")?),
+        false => None,
+    };
+    let root = rootfs::enter(&plan.rootfs, &mut sources)?;
+    let (root, late) = rootfs::populate(&plan.rootfs, root, sources)?;
+    if plan.has_hooks_before_pivot() {
+        parent.send(&Message::Populated)?;
+        expect(parent, "hooks", |message| {
+            matches!(message, Message::HooksDone)
+        })?;
+    }
+    if plan.hooks.has(Kind::CreateContainer) {
+        let env = hooks::own_environment();
+        let state = &documents.hook_state;
+        let call = Call {
+            state,
+            cwd: Some(&plan.bundle),
+            env: &env,
+            output,
+        };
+        plan.hooks.run(Kind::CreateContainer, &call)?;
+    }
+    let root = rootfs::pivot(&plan.rootfs, root)?;
+
+    let process = &plan.process;
+    signals::own_session()?;
+    if let Some(size) = process.terminal {
+        let pty = terminal::open(&root, size)?;
+        pty.mount_console(&root)?;
+        pty.give_to(process.identity.uid)?;
+        terminal::attach(pty.slave.as_fd())?;
+        parent.send(&Message::Terminal(pty.master))?;
+    }
+    process.make_cwd(&root)?;
+    if let Some(proc) = &proc {
+        rootfs::sysctl::write(&plan.rootfs.sysctls, proc)?;
+    }
+    rootfs::finish(&plan.rootfs, &root, late)?;
+    process.prepare(proc.as_ref())?;
+    drop(proc);
+    let entered = process.enter(&root)?;
+    process.become_user(plan.sys_admin_until_filter())?;
+    let program = process.locate(&root, entered)?;
+    parent.send(&Message::Ready)?;
+    Ok(SetUp {
+        program,
+        root,
+        documents,
+    })
+}
+
+/// What init holds while it waits.
+struct SetUp {
+    program: Program,
+    root: Root,
+    documents: Documents,
+}
+
+impl Documents {
+    fn none() -> Documents {
+        Documents {
+            hook_state: Vec::new(),
+            listener_state: Vec::new(),
+        }
+    }
+}
+
+fn wait_for_go(parent: &Channel) -> Result<Documents> {
+    match parent.receive()? {
+        Some(Message::Go {
+            hook_state,
+            listener_state,
+        }) => Ok(Documents {
+            hook_state: parent.receive_document(hook_state)?,
+            listener_state: parent.receive_document(listener_state)?,
+        }),
+        _ => Err(parent_left("maps")),
+    }
+}
+
+fn expect(parent: &Channel, what: &str, wanted: impl Fn(&Message) -> bool) -> Result<()> {
+    match parent.receive()? {
+        Some(message) if wanted(&message) => Ok(()),
+        _ => Err(parent_left(what)),
+    }
+}
+
+fn parent_left(what: &str) -> Error {
+    Error::new(
+        Code::Sync,
+        format!("the parent left before it was done with the {what}"),
+    )
+}
+
+/// Waits to be started: by the parent itself (`None`), or by a later `casulo start` whose
+/// connection is returned. A parent that dies before it has recorded the container takes init
+/// with it.
+fn wait_for_start(parent: &Channel, start: Option<OwnedFd>) -> Result<Option<Channel>> {
+    let Some(listener) = start else {
+        return expect(parent, "record", |message| {
+            matches!(message, Message::Start)
+        })
+        .map(|()| None);
+    };
+    expect(parent, "record", |message| {
+        matches!(message, Message::Release)
+    })?;
+    loop {
+        let accepted = accept4(listener.as_raw_fd(), SockFlag::SOCK_CLOEXEC).context(
+            Code::Sync,
+            "wait for start",
+            "",
+        )?;
+        let starter = Channel::from_fd(crate::sys::fd::adopt(accepted));
+        // Whoever connects and leaves without a word has not started the container.
+        if let Ok(Some(Message::Start)) = starter.receive() {
+            return Ok(Some(starter));
+        }
+    }
+}
+
+/// The last steps, after `Start`: only what the filter must allow follows the filter.
+fn execute(
+    plan: &Plan,
+    ready: SetUp,
+    bpf: Option<Bpf>,
+    agent: Option<OwnedFd>,
+    output: Output,
+) -> Error {
+    let SetUp {
+        program,
+        root,
+        documents,
+    } = ready;
+    let last_steps = || -> Result<()> {
+        // Nothing of the host's environment is shown inside.
+        let env = program.environment();
+        let call = Call {
+            state: &documents.hook_state,
+            cwd: None,
+            env,
+            output: &output,
+        };
+        plan.hooks.run(Kind::StartContainer, &call)?;
+        drop(output);
+        program.ready(&plan.process, root)?;
+        if let Some(bpf) = bpf
+            && let (Some(listener), Some(agent)) = (bpf.load()?, agent)
+        {
+            send_listener(&agent, &listener, &documents.listener_state)?;
+        }
+        match plan.sys_admin_until_filter() {
+            SysAdmin::Keep => plan.process.drop_sys_admin(),
+            SysAdmin::Drop => Ok(()),
+        }
+    };
+    match last_steps() {
+        Err(error) => error,
+        Ok(()) => program.execute(),
+    }
+}
+
+/// Hands the listener to the agent in one message: the container process state of the spec
+/// (config-linux.md, The Container Process State) with the fd beside it.
+pub(crate) fn send_listener(agent: &OwnedFd, listener: &OwnedFd, state: &[u8]) -> Result<()> {
+    scm::send_fd(agent.as_fd(), state, listener.as_fd()).context(
+        Code::Seccomp,
+        "send the listener to the agent",
+        "",
+    )
+}

@@ -1,13 +1,481 @@
-//! Intel RDT. (stub)
-use crate::error::Problems;
+//! `linux.intelRdt`: a class of service (cache and memory bandwidth) and a monitoring group in the
+//! host's resctrl file system.
+//!
+//! [`plan`] is pure. The parent makes the groups before the container has a process, and moves
+//! init into them before it runs anything, so that all its children are born there. Whether the
+//! host has resctrl is only asked when a config wants it. Sources: config-linux.md, "IntelRdt", and
+//! the kernel's Documentation/filesystems/resctrl.rst.
+
+use crate::error::{Code, Context, Error, Problems, Result};
 use crate::plan::Options;
-use oci_spec::runtime::Spec;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use nix::sys::statfs::statfs;
+use nix::unistd::{Pid, mkdir};
+use oci_spec::runtime::{LinuxIntelRdt, Spec};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
-/// (stub)
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Plan;
+/// Where resctrl is mounted, as runc and crun expect it.
+const MOUNT: &str = "/sys/fs/resctrl";
 
-/// Decides. Pure.
-pub fn plan(_spec: &Spec, _options: &Options, _problems: &mut Problems) -> Option<Plan> {
-    None
+/// `RDTGROUP_SUPER_MAGIC` of linux/magic.h.
+const RDTGROUP_SUPER_MAGIC: u64 = 0x0765_5821;
+
+/// What will be made and joined.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The class of service.
+    pub class: Class,
+    /// Lines for the class's `schemata` file, in the order that the spec wants: L3, memory
+    /// bandwidth, the rest. Without any the file is not written.
+    pub schemata: Vec<String>,
+    /// How many of these lines, from the first, a class that exists must have already.
+    pub must_match: usize,
+    /// Name of the monitoring group below the class.
+    pub monitor: Option<String>,
+}
+
+/// Which class of service, a folder in resctrl.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// `closID` is `/`: the root of resctrl.
+    Default,
+    /// `closID` is a name: it outlives the container.
+    Shared(String),
+    /// No `closID`: named after the container and removed with it.
+    Own(String),
+}
+
+/// Decides. Pure. None without `linux.intelRdt`.
+///
+/// `enableCMT` and `enableMBM` of runtime-spec 1.1 and 1.2 are unknown fields here, thus ignored:
+/// 1.3 took them out again as never implemented by anyone, in favour of `enableMonitoring`.
+pub fn plan(spec: &Spec, options: &Options, problems: &mut Problems) -> Option<Plan> {
+    let rdt = spec.linux().as_ref()?.intel_rdt().as_ref()?;
+    let class = match rdt.clos_id().as_deref() {
+        None | Some("") => Class::Own(options.id.clone()),
+        Some("/") => Class::Default,
+        Some(name) => Class::Shared(name.to_owned()),
+    };
+    if let Class::Own(name) | Class::Shared(name) = &class
+        && (name.contains(['/', '\0', '\n'])
+            || matches!(
+                name.as_str(),
+                "." | ".." | "info" | "mon_groups" | "mon_data"
+            ))
+    {
+        problems.add(
+            "linux.intelRdt.closID",
+            format!("`{name}` cannot be the name of a class"),
+        );
+    }
+    let (schemata, must_match) = schemata(rdt, problems);
+    Some(Plan {
+        class,
+        schemata,
+        must_match,
+        monitor: (*rdt.enable_monitoring() == Some(true)).then(|| options.id.clone()),
+    })
+}
+
+fn schemata(rdt: &LinuxIntelRdt, problems: &mut Problems) -> (Vec<String>, usize) {
+    let mut lines: Vec<String> = Vec::new();
+    let bandwidth = rdt.mem_bw_schema().as_deref().filter(|it| !it.is_empty());
+    // Up to runtime-spec 1.2 l3CacheSchema may have several lines, and its `MB:` lines give way to
+    // memBwSchema.
+    let l3 = rdt.l3_cache_schema().as_deref().unwrap_or_default();
+    let gives_way = |line: &&str| bandwidth.is_some() && line.starts_with("MB:");
+    let l3 = l3
+        .lines()
+        .filter(|line| !line.is_empty() && !gives_way(line));
+    lines.extend(l3.map(str::to_owned));
+    if let Some(bandwidth) = bandwidth {
+        if !bandwidth.starts_with("MB:") || bandwidth.contains('\n') {
+            problems.add(
+                "linux.intelRdt.memBwSchema",
+                "must start with `MB:` and be one line",
+            );
+        }
+        lines.push(bandwidth.to_owned());
+    }
+    let must_match = lines.len();
+    for (index, line) in rdt.schemata().iter().flatten().enumerate() {
+        if line.is_empty() || line.contains('\n') {
+            problems.add(
+                format!("linux.intelRdt.schemata[{index}]"),
+                "must be one line",
+            );
+        }
+        lines.push(line.clone());
+    }
+    (lines, must_match)
+}
+
+/// The host's resctrl file system.
+///
+/// # Errors
+/// `E_INTEL_RDT` where it is not mounted.
+pub fn mount_of_host() -> Result<&'static Path> {
+    #[allow(
+        clippy::unnecessary_cast,
+        clippy::cast_sign_loss,
+        reason = "the type of f_type differs between architectures"
+    )]
+    let magic = statfs(MOUNT).map(|it| it.filesystem_type().0 as u64);
+    if magic == Ok(RDTGROUP_SUPER_MAGIC) {
+        return Ok(Path::new(MOUNT));
+    }
+    Err(Error::new(
+        Code::IntelRdt,
+        format!("linux.intelRdt needs the resctrl file system, and none is mounted at {MOUNT}"),
+    )
+    .hint("the processor must have RDT (`rdt_a` in /proc/cpuinfo): mount -t resctrl resctrl /sys/fs/resctrl"))
+}
+
+impl Plan {
+    fn folder(&self, root: &Path) -> PathBuf {
+        match &self.class {
+            Class::Default => root.to_owned(),
+            Class::Shared(name) | Class::Own(name) => root.join(name),
+        }
+    }
+
+    fn monitor_folder(&self, root: &Path) -> Option<PathBuf> {
+        let name = self.monitor.as_ref()?;
+        Some(self.folder(root).join("mon_groups").join(name))
+    }
+
+    /// The folders that go with the container, in the order of their removal: for the state
+    /// record, before [`Plan::create`], and for [`remove`].
+    pub fn folders(&self, root: &Path) -> Vec<PathBuf> {
+        let own = matches!(self.class, Class::Own(_)).then(|| self.folder(root));
+        self.monitor_folder(root).into_iter().chain(own).collect()
+    }
+
+    /// Parent: makes the class and the monitoring group below `root` (see [`mount_of_host`]) and
+    /// writes the schemata. After an error nothing that was made here is left.
+    ///
+    /// # Errors
+    /// `E_INTEL_RDT`: a shared class that does not exist and has no schemata, or exists with
+    /// others; the hardware's limits, in the kernel's words (`info/last_cmd_status`).
+    pub fn create(&self, root: &Path) -> Result<()> {
+        let made = self.make_class(root)?;
+        let result = self
+            .write_schemata(root)
+            .and_then(|()| match self.monitor_folder(root) {
+                Some(folder) => mkdir(&folder, MODE)
+                    .map_err(|errno| refused("make monitoring group", &folder, errno, root)),
+                None => Ok(()),
+            });
+        if let (Err(_), Some(made)) = (&result, made) {
+            // The error that led here says more than a failure to tidy up.
+            let _ = std::fs::remove_dir(made);
+        }
+        result
+    }
+
+    /// The class's folder; returned if it was made.
+    fn make_class(&self, root: &Path) -> Result<Option<PathBuf>> {
+        let folder = self.folder(root);
+        let shared = match &self.class {
+            Class::Default => {
+                self.check_match(&folder)?;
+                return Ok(None);
+            }
+            Class::Shared(_) => true,
+            Class::Own(_) => false,
+        };
+        if shared && self.schemata.is_empty() {
+            let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+            open(&folder, flags, Mode::empty())
+                .context(Code::IntelRdt, "find class", folder.display())
+                .map_err(|error| error.hint("make it, or give its schemata in linux.intelRdt"))?;
+            return Ok(None);
+        }
+        match mkdir(&folder, MODE) {
+            Ok(()) => Ok(Some(folder)),
+            Err(Errno::EEXIST) if shared => {
+                self.check_match(&folder)?;
+                Ok(None)
+            }
+            Err(errno) => Err(refused("make class", &folder, errno, root)),
+        }
+    }
+
+    /// A class that others use keeps its configuration: ours must be the same (spec).
+    fn check_match(&self, folder: &Path) -> Result<()> {
+        let wanted = self.schemata.get(..self.must_match).unwrap_or_default();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let file = folder.join("schemata");
+        let text =
+            std::fs::read_to_string(&file).context(Code::IntelRdt, "read", file.display())?;
+        let present = domains(text.lines());
+        for (key, value) in domains(wanted.iter().map(String::as_str)) {
+            if present.get(&key) != Some(&value) {
+                let (resource, domain) = key;
+                return Err(Error {
+                    step: "use class".to_owned(),
+                    object: folder.display().to_string(),
+                    ..Error::new(
+                        Code::IntelRdt,
+                        format!(
+                            "its {resource}:{domain} is {}, not {value}",
+                            present
+                                .get(&(resource.clone(), domain.clone()))
+                                .map_or("not set", String::as_str)
+                        ),
+                    )
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn write_schemata(&self, root: &Path) -> Result<()> {
+        if self.schemata.is_empty() {
+            return Ok(());
+        }
+        let file = self.folder(root).join("schemata");
+        let text = self.schemata.join("\n") + "\n";
+        write(&file, &text).map_err(|errno| refused("write", &file, errno, root))
+    }
+
+    /// Parent: moves `pid`, which must not have children or threads yet, into the class and the
+    /// monitoring group.
+    ///
+    /// # Errors
+    /// `E_INTEL_RDT`
+    pub fn join(&self, root: &Path, pid: Pid) -> Result<()> {
+        // A monitoring group only takes tasks that are in its class.
+        let folders = [Some(self.folder(root)), self.monitor_folder(root)];
+        for folder in folders.into_iter().flatten() {
+            let file = folder.join("tasks");
+            write(&file, &pid.to_string())
+                .map_err(|errno| refused(&format!("add process {pid} to"), &file, errno, root))?;
+        }
+        Ok(())
+    }
+}
+
+/// Parent, when the container is deleted: removes what [`Plan::folders`] said. No error for a
+/// folder that is gone.
+///
+/// # Errors
+/// `E_INTEL_RDT` for the first folder that cannot be removed.
+pub fn remove(folders: &[PathBuf]) -> Result<()> {
+    for folder in folders {
+        match std::fs::remove_dir(folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).context(Code::IntelRdt, "remove", folder.display());
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+const MODE: Mode = Mode::from_bits_truncate(0o755);
+
+/// One open and one write(2), as resctrl takes a command whole.
+fn write(file: &Path, text: &str) -> nix::Result<()> {
+    let fd = open(file, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    match nix::unistd::write(&fd, text.as_bytes())? {
+        n if n == text.len() => Ok(()),
+        _ => Err(Errno::EIO),
+    }
+}
+
+/// The error of a command, with the reason that resctrl keeps of the last one.
+fn refused(step: &str, object: &Path, errno: Errno, root: &Path) -> Error {
+    let error = Error::step(Code::IntelRdt, step, object.display().to_string(), errno);
+    let status = std::fs::read_to_string(root.join("info/last_cmd_status")).unwrap_or_default();
+    match status.trim() {
+        "" | "ok" => error,
+        status => error.because(status.replace('\n', ", ")),
+    }
+}
+
+/// The lines of a schemata file (`    L3:0=7ff;1=7ff`) as (resource, domain) → value, without
+/// padding and leading zeros, so that equal settings compare as equal.
+fn domains<'a>(lines: impl Iterator<Item = &'a str>) -> BTreeMap<(String, String), String> {
+    let plain = |text: &str| {
+        let text = text.trim().trim_start_matches('0').to_ascii_lowercase();
+        if text.is_empty() {
+            "0".to_owned()
+        } else {
+            text
+        }
+    };
+    let mut all = BTreeMap::new();
+    for (resource, list) in lines.filter_map(|line| line.trim().split_once(':')) {
+        for (domain, value) in list.split(';').filter_map(|it| it.split_once('=')) {
+            all.insert((resource.trim().to_owned(), plain(domain)), plain(value));
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn decide(json: &str) -> std::result::Result<Plan, String> {
+        let json = format!(r#"{{"ociVersion":"1.3.0","linux":{{"intelRdt":{json}}}}}"#);
+        let spec = serde_json::from_str(&json).expect("a spec");
+        let options = Options {
+            id: "web1".into(),
+            ..Options::default()
+        };
+        let mut problems = Problems::default();
+        let plan = plan(&spec, &options, &mut problems).expect("intelRdt is set");
+        problems
+            .into_result("c")
+            .map_err(|error| error.to_string())?;
+        Ok(plan)
+    }
+
+    /// A folder that looks like resctrl; `mkdir` makes no files in it, so classes that are written
+    /// to exist beforehand.
+    fn resctrl(classes: &[&str]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().expect("temporary folder");
+        for class in [""].iter().chain(classes) {
+            let folder = root.path().join(class);
+            fs::create_dir_all(folder.join("mon_groups")).expect("class");
+            fs::write(
+                folder.join("schemata"),
+                "    MB:0=100;1=100\n    L3:0=7ff;1=00f\n",
+            )
+            .expect("schemata");
+            fs::write(folder.join("tasks"), "").expect("tasks");
+        }
+        root
+    }
+
+    fn text(root: &tempfile::TempDir, file: &str) -> String {
+        fs::read_to_string(root.path().join(file)).expect(file)
+    }
+
+    #[test]
+    fn the_plan_orders_the_lines_as_the_spec_says() {
+        let plan = decide(
+            r#"{"schemata":["L2:0=f"],"memBwSchema":"MB:0=20","l3CacheSchema":"L3:0=f\nMB:0=70"}"#,
+        )
+        .expect("a plan");
+        assert_eq!(plan.schemata, ["L3:0=f", "MB:0=20", "L2:0=f"]);
+        assert_eq!(plan.must_match, 2);
+        assert_eq!(plan.class, Class::Own("web1".into()));
+        assert_eq!(plan.monitor, None);
+    }
+
+    #[test]
+    fn malformed_values_are_problems_with_their_paths() {
+        for (json, path) in [
+            (r#"{"closID":"a/b"}"#, "closID"),
+            (r#"{"closID":".."}"#, "closID"),
+            (r#"{"closID":"info"}"#, "closID"),
+            (r#"{"memBwSchema":"L3:0=f"}"#, "memBwSchema"),
+            (r#"{"schemata":["L3:0=f","a\nb"]}"#, "schemata[1]"),
+        ] {
+            let error = decide(json).expect_err(json);
+            let expected = format!("c: linux.intelRdt.{path}: ");
+            assert!(error.starts_with(&expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_class_of_the_container_is_made_and_removed_with_it() {
+        let root = resctrl(&[]);
+        let plan = decide("{}").expect("a plan");
+        plan.create(root.path()).expect("made");
+        assert!(root.path().join("web1").is_dir());
+        assert_eq!(plan.folders(root.path()), [root.path().join("web1")]);
+        plan.create(root.path()).expect_err("it exists");
+        remove(&plan.folders(root.path())).expect("removed");
+        assert!(!root.path().join("web1").is_dir());
+        remove(&plan.folders(root.path())).expect("nothing to do");
+    }
+
+    #[test]
+    fn a_shared_class_takes_the_schemata_and_the_process_and_stays() {
+        let root = resctrl(&["gold"]);
+        let plan =
+            decide(r#"{"closID":"gold","l3CacheSchema":"L3:0=7ff;1=f","schemata":["L2:0=f"]}"#)
+                .expect("a plan");
+        plan.create(root.path()).expect("the same configuration");
+        assert!(text(&root, "gold/schemata").starts_with("L3:0=7ff;1=f\nL2:0=f\n"));
+        plan.join(root.path(), Pid::from_raw(42)).expect("joined");
+        assert_eq!(text(&root, "gold/tasks"), "42");
+        assert_eq!(plan.folders(root.path()), Vec::<PathBuf>::new());
+    }
+
+    #[test]
+    fn a_shared_class_with_another_configuration_is_refused() {
+        let root = resctrl(&["gold"]);
+        let plan = decide(r#"{"closID":"gold","l3CacheSchema":"L3:0=1"}"#).expect("a plan");
+        let error = plan.create(root.path()).expect_err("L3 differs");
+        assert!(
+            error.to_string().contains("its L3:0 is 7ff, not 1"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_shared_class_without_schemata_must_exist() {
+        let root = resctrl(&["gold"]);
+        let plan = |name: &str| decide(&format!(r#"{{"closID":"{name}"}}"#)).expect("a plan");
+        plan("gold").create(root.path()).expect("it exists");
+        let error = plan("tin").create(root.path()).expect_err("it does not");
+        assert_eq!(error.errno, Some(Errno::ENOENT));
+        assert!(!root.path().join("tin").is_dir());
+    }
+
+    #[test]
+    fn the_default_class_is_the_root() {
+        let root = resctrl(&[]);
+        let plan = decide(r#"{"closID":"/"}"#).expect("a plan");
+        plan.create(root.path()).expect("nothing to make");
+        plan.join(root.path(), Pid::from_raw(7)).expect("joined");
+        assert_eq!(text(&root, "tasks"), "7");
+        assert!(text(&root, "schemata").contains("MB:0=100"), "not written");
+    }
+
+    #[test]
+    fn a_monitoring_group_is_named_after_the_container() {
+        let root = resctrl(&["gold"]);
+        let plan = decide(r#"{"closID":"gold","enableMonitoring":true}"#).expect("a plan");
+        plan.create(root.path()).expect("made");
+        let group = root.path().join("gold/mon_groups/web1");
+        assert!(group.is_dir());
+        assert_eq!(plan.folders(root.path()), [group]);
+        plan.create(root.path()).expect_err("it exists");
+    }
+
+    #[test]
+    fn a_failure_leaves_no_class_behind_and_gives_the_kernels_reason() {
+        let root = resctrl(&[]);
+        fs::create_dir(root.path().join("info")).expect("info");
+        fs::write(
+            root.path().join("info/last_cmd_status"),
+            "Mask f1 has non-consecutive 1-bits\n",
+        )
+        .expect("status");
+        // A new folder has no schemata file here, so the write fails.
+        let plan = decide(r#"{"schemata":["L3:0=f1"]}"#).expect("a plan");
+        let error = plan.create(root.path()).expect_err("the write fails");
+        assert!(error.detail.contains("non-consecutive"), "{error}");
+        assert!(!root.path().join("web1").is_dir());
+    }
+
+    #[test]
+    fn a_host_without_resctrl_says_so() {
+        match mount_of_host() {
+            Ok(_) => crate::cgroups::tests::skipped("this host has resctrl"),
+            Err(error) => assert!(error.to_string().contains("resctrl"), "{error}"),
+        }
+    }
 }

@@ -10,6 +10,7 @@
 //! [`container`]'s `create` for the parent and at [`init`]'s `run` for the child.
 
 pub mod bundle;
+pub mod caller_socket;
 pub mod capabilities;
 pub mod cgroups;
 pub mod cli;
@@ -17,6 +18,7 @@ pub mod commands;
 pub mod config;
 pub mod container;
 pub mod error;
+pub mod exec;
 pub mod foreground;
 pub mod hooks;
 pub mod host;
@@ -25,6 +27,7 @@ pub mod intel_rdt;
 pub mod log;
 pub mod lsm;
 pub mod namespaces;
+pub mod pidfile;
 pub mod plan;
 pub mod process;
 pub mod rootfs;

@@ -1,1 +1,195 @@
-//! (stub)
+//! Where messages go: stderr or the file of `--log`, as text or as one JSON object a line.
+//!
+//! Callers read the file: containerd takes the last entry whose `level` is `error`, Podman parses
+//! the whole file as one object. So the default level is `error`, a failing command writes exactly
+//! one line, and the file is opened for appending.
+
+use crate::error::{Code, Error, Result, errno_text};
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use nix::errno::Errno;
+use serde_json::{Value, json};
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::OnceLock;
+use std::time::SystemTime;
+
+/// How a line looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// `time="…" level=error msg="…"` in a file, the bare message on stderr.
+    #[default]
+    Text,
+    /// `{"level":"error","msg":"…","time":"…"}`
+    Json,
+}
+
+struct Sink {
+    file: Option<File>,
+    format: Format,
+}
+
+static SINK: OnceLock<Sink> = OnceLock::new();
+
+/// Opens the log; called once, by `main`, before anything can fail in an interesting way.
+///
+/// # Errors
+/// `E_IO` when `path` cannot be opened for appending.
+pub fn init(path: Option<&Path>, format: Format, level: LevelFilter) -> Result<()> {
+    let file = match path {
+        None => None,
+        Some(path) => {
+            let opened = OpenOptions::new()
+                .create(true)
+                .append(true)
+                .mode(0o644)
+                .open(path);
+            Some(opened.map_err(|error| {
+                let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
+                Error::step(Code::Io, "open the log", path.display().to_string(), errno)
+            })?)
+        }
+    };
+    let sink = SINK.get_or_init(|| Sink { file, format });
+    // A second logger in one process (unit tests) is not an error.
+    if log::set_logger(sink).is_ok() {
+        log::set_max_level(level);
+    }
+    Ok(())
+}
+
+/// Reports the error of the whole command: once in the log, and as plain text on stderr. Called
+/// by `main` alone. Before [`init`] has succeeded it goes to stderr as text.
+pub fn report(error: &Error) {
+    let message = one_line(&error.to_string());
+    let Some(sink) = SINK.get() else {
+        return write_stderr(&format!("casulo: {message}\n"));
+    };
+    let line = match sink.format {
+        Format::Json => {
+            let mut object = entry("error", &message);
+            extra_keys(&mut object, error);
+            format!("{object}\n")
+        }
+        Format::Text => text_line("error", &message),
+    };
+    match &sink.file {
+        Some(file) => {
+            write_file(file, &line);
+            write_stderr(&format!("casulo: {message}\n"));
+        }
+        None if sink.format == Format::Json => write_stderr(&line),
+        None => {
+            let hint = error
+                .hint
+                .as_deref()
+                .map(|hint| format!(" ({})", one_line(hint)));
+            write_stderr(&format!("casulo: {message}{}\n", hint.unwrap_or_default()));
+        }
+    }
+}
+
+fn extra_keys(object: &mut Value, error: &Error) {
+    object["code"] = json!(error.code.as_str());
+    for (key, value) in [("step", &error.step), ("object", &error.object)] {
+        if !value.is_empty() {
+            object[key] = json!(value);
+        }
+    }
+    if let Some(errno) = error.errno {
+        object["errno"] = json!(format!("{errno:?}"));
+        object["errno_text"] = json!(errno_text(errno));
+    }
+    if let Some(hint) = &error.hint {
+        object["hint"] = json!(hint);
+    }
+}
+
+fn entry(level: &str, message: &str) -> Value {
+    let time = humantime::format_rfc3339_nanos(SystemTime::now()).to_string();
+    json!({ "level": level, "msg": message, "time": time })
+}
+
+fn text_line(level: &str, message: &str) -> String {
+    let time = humantime::format_rfc3339_seconds(SystemTime::now());
+    format!(
+        "time=\"{time}\" level={level} msg={}\n",
+        Value::from(message)
+    )
+}
+
+/// Line feeds in a message (a hook's stderr) must not make two log lines of it.
+fn one_line(message: &str) -> String {
+    message
+        .split(['\n', '\r'])
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join(" | ")
+}
+
+fn write_file(mut file: &File, line: &str) {
+    // A log that cannot be written has nowhere to say so.
+    let _ = file.write_all(line.as_bytes());
+}
+
+fn write_stderr(line: &str) {
+    let _ = std::io::stderr().write_all(line.as_bytes());
+}
+
+impl Log for Sink {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= log::max_level()
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        let level = match record.level() {
+            Level::Error => "error",
+            Level::Warn => "warning",
+            Level::Info => "info",
+            Level::Debug | Level::Trace => "debug",
+        };
+        let message = one_line(&record.args().to_string());
+        let line = match self.format {
+            Format::Json => format!("{}\n", entry(level, &message)),
+            Format::Text => text_line(level, &message),
+        };
+        match &self.file {
+            Some(file) => write_file(file, &line),
+            None => write_stderr(&line),
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_json_entry_has_the_keys_that_callers_read() {
+        let error = Error::step(Code::Mount, "mount", "/data", Errno::ENOTDIR).hint("a folder");
+        let mut object = entry("error", &error.to_string());
+        extra_keys(&mut object, &error);
+        assert_eq!(object["level"], "error");
+        assert_eq!(object["msg"], "mount /data: not a directory");
+        assert_eq!(object["code"], "E_MOUNT");
+        assert_eq!(object["errno"], "ENOTDIR");
+        assert_eq!(object["hint"], "a folder");
+        let time = object["time"].as_str().expect("a string");
+        assert!(humantime::parse_rfc3339(time).is_ok(), "{time}");
+    }
+
+    #[test]
+    fn a_message_of_two_lines_stays_one_line() {
+        assert_eq!(
+            one_line("hook failed\n  no such file\n"),
+            "hook failed | no such file"
+        );
+    }
+}

@@ -1,2 +1,41 @@
 //! casulo: parse, dispatch, report the error once, choose the exit code.
-fn main() {}
+
+use casulo::cli::Cli;
+use casulo::error::{Code, Error};
+use casulo::{commands, log, sys};
+use clap::Parser;
+use std::process::ExitCode;
+
+/// The verbs whose process, or a child of it, enters a container.
+const ENTERS_A_CONTAINER: [&str; 3] = ["create", "run", "exec"];
+
+fn main() -> ExitCode {
+    // Before anything is parsed or opened: a verb in any place costs at most one needless re-exec.
+    if std::env::args_os().any(|arg| ENTERS_A_CONTAINER.iter().any(|verb| arg == *verb))
+        && let Err(errno) = sys::exe::protect()
+    {
+        log::report(&Error::step(
+            Code::Unsupported,
+            "protect the binary",
+            "",
+            errno,
+        ));
+        return ExitCode::FAILURE;
+    }
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help goes to stdout with 0, a wrong command line to stderr; nothing can be done if that fails.
+            let _ = error.print();
+            return ExitCode::from(u8::from(error.use_stderr()));
+        }
+    };
+    let failure = commands::failure_code(&cli);
+    match commands::dispatch(cli) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            log::report(&error);
+            ExitCode::from(failure)
+        }
+    }
+}

@@ -3,7 +3,9 @@
 //! `Plan::new` is pure: values in, values out. No fd, no path look-up, no clock. It calls each
 //! domain's `plan` and collects all their problems into one error.
 
+use crate::capabilities::SysAdmin;
 use crate::error::{Problems, Result};
+use crate::hooks::Kind;
 use crate::host::Host;
 use crate::{cgroups, hooks, intel_rdt, namespaces, process, rootfs, seccomp};
 use oci_spec::runtime::Spec;
@@ -55,8 +57,8 @@ pub struct Plan {
     pub cgroup: cgroups::Plan,
     /// Mounts, devices, masks, sysctls and the pivot.
     pub rootfs: rootfs::Plan,
-    /// The process: identity, capabilities, limits, environment, program. None without `process`.
-    pub process: Option<process::Plan>,
+    /// The process: identity, capabilities, limits, environment, program.
+    pub process: process::Plan,
     /// The seccomp filter.
     pub seccomp: Option<seccomp::Filter>,
     /// All six kinds of hooks.
@@ -73,8 +75,8 @@ impl Plan {
     pub fn new(spec: &Spec, options: &Options, host: &Host, file: &str) -> Result<Plan> {
         let mut problems = Problems::default();
         let namespaces = namespaces::plan(spec, host, &mut problems);
-        let process = spec.process().as_ref().map(|it| {
-            process::plan(
+        let process = match spec.process() {
+            Some(it) => process::plan(
                 it,
                 spec,
                 &namespaces,
@@ -82,8 +84,15 @@ impl Plan {
                 host,
                 "process",
                 &mut problems,
-            )
-        });
+            ),
+            None => {
+                problems.add(
+                    "process",
+                    "missing: a container without a process cannot be started",
+                );
+                process::Plan::default()
+            }
+        };
         let plan = Plan {
             id: options.id.clone(),
             oci_version: spec.version().clone(),
@@ -99,6 +108,36 @@ impl Plan {
         };
         problems.into_result(file)?;
         Ok(plan)
+    }
+
+    /// True if init must wait for `Go`: for the parent's work on it, or for documents.
+    pub fn needs_go(&self) -> bool {
+        self.namespaces.waits_for_parent()
+            || self.hooks.has(Kind::CreateContainer)
+            || self.hooks.has(Kind::StartContainer)
+            || self
+                .seccomp
+                .as_ref()
+                .is_some_and(|filter| filter.listener_path.is_some())
+    }
+
+    /// True if hooks of the parent run between the mounts and the pivot.
+    pub fn has_hooks_before_pivot(&self) -> bool {
+        self.hooks.has(Kind::Prestart) || self.hooks.has(Kind::CreateRuntime)
+    }
+
+    /// True if init writes to /proc and so needs a private procfs.
+    pub fn writes_proc(&self) -> bool {
+        !self.rootfs.sysctls.is_empty() || self.process.writes_proc()
+    }
+
+    /// Whether CAP_SYS_ADMIN stays until the filter is loaded: the kernel wants that or
+    /// no_new_privs, and no_new_privs is only ever set when the config says so.
+    pub fn sys_admin_until_filter(&self) -> SysAdmin {
+        match &self.seccomp {
+            Some(_) if !self.process.no_new_privs => SysAdmin::Keep,
+            _ => SysAdmin::Drop,
+        }
     }
 
     /// The value of an annotation.

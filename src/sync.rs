@@ -1,1 +1,353 @@
-//! (stub)
+//! The messages between the parent and init, over one SOCK_SEQPACKET pair (or, for `start`, over
+//! a connection to the socket in the state directory). Both ends are close-on-exec, so the end
+//! of file after `Start` says that the program was executed.
+//!
+//! ```text
+//!   parent                          init
+//!     │  ── Go ────────────────────► │   id maps are written, hook state and listener state follow
+//!     │                              │   (only where the plan needs any of them)
+//!     │ ◄──────────── Populated ──── │   the mounts are in place        (only with hooks before the pivot)
+//!     │  ── HooksDone ─────────────► │   prestart and createRuntime ran
+//!     │ ◄──────── Terminal + fd ──── │   the master of the pty          (only with process.terminal)
+//!     │ ◄──────────────── Ready ──── │   everything but the filter and execve is done
+//!     │  ── Release ───────────────► │   create: the record is on disk; wait on the start socket
+//!     │  ── Start ─────────────────► │   run: go on at once; start: the same over the start socket
+//!     │ ◄─ Failed(error) or EOF ──── │   EOF: execve has happened
+//! ```
+//! At any moment init may send `Failed` and leave; an end of file without `Ready` means it died.
+
+use crate::error::{Code, Error, Result};
+use nix::cmsg_space;
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg,
+    sendmsg, socketpair,
+};
+use std::io::{IoSlice, IoSliceMut};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+/// The longest message; a longer error text is cut.
+const MAX: usize = 4096;
+
+/// What is said over a [`Channel`]; see the drawing above.
+#[derive(Debug)]
+pub enum Message {
+    /// Parent: go on; two byte strings of these lengths follow as messages of their own.
+    Go {
+        /// Length of the state document for hooks that init runs.
+        hook_state: u32,
+        /// Length of the state document for the seccomp agent.
+        listener_state: u32,
+    },
+    /// Init: the mounts are in place, run the parent's hooks.
+    Populated,
+    /// Parent: they ran.
+    HooksDone,
+    /// Init: the master of the pty.
+    Terminal(OwnedFd),
+    /// Init: all is set up.
+    Ready,
+    /// Parent: the container is recorded, wait for `start`.
+    Release,
+    /// Parent: execute the program.
+    Start,
+    /// Init (or the bridge): this step failed; the sender leaves.
+    Failed(Error),
+}
+
+/// One end of the conversation.
+#[derive(Debug)]
+pub struct Channel(OwnedFd);
+
+impl Channel {
+    /// A connected pair: the parent's end and init's.
+    ///
+    /// # Errors
+    /// `E_SYNC` with the errno of socketpair(2).
+    pub fn pair() -> Result<(Channel, Channel)> {
+        let pair = socketpair(
+            AddressFamily::Unix,
+            SockType::SeqPacket,
+            None,
+            SockFlag::SOCK_CLOEXEC,
+        );
+        let (ours, theirs) =
+            pair.map_err(|errno| Error::step(Code::Sync, "socketpair", "", errno))?;
+        Ok((Channel(ours), Channel(theirs)))
+    }
+
+    /// A connection that was made otherwise (the start socket).
+    pub fn from_fd(fd: OwnedFd) -> Channel {
+        Channel(fd)
+    }
+
+    /// Sends one message.
+    ///
+    /// # Errors
+    /// `E_SYNC`; EPIPE when the other side is gone.
+    pub fn send(&self, message: &Message) -> Result<()> {
+        let (bytes, fd) = encode(message);
+        self.send_bytes(&bytes, fd)
+    }
+
+    /// Sends the byte strings that follow a `Go`. Empty ones are not sent.
+    ///
+    /// # Errors
+    /// `E_SYNC`; EMSGSIZE for a document that a socket cannot carry.
+    pub fn send_document(&self, document: &[u8]) -> Result<()> {
+        if document.is_empty() {
+            Ok(())
+        } else {
+            self.send_bytes(document, None)
+        }
+    }
+
+    fn send_bytes(&self, bytes: &[u8], fd: Option<RawFd>) -> Result<()> {
+        let fds: Vec<RawFd> = fd.into_iter().collect();
+        let rights = [ControlMessage::ScmRights(&fds)];
+        let control = if fds.is_empty() {
+            &rights[..0]
+        } else {
+            &rights[..]
+        };
+        loop {
+            let sent = sendmsg::<()>(
+                self.0.as_raw_fd(),
+                &[IoSlice::new(bytes)],
+                control,
+                MsgFlags::MSG_NOSIGNAL,
+                None,
+            );
+            match sent {
+                Err(Errno::EINTR) => {}
+                Err(errno) => {
+                    return Err(Error::step(
+                        Code::Sync,
+                        "send to the other process",
+                        "",
+                        errno,
+                    ));
+                }
+                Ok(_) => return Ok(()),
+            }
+        }
+    }
+
+    /// Receives one message; `None` at the end of file.
+    ///
+    /// # Errors
+    /// `E_SYNC` for a socket error or a message that is none of ours.
+    pub fn receive(&self) -> Result<Option<Message>> {
+        let mut buffer = [0u8; MAX];
+        let (length, fd) = self.receive_bytes(&mut buffer)?;
+        match length {
+            0 => Ok(None),
+            length => decode(buffer.get(..length).unwrap_or(&[]), fd).map(Some),
+        }
+    }
+
+    /// Receives a byte string of a known length, announced by `Go`.
+    ///
+    /// # Errors
+    /// `E_SYNC` when what comes is shorter.
+    pub fn receive_document(&self, length: u32) -> Result<Vec<u8>> {
+        let mut buffer = vec![0u8; length as usize];
+        if length > 0 && self.receive_bytes(&mut buffer)?.0 != buffer.len() {
+            return Err(Error::new(
+                Code::Sync,
+                "the parent left before it sent a document",
+            ));
+        }
+        Ok(buffer)
+    }
+
+    fn receive_bytes(&self, buffer: &mut [u8]) -> Result<(usize, Option<OwnedFd>)> {
+        loop {
+            let mut control = cmsg_space!(RawFd);
+            let mut slices = [IoSliceMut::new(buffer)];
+            let received = recvmsg::<()>(
+                self.0.as_raw_fd(),
+                &mut slices,
+                Some(&mut control),
+                MsgFlags::MSG_CMSG_CLOEXEC,
+            );
+            let message = match received {
+                Err(Errno::EINTR) => continue,
+                // The peer left with unread data: for us the same as an end of file.
+                Err(Errno::ECONNRESET) => return Ok((0, None)),
+                Err(errno) => {
+                    return Err(Error::step(
+                        Code::Sync,
+                        "receive from the other process",
+                        "",
+                        errno,
+                    ));
+                }
+                Ok(message) => message,
+            };
+            let mut fd = None;
+            for part in message.cmsgs().map_err(|errno| {
+                Error::step(Code::Sync, "receive from the other process", "", errno)
+            })? {
+                if let ControlMessageOwned::ScmRights(fds) = part {
+                    fd = fds.into_iter().map(crate::sys::fd::adopt).next_back();
+                }
+            }
+            return Ok((message.bytes, fd));
+        }
+    }
+}
+
+impl std::os::fd::AsFd for Channel {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+fn encode(message: &Message) -> (Vec<u8>, Option<RawFd>) {
+    match message {
+        Message::Go {
+            hook_state,
+            listener_state,
+        } => {
+            let mut bytes = vec![b'G'];
+            bytes.extend(hook_state.to_le_bytes());
+            bytes.extend(listener_state.to_le_bytes());
+            (bytes, None)
+        }
+        Message::Populated => (vec![b'P'], None),
+        Message::HooksDone => (vec![b'H'], None),
+        Message::Terminal(fd) => (vec![b'T'], Some(fd.as_raw_fd())),
+        Message::Ready => (vec![b'R'], None),
+        Message::Release => (vec![b'L'], None),
+        Message::Start => (vec![b'S'], None),
+        Message::Failed(error) => (encode_error(error), None),
+    }
+}
+
+/// `F`, then the fields with NUL between them; NULs inside a field become spaces.
+fn encode_error(error: &Error) -> Vec<u8> {
+    let errno = error.errno.map_or(0, |errno| errno as i32).to_string();
+    let hint = error.hint.as_deref().unwrap_or("");
+    let fields = [
+        error.code.as_str(),
+        &errno,
+        &error.step,
+        &error.object,
+        hint,
+        &error.detail,
+    ];
+    let clean: Vec<String> = fields
+        .iter()
+        .map(|field| field.replace('\0', " "))
+        .collect();
+    let mut bytes = vec![b'F'];
+    bytes.extend(clean.join("\0").into_bytes());
+    bytes.truncate(MAX);
+    bytes
+}
+
+/// Reads one message; `fd` is the descriptor that came with it.
+///
+/// # Errors
+/// `E_SYNC` for anything that [`encode`] cannot have made.
+fn decode(bytes: &[u8], fd: Option<OwnedFd>) -> Result<Message> {
+    let unknown = || Error::new(Code::Sync, "a message that is none of casulo's");
+    let number = |at: usize| -> Result<u32> {
+        let four = bytes.get(at..at + 4).and_then(|four| four.try_into().ok());
+        four.map(u32::from_le_bytes).ok_or_else(unknown)
+    };
+    match (bytes.first(), fd) {
+        (Some(b'G'), _) => Ok(Message::Go {
+            hook_state: number(1)?,
+            listener_state: number(5)?,
+        }),
+        (Some(b'P'), _) => Ok(Message::Populated),
+        (Some(b'H'), _) => Ok(Message::HooksDone),
+        (Some(b'T'), Some(fd)) => Ok(Message::Terminal(fd)),
+        (Some(b'R'), _) => Ok(Message::Ready),
+        (Some(b'L'), _) => Ok(Message::Release),
+        (Some(b'S'), _) => Ok(Message::Start),
+        (Some(b'F'), _) => decode_error(bytes.get(1..).unwrap_or(&[]))
+            .ok_or_else(unknown)
+            .map(Message::Failed),
+        _ => Err(unknown()),
+    }
+}
+
+fn decode_error(bytes: &[u8]) -> Option<Error> {
+    let text = String::from_utf8_lossy(bytes);
+    let mut fields = text.splitn(6, '\0');
+    let code = Code::parse(fields.next()?);
+    let errno = match fields.next()?.parse().ok()? {
+        0 => None,
+        raw => Some(Errno::from_raw(raw)),
+    };
+    let (step, object) = (fields.next()?.to_owned(), fields.next()?.to_owned());
+    let hint = fields
+        .next()
+        .filter(|hint| !hint.is_empty())
+        .map(str::to_owned);
+    let detail = fields.next().unwrap_or("").to_owned();
+    Some(Error {
+        code,
+        step,
+        object,
+        errno,
+        detail,
+        hint,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_crosses_unchanged() {
+        let (parent, init) = Channel::pair().expect("socketpair");
+        let error = Error::step(Code::Mount, "mount", "/data", Errno::ENOTDIR)
+            .hint("mount a directory on a directory")
+            .because("the source is a folder");
+        init.send(&Message::Failed(error.clone())).expect("sent");
+        match parent.receive().expect("received") {
+            Some(Message::Failed(got)) => assert_eq!(got, error),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_long_error_is_cut_not_lost() {
+        let (parent, init) = Channel::pair().expect("socketpair");
+        let error = Error::new(Code::Hook, "x".repeat(3 * MAX));
+        init.send(&Message::Failed(error)).expect("sent");
+        assert!(matches!(parent.receive(), Ok(Some(Message::Failed(_)))));
+    }
+
+    #[test]
+    fn a_closed_peer_is_an_end_of_file() {
+        let (parent, init) = Channel::pair().expect("socketpair");
+        drop(init);
+        assert!(parent.receive().expect("no error").is_none());
+    }
+
+    #[test]
+    fn a_descriptor_arrives_with_its_message() {
+        let (parent, init) = Channel::pair().expect("socketpair");
+        let null = nix::fcntl::open(
+            "/dev/null",
+            nix::fcntl::OFlag::O_RDWR,
+            nix::sys::stat::Mode::empty(),
+        );
+        init.send(&Message::Terminal(null.expect("open")))
+            .expect("sent");
+        assert!(matches!(parent.receive(), Ok(Some(Message::Terminal(_)))));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_decoded_or_refused(bytes: Vec<u8>) {
+            let _ = decode(&bytes, None);
+        }
+    }
+}

@@ -1,83 +1,160 @@
-//! Control groups. (stub)
+//! Control groups, version 2: from `linux.cgroupsPath` and `linux.resources` to a cgroup with
+//! limits that the container is born in.
+//!
+//! [`plan`] decides (pure): [`path`] the folder, [`limits`] what is written into which file,
+//! [`devices`] which devices may be used. [`fs`] then makes the cgroup and [`tree`] looks after it
+//! (signals, removal). All of it runs in the parent with the caller's privileges; the container's
+//! first process is cloned into the finished cgroup (`CLONE_INTO_CGROUP`) and never writes here.
+//!
+//! Only the cgroupfs driver exists: casulo writes the files itself.
 
-use crate::error::{Problems, Result};
+mod controllers;
+pub mod devices;
+pub mod fs;
+pub mod limits;
+pub mod path;
+pub mod tree;
+
+pub use fs::Cgroup;
+
+use crate::error::Problems;
 use crate::host::Host;
-use crate::namespaces;
-use crate::plan::Options;
-use nix::unistd::Pid;
+use crate::namespaces::{self, Kind};
+use crate::plan::{CgroupManager, Options};
+use limits::Setting;
 use oci_spec::runtime::Spec;
-use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
-/// (stub)
+/// What will be made. Without a path: nothing, the container stays in the caller's cgroup.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// Absolute host path of the cgroup's folder; None when no cgroup is made.
     pub path: Option<PathBuf>,
+    /// Where the hierarchy is mounted: the part of `path` that is never created or changed,
+    /// except for the controllers that its root gives to the cgroups below.
+    pub mount: PathBuf,
+    /// What a failure means.
+    pub need: Need,
+    /// The limits, in the order of writing.
+    pub settings: Vec<Setting>,
+    /// The device rules; None where everything is allowed or rules cannot be loaded.
+    pub devices: Option<devices::Policy>,
+    /// Host uid that gets the cgroup's folder and its delegatable files, so that the container
+    /// can make cgroups below its own.
+    pub owner: Option<u32>,
+}
+
+/// What it means when the cgroup cannot be made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Need {
+    /// An error.
+    #[default]
+    Required,
+    /// The container runs in the caller's cgroup: a rootless caller asked for no place and no
+    /// limit, and nothing was delegated to them.
+    Optional,
 }
 
 /// Decides the cgroup. Pure.
+///
+/// Rootless callers (see [`Host::is_rootless`]) get no device program, as with runc and crun: only
+/// the host's root may load one, and a user namespace opens no device node anyway unless it was
+/// bound in. The same holds for root without CAP_SYS_ADMIN, unless the config has rules.
 pub fn plan(
-    _spec: &Spec,
-    _ns: &namespaces::Plan,
-    _options: &Options,
-    _host: &Host,
-    _problems: &mut Problems,
+    spec: &Spec,
+    ns: &namespaces::Plan,
+    options: &Options,
+    host: &Host,
+    problems: &mut Problems,
 ) -> Plan {
-    Plan::default()
-}
-
-/// A cgroup of a container, by directory fd and path.
-#[derive(Debug)]
-pub struct Cgroup;
-
-impl Cgroup {
-    /// Parent: makes the folder (and its parents), enables controllers, writes limits, attaches device rules.
-    /// # Errors
-    /// E_CGROUP
-    pub fn create(_plan: &Plan) -> Result<Option<Cgroup>> {
-        Ok(None)
+    let linux = spec.linux().as_ref();
+    let resources = linux.and_then(|it| it.resources().as_ref());
+    let cgroups_path = linux
+        .and_then(|it| it.cgroups_path().as_deref())
+        .filter(|path| !path.as_os_str().is_empty());
+    let settings = resources.map_or_else(Vec::new, |it| limits::plan(it, problems));
+    let rules = resources.and_then(|it| it.devices().as_deref());
+    let policy = devices::plan(rules.unwrap_or_default(), problems);
+    match options.cgroup_manager {
+        CgroupManager::Cgroupfs => {}
+        CgroupManager::Systemd => {
+            problems.add(
+                "linux.cgroupsPath",
+                "the systemd cgroup driver is not available yet: use the cgroupfs driver",
+            );
+            return Plan::default();
+        }
+        // Device rules are not an error here: engines write "deny all" into every config.
+        CgroupManager::Disabled => {
+            if !settings.is_empty() {
+                problems.add(
+                    "linux.resources",
+                    "limits need a cgroup, and the cgroup manager is disabled",
+                );
+            }
+            return Plan::default();
+        }
     }
-    /// Opens an existing one by absolute host path (exec, kill, delete).
-    /// # Errors
-    /// E_CGROUP
-    pub fn open(_path: &Path) -> Result<Cgroup> {
-        Ok(Cgroup)
-    }
-    /// For CLONE_INTO_CGROUP.
-    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
-        None
-    }
-    /// Pids in it and below.
-    /// # Errors
-    /// E_CGROUP
-    pub fn pids(&self) -> Result<Vec<Pid>> {
-        Ok(vec![])
-    }
-    /// cgroup.kill, or by signals where missing.
-    /// # Errors
-    /// E_CGROUP
-    pub fn kill(&self) -> Result<()> {
-        Ok(())
-    }
-    /// Sends a signal to all.
-    /// # Errors
-    /// E_CGROUP
-    pub fn signal(&self, _signal: i32) -> Result<()> {
-        Ok(())
-    }
-    /// Removes the whole subtree, waiting for it to become empty.
-    /// # Errors
-    /// E_CGROUP
-    pub fn remove(&self) -> Result<()> {
-        Ok(())
-    }
-    /// cgroup.events frozen 1
-    pub fn is_frozen(&self) -> bool {
-        false
-    }
-    /// memory.events oom_kill > 0
-    pub fn was_oom_killed(&self) -> bool {
-        false
+    let need = if host.is_rootless() && cgroups_path.is_none() && settings.is_empty() {
+        Need::Optional
+    } else {
+        Need::Required
+    };
+    let Some(mount) = &host.cgroup else {
+        if need == Need::Required {
+            problems.add(
+                "linux.cgroupsPath",
+                "no cgroup v2 hierarchy is mounted at /sys/fs/cgroup or /sys/fs/cgroup/unified: \
+                 mount one, or use --cgroup-manager disabled",
+            );
+        }
+        return Plan::default();
+    };
+    let may_load = !host.is_rootless()
+        && (host.has_capability(CAP_SYS_ADMIN) || rules.is_some_and(|rules| !rules.is_empty()));
+    Plan {
+        path: path::plan(cgroups_path, &options.id, mount, host, problems),
+        mount: mount.path.clone(),
+        need,
+        settings,
+        devices: Some(policy).filter(|policy| may_load && !policy.allows_everything()),
+        owner: owner(spec, ns, host),
     }
 }
+
+/// `CAP_SYS_ADMIN` of capabilities(7).
+const CAP_SYS_ADMIN: u8 = 21;
+
+/// Who shall own the cgroup (spec, "Cgroup ownership"): the user of the process, if the container
+/// has a cgroup namespace of its own and mounts the hierarchy read-write. None also where that is
+/// the owner already, and for a rootless caller, who cannot give anything away.
+fn owner(spec: &Spec, ns: &namespaces::Plan, host: &Host) -> Option<u32> {
+    let is_writable_mount = |mount: &oci_spec::runtime::Mount| {
+        let options = mount.options().as_deref().unwrap_or_default();
+        mount.destination() == Path::new("/sys/fs/cgroup")
+            && matches!(mount.typ().as_deref(), Some("cgroup" | "cgroup2"))
+            && !options.iter().any(|option| option == "ro")
+    };
+    let mounts = spec.mounts().as_deref().unwrap_or_default();
+    if host.is_rootless() || !ns.is_new(Kind::Cgroup) || !mounts.iter().any(is_writable_mount) {
+        return None;
+    }
+    let uid = spec.process().as_ref()?.user().uid();
+    let uid = if ns.is_new(Kind::User) {
+        ns.uid_map.iter().find_map(|map| {
+            let offset = uid.checked_sub(map.inside)?;
+            (offset < map.count)
+                .then(|| map.outside.checked_add(offset))
+                .flatten()
+        })?
+    } else if ns.has(Kind::User) {
+        // The maps of a namespace that is joined are not ours to know.
+        return None;
+    } else {
+        uid
+    };
+    Some(uid).filter(|uid| *uid != host.euid)
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

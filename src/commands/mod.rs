@@ -1,1 +1,144 @@
-//! (stub)
+//! One file a verb. Each turns what was typed into a call of the engine and returns the exit code.
+
+mod completion;
+mod create;
+mod delete;
+mod exec;
+pub mod features;
+mod kill;
+mod list;
+mod run;
+pub mod spec;
+mod start;
+mod state;
+mod version;
+
+use crate::cli::{Cli, Command, Global, LogFormat, LogLevel, Manager};
+use crate::error::{Code, Error, Result};
+use crate::log::Format;
+use crate::plan::CgroupManager;
+use crate::state::Store;
+use log::LevelFilter;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Runs the command and returns casulo's exit code.
+///
+/// # Errors
+/// What the command's engine reports.
+pub fn dispatch(cli: Cli) -> Result<u8> {
+    let global = &cli.global;
+    crate::log::init(global.log.as_deref(), format(global), level(global))?;
+    if global.version {
+        return version::run();
+    }
+    let Some(command) = cli.command else {
+        let text = crate::cli::command().render_help().to_string();
+        print(text.as_bytes())?;
+        return Err(Error::new(Code::Usage, "no command given"));
+    };
+    match command {
+        Command::Create(args) => create::run(global, &args),
+        Command::Start(args) => start::run(global, &args),
+        Command::Run(args) => run::run(global, &args),
+        Command::Exec(args) => exec::run(global, &args),
+        Command::State(args) => state::run(global, &args),
+        Command::Kill(args) => kill::run(global, &args),
+        Command::Delete(args) => delete::run(global, &args),
+        Command::List(args) => list::run(global, &args),
+        Command::Spec(args) => {
+            let ids = (
+                nix::unistd::geteuid().as_raw(),
+                nix::unistd::getegid().as_raw(),
+            );
+            spec::run(
+                &args.bundle,
+                Path::new("config.json"),
+                args.rootless.then_some(ids),
+            )
+            .map(|()| 0)
+        }
+        Command::Features => print(format!("{:#}\n", features::document()).as_bytes()).map(|()| 0),
+        Command::Completion(args) => completion::run(&args),
+    }
+}
+
+/// The exit code of casulo's own failure: 255 for an exec that could not start, else 1.
+pub fn failure_code(cli: &Cli) -> u8 {
+    if matches!(cli.command, Some(Command::Exec(_))) {
+        255
+    } else {
+        1
+    }
+}
+
+fn format(global: &Global) -> Format {
+    match global.log_format {
+        LogFormat::Text => Format::Text,
+        LogFormat::Json => Format::Json,
+    }
+}
+
+fn level(global: &Global) -> LevelFilter {
+    match global.log_level {
+        _ if global.debug => LevelFilter::Debug,
+        LogLevel::Error => LevelFilter::Error,
+        LogLevel::Warning => LevelFilter::Warn,
+        LogLevel::Info => LevelFilter::Info,
+        LogLevel::Debug => LevelFilter::Debug,
+    }
+}
+
+/// The folder of containers: `--root`, else the default of root or of an ordinary user. An empty
+/// `XDG_RUNTIME_DIR` counts as unset (Podman sets it so), and root never looks at it, so that
+/// every verb finds the same folder whatever its environment.
+fn store(global: &Global) -> Result<Store> {
+    let root = match &global.root {
+        Some(root) => absolute(root)?,
+        None if nix::unistd::geteuid().is_root() && !crate::host::in_user_namespace() => {
+            PathBuf::from("/run/casulo")
+        }
+        None => match std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty()) {
+            Some(folder) => Path::new(&folder).join("casulo"),
+            None => PathBuf::from(format!("/run/user/{}/casulo", nix::unistd::geteuid())),
+        },
+    };
+    if root == Path::new("/") {
+        return Err(Error::new(Code::Usage, "--root must not be /"));
+    }
+    Ok(Store::at(root))
+}
+
+/// `path`, or `path` below the current folder. Nothing is resolved.
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path)
+        .map_err(|error| Error::new(Code::Usage, format!("{}: {error}", path.display())))
+}
+
+fn cgroup_manager(global: &Global) -> CgroupManager {
+    match global.cgroup_manager {
+        Some(Manager::Systemd) => CgroupManager::Systemd,
+        Some(Manager::Disabled) => CgroupManager::Disabled,
+        None if global.systemd_cgroup => CgroupManager::Systemd,
+        Some(Manager::Cgroupfs) | None => CgroupManager::Cgroupfs,
+    }
+}
+
+/// The exit code of a process as casulo's own. Both are below 256 by definition.
+fn exit_code(code: i32) -> Result<u8> {
+    u8::try_from(code)
+        .map_err(|_out_of_range| Error::new(Code::Process, format!("exit code {code}")))
+}
+
+/// Writes what the command prints to stdout.
+///
+/// # Errors
+/// `E_IO`, for a pipe that its reader has closed, too.
+fn print(bytes: &[u8]) -> Result<()> {
+    use crate::error::Context;
+    let mut stdout = std::io::stdout().lock();
+    stdout
+        .write_all(bytes)
+        .and_then(|()| stdout.flush())
+        .context(Code::Io, "write to", "stdout")
+}

@@ -1,111 +1,248 @@
-//! Namespaces: which to make, which to join, id maps, time offsets. (stub)
+//! Namespaces: which to make, which to join, id maps, clock offsets, network devices.
+//!
+//! [`plan`] turns `linux.namespaces`, `uidMappings`, `gidMappings`, `timeOffsets` and `netDevices`
+//! into data. The parent then opens what is to be joined ([`open_joins`]), makes init
+//! ([`spawn`]), writes its id maps ([`write_maps`]) and moves network devices to it
+//! ([`move_devices`]); init takes the last steps itself ([`enter`]).
+//!
+//! ```text
+//!                     one clone3 makes        joined by
+//! no user namespace   every new kind          the parent around the clone: pid; init: the others
+//! new, nothing else   every new kind          the same (only pid can be joined here)
+//! new, others joined  every new kind          a bridge process, before it clones init
+//! joined              every new kind          a bridge process, before it clones init
+//! time with offsets   all but time            init unshares, writes the offsets and enters
+//! ```
+//! A bridge is needed where the order matters: a namespace belongs to the user namespace in which
+//! it was made, and a foreign one can be joined only with the privileges of before (or of after)
+//! the change of user namespace. See namespaces(7), user_namespaces(7).
 
-use crate::error::{Problems, Result};
+mod enter;
+mod idmap;
+mod join;
+mod netlink;
+mod network;
+mod spawn;
+mod time;
+
+pub use enter::{become_root_of_joined, enter};
+pub use idmap::{IdMap, write_maps};
+pub use join::{Joins, open_joins};
+pub use network::{NetDevice, move_devices};
+pub use spawn::{Spawned, spawn};
+pub use time::{Clock, TimeOffset};
+
+use crate::error::Problems;
 use crate::host::Host;
-use nix::unistd::Pid;
-use oci_spec::runtime::Spec;
-use std::os::fd::BorrowedFd;
+use nix::sched::CloneFlags;
+use oci_spec::runtime::{LinuxNamespaceType, Spec};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-/// The eight kinds of namespaces.
+/// The eight kinds of namespaces of namespaces(7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
-    /// .
+    /// User and group ids, capabilities.
     User,
-    /// .
+    /// The tree of mounts.
     Mount,
-    /// .
+    /// Process ids.
     Pid,
-    /// .
+    /// Network devices, addresses, ports, abstract sockets.
     Network,
-    /// .
+    /// System V IPC and POSIX message queues.
     Ipc,
-    /// .
+    /// Host name and domain name.
     Uts,
-    /// .
+    /// The root of the visible cgroup tree.
     Cgroup,
-    /// .
+    /// Offsets of the monotonic and the boot-time clock.
     Time,
 }
 
-/// One line of uid_map or gid_map.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IdMap {
-    /// first id inside
-    pub inside: u32,
-    /// first id outside
-    pub outside: u32,
-    /// how many
-    pub count: u32,
+impl Kind {
+    /// All kinds that casulo makes and joins, in the order of the enum.
+    pub const ALL: [Kind; 8] = [
+        Kind::User,
+        Kind::Mount,
+        Kind::Pid,
+        Kind::Network,
+        Kind::Ipc,
+        Kind::Uts,
+        Kind::Cgroup,
+        Kind::Time,
+    ];
+
+    /// The name in config.json and in the features document: `mount`, `network`.
+    pub fn spec_name(self) -> &'static str {
+        match self {
+            Kind::User => "user",
+            Kind::Mount => "mount",
+            Kind::Pid => "pid",
+            Kind::Network => "network",
+            Kind::Ipc => "ipc",
+            Kind::Uts => "uts",
+            Kind::Cgroup => "cgroup",
+            Kind::Time => "time",
+        }
+    }
+
+    /// The name below `/proc/PID/ns`: `mnt`, `net`. `/proc/sys/user/max_*_namespaces` has it too.
+    pub fn proc_name(self) -> &'static str {
+        match self {
+            Kind::Mount => "mnt",
+            Kind::Network => "net",
+            kind => kind.spec_name(),
+        }
+    }
+
+    /// The `CLONE_NEW*` flag, for clone3 and as NS_GET_NSTYPE reports it.
+    pub fn flag(self) -> u64 {
+        let flag = match self {
+            Kind::User => libc::CLONE_NEWUSER,
+            Kind::Mount => libc::CLONE_NEWNS,
+            Kind::Pid => libc::CLONE_NEWPID,
+            Kind::Network => libc::CLONE_NEWNET,
+            Kind::Ipc => libc::CLONE_NEWIPC,
+            Kind::Uts => libc::CLONE_NEWUTS,
+            Kind::Cgroup => libc::CLONE_NEWCGROUP,
+            Kind::Time => libc::CLONE_NEWTIME,
+        };
+        u64::from(flag.cast_unsigned())
+    }
+
+    /// The flag as setns(2) and unshare(2) take it. nix has no name for the time namespace.
+    fn clone_flags(self) -> CloneFlags {
+        CloneFlags::from_bits_retain(i32::try_from(self.flag()).unwrap_or(0))
+    }
+
+    /// The kind of a `CLONE_NEW*` flag.
+    fn of_flag(flag: u64) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| kind.flag() == flag)
+    }
+
+    fn of_spec(kind: LinuxNamespaceType) -> Kind {
+        match kind {
+            LinuxNamespaceType::User => Kind::User,
+            LinuxNamespaceType::Mount => Kind::Mount,
+            LinuxNamespaceType::Pid => Kind::Pid,
+            LinuxNamespaceType::Network => Kind::Network,
+            LinuxNamespaceType::Ipc => Kind::Ipc,
+            LinuxNamespaceType::Uts => Kind::Uts,
+            LinuxNamespaceType::Cgroup => Kind::Cgroup,
+            LinuxNamespaceType::Time => Kind::Time,
+        }
+    }
 }
 
-/// (stub)
+/// A namespace to join.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Join {
+    /// What it must be.
+    pub kind: Kind,
+    /// Its nsfs file, absolute on the host.
+    pub path: PathBuf,
+    /// Its place in `linux.namespaces`, for errors.
+    pub index: usize,
+}
+
+/// What is made and what is joined. Kinds that stand in neither list stay the caller's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Kinds to make anew.
+    /// Kinds to make anew, in the config's order.
     pub new: Vec<Kind>,
-    /// Kinds to join by path, absolute on the host.
-    pub join: Vec<(Kind, PathBuf)>,
-    /// uid map of a new user namespace.
+    /// Kinds to join by path, in the config's order.
+    pub join: Vec<Join>,
+    /// uid map of a new user namespace; what the map of a joined one must be, if not empty.
     pub uid_map: Vec<IdMap>,
-    /// gid map of a new user namespace.
+    /// gid map, likewise.
     pub gid_map: Vec<IdMap>,
+    /// Clock offsets of a new time namespace.
+    pub time_offsets: Vec<TimeOffset>,
+    /// Network devices of the host that the container takes over, sorted by their host name.
+    pub net_devices: Vec<NetDevice>,
 }
 
 impl Plan {
-    /// True if the container has a namespace of this kind that is not the caller's own.
+    /// True if the config gives the container a namespace of this kind. One that is joined by path
+    /// may still turn out to be the caller's own: ask [`Joins::is_own`] before trusting in it.
     pub fn has(&self, kind: Kind) -> bool {
-        self.is_new(kind) || self.join.iter().any(|(k, _)| *k == kind)
+        self.is_new(kind) || self.joins(kind)
     }
+
+    /// Clone flags of all namespaces that are not the caller's own: what `exec` joins.
+    pub fn clone_flags(&self) -> u64 {
+        Kind::ALL
+            .iter()
+            .filter(|kind| self.has(**kind))
+            .fold(0, |flags, kind| flags | kind.flag())
+    }
+
+    /// True if init must wait until the parent has written its id maps.
+    pub fn waits_for_parent(&self) -> bool {
+        self.is_new(Kind::User)
+    }
+
     /// True if a new namespace of this kind is made.
     pub fn is_new(&self, kind: Kind) -> bool {
         self.new.contains(&kind)
     }
+
+    /// True if a namespace of this kind is joined by path.
+    pub fn joins(&self, kind: Kind) -> bool {
+        self.join.iter().any(|join| join.kind == kind)
+    }
 }
 
 /// Decides the namespaces. Pure.
-pub fn plan(_spec: &Spec, _host: &Host, _problems: &mut Problems) -> Plan {
-    Plan::default()
+pub fn plan(spec: &Spec, host: &Host, problems: &mut Problems) -> Plan {
+    let mut plan = Plan::default();
+    let Some(linux) = spec.linux() else {
+        return plan;
+    };
+    for (index, namespace) in linux.namespaces().iter().flatten().enumerate() {
+        let kind = Kind::of_spec(namespace.typ());
+        if plan.has(kind) {
+            let name = kind.spec_name();
+            problems.add(
+                format!("linux.namespaces[{index}].type"),
+                format!("a second {name} namespace; a container has one of each type"),
+            );
+            continue;
+        }
+        // Callers that print empty strings mean none by them.
+        match namespace
+            .path()
+            .as_ref()
+            .filter(|it| !it.as_os_str().is_empty())
+        {
+            None => plan.new.push(kind),
+            Some(path) => {
+                if !path.is_absolute() {
+                    problems.add(
+                        format!("linux.namespaces[{index}].path"),
+                        format!("{} is not absolute", path.display()),
+                    );
+                }
+                if path.as_os_str().as_bytes().contains(&0) {
+                    problems.add(
+                        format!("linux.namespaces[{index}].path"),
+                        "holds a zero byte",
+                    );
+                }
+                plan.join.push(Join {
+                    kind,
+                    path: path.clone(),
+                    index,
+                });
+            }
+        }
+    }
+    idmap::plan(linux, &mut plan, problems);
+    time::plan(linux, &mut plan, problems);
+    network::plan(linux, host, &mut plan, problems);
+    plan
 }
 
-/// What the parent opened for the joins.
-#[derive(Debug, Default)]
-pub struct Joins;
-
-/// Parent: opens and type-checks the namespaces to join.
-/// # Errors
-/// E_NAMESPACE with path
-pub fn open_joins(_plan: &Plan) -> Result<Joins> {
-    Ok(Joins)
-}
-
-/// Which process this is after [`spawn`].
-#[derive(Debug)]
-pub enum Spawned {
-    /// the parent, with init's pid
-    Parent(Pid),
-    /// init
-    Init,
-}
-
-/// Parent: makes init in its namespaces and cgroup, with a bridge process where one clone cannot.
-/// # Errors
-/// E_NAMESPACE
-pub fn spawn(_plan: &Plan, _joins: &Joins, _cgroup: Option<BorrowedFd<'_>>) -> Result<Spawned> {
-    Ok(Spawned::Init)
-}
-
-/// Parent: writes setgroups, uid_map, gid_map of init.
-/// # Errors
-/// E_ID_MAP
-pub fn write_maps(_plan: &Plan, _pid: Pid, _host: &Host) -> Result<()> {
-    Ok(())
-}
-
-/// Init, right after the parent's Go: joins what is left to join, becomes root of its user namespace,
-/// time offsets, loopback up.
-/// # Errors
-/// E_NAMESPACE
-pub fn enter(_plan: &Plan, _joins: &Joins) -> Result<()> {
-    Ok(())
-}
+#[cfg(test)]
+mod tests;

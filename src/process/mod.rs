@@ -1,81 +1,308 @@
-//! The process. (stub)
+//! `process` (config.md, Process), and what `linux` says about a process: everything between a
+//! process in its namespaces and the program it becomes.
+//!
+//! [`plan`] runs in the parent and is pure; exec plans a process.json by it, too. The rest in order:
+//!
+//! | who    | call                        | needs                                     |
+//! |--------|-----------------------------|-------------------------------------------|
+//! | parent | [`Plan::grant`]             | the host's privileges, the child's pid    |
+//! | child  | [`signals::own_session`]    | nothing; before the terminal              |
+//! | child  | [`Plan::make_cwd`]          | a root that is not yet read-only          |
+//! | child  | [`Plan::prepare`]           | its user namespace's root, a procfs       |
+//! | child  | [`Plan::enter`]             | the same, inside the container            |
+//! | child  | [`Plan::become_user`]       | the same                                  |
+//! | child  | [`Plan::locate`]            | to be the user                            |
+//! | child  | [`Program::ready`]          | the hooks done, no seccomp filter         |
+//! | child  | [`Plan::drop_sys_admin`]    | the filter loaded                         |
+//! | child  | [`Program::execute`]        | nothing                                   |
 
-use crate::error::{Error, Problems, Result};
+pub mod bitlist;
+pub mod environment;
+pub mod keyring;
+pub mod limits;
+pub mod numa;
+pub mod program;
+pub mod schedule;
+pub mod signals;
+pub mod user;
+
+#[cfg(test)]
+pub(crate) mod fixtures;
+
+use crate::capabilities::{self, SysAdmin};
+use crate::error::{Code, Context, Problems, Result};
 use crate::host::Host;
+use crate::lsm;
 use crate::namespaces;
 use crate::plan::Options;
-use crate::rootfs::root::Root;
 use crate::sys::procfs::ProcFs;
+use crate::sys::sched::SchedAttr;
+use environment::Environment;
+use keyring::Keyring;
+pub use limits::Rlimit;
+use nix::sys::personality::{self, Persona};
+use nix::sys::prctl;
 use nix::unistd::Pid;
-use oci_spec::runtime::{Process, Spec};
+use numa::MemoryPolicy;
+use oci_spec::runtime::{LinuxPersonality, LinuxPersonalityDomain, Process, Spec};
+pub use program::{Command, Entered, Program};
+pub use schedule::Affinity;
+pub use user::Identity;
 
-/// (stub)
+/// `PER_LINUX` and `PER_LINUX32` of linux/personality.h; libc has neither for musl.
+const PER_LINUX: i32 = 0;
+const PER_LINUX32: i32 = 8;
+
+/// Everything decided about a process.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
-    /// no_new_privs
+    /// Whether `no_new_privs` is set: only when the config says true.
     pub no_new_privs: bool,
-    /// Some if a terminal is wanted; (rows, columns) if given
+    /// Some if a terminal is wanted; (rows, columns) if given.
     pub terminal: Option<Option<(u16, u16)>>,
+    /// User, groups, umask.
+    pub identity: Identity,
+    /// The five sets.
+    pub capabilities: capabilities::Plan,
+    /// AppArmor profile and SELinux label.
+    pub labels: lsm::Plan,
+    /// Resource limits, in the config's order.
+    pub rlimits: Vec<Rlimit>,
+    /// `oom_score_adj`; None leaves the caller's.
+    pub oom_score_adj: Option<i32>,
+    /// Scheduling policy; None leaves the caller's.
+    pub scheduler: Option<SchedAttr>,
+    /// Class and level as ioprio_set(2) wants them; None leaves the caller's.
+    pub io_priority: Option<u16>,
+    /// CPUs of an exec; ignored for init, as the spec says.
+    pub exec_affinity: Option<Affinity>,
+    /// Execution domain; None leaves the caller's.
+    pub personality: Option<Domain>,
+    /// NUMA memory policy; None leaves the caller's.
+    pub memory_policy: Option<MemoryPolicy>,
+    /// The session keyring that is joined; None stays in the caller's.
+    pub keyring: Option<Keyring>,
+    /// Environment.
+    pub environment: Environment,
+    /// Working folder, arguments, where the program may be.
+    pub command: Command,
+    /// Descriptors from this number on are closed at execve: 3, and more when some are preserved.
+    pub first_closed_fd: u32,
 }
 
-/// Decides. `path` is the JSON path of the process object. Also used by exec.
+/// `linux.personality.domain`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Domain {
+    /// The kernel's own.
+    Linux,
+    /// uname(2) shows a 32-bit machine.
+    Linux32,
+}
+
+/// Which process of a container this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The first, which the container lives as long as.
+    Init,
+    /// One that joins it later.
+    Exec,
+}
+
+/// Decides the process. Pure. `path` is the JSON path of the process object (`process` in a
+/// config.json); exec passes the container's `spec` beside its own `process`.
+///
+/// Problems: everything that cannot be applied, or that the kernel would refuse whatever the host.
 pub fn plan(
-    _process: &Process,
-    _spec: &Spec,
-    _ns: &namespaces::Plan,
-    _options: &Options,
-    _host: &Host,
-    _path: &str,
-    _problems: &mut Problems,
+    process: &Process,
+    spec: &Spec,
+    ns: &namespaces::Plan,
+    options: &Options,
+    host: &Host,
+    path: &str,
+    problems: &mut Problems,
 ) -> Plan {
-    Plan::default()
+    let none = Vec::new();
+    let env = process.env().as_ref().unwrap_or(&none);
+    let (environment, folders) = environment::plan(env, &format!("{path}.env"), problems);
+    let args = process.args().as_ref().unwrap_or(&none);
+    let command = program::plan(process.cwd(), args, &folders, path, problems);
+    let user = format!("{path}.user");
+    let linux = spec.linux().as_ref();
+    Plan {
+        no_new_privs: process.no_new_privileges().unwrap_or(false),
+        terminal: plan_terminal(process, path, problems),
+        identity: user::plan(process.user(), spec, ns, host, &user, problems),
+        capabilities: capabilities::plan(process.capabilities().as_ref(), ns, host),
+        labels: lsm::plan(process, host, path, problems),
+        rlimits: limits::plan(
+            process.rlimits().as_deref().unwrap_or(&[]),
+            &format!("{path}.rlimits"),
+            problems,
+        ),
+        oom_score_adj: limits::plan_oom(
+            process.oom_score_adj(),
+            &format!("{path}.oomScoreAdj"),
+            problems,
+        ),
+        scheduler: process
+            .scheduler()
+            .as_ref()
+            .map(|it| schedule::plan(it, &format!("{path}.scheduler"), problems)),
+        io_priority: process
+            .io_priority()
+            .as_ref()
+            .map(|it| schedule::plan_io(it, &format!("{path}.ioPriority"), problems)),
+        exec_affinity: process
+            .exec_cpu_affinity()
+            .as_ref()
+            .map(|it| schedule::plan_affinity(it, &format!("{path}.execCPUAffinity"), problems)),
+        personality: linux
+            .and_then(|it| it.personality().as_ref())
+            .map(|it| plan_personality(it, problems)),
+        memory_policy: linux
+            .and_then(|it| it.memory_policy().as_ref())
+            .map(|it| numa::plan(it, "linux.memoryPolicy", problems)),
+        keyring: (!options.no_new_keyring).then(|| keyring::plan(&options.id, ns)),
+        environment,
+        command,
+        first_closed_fd: options.preserve_fds.saturating_add(3),
+    }
 }
 
-/// What will be executed: found inside the container's root.
-#[derive(Debug)]
-pub struct Program;
+/// `consoleSize` counts only beside a terminal, and 0 is no size.
+fn plan_terminal(
+    process: &Process,
+    path: &str,
+    problems: &mut Problems,
+) -> Option<Option<(u16, u16)>> {
+    if process.terminal() != Some(true) {
+        return None;
+    }
+    let size = process
+        .console_size()
+        .filter(|it| it.height() != 0 && it.width() != 0);
+    let mut cells = |count: u64, field: &str| {
+        u16::try_from(count).unwrap_or_else(|_| {
+            problems.add(
+                format!("{path}.consoleSize.{field}"),
+                format!("{count} is above 65535"),
+            );
+            0
+        })
+    };
+    Some(size.map(|it| (cells(it.height(), "height"), cells(it.width(), "width"))))
+}
+
+/// The spec supports no flags, and unsupported values are errors (config.md, Valid values).
+fn plan_personality(wanted: &LinuxPersonality, problems: &mut Problems) -> Domain {
+    for (index, flag) in wanted.flags().iter().flatten().enumerate() {
+        problems.add(
+            format!("linux.personality.flags[{index}]"),
+            format!("{flag:?} is not supported: the spec allows no flags"),
+        );
+    }
+    match wanted.domain() {
+        LinuxPersonalityDomain::PerLinux => Domain::Linux,
+        LinuxPersonalityDomain::PerLinux32 => Domain::Linux32,
+    }
+}
 
 impl Plan {
-    /// Parent: gives `pid` what needs the host's privileges (oom_score_adj, scheduler, ioprio, affinity, raised hard limits).
+    /// Parent, with the host's privileges, after `pid` entered its cgroup and before it is told to
+    /// go on: what the child may not give itself. `proc` is the host's.
+    ///
     /// # Errors
-    /// E_PROCESS
-    pub fn grant(&self, _pid: Pid, _proc: &ProcFs) -> Result<()> {
+    /// E_PROCESS naming what was refused.
+    pub fn grant(&self, pid: Pid, proc: &ProcFs, role: Role) -> Result<()> {
+        if let Some(score) = self.oom_score_adj {
+            limits::set_oom(pid, score, proc)?;
+        }
+        // CPUs before the policy: SCHED_DEADLINE is refused to a process that may not use them all.
+        match role {
+            Role::Init => schedule::pin(pid, None)?,
+            Role::Exec => schedule::pin(pid, self.exec_affinity.as_ref())?,
+        }
+        if let Some(attr) = &self.scheduler {
+            schedule::set(pid, attr)?;
+        }
+        if let Some(ioprio) = self.io_priority {
+            schedule::set_io(pid, ioprio)?;
+        }
+        self.rlimits.iter().try_for_each(|it| it.raise_hard(pid))
+    }
+
+    /// True if [`Plan::prepare`] needs a procfs, because there is a label to set.
+    pub fn writes_proc(&self) -> bool {
+        self.labels != lsm::Plan::default()
+    }
+
+    /// Child, root of its user namespace, after the pivot: what has no order among itself but comes
+    /// before the change of user. `proc` is the child's private one, which only labels need: None
+    /// where [`Plan::writes_proc`] is false.
+    ///
+    /// # Errors
+    /// E_PROCESS, E_LSM
+    pub fn prepare(&self, proc: Option<&ProcFs>) -> Result<()> {
+        if let Some(keyring) = &self.keyring {
+            keyring.join(&self.labels, proc)?;
+        }
+        if let Some(proc) = proc {
+            self.labels.set_for_exec(proc)?;
+        }
+        if let Some(domain) = self.personality {
+            let persona = match domain {
+                Domain::Linux => PER_LINUX,
+                Domain::Linux32 => PER_LINUX32,
+            };
+            personality::set(Persona::from_bits_retain(persona)).context(
+                Code::Process,
+                "set the personality",
+                format_args!("{domain:?}"),
+            )?;
+        }
+        match &self.memory_policy {
+            Some(policy) => policy.apply(),
+            None => Ok(()),
+        }
+    }
+
+    /// Child: becomes the user, with the umask, groups and capabilities of the plan. With
+    /// [`SysAdmin::Keep`] CAP_SYS_ADMIN stays until [`Plan::drop_sys_admin`]: loading a seccomp filter
+    /// takes it where `no_new_privs` is not set.
+    ///
+    /// The process is not dumpable from here to execve(2), which decides anew: prctl(2),
+    /// PR_SET_DUMPABLE. Its own /proc/self then belongs to root, so whatever writes there comes before.
+    ///
+    /// # Errors
+    /// E_PROCESS naming what was refused.
+    pub fn become_user(&self, sys_admin: SysAdmin) -> Result<()> {
+        self.identity.own_stdio()?;
+        self.capabilities.drop_bounding()?;
+        if self.identity.uid != 0 {
+            // Otherwise setresuid(2) from root would empty the permitted set. execve(2) clears it.
+            prctl::set_keepcaps(true).context(
+                Code::Process,
+                "keep capabilities across setresuid",
+                "",
+            )?;
+        }
+        self.identity.assume()?;
+        self.capabilities.apply(sys_admin)?;
+        if self.no_new_privs {
+            prctl::set_no_new_privs().context(Code::Process, "set no_new_privs", "")?;
+        }
         Ok(())
     }
-    /// Child, after the pivot: LSM exec label, personality, memory policy, keyring ... (everything without an order)
-    /// # Errors
-    /// E_PROCESS
-    pub fn prepare(&self, _proc: &ProcFs) -> Result<()> {
-        Ok(())
-    }
-    /// Child: enters cwd, finds argv\[0\] by PATH and HOME in the container's passwd.
-    /// # Errors
-    /// E_EXEC
-    pub fn locate(&self, _root: &Root) -> Result<Program> {
-        Ok(Program)
-    }
-    /// Child: umask, bounding set, groups, ids, capabilities. `keep_sys_admin`: until the filter is loaded.
-    /// # Errors
-    /// E_PROCESS
-    pub fn become_user(&self, _keep_sys_admin: bool) -> Result<()> {
-        Ok(())
-    }
-    /// Child, after the seccomp filter was loaded: the final capability sets.
+
+    /// Child, after [`SysAdmin::Keep`] and the seccomp filter: the final capability sets, by one
+    /// capset(2) at most.
+    ///
     /// # Errors
     /// E_PROCESS
     pub fn drop_sys_admin(&self) -> Result<()> {
-        Ok(())
+        self.capabilities.drop_sys_admin()
     }
 }
-impl Program {
-    /// Child: rlimits, fds close-on-exec.
-    /// # Errors
-    /// E_PROCESS
-    pub fn ready(&self, _plan: &Plan) -> Result<()> {
-        Ok(())
-    }
-    /// Child: execve; returns only the error.
-    pub fn execute(&self) -> Error {
-        Error::new(crate::error::Code::Exec, "stub")
-    }
-}
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! File descriptors: adopting inherited ones, marking ranges close-on-exec.
 
 use super::check;
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// `int close_range(unsigned first, unsigned last, unsigned flags)`, close_range(2), with
 /// `CLOSE_RANGE_CLOEXEC` (Linux 5.11): every fd from `first` on is closed by the next execve.
@@ -27,4 +27,10 @@ pub fn inherited(fd: RawFd) -> BorrowedFd<'static> {
     // SAFETY: the descriptor is inherited and never closed by this program, so it outlives every
     // borrow; numbers below 0 are excluded here.
     unsafe { BorrowedFd::borrow_raw(fd.max(0)) }
+}
+
+/// Takes ownership of a descriptor that the kernel has just installed for us (SCM_RIGHTS).
+pub fn adopt(fd: RawFd) -> OwnedFd {
+    // SAFETY: recvmsg(2) has just created this descriptor in our table and nobody else knows it.
+    unsafe { OwnedFd::from_raw_fd(fd) }
 }

@@ -7,15 +7,27 @@
     reason = "the raw system calls live here and nowhere else"
 )]
 
+pub mod bpf;
+pub mod capability;
+pub mod child;
 pub mod clone;
 pub mod exe;
 pub mod fd;
+#[cfg(test)]
+pub(crate) mod forked;
+pub mod host;
+pub mod keyctl;
 pub mod link;
+pub mod mempolicy;
 pub mod mount;
+pub mod namespace;
 pub mod pidfd;
 pub mod procfs;
-#[cfg(test)]
-pub(crate) mod test_child;
+pub mod rlimit;
+pub mod sched;
+pub mod scm;
+pub mod signal;
+pub mod tty;
 pub mod uts;
 pub mod xattr;
 

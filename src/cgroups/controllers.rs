@@ -1,0 +1,118 @@
+//! Enables the controllers that limits need (`cgroup.subtree_control`), and explains why one cannot
+//! be had. Parent, called by [`super::fs`] when the file of a limit is missing.
+
+use super::Plan;
+use super::fs::{read, write};
+use super::limits::Setting;
+use crate::error::{Code, Error, Result};
+use nix::errno::Errno;
+use nix::fcntl::AT_FDCWD;
+use std::path::Path;
+
+/// Gives the cgroups below `folder` the controllers that the plan needs: one write, after the same
+/// in the cgroups above, as far up as needed. The kernel says ENOENT for a controller that the
+/// cgroup above does not give, and takes one that is on already.
+pub(super) fn enable(folder: &Path, plan: &Plan) -> Result<()> {
+    let mut wanted: Vec<&str> = plan
+        .settings
+        .iter()
+        .filter_map(Setting::controller)
+        .collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    enable_in(folder, &plan.mount, &wanted)
+}
+
+fn enable_in(folder: &Path, mount: &Path, wanted: &[&str]) -> Result<()> {
+    let value: Vec<String> = wanted.iter().map(|name| format!("+{name}")).collect();
+    let value = value.join(" ");
+    let file = folder.join("cgroup.subtree_control");
+    let mut result = write(AT_FDCWD, &file, &value);
+    if let (Err(Errno::ENOENT), true, Some(above)) = (result, folder != mount, folder.parent()) {
+        enable_in(above, mount, wanted)?;
+        result = write(AT_FDCWD, &file, &value);
+    }
+    result.map_err(|errno| not_enabled(folder, wanted, errno))
+}
+
+/// Says which controller cannot be had, and why.
+fn not_enabled(folder: &Path, wanted: &[&str], errno: Errno) -> Error {
+    let available = read(AT_FDCWD, &folder.join("cgroup.controllers")).unwrap_or_default();
+    let missing: Vec<&str> = wanted
+        .iter()
+        .copied()
+        .filter(|name| !available.split_whitespace().any(|it| it == *name))
+        .collect();
+    let object = folder.display().to_string();
+    let step = format!("enable {} below", wanted.join(", "));
+    if !missing.is_empty() {
+        let v1 = read(AT_FDCWD, Path::new("/proc/cgroups")).unwrap_or_default();
+        let reasons: Vec<String> = missing.iter().map(|name| why_missing(name, &v1)).collect();
+        return Error {
+            step,
+            object,
+            ..Error::new(Code::Cgroup, reasons.join("; "))
+        }
+        .hint("run without these limits, or give cgroup v2 the controllers (cgroup_no_v1=all on the kernel's command line)");
+    }
+    let error = Error::step(Code::Cgroup, step, object, errno);
+    match errno {
+        Errno::EBUSY => error.hint(
+            "a cgroup with processes of its own cannot give controllers to those below it: move \
+             them to a cgroup beside the container's",
+        ),
+        Errno::EOPNOTSUPP => error.hint("a cgroup above is threaded: see cgroup.type"),
+        Errno::EACCES | Errno::EPERM => error.hint("this cgroup is not delegated to the caller"),
+        Errno::EROFS => error.hint("the cgroup hierarchy is mounted read-only here"),
+        _ => error,
+    }
+}
+
+/// Why v2 does not have a controller, from the text of /proc/cgroups: name, v1 hierarchy (0 is
+/// none), number of cgroups, enabled.
+fn why_missing(controller: &str, proc_cgroups: &str) -> String {
+    let v1_name = if controller == "io" {
+        "blkio"
+    } else {
+        controller
+    };
+    let row = proc_cgroups
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .find(|row| row.first() == Some(&v1_name));
+    let reason = match row.as_deref() {
+        Some([_, _, _, "0"]) => "is disabled in this kernel",
+        Some([_, hierarchy, ..]) if *hierarchy != "0" => "is in cgroup v1 on this host",
+        _ => "is not available here: not in this kernel, or not given to this cgroup",
+    };
+    format!("the {controller} controller {reason}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn why_a_controller_is_missing() {
+        let table = "#subsys_name\thierarchy\tnum_cgroups\tenabled\n\
+                     cpu\t1\t1\t1\nblkio\t7\t1\t1\nmemory\t0\t1\t0\npids\t0\t1\t1\n";
+        for (controller, reason) in [
+            ("cpu", "the cpu controller is in cgroup v1 on this host"),
+            ("io", "the io controller is in cgroup v1 on this host"),
+            ("memory", "the memory controller is disabled in this kernel"),
+            (
+                "pids",
+                "the pids controller is not available here: not in this kernel, or not given to this cgroup",
+            ),
+            (
+                "nosuch",
+                "the nosuch controller is not available here: not in this kernel, or not given to this cgroup",
+            ),
+        ] {
+            assert_eq!(why_missing(controller, table), reason);
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! `linux.resources.devices` → one eBPF program that the kernel asks about every open and mknod of
+//! a device by the container (cgroup v2 has no files for this: kernel, cgroup-v2.rst, "Device
+//! controller"). Pure; [`super::fs`] loads and attaches it, in the parent, before the container
+//! has a process.
+
+use crate::error::Problems;
+use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType};
+
+/// Allowed or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The access is granted.
+    Allow,
+    /// The access fails with EPERM.
+    Deny,
+}
+
+/// Which devices a rule speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Both.
+    Any,
+    /// Block devices.
+    Block,
+    /// Character devices.
+    Char,
+}
+
+/// Kinds of access as the kernel counts them: `BPF_DEVCG_ACC_*` of linux/bpf.h.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Access(u8);
+
+impl Access {
+    const MKNOD: Access = Access(1);
+    const READ: Access = Access(2);
+    const WRITE: Access = Access(4);
+    const ALL: Access = Access(7);
+
+    fn parse(text: &str) -> Option<Access> {
+        text.chars().try_fold(Access(0), |access, c| {
+            let one = match c {
+                'm' => Access::MKNOD,
+                'r' => Access::READ,
+                'w' => Access::WRITE,
+                _ => return None,
+            };
+            Some(Access(access.0 | one.0))
+        })
+    }
+
+    fn includes(self, other: Access) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+/// One entry of the list. None as a number is any number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// What happens to these accesses.
+    pub verdict: Verdict,
+    /// The type.
+    pub kind: Kind,
+    /// The major number.
+    pub major: Option<u32>,
+    /// The minor number.
+    pub minor: Option<u32>,
+    /// Which accesses it is about; the others it leaves as they are.
+    pub access: Access,
+}
+
+/// Who may do what with which device: for each kind of access the last rule that speaks of it
+/// decides, and where none does, `otherwise`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// The verdict where no rule speaks.
+    pub otherwise: Verdict,
+    /// In the order of the config.
+    pub rules: Vec<Rule>,
+}
+
+/// What every container may use: the devices that the spec obliges the runtime to supply, its
+/// terminals, and mknod of anything (a node that cannot be opened is harmless). The same list as
+/// runc's.
+const DEFAULTS: [Rule; 10] = [
+    device(Kind::Char, None, None, Access::MKNOD),
+    device(Kind::Block, None, None, Access::MKNOD),
+    device(Kind::Char, Some(1), Some(3), Access::ALL), // null
+    device(Kind::Char, Some(1), Some(5), Access::ALL), // zero
+    device(Kind::Char, Some(1), Some(7), Access::ALL), // full
+    device(Kind::Char, Some(1), Some(8), Access::ALL), // random
+    device(Kind::Char, Some(1), Some(9), Access::ALL), // urandom
+    device(Kind::Char, Some(5), Some(0), Access::ALL), // tty
+    device(Kind::Char, Some(5), Some(2), Access::ALL), // ptmx
+    device(Kind::Char, Some(136), None, Access::ALL),  // pts/*, and console as a pty
+];
+
+const fn device(kind: Kind, major: Option<u32>, minor: Option<u32>, access: Access) -> Rule {
+    Rule {
+        verdict: Verdict::Allow,
+        kind,
+        major,
+        minor,
+        access,
+    }
+}
+
+impl Policy {
+    /// Nothing but the default devices: what holds without any rule, as with runc.
+    pub fn defaults() -> Policy {
+        Policy {
+            otherwise: Verdict::Deny,
+            rules: DEFAULTS.to_vec(),
+        }
+    }
+
+    /// True if no access is ever refused, so that no program is needed.
+    pub fn allows_everything(&self) -> bool {
+        self.otherwise == Verdict::Allow && self.rules.iter().all(|it| it.verdict == Verdict::Allow)
+    }
+}
+
+/// The policy of the config: its rules in order, over the default devices. A rule for all devices
+/// and all accesses starts afresh: "deny all" goes back to the defaults (every engine writes it
+/// first and still expects /dev/null), "allow all" to everything. A later rule that narrows a
+/// default device is honoured; runc and crun let the defaults win.
+///
+/// The major or minor -1 is a wildcard, as older engines write it.
+pub fn plan(rules: &[LinuxDeviceCgroup], problems: &mut Problems) -> Policy {
+    let mut policy = Policy::defaults();
+    for (index, rule) in rules.iter().enumerate() {
+        let path = format!("linux.resources.devices[{index}]");
+        let Some(rule) = read(rule, &path, problems) else {
+            continue;
+        };
+        let speaks_of_all = rule.kind == Kind::Any
+            && rule.major.is_none()
+            && rule.minor.is_none()
+            && rule.access == Access::ALL;
+        match rule.verdict {
+            Verdict::Deny if speaks_of_all => policy = Policy::defaults(),
+            Verdict::Allow if speaks_of_all => {
+                policy = Policy {
+                    otherwise: Verdict::Allow,
+                    rules: Vec::new(),
+                }
+            }
+            _ => policy.rules.push(rule),
+        }
+    }
+    policy
+}
+
+fn read(rule: &LinuxDeviceCgroup, path: &str, problems: &mut Problems) -> Option<Rule> {
+    let kind = match rule.typ().unwrap_or_default() {
+        LinuxDeviceType::A => Some(Kind::Any),
+        LinuxDeviceType::B => Some(Kind::Block),
+        LinuxDeviceType::C => Some(Kind::Char),
+        LinuxDeviceType::U | LinuxDeviceType::P => {
+            problems.add(format!("{path}.type"), "must be a, b or c");
+            None
+        }
+    };
+    let mut number = |value: Option<i64>, field: &str| match value {
+        None | Some(-1) => Some(None),
+        Some(value) => match u32::try_from(value) {
+            Ok(value) => Some(Some(value)),
+            Err(_) => {
+                problems.add(format!("{path}.{field}"), "not a device number");
+                None
+            }
+        },
+    };
+    let major = number(rule.major(), "major");
+    let minor = number(rule.minor(), "minor");
+    let access = Access::parse(rule.access().as_deref().unwrap_or_default());
+    let access = access.filter(|access| access.0 != 0);
+    if access.is_none() {
+        problems.add(
+            format!("{path}.access"),
+            "must be made of r, w and m, at least one",
+        );
+    }
+    Some(Rule {
+        verdict: if rule.allow() {
+            Verdict::Allow
+        } else {
+            Verdict::Deny
+        },
+        kind: kind?,
+        major: major?,
+        minor: minor?,
+        access: access?,
+    })
+}
+
+/// The program of a policy, one `struct bpf_insn` an element.
+///
+/// The kernel hands it `struct bpf_cgroup_dev_ctx {access << 16 | type, major, minor}` and grants
+/// the access if it returns 1. One request can be for several kinds of access at once (`O_RDWR`);
+/// r3 holds those that no rule has decided yet. Rules are tried from the last to the first: a deny
+/// rule for one of them refuses the request, an allow rule strikes its kinds off, and the request
+/// is granted when none is left.
+pub fn program(policy: &Policy) -> Vec<u64> {
+    let mut code = vec![
+        op::load(R2, R1, 0),
+        op::copy(R3, R2),
+        op::and(R2, 0xffff),
+        op::shift_right(R3, 16),
+        op::load(R4, R1, 4),
+        op::load(R5, R1, 8),
+    ];
+    let mut emitted: Vec<&Rule> = Vec::new();
+    for rule in policy.rules.iter().rev() {
+        // Engines list the default devices again: a rule behind one that says at least as much
+        // is never reached, and the verifier need not walk it.
+        if emitted.iter().any(|later| later.covers(rule)) {
+            continue;
+        }
+        emitted.push(rule);
+        emit(rule, &mut code);
+    }
+    code.extend(op::return_value(policy.otherwise));
+    code
+}
+
+impl Rule {
+    /// True if whatever `other` speaks of, this rule speaks of too.
+    fn covers(&self, other: &Rule) -> bool {
+        (self.kind == Kind::Any || self.kind == other.kind)
+            && (self.major.is_none() || self.major == other.major)
+            && (self.minor.is_none() || self.minor == other.minor)
+            && self.access.includes(other.access)
+    }
+}
+
+fn emit(rule: &Rule, code: &mut Vec<u64>) {
+    let kind = match rule.kind {
+        Kind::Any => None,
+        Kind::Block => Some(1), // BPF_DEVCG_DEV_BLOCK
+        Kind::Char => Some(2),  // BPF_DEVCG_DEV_CHAR
+    };
+    let tests: Vec<(u8, u32)> = [(R2, kind), (R4, rule.major), (R5, rule.minor)]
+        .into_iter()
+        .filter_map(|(register, value)| Some((register, value?)))
+        .collect();
+    let access = u32::from(rule.access.0);
+    let decide: &[u64] = match rule.verdict {
+        _ if rule.access == Access::ALL => &[],
+        Verdict::Deny => &[op::skip_if_any(R3, access, 1), op::skip(2)],
+        Verdict::Allow => &[
+            op::and(R3, u32::from(Access::ALL.0) & !access),
+            op::skip_unless(R3, 0, 2),
+        ],
+    };
+    // Every test that fails jumps behind the two instructions of the return.
+    let mut left = tests.len() + decide.len() + 2;
+    for (register, value) in tests {
+        left -= 1;
+        code.push(op::skip_unless(register, value, left));
+    }
+    code.extend_from_slice(decide);
+    code.extend(op::return_value(rule.verdict));
+}
+
+const R0: u8 = 0;
+const R1: u8 = 1;
+const R2: u8 = 2;
+const R3: u8 = 3;
+const R4: u8 = 4;
+const R5: u8 = 5;
+
+/// The instructions in use, encoded as the kernel's `struct bpf_insn` (linux/bpf.h,
+/// Documentation/bpf/standardization/instruction-set.rst). Jumps count instructions.
+mod op {
+    use super::{R0, Verdict};
+
+    const LDX_W: u8 = 0x61;
+    const ALU32_AND: u8 = 0x54;
+    const ALU32_RSH: u8 = 0x74;
+    const ALU32_MOV_REG: u8 = 0xbc;
+    const ALU64_MOV: u8 = 0xb7;
+    const JMP_JA: u8 = 0x05;
+    const JMP32_JSET: u8 = 0x46;
+    const JMP32_JNE: u8 = 0x56;
+    const JMP_EXIT: u8 = 0x95;
+
+    fn instruction(code: u8, destination: u8, source: u8, offset: usize, immediate: u32) -> u64 {
+        // The registers share a byte, the destination in the half that comes first in memory.
+        let registers = if cfg!(target_endian = "little") {
+            source << 4 | destination
+        } else {
+            destination << 4 | source
+        };
+        // No jump here is longer than one rule.
+        let [low, high] = u16::try_from(offset).unwrap_or(0).to_ne_bytes();
+        let [a, b, c, d] = immediate.to_ne_bytes();
+        u64::from_ne_bytes([code, registers, low, high, a, b, c, d])
+    }
+
+    /// `to = *(u32 *)(from + offset)`
+    pub(super) fn load(to: u8, from: u8, offset: usize) -> u64 {
+        instruction(LDX_W, to, from, offset, 0)
+    }
+
+    /// `to = from`
+    pub(super) fn copy(to: u8, from: u8) -> u64 {
+        instruction(ALU32_MOV_REG, to, from, 0, 0)
+    }
+
+    /// `register &= mask`
+    pub(super) fn and(register: u8, mask: u32) -> u64 {
+        instruction(ALU32_AND, register, 0, 0, mask)
+    }
+
+    /// `register >>= bits`
+    pub(super) fn shift_right(register: u8, bits: u32) -> u64 {
+        instruction(ALU32_RSH, register, 0, 0, bits)
+    }
+
+    /// Skips `count` instructions.
+    pub(super) fn skip(count: usize) -> u64 {
+        instruction(JMP_JA, 0, 0, count, 0)
+    }
+
+    /// Skips `count` instructions if `register & mask` is not 0.
+    pub(super) fn skip_if_any(register: u8, mask: u32, count: usize) -> u64 {
+        instruction(JMP32_JSET, register, 0, count, mask)
+    }
+
+    /// Skips `count` instructions unless `register == value`.
+    pub(super) fn skip_unless(register: u8, value: u32, count: usize) -> u64 {
+        instruction(JMP32_JNE, register, 0, count, value)
+    }
+
+    /// `return verdict`
+    pub(super) fn return_value(verdict: Verdict) -> [u64; 2] {
+        let value = match verdict {
+            Verdict::Allow => 1,
+            Verdict::Deny => 0,
+        };
+        [
+            instruction(ALU64_MOV, R0, 0, 0, value),
+            instruction(JMP_EXIT, 0, 0, 0, 0),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests;

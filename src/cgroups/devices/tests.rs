@@ -1,0 +1,220 @@
+use super::*;
+use proptest::prelude::*;
+
+/// What the kernel asks: type (1 block, 2 char), major, minor, kinds of access.
+#[derive(Clone, Copy, Debug)]
+struct Request(u32, u32, u32, u8);
+
+/// Runs the generated program as the kernel would.
+fn run(policy: &Policy, Request(kind, major, minor, access): Request) -> bool {
+    let code: Vec<u8> = program(policy)
+        .iter()
+        .flat_map(|it| it.to_ne_bytes())
+        .collect();
+    let mut context = Vec::new();
+    for word in [u32::from(access) << 16 | kind, major, minor] {
+        context.extend(word.to_ne_bytes());
+    }
+    let machine = rbpf::EbpfVmRaw::new(Some(&code)).expect("a valid program");
+    machine.execute_program(&mut context).expect("it returns") == 1
+}
+
+/// The meaning of a policy, without a program: each kind of access on its own.
+fn reference(policy: &Policy, Request(kind, major, minor, access): Request) -> bool {
+    [1, 2, 4]
+        .into_iter()
+        .filter(|one| access & one != 0)
+        .all(|one| {
+            let decides = |rule: &&Rule| {
+                let same_kind = match rule.kind {
+                    Kind::Any => true,
+                    Kind::Block => kind == 1,
+                    Kind::Char => kind == 2,
+                };
+                same_kind
+                    && rule.major.is_none_or(|it| it == major)
+                    && rule.minor.is_none_or(|it| it == minor)
+                    && rule.access.0 & one != 0
+            };
+            let last = policy.rules.iter().rfind(decides);
+            last.map_or(policy.otherwise, |rule| rule.verdict) == Verdict::Allow
+        })
+}
+
+fn policy(json: &str) -> Policy {
+    let rules: Vec<_> = serde_json::from_str(json).expect("rules");
+    let mut problems = Problems::default();
+    let policy = plan(&rules, &mut problems);
+    problems.into_result("c").expect("no problem");
+    policy
+}
+
+const M: u8 = 1;
+const R: u8 = 2;
+const RW: u8 = 6;
+
+#[test]
+fn rules_decide_as_engines_expect() {
+    const DENY_ALL: &str = r#"{"allow":false,"access":"rwm"}"#;
+    let null = Request(2, 1, 3, RW);
+    let tty7 = Request(2, 4, 7, R);
+    let fuse = Request(2, 10, 229, RW);
+    let disk = Request(1, 8, 0, R);
+    for (rules, request, allowed) in [
+        ("", null, true),
+        ("", fuse, false),
+        ("", Request(1, 8, 0, M), true),
+        (DENY_ALL, null, true),
+        (DENY_ALL, Request(2, 136, 12, RW), true),
+        (DENY_ALL, Request(2, 10, 229, M), true),
+        (DENY_ALL, tty7, false),
+        (r#"{"allow":true,"access":"rwm"}"#, disk, true),
+        (r#"{"allow":true,"type":"a","access":"rwm"}"#, disk, true),
+        (
+            r#"{"allow":true,"type":"a","major":-1,"minor":-1,"access":"rwm"}"#,
+            disk,
+            true,
+        ),
+        // Two rules together allow what neither does alone.
+        (
+            r#"{"allow":true,"type":"c","major":10,"minor":229,"access":"r"},
+               {"allow":true,"type":"c","major":10,"minor":229,"access":"w"}"#,
+            fuse,
+            true,
+        ),
+        // Half of a request is not enough.
+        (
+            r#"{"allow":true,"type":"c","major":10,"minor":229,"access":"r"}"#,
+            fuse,
+            false,
+        ),
+        (r#"{"allow":true,"type":"b","access":"r"}"#, disk, true),
+        (
+            r#"{"allow":true,"type":"b","access":"r"}"#,
+            Request(2, 8, 0, R),
+            false,
+        ),
+        // Without a type both are meant.
+        (r#"{"allow":true,"major":8,"access":"r"}"#, disk, true),
+        // A denied kind denies a request that has it beside others.
+        (
+            r#"{"allow":true,"access":"rwm"},
+               {"allow":false,"type":"c","major":10,"minor":229,"access":"w"}"#,
+            fuse,
+            false,
+        ),
+        (
+            r#"{"allow":true,"access":"rwm"},
+               {"allow":false,"type":"c","major":10,"minor":229,"access":"w"}"#,
+            Request(2, 10, 229, R),
+            true,
+        ),
+        // What comes later wins.
+        (
+            r#"{"allow":true,"type":"b","access":"r"},{"allow":false,"access":"rwm"}"#,
+            disk,
+            false,
+        ),
+        (
+            r#"{"allow":false,"type":"c","major":1,"minor":3,"access":"w"}"#,
+            null,
+            false,
+        ),
+        (
+            r#"{"allow":false,"access":"m"}"#,
+            Request(1, 8, 0, M),
+            false,
+        ),
+        (
+            r#"{"allow":true,"type":"b","major":4294967295,"access":"r"}"#,
+            Request(1, u32::MAX, 0, R),
+            true,
+        ),
+    ] {
+        let policy = policy(&format!("[{rules}]"));
+        assert_eq!(reference(&policy, request), allowed, "{rules} {request:?}");
+        assert_eq!(run(&policy, request), allowed, "{rules} {request:?}");
+    }
+}
+
+#[test]
+fn only_a_policy_that_refuses_something_needs_a_program() {
+    for (rules, free) in [
+        ("[]", false),
+        (r#"[{"allow":true,"access":"rwm"}]"#, true),
+        (
+            r#"[{"allow":true,"access":"rwm"},{"allow":true,"type":"b","access":"r"}]"#,
+            true,
+        ),
+        (
+            r#"[{"allow":true,"access":"rwm"},{"allow":false,"type":"b","access":"r"}]"#,
+            false,
+        ),
+        (r#"[{"allow":true,"access":"rw"}]"#, false),
+    ] {
+        assert_eq!(policy(rules).allows_everything(), free, "{rules}");
+    }
+}
+
+#[test]
+fn a_rule_that_repeats_a_default_costs_nothing() {
+    let repeated = policy(
+        r#"[{"allow":false,"access":"rwm"},
+            {"allow":true,"type":"c","major":1,"minor":3,"access":"rwm"}]"#,
+    );
+    assert_eq!(program(&repeated).len(), program(&Policy::defaults()).len());
+}
+
+#[test]
+fn malformed_rules_are_problems_with_their_paths() {
+    for (rule, path) in [
+        (r#"{"allow":true}"#, "access"),
+        (r#"{"allow":true,"access":""}"#, "access"),
+        (r#"{"allow":true,"access":"rx"}"#, "access"),
+        (r#"{"allow":true,"type":"p","access":"r"}"#, "type"),
+        (r#"{"allow":true,"major":-5,"access":"r"}"#, "major"),
+        (r#"{"allow":true,"minor":4294967296,"access":"r"}"#, "minor"),
+    ] {
+        let rules: Vec<_> = serde_json::from_str(&format!("[{rule}]")).expect("a rule");
+        let mut problems = Problems::default();
+        plan(&rules, &mut problems);
+        let error = problems.into_result("c").expect_err(rule).to_string();
+        let expected = format!("c: linux.resources.devices[0].{path}: ");
+        assert!(error.starts_with(&expected), "{error}");
+    }
+}
+
+fn any_rule() -> impl Strategy<Value = Rule> {
+    let verdict = prop_oneof![Just(Verdict::Allow), Just(Verdict::Deny)];
+    let kind = prop_oneof![Just(Kind::Any), Just(Kind::Block), Just(Kind::Char)];
+    let number = || proptest::option::of(0_u32..4);
+    (verdict, kind, number(), number(), 1_u8..8).prop_map(
+        |(verdict, kind, major, minor, access)| Rule {
+            verdict,
+            kind,
+            major,
+            minor,
+            access: Access(access),
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_program_means_what_the_rules_mean(
+        rules in proptest::collection::vec(any_rule(), 0..12),
+        allow in any::<bool>(),
+        with_defaults in any::<bool>(),
+        kind in 1_u32..3, major in 0_u32..5, minor in 0_u32..9, access in 1_u8..8,
+    ) {
+        let mut policy = Policy {
+            otherwise: if allow { Verdict::Allow } else { Verdict::Deny },
+            rules: if with_defaults { DEFAULTS.to_vec() } else { Vec::new() },
+        };
+        policy.rules.extend(rules);
+        let request = Request(kind, major, minor, access);
+        prop_assert_eq!(run(&policy, request), reference(&policy, request));
+    }
+}

@@ -1,0 +1,444 @@
+//! Makes the cgroup that was planned: its folder, controllers, limits, device program and owner.
+//! Parent, with the caller's privileges, before the container has a process.
+//!
+//! It is on the way of every `run`, so it asks the kernel for nothing that the kernel would say
+//! anyway: controllers are only enabled when a limit's file is missing, and which one is missing
+//! and why is only looked up to explain an error.
+
+use super::controllers;
+use super::devices::{self, Policy};
+use super::limits::{Absent, Setting};
+use super::{Need, Plan};
+use crate::error::{Code, Context, Error, Result};
+use crate::host::CgroupMount;
+use crate::sys::bpf;
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
+use nix::sys::stat::Mode;
+use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
+use nix::unistd::{AccessFlags, Uid, faccessat, fchownat, mkdir};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// Where a cgroup v2 hierarchy is mounted by custom (file-hierarchy(7)); a search in mountinfo
+/// would find others, at a price that every container would pay.
+const MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+
+/// How often folders are made anew when somebody else removes them at the same time.
+const ATTEMPTS: usize = 8;
+
+/// Finds the host's cgroup v2 hierarchy: one statfs(2), or two where v1 is mounted beside it.
+/// `own` is left empty: see [`own_cgroup`].
+pub fn mount_of_host() -> Option<CgroupMount> {
+    let path = MOUNTS
+        .iter()
+        .map(Path::new)
+        .find(|path| statfs(*path).is_ok_and(|it| it.filesystem_type() == CGROUP2_SUPER_MAGIC))?;
+    Some(CgroupMount {
+        path: path.to_owned(),
+        own: None,
+    })
+}
+
+/// casulo's own cgroup (`/proc/self/cgroup`), absolute below the mount. Only a rootless plan needs
+/// it. None without a v2 hierarchy, and where the caller's cgroup namespace does not show it.
+pub fn own_cgroup() -> Option<PathBuf> {
+    own_of(&read(AT_FDCWD, Path::new("/proc/self/cgroup")).ok()?)
+}
+
+fn own_of(text: &str) -> Option<PathBuf> {
+    let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
+    let is_shown = path.starts_with('/') && !path.split('/').any(|name| name == "..");
+    is_shown.then(|| PathBuf::from(path))
+}
+
+/// A cgroup of a container, by directory fd and path.
+#[derive(Debug)]
+pub struct Cgroup {
+    /// O_PATH: good for `CLONE_INTO_CGROUP`, for bpf(2) and as the base of `*at` calls.
+    pub(super) folder: OwnedFd,
+    pub(super) path: PathBuf,
+    /// The folders above it that [`Cgroup::create`] made, from the top down.
+    pub(super) parents: Vec<PathBuf>,
+}
+
+impl Cgroup {
+    /// Parent: makes the folder (and its parents), enables controllers, writes limits, attaches
+    /// the device rules, hands it to its owner. None where the plan makes no cgroup, and where an
+    /// optional one cannot be made.
+    ///
+    /// A folder that exists is taken over if it has no processes and is not frozen; device
+    /// programs that are attached to it stay and restrict too. After an error nothing that was
+    /// made here is left. The folder's mode is 0755 less the caller's umask.
+    ///
+    /// # Errors
+    /// `E_CGROUP` naming the file, the value and the controller that is missing; `E_DEVICES` when
+    /// the kernel takes no device program.
+    pub fn create(plan: &Plan) -> Result<Option<Cgroup>> {
+        let Some(path) = &plan.path else {
+            return Ok(None);
+        };
+        match make(plan, path) {
+            Err(error) if plan.need == Need::Optional => {
+                log::debug!("no cgroup of its own: {error}");
+                Ok(None)
+            }
+            result => result.map(Some),
+        }
+    }
+
+    /// Opens an existing one by absolute host path (exec, kill, delete).
+    ///
+    /// # Errors
+    /// `E_CGROUP`; its errno is ENOENT when there is no such cgroup (any more).
+    pub fn open(path: &Path) -> Result<Cgroup> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let folder = openat(AT_FDCWD, path, flags, Mode::empty()).context(
+            Code::Cgroup,
+            "open cgroup",
+            path.display(),
+        )?;
+        Ok(Cgroup {
+            folder,
+            path: path.to_owned(),
+            parents: Vec::new(),
+        })
+    }
+
+    /// For `CLONE_INTO_CGROUP`.
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.folder.as_fd())
+    }
+
+    /// Absolute host path of its folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn set_up(&self, plan: &Plan) -> Result<()> {
+        if plan.need == Need::Optional {
+            self.check_delegation(plan)?;
+        }
+        let mut may_enable = true;
+        for setting in &plan.settings {
+            self.apply(setting, plan, &mut may_enable)?;
+        }
+        if let Some(policy) = &plan.devices {
+            self.attach(policy)?;
+        }
+        match plan.owner {
+            Some(uid) => self.give_to(uid),
+            None => Ok(()),
+        }
+    }
+
+    /// A folder that the caller can write is of no use if they may not move processes into it:
+    /// that takes write permission on cgroup.procs of the nearest cgroup above both (cgroups(7),
+    /// "Delegation containment"), which clone3 would only notice when it is too late to do without.
+    fn check_delegation(&self, plan: &Plan) -> Result<()> {
+        let above = self.path.parent().unwrap_or(&plan.mount);
+        let procs = above.join("cgroup.procs");
+        faccessat(AT_FDCWD, &procs, AccessFlags::W_OK, AtFlags::AT_EACCESS).context(
+            Code::Cgroup,
+            "write",
+            procs.display(),
+        )
+    }
+
+    /// Writes one limit; where its file is missing, enables the controllers first, once.
+    fn apply(&self, setting: &Setting, plan: &Plan, may_enable: &mut bool) -> Result<()> {
+        let Setting { file, value, .. } = setting;
+        let mut result = write(self.folder.as_fd(), Path::new(file), value);
+        if result == Err(Errno::ENOENT) && std::mem::take(may_enable) {
+            let above = self.path.parent().unwrap_or(&plan.mount);
+            controllers::enable(above, plan)?;
+            result = write(self.folder.as_fd(), Path::new(file), value);
+        }
+        match result {
+            Err(Errno::ENOENT) if setting.absent == Absent::Skip => Ok(()),
+            result => result.map_err(|errno| {
+                let step = format!("set {file} to {value} in");
+                let error = Error::step(Code::Cgroup, step, self.path.display().to_string(), errno);
+                match (errno, hint(file, errno)) {
+                    (Errno::ENOENT, _) => error.because("this kernel has no such file"),
+                    (_, Some(hint)) => error.hint(hint),
+                    (_, None) => error,
+                }
+            }),
+        }
+    }
+
+    fn attach(&self, policy: &Policy) -> Result<()> {
+        let program = load(&devices::program(policy))?;
+        bpf::attach_device_program(self.folder.as_fd(), program.as_fd()).context(
+            Code::Devices,
+            "attach the device rules to",
+            self.path.display(),
+        )
+    }
+
+    /// Spec, "Cgroup ownership": the folder and the files that /sys/kernel/cgroup/delegate lists;
+    /// the others hold limits that the container must not lift.
+    fn give_to(&self, uid: u32) -> Result<()> {
+        let listed = read(AT_FDCWD, Path::new("/sys/kernel/cgroup/delegate"));
+        let files = match &listed {
+            Ok(text) => text.lines().collect(),
+            Err(_) => vec!["cgroup.procs", "cgroup.subtree_control", "cgroup.threads"],
+        };
+        for file in [""].into_iter().chain(files) {
+            let flags = AtFlags::AT_EMPTY_PATH | AtFlags::AT_SYMLINK_NOFOLLOW;
+            match fchownat(&self.folder, file, Some(Uid::from_raw(uid)), None, flags) {
+                Ok(()) | Err(Errno::ENOENT) => {}
+                Err(errno) => {
+                    let object = self.path.join(file).display().to_string();
+                    let step = format!("give to uid {uid}");
+                    return Err(Error::step(Code::Cgroup, step, object, errno));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses a cgroup that somebody uses (spec, "Control groups": a container in it would be
+    /// limited, frozen and killed together with them).
+    fn check_unused(&self) -> Result<()> {
+        let events = self.read("cgroup.events").context(
+            Code::Cgroup,
+            "read cgroup.events in",
+            self.path.display(),
+        )?;
+        let why = if value_of(&events, "populated") == Some(1) {
+            "already has processes"
+        } else if value_of(&events, "frozen") == Some(1) {
+            "is frozen"
+        } else {
+            return Ok(());
+        };
+        Err(Error {
+            step: "use cgroup".to_owned(),
+            object: self.path.display().to_string(),
+            ..Error::new(Code::Cgroup, why)
+        }
+        .hint("give the container a cgroupsPath of its own"))
+    }
+
+    /// The text of one of its files.
+    pub(super) fn read(&self, file: &str) -> nix::Result<String> {
+        read(self.folder.as_fd(), Path::new(file))
+    }
+
+    /// Writes one of its files.
+    pub(super) fn write(&self, file: &str, value: &str) -> nix::Result<()> {
+        write(self.folder.as_fd(), Path::new(file), value)
+    }
+}
+
+/// The number behind `key` in a flat keyed file (cgroup.events, memory.events).
+pub(super) fn value_of(text: &str, key: &str) -> Option<u64> {
+    let value = text
+        .lines()
+        .find_map(|line| line.strip_prefix(key)?.strip_prefix(' '))?;
+    value.parse().ok()
+}
+
+fn make(plan: &Plan, path: &Path) -> Result<Cgroup> {
+    let Folders { mut made, existed } = make_folders(path, &plan.mount)?;
+    let result = Cgroup::open(path).and_then(|cgroup| {
+        if existed {
+            cgroup.check_unused()?;
+        }
+        cgroup.set_up(plan)?;
+        Ok(cgroup)
+    });
+    match result {
+        Ok(mut cgroup) => {
+            made.retain(|folder| folder != path);
+            cgroup.parents = made;
+            Ok(cgroup)
+        }
+        Err(error) => {
+            remove_empty(&made);
+            Err(error)
+        }
+    }
+}
+
+/// What [`make_folders`] did.
+struct Folders {
+    /// The folders that were made, from the top down.
+    made: Vec<PathBuf>,
+    /// The last one was there already.
+    existed: bool,
+}
+
+/// Makes the folder at `path` and those above it, below `mount`.
+fn make_folders(path: &Path, mount: &Path) -> Result<Folders> {
+    let mut made = Vec::new();
+    let mut attempts = 0;
+    // The parents exist almost always, so the folder itself is tried first.
+    loop {
+        let (failed, errno) = match mkdir(path, MODE) {
+            Ok(()) => {
+                made.push(path.to_owned());
+                return Ok(Folders {
+                    made,
+                    existed: false,
+                });
+            }
+            Err(Errno::EEXIST) => {
+                return Ok(Folders {
+                    made,
+                    existed: true,
+                });
+            }
+            // Also when a neighbour removed a parent that had just become empty.
+            Err(Errno::ENOENT) if attempts < ATTEMPTS => {
+                attempts += 1;
+                match make_parents(path, mount, &mut made) {
+                    Ok(()) => continue,
+                    Err(failure) => failure,
+                }
+            }
+            Err(errno) => (path, errno),
+        };
+        remove_empty(&made);
+        let error = Error::step(
+            Code::Cgroup,
+            "make cgroup",
+            failed.display().to_string(),
+            errno,
+        );
+        return Err(match errno {
+            Errno::EACCES | Errno::EPERM => error.hint(
+                "without root a cgroup needs a delegated one above it, as systemd-run --user \
+                 --scope -p Delegate=yes gives",
+            ),
+            Errno::EROFS => error.hint("the cgroup hierarchy is mounted read-only here"),
+            Errno::EAGAIN => error.hint("cgroup.max.depth or cgroup.max.descendants is reached"),
+            _ => error,
+        });
+    }
+}
+
+const MODE: Mode = Mode::from_bits_truncate(0o755);
+
+/// Makes the missing folders between `mount` and `path`, both excluded, and notes them in `made`.
+fn make_parents<'a>(
+    path: &'a Path,
+    mount: &Path,
+    made: &mut Vec<PathBuf>,
+) -> std::result::Result<(), (&'a Path, Errno)> {
+    let mut above: Vec<&Path> = path
+        .ancestors()
+        .skip(1)
+        .take_while(|folder| *folder != mount && folder.starts_with(mount))
+        .collect();
+    above.reverse();
+    for folder in above {
+        match mkdir(folder, MODE) {
+            Ok(()) => made.push(folder.to_owned()),
+            // ENOENT: a neighbour has just removed the one above; the caller tries again.
+            Err(Errno::EEXIST | Errno::ENOENT) => {}
+            Err(errno) => return Err((folder, errno)),
+        }
+    }
+    Ok(())
+}
+
+/// Removes folders that were made here, from the bottom up, as far as nobody else uses them.
+pub(super) fn remove_empty(made: &[PathBuf]) {
+    for folder in made.iter().rev() {
+        if std::fs::remove_dir(folder).is_err() {
+            return;
+        }
+    }
+}
+
+/// What to look at when the kernel refuses a value.
+fn hint(file: &str, errno: Errno) -> Option<&'static str> {
+    match (file, errno) {
+        ("cpu.max", Errno::EINVAL) => Some(
+            "quota and period are at least 1000 µs, the period at most 1000000, the quota not \
+             above that of the cgroups above",
+        ),
+        ("cpuset.cpus" | "cpuset.mems", Errno::EINVAL | Errno::ERANGE | Errno::ENODEV) => {
+            Some("a list like 0-3,7 of CPUs or memory nodes that this host has")
+        }
+        (_, Errno::EACCES | Errno::EPERM) => Some("this cgroup is not delegated to the caller"),
+        _ => None,
+    }
+}
+
+/// Loads the device program. Before Linux 5.11 it counts towards RLIMIT_MEMLOCK, so a refusal is
+/// tried again with the limit raised; a second one is explained by the verifier's own words.
+fn load(program: &[u64]) -> Result<OwnedFd> {
+    let mut result = bpf::load_device_program(program, &mut []);
+    if matches!(result, Err(Errno::EPERM)) && raise_memlock().is_ok() {
+        result = bpf::load_device_program(program, &mut []);
+    }
+    result.map_err(|errno| {
+        let error = Error::step(Code::Devices, "load the device rules", "", errno);
+        if errno == Errno::EPERM {
+            return error.hint(
+                "this takes CAP_SYS_ADMIN (or CAP_BPF and CAP_NET_ADMIN) in the initial user \
+                 namespace",
+            );
+        }
+        let mut log = vec![0; 64 * 1024];
+        // Only the log is wanted; the same program fails the same way.
+        let _ = bpf::load_device_program(program, &mut log);
+        let text = log.split(|byte| *byte == 0).next().unwrap_or_default();
+        let last: Vec<&str> = std::str::from_utf8(text)
+            .unwrap_or_default()
+            .lines()
+            .rev()
+            .take(3)
+            .collect();
+        let last: Vec<&str> = last.into_iter().rev().collect();
+        error.because(last.join(", "))
+    })
+}
+
+fn raise_memlock() -> nix::Result<()> {
+    use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
+    setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY)
+}
+
+/// Writes a cgroup file: one open and one write(2), as the kernel takes a value whole.
+pub(super) fn write(folder: BorrowedFd<'_>, file: &Path, value: &str) -> nix::Result<()> {
+    let fd = openat(
+        folder,
+        file,
+        OFlag::O_WRONLY | OFlag::O_CLOEXEC,
+        Mode::empty(),
+    )?;
+    match nix::unistd::write(&fd, value.as_bytes())? {
+        n if n == value.len() => Ok(()),
+        _ => Err(Errno::EIO),
+    }
+}
+
+/// Reads a cgroup or proc file.
+pub(super) fn read(folder: BorrowedFd<'_>, file: &Path) -> nix::Result<String> {
+    read_all(&openat(
+        folder,
+        file,
+        OFlag::O_RDONLY | OFlag::O_CLOEXEC,
+        Mode::empty(),
+    )?)
+}
+
+/// Reads an open file from where it stands to its end.
+pub(super) fn read_all(fd: &OwnedFd) -> nix::Result<String> {
+    let mut text = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        match nix::unistd::read(fd, &mut buffer)? {
+            0 => return Ok(String::from_utf8_lossy(&text).into_owned()),
+            n => text.extend_from_slice(buffer.get(..n).unwrap_or_default()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

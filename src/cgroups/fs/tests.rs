@@ -1,0 +1,291 @@
+use super::*;
+use crate::cgroups::tests::{TestCgroup, hierarchy, skipped, sleeper};
+use std::fs;
+
+fn setting(file: &str, value: &str) -> Setting {
+    Setting {
+        file: file.into(),
+        value: value.into(),
+        absent: Absent::Fail,
+    }
+}
+
+fn plan(mount: &Path, path: PathBuf, settings: Vec<Setting>) -> Plan {
+    Plan {
+        path: Some(path),
+        mount: mount.to_owned(),
+        settings,
+        ..Plan::default()
+    }
+}
+
+/// A folder like a cgroup that somebody made: `files`, all empty but cgroup.events.
+fn folder(files: &[&str]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    fs::write(
+        folder.path().join("cgroup.events"),
+        "populated 0\nfrozen 0\n",
+    )
+    .expect("events");
+    for file in files {
+        fs::write(folder.path().join(file), "").expect(file);
+    }
+    folder
+}
+
+#[test]
+fn limits_are_written_into_their_files() {
+    let mount = tempfile::tempdir().expect("temporary folder");
+    let above = mount.path().join("cgroup.subtree_control");
+    fs::write(&above, "").expect("subtree_control");
+    let leaf = mount.path().join("leaf");
+    fs::rename(folder(&["cpu.max", "memory.max", "pids.max"]).keep(), &leaf).expect("leaf");
+    let limits = [
+        ("cpu.max", "50000 100000"),
+        ("memory.max", "1048576"),
+        ("pids.max", "5"),
+    ];
+    let mut settings: Vec<_> = limits.map(|(file, value)| setting(file, value)).into();
+    settings.push(Setting {
+        absent: Absent::Skip,
+        ..setting("memory.swap.max", "0")
+    });
+    let cgroup = Cgroup::create(&plan(mount.path(), leaf, settings))
+        .expect("created")
+        .expect("a cgroup");
+    for (file, value) in limits {
+        assert_eq!(cgroup.read(file).as_deref(), Ok(value));
+    }
+    // The missing swap file made it ask for the controllers, each once, in one write.
+    let enabled = fs::read_to_string(&above).expect("subtree_control");
+    assert_eq!(enabled, "+cpu +memory +pids");
+}
+
+#[test]
+fn a_file_that_the_kernel_lacks_is_named_with_its_value() {
+    let folder = folder(&["cgroup.subtree_control"]);
+    let plan = plan(
+        folder.path(),
+        folder.path().join("leaf"),
+        vec![setting("cpu.idle", "1")],
+    );
+    let error = Cgroup::create(&plan).expect_err("no such file");
+    let expected = format!(
+        "set cpu.idle to 1 in {}/leaf: this kernel has no such file: no such file or directory",
+        folder.path().display()
+    );
+    assert_eq!(error.to_string(), expected);
+    assert!(!folder.path().join("leaf").is_dir(), "nothing is left");
+}
+
+#[test]
+fn a_cgroup_in_use_or_frozen_is_refused() {
+    for (events, why) in [
+        ("populated 1\nfrozen 0\n", "already has processes"),
+        ("populated 0\nfrozen 1\n", "is frozen"),
+    ] {
+        let folder = folder(&[]);
+        fs::write(folder.path().join("cgroup.events"), events).expect("events");
+        let mount = folder.path().parent().expect("a parent");
+        let error = Cgroup::create(&plan(mount, folder.path().to_owned(), vec![]))
+            .expect_err("must be refused");
+        assert!(error.to_string().ends_with(why), "{error}");
+        assert!(folder.path().is_dir(), "what was there stays");
+    }
+}
+
+#[test]
+fn without_a_path_nothing_is_made() {
+    assert!(Cgroup::create(&Plan::default()).expect("ok").is_none());
+}
+
+#[test]
+fn an_optional_cgroup_that_cannot_be_made_is_done_without() {
+    let mut plan = plan(Path::new("/proc"), "/proc/casulo/x".into(), vec![]);
+    Cgroup::create(&plan).expect_err("no folder can be made in /proc");
+    plan.need = Need::Optional;
+    assert!(Cgroup::create(&plan).expect("ok").is_none());
+}
+
+#[test]
+fn own_cgroup_is_the_line_of_v2() {
+    for (text, own) in [
+        ("0::/\n", Some("/")),
+        ("9:pids:/x\n0::/user.slice/a b\n", Some("/user.slice/a b")),
+        ("9:pids:/x\n", None),
+        ("0::/../outside\n", None),
+    ] {
+        assert_eq!(own_of(text), own.map(PathBuf::from), "{text}");
+    }
+}
+
+#[test]
+fn parents_that_were_made_go_with_the_cgroup() {
+    let Some(test) = TestCgroup::new() else {
+        return;
+    };
+    let path = test.path.join("pod/container");
+    let cgroup = Cgroup::create(&plan(&test.mount, path.clone(), vec![]))
+        .expect("created")
+        .expect("a cgroup");
+    assert!(path.join("cgroup.procs").is_file());
+    cgroup.remove().expect("removed");
+    assert!(!test.path.is_dir(), "the parents are gone");
+    let again = Cgroup::open(&path).expect_err("it is gone");
+    assert_eq!(again.errno, Some(Errno::ENOENT));
+    cgroup.remove().expect("removing twice is no error");
+}
+
+#[test]
+fn a_parent_that_others_use_stays() {
+    let Some(test) = TestCgroup::new() else {
+        return;
+    };
+    let create = |name: &str| {
+        Cgroup::create(&plan(&test.mount, test.path.join(name), vec![]))
+            .expect("created")
+            .expect("a cgroup")
+    };
+    let (first, second) = (create("a"), create("b"));
+    first.remove().expect("removed");
+    assert!(second.path().is_dir());
+    second.remove().expect("removed");
+    assert!(test.path.is_dir(), "only the one who made it removes it");
+}
+
+#[test]
+fn a_controller_that_v2_does_not_have_is_named_and_nothing_is_left() {
+    let Some(test) = TestCgroup::new() else {
+        return;
+    };
+    let controllers = fs::read_to_string(test.mount.join("cgroup.controllers")).expect("read");
+    let Some((missing, file)) = [("memory", "memory.max"), ("pids", "pids.max")]
+        .into_iter()
+        .find(|(name, _)| !controllers.split_whitespace().any(|it| it == *name))
+    else {
+        skipped("cgroup v2 has all controllers here");
+        return;
+    };
+    let path = test.path.join("x");
+    let error = Cgroup::create(&plan(&test.mount, path, vec![setting(file, "5")]))
+        .expect_err("there is no such controller");
+    assert!(
+        error
+            .to_string()
+            .contains(&format!("the {missing} controller is ")),
+        "{error}"
+    );
+    assert!(!test.path.is_dir(), "nothing is left");
+}
+
+#[test]
+fn the_controllers_are_enabled_all_the_way_down() {
+    let Some(test) = TestCgroup::new() else {
+        return;
+    };
+    let controllers = fs::read_to_string(test.mount.join("cgroup.controllers")).expect("read");
+    let wanted = ["cpu", "memory", "pids"];
+    if !wanted
+        .iter()
+        .all(|name| controllers.split_whitespace().any(|it| it == *name))
+    {
+        skipped("cgroup v2 does not have cpu, memory and pids here");
+        return;
+    }
+    let settings = vec![
+        setting("cpu.weight", "50"),
+        setting("memory.max", "67108864"),
+        setting("pids.max", "20"),
+    ];
+    let cgroup = Cgroup::create(&plan(&test.mount, test.path.join("a/b"), settings))
+        .expect("created")
+        .expect("a cgroup");
+    assert_eq!(cgroup.read("memory.max").as_deref(), Ok("67108864\n"));
+    assert_eq!(cgroup.read("pids.max").as_deref(), Ok("20\n"));
+    assert_eq!(cgroup.read("cpu.weight").as_deref(), Ok("50\n"));
+    cgroup.remove().expect("removed");
+
+    // A cgroup with processes cannot give controllers to those below.
+    let busy = Cgroup::create(&plan(&test.mount, test.path.clone(), vec![]))
+        .expect("created")
+        .expect("a cgroup");
+    let mut process = sleeper(&busy);
+    let below = plan(
+        &test.mount,
+        test.path.join("x"),
+        vec![setting("memory.max", "9999999")],
+    );
+    let error = Cgroup::create(&below).expect_err("there are processes above");
+    assert_eq!(error.errno, Some(Errno::EBUSY), "{error}");
+    assert!(error.hint.is_some_and(|it| it.contains("with processes")));
+    busy.kill().expect("killed");
+    process.wait().expect("reaped");
+    busy.remove().expect("removed");
+}
+
+#[test]
+fn the_kernel_enforces_the_device_rules() {
+    let Some(test) = TestCgroup::new() else {
+        return;
+    };
+    let cgroup = match Cgroup::create(&Plan {
+        devices: Some(Policy::defaults()),
+        ..plan(&test.mount, test.path.clone(), vec![])
+    }) {
+        Err(error) if error.errno == Some(Errno::EPERM) => {
+            skipped(&error.to_string());
+            return;
+        }
+        result => result.expect("created").expect("a cgroup"),
+    };
+    // The default list has full and null but not kmsg; a closed device fails with EPERM.
+    let script = "echo $$ > $1/cgroup.procs && echo x > /dev/null && head -c1 /dev/full > /dev/null \
+                  && ! head -c1 /dev/kmsg 2>&1";
+    let output = std::process::Command::new("sh")
+        .args(["-c", script, "sh"])
+        .arg(cgroup.path())
+        .output()
+        .expect("sh runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    assert!(text.contains("not permitted"), "{text}");
+    cgroup.remove().expect("removed");
+}
+
+#[test]
+fn a_program_that_the_verifier_refuses_comes_with_its_reason() {
+    if hierarchy().is_none() {
+        return;
+    }
+    // `exit` without a value in r0.
+    match load(&[u64::from_ne_bytes([0x95, 0, 0, 0, 0, 0, 0, 0])]) {
+        Err(error) if error.errno == Some(Errno::EPERM) => skipped(&error.to_string()),
+        Err(error) => assert!(error.detail.contains("R0"), "{error}"),
+        Ok(_) => panic!("the verifier must refuse it"),
+    }
+}
+
+#[test]
+fn the_owner_gets_the_delegatable_files_only() {
+    use std::os::unix::fs::MetadataExt;
+    let Some(test) = TestCgroup::new() else {
+        return;
+    };
+    let cgroup = Cgroup::create(&Plan {
+        owner: Some(4711),
+        ..plan(&test.mount, test.path.clone(), vec![])
+    })
+    .expect("created")
+    .expect("a cgroup");
+    for (file, uid) in [
+        ("", 4711),
+        ("cgroup.procs", 4711),
+        ("cgroup.subtree_control", 4711),
+        ("cgroup.max.depth", 0),
+        ("cgroup.freeze", 0),
+    ] {
+        let metadata = fs::metadata(test.path.join(file)).expect(file);
+        assert_eq!(metadata.uid(), uid, "{file}");
+    }
+    cgroup.remove().expect("removed");
+}

@@ -1,0 +1,303 @@
+//! Looks after a cgroup that exists, and after whatever the container made below it: processes,
+//! signals, events, removal. Any casulo process on the host; the container may be running.
+
+use super::fs::{Cgroup, read_all, remove_empty, value_of};
+use crate::error::{Code, Context, Error, Result};
+use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
+use nix::dir::{Dir, Type};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, UnlinkatFlags, unlinkat};
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long [`Cgroup::remove`] waits for the last process to be gone.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+impl Cgroup {
+    /// Pids in it and below, as the caller's pid namespace numbers them. Empty when the cgroup was
+    /// removed.
+    ///
+    /// # Errors
+    /// `E_CGROUP` when one of the folders cannot be read.
+    pub fn pids(&self) -> Result<Vec<Pid>> {
+        let mut pids = Vec::new();
+        let mut folders = vec![PathBuf::new()];
+        while let Some(folder) = folders.pop() {
+            let listed = self.pids_in(&folder, &mut pids);
+            match listed.and_then(|()| self.folders_in(&folder)) {
+                Ok(names) => folders.extend(names),
+                // The container may remove its own folders at any moment.
+                Err(Errno::ENOENT | Errno::ENODEV) => {}
+                Err(errno) => {
+                    let object = self.path.join(folder).display().to_string();
+                    return Err(Error::step(
+                        Code::Cgroup,
+                        "list processes in",
+                        object,
+                        errno,
+                    ));
+                }
+            }
+        }
+        Ok(pids)
+    }
+
+    /// Pids in the cgroup itself, without those below.
+    ///
+    /// # Errors
+    /// `E_CGROUP`; its errno is ENOENT or ENODEV when the cgroup was removed.
+    pub fn procs(&self) -> Result<Vec<Pid>> {
+        let mut pids = Vec::new();
+        self.pids_in(Path::new(""), &mut pids).context(
+            Code::Cgroup,
+            "list processes in",
+            self.path.display(),
+        )?;
+        Ok(pids)
+    }
+
+    fn pids_in(&self, folder: &Path, pids: &mut Vec<Pid>) -> nix::Result<()> {
+        match self.read(&folder.join("cgroup.procs").to_string_lossy()) {
+            Ok(text) => {
+                let numbers = text.lines().filter_map(|line| line.parse().ok());
+                // 0 stands for a process that the caller's pid namespace does not see.
+                pids.extend(numbers.filter(|pid| *pid > 0).map(Pid::from_raw));
+                Ok(())
+            }
+            // A threaded cgroup: its processes are listed by the domain above it.
+            Err(Errno::EOPNOTSUPP) => Ok(()),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    fn folders_in(&self, folder: &Path) -> nix::Result<Vec<PathBuf>> {
+        use std::os::unix::ffi::OsStrExt;
+        let fd = open_folder(self.folder.as_fd(), &Path::new(".").join(folder))?;
+        let name = |name: CString| folder.join(std::ffi::OsStr::from_bytes(name.as_bytes()));
+        Ok(folders_of(fd, usize::MAX)?.into_iter().map(name).collect())
+    }
+
+    /// SIGKILL for every process in it and below. A process that forks at the same time does not
+    /// escape, and a frozen one dies too (cgroup-v2.rst, "cgroup.kill"). No error when there is no
+    /// process, or no cgroup any more.
+    ///
+    /// # Errors
+    /// `E_CGROUP`
+    pub fn kill(&self) -> Result<()> {
+        match self.write("cgroup.kill", "1") {
+            Ok(()) | Err(Errno::ENODEV) => Ok(()),
+            // Before Linux 5.14, and in a threaded cgroup: nothing can fork while frozen, and the
+            // freezer of cgroup v2 lets a killed process die.
+            Err(Errno::ENOENT | Errno::EOPNOTSUPP) => {
+                let frozen = self.write("cgroup.freeze", "1");
+                let result = self.signal(libc::SIGKILL);
+                if frozen.is_ok() {
+                    // The processes are gone or going; a cgroup that cannot be thawed is empty.
+                    let _ = self.write("cgroup.freeze", "0");
+                }
+                result
+            }
+            Err(errno) => Err(Error::step(
+                Code::Cgroup,
+                "kill the processes of",
+                self.path.display().to_string(),
+                errno,
+            )),
+        }
+    }
+
+    /// Sends `signal` to every process that is in it or below now. Frozen ones get it when thawed.
+    ///
+    /// # Errors
+    /// `E_SIGNAL` for the first process that could not be signalled; the others still were.
+    pub fn signal(&self, signal: i32) -> Result<()> {
+        let mut processes = Vec::new();
+        for pid in self.pids()? {
+            match pidfd_open(pid) {
+                Ok(fd) => processes.push((pid, fd)),
+                Err(Errno::ESRCH) => {}
+                Err(errno) => return Err(failed(pid, errno)),
+            }
+        }
+        // Between the list and the pidfd a process may have ended and its number gone to a
+        // stranger. Whoever is listed once more, with the pidfd open, is the container's.
+        let still_here = self.pids()?;
+        let mut result = Ok(());
+        for (pid, fd) in processes {
+            if !still_here.contains(&pid) {
+                continue;
+            }
+            match pidfd_send_signal(fd.as_fd(), signal) {
+                Ok(()) | Err(Errno::ESRCH) => {}
+                Err(errno) => result = result.and(Err(failed(pid, errno))),
+            }
+        }
+        result
+    }
+
+    /// Removes the cgroup and all below it, when the processes are gone: it waits for those that
+    /// are dying, but kills nobody. Also removes the folders above that this object's `create`
+    /// made, if nothing else is in them. No error when it was removed already.
+    ///
+    /// # Errors
+    /// `E_CGROUP` when processes are left after ten seconds, naming them.
+    pub fn remove(&self) -> Result<()> {
+        let end = Instant::now() + PATIENCE;
+        let mut pause = Duration::from_millis(1);
+        loop {
+            match self.remove_once() {
+                Ok(()) | Err(Errno::ENOENT) => break,
+                Err(Errno::EBUSY) if Instant::now() < end => {
+                    self.wait_until_empty(pause);
+                    pause = (pause * 2).min(Duration::from_millis(100));
+                }
+                Err(errno) => return Err(self.not_removed(errno)),
+            }
+        }
+        remove_empty(&self.parents);
+        Ok(())
+    }
+
+    fn remove_once(&self) -> nix::Result<()> {
+        let remove =
+            || nix::unistd::unlinkat(nix::fcntl::AT_FDCWD, &self.path, UnlinkatFlags::RemoveDir);
+        // Nearly always there is nothing below.
+        match remove() {
+            Err(Errno::EBUSY | Errno::ENOTEMPTY) => {}
+            result => return result,
+        }
+        remove_below(open_folder(self.folder.as_fd(), Path::new("."))?)?;
+        remove()
+    }
+
+    /// Sleeps until the last process is gone, but not longer than `pause`.
+    fn wait_until_empty(&self, pause: Duration) {
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        let events = openat(&self.folder, "cgroup.events", flags, Mode::empty());
+        let is_populated =
+            |fd: &OwnedFd| read_all(fd).is_ok_and(|text| value_of(&text, "populated") == Some(1));
+        match &events {
+            // POLLPRI means that the file has changed since it was read through this fd.
+            Ok(fd) if is_populated(fd) => {
+                let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLPRI)];
+                let milliseconds = u16::try_from(pause.as_millis()).unwrap_or(u16::MAX);
+                // A change, the time or a signal: the caller looks again anyway.
+                let _ = poll(&mut fds, PollTimeout::from(milliseconds));
+            }
+            // Empty and still busy: the kernel is just taking the last process out.
+            _ => std::thread::sleep(pause),
+        }
+    }
+
+    fn not_removed(&self, errno: Errno) -> Error {
+        let error = Error::step(
+            Code::Cgroup,
+            "remove cgroup",
+            self.path.display().to_string(),
+            errno,
+        );
+        let pids: Vec<String> = self
+            .pids()
+            .unwrap_or_default()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        if pids.is_empty() {
+            return error;
+        }
+        error
+            .because(format!("still has processes ({})", pids.join(", ")))
+            .hint("a process in state D (see /proc/PID/stack) cannot die before its system call returns")
+    }
+
+    /// True if all processes in it are frozen (`cgroup.events`).
+    pub fn is_frozen(&self) -> bool {
+        self.event("cgroup.events", "frozen") == 1
+    }
+
+    /// True if it, or a cgroup below it, has a process (`cgroup.events`).
+    pub fn is_populated(&self) -> bool {
+        self.event("cgroup.events", "populated") == 1
+    }
+
+    /// True if the kernel has killed a process in it for want of memory (`memory.events`). False
+    /// without the memory controller.
+    pub fn was_oom_killed(&self) -> bool {
+        self.event("memory.events", "oom_kill") > 0
+    }
+
+    fn event(&self, file: &str, key: &str) -> u64 {
+        let text = self.read(file);
+        text.ok().and_then(|it| value_of(&it, key)).unwrap_or(0)
+    }
+}
+
+fn failed(pid: Pid, errno: Errno) -> Error {
+    Error::step(Code::Signal, "signal process", pid.to_string(), errno)
+}
+
+fn open_folder(base: BorrowedFd<'_>, path: &Path) -> nix::Result<OwnedFd> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    openat(base, path, flags, Mode::empty())
+}
+
+/// The names of the first `most` folders in a folder.
+fn folders_of(folder: OwnedFd, most: usize) -> nix::Result<Vec<CString>> {
+    let mut dir = Dir::from_fd(folder)?;
+    let mut names = Vec::new();
+    for entry in dir.iter() {
+        let entry = entry?;
+        let name: &CStr = entry.file_name();
+        if entry.file_type() == Some(Type::Directory) && name != c"." && name != c".." {
+            names.push(name.to_owned());
+            if names.len() == most {
+                break;
+            }
+        }
+    }
+    Ok(names)
+}
+
+/// Removes all folders below `top`, from the bottom up. The container chose their number, names
+/// and depth, so neither the stack, nor the number of fds, nor the length of a path may grow with
+/// them: it goes down to a folder without folders, up by `..`, and removes what it came from.
+/// cgroup2 has no rename and no symlinks, so `..` leads back.
+fn remove_below(top: OwnedFd) -> nix::Result<()> {
+    let mut here = top;
+    let mut names: Vec<CString> = Vec::new();
+    loop {
+        let below = folders_of(open_folder(here.as_fd(), Path::new("."))?, 1)?;
+        if let Some(name) = below.into_iter().next() {
+            match open_folder(here.as_fd(), as_path(&name)) {
+                Ok(fd) => {
+                    here = fd;
+                    names.push(name);
+                }
+                Err(Errno::ENOENT) => {}
+                Err(errno) => return Err(errno),
+            }
+            continue;
+        }
+        let Some(name) = names.pop() else {
+            return Ok(());
+        };
+        here = open_folder(here.as_fd(), Path::new(".."))?;
+        match unlinkat(&here, name.as_c_str(), UnlinkatFlags::RemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+fn as_path(name: &CStr) -> &Path {
+    use std::os::unix::ffi::OsStrExt;
+    Path::new(std::ffi::OsStr::from_bytes(name.to_bytes()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,15 @@
+//! `delete`
+
+use crate::cli::{Delete, Global};
+use crate::container::{self, Force};
+use crate::error::{Code, Result};
+
+/// `casulo delete`; with `--force` a container that is not there is as good as deleted.
+pub(super) fn run(global: &Global, args: &Delete) -> Result<u8> {
+    let force = if args.force { Force::Yes } else { Force::No };
+    match super::store(global)?.open(&args.id) {
+        Err(error) if args.force && error.code == Code::NotFound => Ok(0),
+        Err(error) => Err(error),
+        Ok(dir) => container::delete(dir, force).map(|()| 0),
+    }
+}

@@ -1,0 +1,240 @@
+//! `exec`: the process from `--process`, or the container's own with what the options change.
+
+use crate::cli::{Exec, Global};
+use crate::error::{Code, Context, Error, Problems, Result};
+use crate::exec::{self, Request};
+use crate::foreground::{self, Relay, Signals};
+use crate::host::Host;
+use crate::plan::Options;
+use crate::sys::pidfd::pidfd_open;
+use crate::{capabilities, config, namespaces, process, seccomp};
+use oci_spec::runtime::{Capability, Process, Spec};
+use std::os::fd::AsFd;
+
+/// `casulo exec`; without `--detach` returns the exit code of the process.
+pub(super) fn run(global: &Global, args: &Exec) -> Result<u8> {
+    let store = super::store(global)?;
+    let dir = store.open(&args.id)?;
+    let state = dir.read()?;
+    let (file, bytes) = dir.read_config()?;
+    let spec = config::parse(&bytes, &file)?;
+    let (wanted, file) = wanted_process(args, &spec, file)?;
+
+    let host = Host::ask(Some(&spec))?;
+    let options = Options {
+        id: args.id.clone(),
+        bundle: state.bundle.clone(),
+        cgroup_manager: super::cgroup_manager(global),
+        preserve_fds: args.preserve_fds,
+        ..Options::default()
+    };
+    let mut problems = Problems::default();
+    let ns = namespaces::plan(&spec, &host, &mut problems);
+    let plan = process::plan(
+        &wanted,
+        &spec,
+        &ns,
+        &options,
+        &host,
+        "process",
+        &mut problems,
+    );
+    let filter = seccomp::plan(&spec, &mut problems);
+    problems.into_result(&file)?;
+    if args.detach && plan.terminal.is_some() && args.console_socket.is_none() {
+        return Err(Error::new(
+            Code::Terminal,
+            "a terminal is wanted, but no --console-socket is given",
+        )
+        .hint("without --detach casulo shows the terminal itself"));
+    }
+
+    let signals = if args.detach {
+        None
+    } else {
+        Some(Signals::block()?)
+    };
+    let pid_file = args.pid_file.as_deref().map(super::absolute).transpose()?;
+    let executed = exec::exec(&Request {
+        dir: &dir,
+        state: &state,
+        process: &plan,
+        filter: filter.as_ref(),
+        seccomp_cache: &store.seccomp_cache(),
+        pid_file: pid_file.as_deref(),
+        console_socket: args.console_socket.as_deref(),
+        pidfd_socket: args.pidfd_socket.as_deref(),
+    })?;
+    match signals {
+        None => Ok(0),
+        Some(signals) => {
+            let pidfd =
+                pidfd_open(executed.pid).context(Code::Process, "open a pidfd of", executed.pid)?;
+            let relay = executed.console.map(Relay::of_stdio).transpose()?;
+            super::exit_code(foreground::wait(
+                &signals,
+                executed.pid,
+                pidfd.as_fd(),
+                relay,
+            )?)
+        }
+    }
+}
+
+/// The process to execute, and the file that its problems are reported against.
+fn wanted_process(args: &Exec, spec: &Spec, config_file: String) -> Result<(Process, String)> {
+    let own = spec.process().clone().unwrap_or_default();
+    let (mut process, file) = match &args.process {
+        Some(path) => {
+            let file = path.display().to_string();
+            let bytes = std::fs::read(path).context(Code::Config, "read", &file)?;
+            (inherit(config::parse_process(&bytes, &file)?, &own), file)
+        }
+        None => {
+            if args.command.is_empty() {
+                return Err(Error::new(
+                    Code::Usage,
+                    "exec needs a command, or --process FILE",
+                ));
+            }
+            let mut process = own;
+            process.set_args(Some(args.command.clone()));
+            process.set_terminal(Some(false));
+            (process, config_file)
+        }
+    };
+    if args.tty {
+        process.set_terminal(Some(true));
+    }
+    if let Some(cwd) = &args.cwd {
+        process.set_cwd(cwd.into());
+    }
+    if !args.env.is_empty() {
+        let mut env = process.env().clone().unwrap_or_default();
+        env.extend(args.env.iter().cloned());
+        process.set_env(Some(env));
+    }
+    if let Some(user) = &args.user {
+        let (uid, gid) = parse_user(user)?;
+        let mut changed = process.user().clone();
+        changed.set_uid(uid);
+        if let Some(gid) = gid {
+            changed.set_gid(gid);
+        }
+        process.set_user(changed);
+    }
+    if !args.additional_gids.is_empty() {
+        let mut user = process.user().clone();
+        let mut gids = user.additional_gids().clone().unwrap_or_default();
+        gids.extend(&args.additional_gids);
+        user.set_additional_gids(Some(gids));
+        process.set_user(user);
+    }
+    if args.no_new_privs {
+        process.set_no_new_privileges(Some(true));
+    }
+    if !args.cap.is_empty() {
+        let extra: Vec<Capability> = args
+            .cap
+            .iter()
+            .map(|name| {
+                capabilities::parse(name)
+                    .ok_or_else(|| Error::new(Code::Usage, format!("unknown capability {name:?}")))
+            })
+            .collect::<Result<_>>()?;
+        let sets = capabilities::add_for_exec(process.capabilities().as_ref(), &extra);
+        process.set_capabilities(Some(sets));
+    }
+    Ok((process, file))
+}
+
+/// What a process.json leaves out it takes from the container's own process.
+fn inherit(mut process: Process, own: &Process) -> Process {
+    if process.capabilities().is_none() {
+        process.set_capabilities(own.capabilities().clone());
+    }
+    if process.rlimits().as_ref().is_none_or(Vec::is_empty) {
+        process.set_rlimits(own.rlimits().clone());
+    }
+    if process
+        .apparmor_profile()
+        .as_deref()
+        .is_none_or(str::is_empty)
+    {
+        process.set_apparmor_profile(own.apparmor_profile().clone());
+    }
+    if process.selinux_label().as_deref().is_none_or(str::is_empty) {
+        process.set_selinux_label(own.selinux_label().clone());
+    }
+    if process.no_new_privileges().is_none() {
+        process.set_no_new_privileges(own.no_new_privileges());
+    }
+    if process.oom_score_adj().is_none() {
+        process.set_oom_score_adj(own.oom_score_adj());
+    }
+    process
+}
+
+/// `UID` or `UID:GID`, decimal digits only: what follows a number is an error, never ignored
+/// (CVE-2026-30892).
+fn parse_user(text: &str) -> Result<(u32, Option<u32>)> {
+    let number = |part: &str| -> Option<u32> {
+        let digits = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        digits
+            .then(|| part.parse().ok())
+            .flatten()
+            .filter(|id| *id != u32::MAX)
+    };
+    let parsed = match text.split_once(':') {
+        None => number(text).map(|uid| (uid, None)),
+        Some((uid, gid)) => number(uid)
+            .zip(number(gid))
+            .map(|(uid, gid)| (uid, Some(gid))),
+    };
+    parsed.ok_or_else(|| {
+        Error::new(
+            Code::Usage,
+            format!("invalid user {text:?}: UID or UID:GID is expected"),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_user;
+
+    #[test]
+    fn a_user_is_digits_and_nothing_else() {
+        assert_eq!(parse_user("1000").ok(), Some((1000, None)));
+        assert_eq!(parse_user("0:7").ok(), Some((0, Some(7))));
+        for bad in [
+            "",
+            ":",
+            "1:",
+            ":1",
+            "1a",
+            "+1",
+            "-1",
+            " 1",
+            "1:2:3",
+            "4294967295",
+            "4294967296",
+            "root",
+            "0x0",
+            "1\n",
+        ] {
+            assert!(parse_user(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_accepted_user_prints_back_as_typed(text in "[0-9:+ a-f-]{0,12}") {
+            if let Ok((uid, gid)) = parse_user(&text) {
+                let back = gid.map_or(uid.to_string(), |gid| format!("{uid}:{gid}"));
+                let strip = |t: &str| t.split(':').map(|p| p.trim_start_matches('0').to_owned()).collect::<Vec<_>>();
+                proptest::prop_assert_eq!(strip(&back), strip(&text));
+            }
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! `casulo features`: what casulo implements, for engines to ask before they make a config
+//! (runtime-spec, features.md and features-linux.md).
+//!
+//! The document tells of casulo, not of this host: it needs no privileges, reads no file, and is
+//! the same for every caller.
+
+use crate::config::names;
+use serde_json::{Value, json};
+
+/// The first version of the specification that a config may name.
+const OCI_VERSION_MIN: &str = "1.0.0";
+
+/// The last version of the specification of which every property is known.
+pub(super) const OCI_VERSION_MAX: &str = "1.3.0";
+
+/// Option words of `mounts[].options[]` that casulo acts on itself; others go to the file system.
+const MOUNT_OPTIONS: &[&str] = &[
+    "async",
+    "atime",
+    "bind",
+    "defaults",
+    "dev",
+    "diratime",
+    "dirsync",
+    "exec",
+    "idmap",
+    "iversion",
+    "lazytime",
+    "loud",
+    "mand",
+    "noatime",
+    "nodev",
+    "nodiratime",
+    "noexec",
+    "noiversion",
+    "nolazytime",
+    "nomand",
+    "norelatime",
+    "nostrictatime",
+    "nosuid",
+    "nosymfollow",
+    "private",
+    "ratime",
+    "rbind",
+    "rdev",
+    "rdiratime",
+    "relatime",
+    "remount",
+    "rexec",
+    "ridmap",
+    "rnoatime",
+    "rnodev",
+    "rnodiratime",
+    "rnoexec",
+    "rnorelatime",
+    "rnostrictatime",
+    "rnosuid",
+    "rnosymfollow",
+    "ro",
+    "rprivate",
+    "rrelatime",
+    "rro",
+    "rrw",
+    "rshared",
+    "rslave",
+    "rstrictatime",
+    "rsuid",
+    "rsymfollow",
+    "runbindable",
+    "rw",
+    "shared",
+    "silent",
+    "slave",
+    "strictatime",
+    "suid",
+    "symfollow",
+    "sync",
+    "tmpcopyup",
+    "unbindable",
+];
+
+/// The features document. It holds no nulls, and a member for every property of the
+/// specification: engines decode some of them without looking whether they are there.
+pub fn document() -> Value {
+    json!({
+        "ociVersionMin": OCI_VERSION_MIN,
+        "ociVersionMax": OCI_VERSION_MAX,
+        "hooks": names::HOOKS,
+        "mountOptions": MOUNT_OPTIONS,
+        "linux": {
+            "namespaces": names::NAMESPACES,
+            "capabilities": capabilities(),
+            "cgroup": {
+                "v1": false,
+                "v2": true,
+                "systemd": false,
+                "systemdUser": false,
+                "rdma": false,
+            },
+            "seccomp": {
+                "enabled": true,
+                "actions": names::SECCOMP_ACTIONS,
+                "operators": names::SECCOMP_OPERATORS,
+                "archs": seccomp_arches(),
+                "knownFlags": names::SECCOMP_FLAGS,
+                // The filter is loaded by our own seccomp(2), so libseccomp's age sets no limit.
+                "supportedFlags": names::SECCOMP_FLAGS,
+            },
+            "apparmor": {"enabled": true},
+            "selinux": {"enabled": true},
+            "intelRdt": {"enabled": true, "schemata": true, "monitoring": true},
+            "memoryPolicy": {"modes": names::MEMORY_MODES, "flags": names::MEMORY_FLAGS},
+            "mountExtensions": {"idmap": {"enabled": true}},
+            "netDevices": {"enabled": true},
+        },
+        "annotations": annotations(),
+        // Engines that let users set annotations keep these from them. A dot at the end makes a
+        // prefix of it.
+        "potentiallyUnsafeConfigAnnotations": ["org.systemd.property.", "run.oci."],
+    })
+}
+
+/// The architectures that the specification names. Those that this machine cannot run are taken
+/// from a profile too, and have no effect.
+fn seccomp_arches() -> Vec<&'static str> {
+    let names = names::SECCOMP_ARCHES.iter().copied();
+    names.filter(|name| *name != "SCMP_ARCH_NATIVE").collect()
+}
+
+/// Names of all capabilities, in the kernel's order.
+fn capabilities() -> Vec<String> {
+    let mut all: Vec<caps::Capability> = caps::all().into_iter().collect();
+    all.sort_by_key(caps::Capability::index);
+    all.iter().map(ToString::to_string).collect()
+}
+
+/// Facts about this build. `CASULO_COMMIT` is set by the build where the commit is known.
+fn annotations() -> Value {
+    let mut annotations = json!({"run.oci.casulo.version": env!("CARGO_PKG_VERSION")});
+    if let Some(commit) = option_env!("CASULO_COMMIT").filter(|commit| !commit.is_empty()) {
+        annotations["run.oci.casulo.commit"] = json!(commit);
+    }
+    if let Ok(version) = libseccomp::ScmpVersion::current() {
+        annotations["io.github.seccomp.libseccomp.version"] = json!(version.to_string());
+    }
+    annotations
+}

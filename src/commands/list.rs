@@ -1,0 +1,71 @@
+//! `list`
+
+use super::state::document;
+use crate::cli::{Global, List, ListFormat};
+use crate::error::{Code, Result};
+use serde_json::Value;
+use std::fmt::Write;
+
+/// `casulo list`
+pub(super) fn run(global: &Global, args: &List) -> Result<u8> {
+    let store = super::store(global)?;
+    let ids = store.ids()?;
+    if args.quiet {
+        super::print(
+            ids.iter()
+                .map(|id| format!("{id}\n"))
+                .collect::<String>()
+                .as_bytes(),
+        )?;
+        return Ok(0);
+    }
+    let mut containers = Vec::new();
+    for id in &ids {
+        match store.open(id).and_then(|dir| document(&dir)) {
+            Ok(container) => containers.push(container),
+            // It was deleted while we looked.
+            Err(error) if error.code == Code::NotFound => {}
+            Err(error) => log::warn!("{error}"),
+        }
+    }
+    let text = match args.format {
+        ListFormat::Json => format!("{}\n", Value::from(containers)),
+        ListFormat::Table => table(&containers),
+    };
+    super::print(text.as_bytes())?;
+    Ok(0)
+}
+
+/// Columns as runc has them: at least twelve characters wide, three blanks apart.
+fn table(containers: &[Value]) -> String {
+    let cell = |container: &Value, key: &str| match &container[key] {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let mut rows = vec![["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned)];
+    rows.extend(
+        containers.iter().map(|it| {
+            ["id", "pid", "status", "bundle", "created", "owner"].map(|key| cell(it, key))
+        }),
+    );
+    let mut text = String::new();
+    for row in &rows {
+        for (column, value) in row.iter().enumerate() {
+            let width = rows
+                .iter()
+                .filter_map(|row| row.get(column))
+                .map(String::len)
+                .max()
+                .unwrap_or(0);
+            let width = if column == row.len() - 1 {
+                0
+            } else {
+                (width + 3).max(12)
+            };
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{value:width$}");
+        }
+        text.push('\n');
+    }
+    text
+}

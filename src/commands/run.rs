@@ -1,0 +1,47 @@
+//! `run`: create and start, in the foreground until the process ends, or detached.
+
+use super::create::Prepared;
+use crate::cli::{Global, Run};
+use crate::container::StartBy;
+use crate::error::{Code, Context, Error, Result};
+use crate::foreground::{self, Relay, Signals};
+use crate::sys::pidfd::pidfd_open;
+use std::os::fd::AsFd;
+
+/// `casulo run`
+pub(super) fn run(global: &Global, args: &Run) -> Result<u8> {
+    let prepared = Prepared::new(global, &args.create)?;
+    if args.detach
+        && prepared.plan.process.terminal.is_some()
+        && args.create.console_socket.is_none()
+    {
+        return Err(Error::new(
+            Code::Terminal,
+            "process.terminal is true, but no --console-socket is given",
+        )
+        .hint("without --detach casulo shows the terminal itself"));
+    }
+    if args.detach {
+        prepared.create(&args.create, StartBy::Parent)?.start()?;
+        return Ok(0);
+    }
+    if !args.no_subreaper {
+        nix::sys::prctl::set_child_subreaper(true).context(
+            Code::Process,
+            "become a subreaper",
+            "",
+        )?;
+    }
+    // Signals are taken over before init exists, so that none is lost between its start and our waiting.
+    let signals = Signals::block()?;
+    let mut created = prepared.create(&args.create, StartBy::Parent)?;
+    let pidfd = pidfd_open(created.init).context(Code::Process, "open a pidfd of", created.init)?;
+    // Before the process starts: it may ask for the terminal's size at once.
+    let relay = created.console.take().map(Relay::of_stdio).transpose()?;
+    created.start()?;
+    let ended = foreground::wait(&signals, created.init, pidfd.as_fd(), relay);
+    if !args.keep {
+        created.clean_up()?;
+    }
+    super::exit_code(ended?)
+}

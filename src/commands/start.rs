@@ -1,0 +1,11 @@
+//! `start`
+
+use crate::cli::{Global, Id};
+use crate::container;
+use crate::error::Result;
+
+/// `casulo start`
+pub(super) fn run(global: &Global, args: &Id) -> Result<u8> {
+    container::start(&super::store(global)?.open(&args.id)?)?;
+    Ok(0)
+}

@@ -1,0 +1,137 @@
+//! config.json and process.json: bytes in, oci-spec's types out. Runs in the parent; pure.
+//!
+//! ```text
+//! bytes ─► fast path: straight into the types ────────────────┐
+//!             │ failed, or the types say something doubtful   ├─► tidy ─► check ─► Spec
+//!             └─► repair: JSON values ─► mend ─► types ───────┘
+//! ```
+//! oci-spec's types differ from the specification in a few places: they misspell two scheduler
+//! flags, fail on an unknown capability, read `"pids": {}` as a limit of 0 and so on. This is the
+//! one border where that is set right; nothing behind it needs to know. The repair costs a second
+//! parse, so it only runs where the first one failed or may have misread something.
+//!
+//! Everything wrong is collected, each problem with its JSON path; only a text that is not JSON at
+//! all stops at the first.
+
+mod check;
+pub mod names;
+mod repair;
+
+use crate::error::{Code, Error, Problems, Result};
+use oci_spec::runtime::{Process, Spec};
+use serde::de::DeserializeOwned;
+
+/// Largest file that is read, in bytes. Real configs stay below one MiB; the bound keeps a wrong
+/// path (a disk image, /dev/zero) from filling the memory.
+pub const MAX_BYTES: usize = 16 << 20;
+
+/// A JSON path and what is wrong with the value there.
+type Problem = (String, String);
+
+/// Parses and checks config.json. `file` names it in errors.
+///
+/// A missing `process` is no error here: the specification wants it only for `start`; see
+/// [`require_process`]. Sections of other platforms (`windows`, `vm`, …) and unknown fields are
+/// ignored, whatever they hold.
+///
+/// # Errors
+/// `E_CONFIG`, naming every problem found.
+pub fn parse(bytes: &[u8], file: &str) -> Result<Spec> {
+    let text = text(bytes, file)?;
+    let mut problems = Vec::new();
+    let spec = match straight::<Spec>(text).filter(|spec| !check::is_doubtful(spec)) {
+        Some(spec) => Some(spec),
+        None => repair::parse::<Spec>(text, "", file, &mut problems)?,
+    };
+    if let Some(mut spec) = spec {
+        check::tidy(&mut spec);
+        let mut found = Vec::new();
+        check::check(&spec, &mut found);
+        // What stands at or below a path that has a problem is a stand-in, not the user's value.
+        found.retain(|(path, _)| !problems.iter().any(|(known, _)| is_within(path, known)));
+        problems.append(&mut found);
+        report(problems, file)?;
+        return Ok(spec);
+    }
+    report(problems, file)?;
+    Err(unreadable(file))
+}
+
+/// Parses a process.json (`exec --process`): the `process` object of a config, alone. Paths in
+/// errors start at that object. `file` names it in errors.
+///
+/// # Errors
+/// `E_CONFIG`, naming every problem found.
+pub fn parse_process(bytes: &[u8], file: &str) -> Result<Process> {
+    let text = text(bytes, file)?;
+    let mut problems = Vec::new();
+    let process =
+        match straight::<Process>(text).filter(|process| !check::is_doubtful_process(process)) {
+            Some(process) => Some(process),
+            None => repair::parse::<Process>(text, "process.", file, &mut problems)?,
+        };
+    report(problems, file)?;
+    let mut process = process.ok_or_else(|| unreadable(file))?;
+    check::tidy_process(&mut process);
+    Ok(process)
+}
+
+/// The process of a config that is about to be started: config.md, "process", makes it required
+/// for `start` alone. `run` calls this before anything is made.
+///
+/// # Errors
+/// `E_CONFIG` if `process` is missing.
+pub fn require_process<'a>(spec: &'a Spec, file: &str) -> Result<&'a Process> {
+    spec.process().as_ref().ok_or_else(|| {
+        Error::new(
+            Code::Config,
+            format!("{file}: process: missing, there is nothing to start"),
+        )
+    })
+}
+
+/// The file as text. Checked once, here, so that the parser need not look at every string again.
+fn text<'a>(bytes: &'a [u8], file: &str) -> Result<&'a str> {
+    if bytes.len() > MAX_BYTES {
+        return Err(Error::new(
+            Code::Config,
+            format!("{file}: larger than {} MiB", MAX_BYTES >> 20),
+        ));
+    }
+    std::str::from_utf8(bytes).map_err(|error| {
+        Error::new(
+            Code::Config,
+            format!("{file}: not UTF-8 at byte {}", error.valid_up_to()),
+        )
+    })
+}
+
+/// The fast path. None means only that the text needs a closer look. An array is not tried: serde
+/// would take its elements for the fields, in order. Nor is a text with an escaped NUL, which
+/// would end a C string early, far from here.
+fn straight<T: DeserializeOwned>(text: &str) -> Option<T> {
+    let has_nul = text.contains('\\') && text.contains("\\u0000");
+    if has_nul || !text.trim_ascii_start().starts_with('{') {
+        return None;
+    }
+    serde_json::from_str(text).ok()
+}
+
+/// True if the value at `path` is the one at `outer` or inside it.
+fn is_within(path: &str, outer: &str) -> bool {
+    path.strip_prefix(outer)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+}
+
+fn report(found: Vec<Problem>, file: &str) -> Result<()> {
+    let mut problems = Problems::default();
+    for (path, why) in found {
+        problems.add(path, why);
+    }
+    problems.into_result(file)
+}
+
+/// For the case that cannot be: no value and no problem either.
+fn unreadable(file: &str) -> Error {
+    Error::new(Code::Config, format!("{file}: cannot be read as a config"))
+}

@@ -1,0 +1,333 @@
+//! `exec`: another process in a running container. Parent and child sequence, as short as
+//! [`crate::init`]'s because the container is there already.
+//!
+//! The parent opens a pidfd of init, makes itself non-dumpable (CVE-2016-9962: nobody inside may
+//! trace or look into what enters), enters the pid namespace for its children and clones once,
+//! straight into the container's cgroup. The child joins all other namespaces in one setns(2) on
+//! the pidfd and then becomes the process. It holds no fd of the host but its channel, which is
+//! close-on-exec.
+
+use crate::capabilities::SysAdmin;
+use crate::cgroups::Cgroup;
+use crate::container::listener_document;
+use crate::error::{Code, Context, Error, Result};
+use crate::init::send_listener;
+use crate::process::{Role, schedule, signals};
+use crate::rootfs::root::Root;
+use crate::seccomp::{self, Bpf};
+use crate::state::{Dir, State, Status};
+use crate::sync::{Channel, Message};
+use crate::sys::clone::{Side, clone3};
+use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
+use crate::sys::procfs::ProcFs;
+use crate::{caller_socket, pidfile, process, state, terminal};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sched::{CloneFlags, setns};
+use nix::sys::stat::Mode;
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+/// What to execute, and where.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The container's state directory.
+    pub dir: &'a Dir,
+    /// Its facts.
+    pub state: &'a State,
+    /// The process.
+    pub process: &'a process::Plan,
+    /// The container's seccomp filter.
+    pub filter: Option<&'a seccomp::Filter>,
+    /// Folder of compiled filters.
+    pub seccomp_cache: &'a Path,
+    /// Where the pid goes, in digits; only written once the program runs.
+    pub pid_file: Option<&'a Path>,
+    /// Unix socket that gets the master of the pty.
+    pub console_socket: Option<&'a Path>,
+    /// Unix socket that gets a pidfd of the process.
+    pub pidfd_socket: Option<&'a Path>,
+}
+
+/// The process runs.
+#[derive(Debug)]
+pub struct Executed {
+    /// Its pid, a child of casulo.
+    pub pid: Pid,
+    /// The master of the pty, if no console socket took it.
+    pub console: Option<OwnedFd>,
+}
+
+/// Executes the process in the container. Runs in the parent.
+///
+/// # Errors
+/// `E_STATUS` unless the container is created or running; the step that failed. No process and no
+/// pid file is left behind.
+pub fn exec(request: &Request<'_>) -> Result<Executed> {
+    let (status, pidfd) = state::status(request.dir, request.state)?;
+    let init = match (status, pidfd) {
+        (Status::Created | Status::Running, Some(pidfd)) => pidfd,
+        (Status::Paused, _) => {
+            return Err(Error::new(
+                Code::Status,
+                format!("cannot exec in container {}: it is paused", request.dir.id),
+            ));
+        }
+        _ => {
+            let text = format!(
+                "cannot exec in container {}: container not running",
+                request.dir.id
+            );
+            return Err(Error::new(Code::Status, text));
+        }
+    };
+    let bpf = request
+        .filter
+        .map(|filter| seccomp::compile(filter, request.seccomp_cache))
+        .transpose()?;
+    let agent = match request
+        .filter
+        .and_then(|filter| filter.listener_path.as_deref())
+    {
+        Some(path) => Some(caller_socket::connect(path).context(
+            Code::Seccomp,
+            "connect to the seccomp agent at",
+            path.display(),
+        )?),
+        None => None,
+    };
+    let cgroup = request.state.cgroup().map(Cgroup::open).transpose()?;
+    let proc = ProcFs::host().context(Code::State, "open", "/proc")?;
+    let (channel, parent) = Channel::pair()?;
+
+    nix::sys::prctl::set_dumpable(false).context(Code::Process, "become non-dumpable", "")?;
+    let rest = enter_pid_namespace(&init, request.state.namespaces)?;
+    let child = Child {
+        request,
+        init: &init,
+        namespaces: rest,
+        bpf,
+        agent,
+    };
+    if let Some(affinity) = &request.process.exec_affinity {
+        schedule::pin_parent(affinity)?;
+    }
+    let fd = cgroup.as_ref().and_then(Cgroup::fd);
+    let side = match clone3(0, fd) {
+        // The container has made cgroups below its own: its init has moved to one of them.
+        Err(Errno::EBUSY) => clone3(0, cgroup_of_init(request.state, &proc)?.fd()),
+        result => result,
+    };
+    let pid = match side.context(Code::Process, "clone a process into", &request.dir.id)? {
+        Side::Child => {
+            drop(channel);
+            child.run(parent)
+        }
+        Side::Parent(pid) => pid,
+    };
+    drop(parent);
+    match supervise(request, &channel, pid, &proc) {
+        Ok(console) => Ok(Executed { pid, console }),
+        Err(error) => {
+            if let Ok(pidfd) = pidfd_open(pid) {
+                // It may have ended by itself.
+                let _ = pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+            }
+            let _ = waitpid(pid, None);
+            Err(error)
+        }
+    }
+}
+
+/// Makes the next child be born in the container's pid namespace; returns the flags of the
+/// namespaces that the child must still join. An ordinary user joins the user namespace first,
+/// in the parent, because it gives the privilege for the rest.
+fn enter_pid_namespace(init: &OwnedFd, namespaces: u64) -> Result<CloneFlags> {
+    let all = CloneFlags::from_bits_truncate(i32::try_from(namespaces).unwrap_or(0));
+    let pid = all & CloneFlags::CLONE_NEWPID;
+    let rest = all - CloneFlags::CLONE_NEWPID;
+    if pid.is_empty() {
+        return Ok(rest);
+    }
+    match setns(init, pid) {
+        Err(Errno::EPERM) if all.contains(CloneFlags::CLONE_NEWUSER) => {
+            setns(init, pid | CloneFlags::CLONE_NEWUSER).context(
+                Code::Namespace,
+                "join the pid namespace of",
+                "init",
+            )?;
+            Ok(rest - CloneFlags::CLONE_NEWUSER)
+        }
+        result => result
+            .context(Code::Namespace, "join the pid namespace of", "init")
+            .map(|()| rest),
+    }
+}
+
+fn cgroup_of_init(state: &State, proc: &ProcFs) -> Result<Cgroup> {
+    let file = proc
+        .open(
+            &format!("{}/cgroup", state.init_process_pid),
+            OFlag::O_RDONLY,
+        )
+        .context(Code::Cgroup, "read the cgroup of", "init")?;
+    let mut buffer = [0u8; 4096];
+    let length = nix::unistd::read(&file, &mut buffer).context(
+        Code::Cgroup,
+        "read the cgroup of",
+        "init",
+    )?;
+    let text = String::from_utf8_lossy(buffer.get(..length).unwrap_or(&[])).into_owned();
+    let inside = text.lines().find_map(|line| line.strip_prefix("0::/"));
+    let mount = crate::cgroups::fs::mount_of_host();
+    match (inside, mount) {
+        (Some(inside), Some(mount)) => Cgroup::open(&mount.path.join(inside)),
+        _ => Err(Error::new(
+            Code::Cgroup,
+            "init is in no cgroup of the v2 hierarchy",
+        )),
+    }
+}
+
+/// Answers the child until the program runs; returns the pty's master if nobody else took it.
+fn supervise(
+    request: &Request<'_>,
+    channel: &Channel,
+    pid: Pid,
+    proc: &ProcFs,
+) -> Result<Option<OwnedFd>> {
+    request.process.grant(pid, proc, Role::Exec)?;
+    let listener_state = match request.filter {
+        Some(filter) if filter.listener_path.is_some() => listener_document(
+            request.state,
+            Status::Running,
+            pid,
+            filter.listener_metadata.as_deref(),
+        ),
+        _ => Vec::new(),
+    };
+    let mut console = None;
+    loop {
+        match channel.receive()? {
+            Some(Message::Terminal(master)) => match request.console_socket {
+                Some(path) => terminal::send_to_console_socket(path, master.as_fd())?,
+                None => console = Some(master),
+            },
+            Some(Message::Ready) => {
+                let length = u32::try_from(listener_state.len()).unwrap_or(0);
+                channel.send(&Message::Go {
+                    hook_state: 0,
+                    listener_state: length,
+                })?;
+                channel.send_document(&listener_state)?;
+            }
+            Some(Message::Failed(error)) => return Err(error),
+            Some(other) => {
+                return Err(Error::new(
+                    Code::Sync,
+                    format!("the process said {other:?}"),
+                ));
+            }
+            // Execve has closed the channel, or the process died before it could: its exit status
+            // then says so, as for any command that ends at once.
+            None => break,
+        }
+    }
+    if let Some(path) = request.pidfd_socket {
+        let pidfd = pidfd_open(pid).context(Code::Io, "open a pidfd of", pid)?;
+        caller_socket::send_fd(path, b"pidfd", pidfd.as_fd()).context(
+            Code::Io,
+            "send the pidfd to",
+            path.display(),
+        )?;
+    }
+    if let Some(path) = request.pid_file {
+        pidfile::write(path, pid)?;
+    }
+    Ok(console)
+}
+
+/// What the child inherits.
+struct Child<'a> {
+    request: &'a Request<'a>,
+    init: &'a OwnedFd,
+    namespaces: CloneFlags,
+    bpf: Option<Bpf>,
+    agent: Option<OwnedFd>,
+}
+
+impl Child<'_> {
+    fn run(self, parent: Channel) -> ! {
+        let error = match self.become_process(&parent) {
+            Err(error) | Ok(error) => error,
+        };
+        // If nobody listens any more there is nobody to tell.
+        let _ = parent.send(&Message::Failed(error));
+        crate::sys::child::leave(1)
+    }
+
+    /// From the clone to execve; returns execve's error.
+    fn become_process(self, parent: &Channel) -> Result<Error> {
+        let process = self.request.process;
+        // The labels are written through a procfs that nobody inside can cover.
+        let proc = match process.writes_proc() {
+            true => Some(ProcFs::host().context(Code::Process, "open", "/proc")?),
+            false => None,
+        };
+        if !self.namespaces.is_empty() {
+            setns(self.init, self.namespaces).context(
+                Code::Namespace,
+                "join the namespaces of",
+                &self.request.dir.id,
+            )?;
+        }
+        if self.request.state.namespaces & (libc::CLONE_NEWUSER as u64) != 0 {
+            crate::namespaces::become_root_of_joined()?;
+        }
+        let root = open(
+            "/",
+            OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        )
+        .context(Code::Process, "open", "/")?;
+        let root = Root::from_fd(root);
+        signals::own_session()?;
+        if let Some(size) = process.terminal {
+            let pty = terminal::open(&root, size)?;
+            pty.give_to(process.identity.uid)?;
+            terminal::attach(pty.slave.as_fd())?;
+            parent.send(&Message::Terminal(pty.master))?;
+        }
+        process.prepare(proc.as_ref())?;
+        drop(proc);
+        let entered = process.enter(&root)?;
+        let sys_admin = match &self.bpf {
+            Some(_) if !process.no_new_privs => SysAdmin::Keep,
+            _ => SysAdmin::Drop,
+        };
+        process.become_user(sys_admin)?;
+        let program = process.locate(&root, entered)?;
+        parent.send(&Message::Ready)?;
+        let listener_state = match parent.receive()? {
+            Some(Message::Go { listener_state, .. }) => parent.receive_document(listener_state)?,
+            _ => {
+                return Err(Error::new(
+                    Code::Sync,
+                    "the parent left before the process could start",
+                ));
+            }
+        };
+        program.ready(process, root)?;
+        if let Some(bpf) = &self.bpf
+            && let (Some(listener), Some(agent)) = (bpf.load()?, &self.agent)
+        {
+            send_listener(agent, &listener, &listener_state)?;
+        }
+        if sys_admin == SysAdmin::Keep {
+            process.drop_sys_admin()?;
+        }
+        Ok(program.execute())
+    }
+}

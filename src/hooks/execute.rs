@@ -1,0 +1,251 @@
+//! One hook: its process, its stdin and its words, its end.
+
+use super::output::Tail;
+use super::{Call, Hook};
+use crate::error::{Code, Context, Error, Result};
+use crate::sys::child::{self, Ended, Patience};
+use crate::sys::clone::Side;
+use crate::sys::fd::close_on_exec_from;
+use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
+use crate::sys::signal;
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal, killpg};
+use nix::unistd::{
+    Pid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, execve, pipe2, read, setpgid, write,
+};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// The longest single wait, in milliseconds; the deadline is looked at after each.
+const LONGEST_WAIT: u16 = 60_000;
+
+/// Runs `hook` in the caller's namespaces until it ends or its time is up.
+///
+/// # Errors
+/// E_HOOK with the hook's name and how it ended.
+pub(super) fn run(hook: &Hook, call: &Call<'_>) -> Result<()> {
+    let mark = call.output.mark();
+    let mut process = Process::start(hook, call).context(Code::Hook, "run", hook)?;
+    let attended = process.attend(call.state, hook.timeout);
+    if attended.is_err() {
+        process.kill();
+        let _ = process.reap();
+    }
+    let ended = attended.context(Code::Hook, "run", hook)?;
+    let how = match ended {
+        End::Of(Ended::Exited(0)) => return Ok(()),
+        End::NotExecuted(errno) => {
+            return Err(Error::step(Code::Hook, "run", hook.to_string(), errno));
+        }
+        End::Of(Ended::Exited(code)) => format!("exit status {code}"),
+        End::Of(Ended::Killed(number)) => match Signal::try_from(number) {
+            Ok(signal) => format!("killed by {signal}"),
+            Err(_) => format!("killed by signal {number}"),
+        },
+        End::TimedOut => format!(
+            "killed after its timeout of {:?}",
+            hook.timeout.unwrap_or_default()
+        ),
+    };
+    let words = match call.output.stderr {
+        Some(_) => call.output.said_since(mark).line(),
+        None => process.words.line(),
+    };
+    let detail = if words.is_empty() {
+        how
+    } else {
+        format!("{how}: {words}")
+    };
+    Err(Error {
+        step: "run".to_owned(),
+        object: hook.to_string(),
+        ..Error::new(Code::Hook, detail)
+    })
+}
+
+/// How a hook ended.
+enum End {
+    /// By itself, or by a signal that is not ours.
+    Of(Ended),
+    /// The program could not be executed.
+    NotExecuted(Errno),
+    /// We killed it.
+    TimedOut,
+}
+
+/// A running hook.
+struct Process {
+    pid: Pid,
+    pidfd: OwnedFd,
+    /// Where the state goes; closed once all of it is written, so that the hook reads to an end.
+    to_stdin: Option<OwnedFd>,
+    /// The other end. As long as we hold it, a hook that does not read cannot send us SIGPIPE.
+    _stdin: OwnedFd,
+    /// What it says on stdout and stderr, unless that goes to a file.
+    from_output: Option<OwnedFd>,
+    /// Closed by execve, else tells why there was none.
+    failure: OwnedFd,
+    words: Tail,
+}
+
+impl Process {
+    fn start(hook: &Hook, call: &Call<'_>) -> nix::Result<Process> {
+        let (stdin, to_stdin) = pipe2(OFlag::O_CLOEXEC)?;
+        let (from_output, output) = pipe2(OFlag::O_CLOEXEC)?;
+        let (failure, fail) = pipe2(OFlag::O_CLOEXEC)?;
+        for ours in [&to_stdin, &from_output, &failure] {
+            fcntl(ours, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        }
+        let pid = match child::fork()? {
+            Side::Child => {
+                let errno = become_hook(hook, call, &stdin, &output);
+                // Nobody is left to tell if this fails; the exit code tells as much as it can.
+                let _ = write(&fail, &(errno as i32).to_ne_bytes());
+                child::leave(127);
+            }
+            Side::Parent(pid) => pid,
+        };
+        let pidfd = pidfd_open(pid).inspect_err(|_| {
+            // Never left running unattended; it is our child, so the number is still its own.
+            let _ = nix::sys::signal::kill(pid, Signal::SIGKILL);
+            let _ = child::wait(Some(pid), Patience::UntilOneEnds);
+        })?;
+        Ok(Process {
+            pid,
+            pidfd,
+            to_stdin: Some(to_stdin),
+            _stdin: stdin,
+            from_output: Some(from_output),
+            failure,
+            words: Tail::default(),
+        })
+    }
+
+    /// Feeds `state` to the hook, listens, and waits for its end. What it left running in the
+    /// background may keep the pipes: only the hook itself is waited for.
+    fn attend(&mut self, mut state: &[u8], timeout: Option<Duration>) -> nix::Result<End> {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let mut timed_out = false;
+        while !timed_out && !self.wait_for_something(deadline)? {
+            self.feed(&mut state)?;
+            self.listen();
+            timed_out = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        }
+        if timed_out {
+            self.kill();
+        }
+        let ended = self.reap()?;
+        self.listen();
+        let mut errno = [0; 4];
+        Ok(match read(&self.failure, &mut errno) {
+            Ok(4) => End::NotExecuted(Errno::from_raw(i32::from_ne_bytes(errno))),
+            _ if timed_out && ended == Ended::Killed(libc::SIGKILL) => End::TimedOut,
+            _ => End::Of(ended),
+        })
+    }
+
+    /// Kills the whole group, so that a shell's command does not outlive the shell. The leader is
+    /// not reaped yet, so the group's number cannot be another's.
+    fn kill(&self) {
+        let _ = killpg(self.pid, Signal::SIGKILL);
+        // A hook that is not yet in its group.
+        let _ = pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
+    }
+
+    fn reap(&self) -> nix::Result<Ended> {
+        loop {
+            match child::wait(Some(self.pid), Patience::UntilOneEnds) {
+                Err(Errno::EINTR) => {}
+                Ok(Some((_, ended))) => return Ok(ended),
+                Ok(None) => return Err(Errno::ECHILD),
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+
+    /// Waits until the hook reads, speaks or ends, at most to the deadline. True if it has ended.
+    fn wait_for_something(&self, deadline: Option<Instant>) -> nix::Result<bool> {
+        let mut fds = vec![PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
+        if let Some(output) = &self.from_output {
+            fds.push(PollFd::new(output.as_fd(), PollFlags::POLLIN));
+        }
+        if let Some(stdin) = &self.to_stdin {
+            fds.push(PollFd::new(stdin.as_fd(), PollFlags::POLLOUT));
+        }
+        let left = deadline.map_or(u128::MAX, |deadline| {
+            // Rounded up: a wait that ends just before the deadline would only be repeated.
+            deadline
+                .saturating_duration_since(Instant::now())
+                .as_millis()
+                + 1
+        });
+        let wait = u16::try_from(left)
+            .unwrap_or(LONGEST_WAIT)
+            .min(LONGEST_WAIT);
+        match poll(&mut fds, PollTimeout::from(wait)) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+        Ok(fds.first().and_then(PollFd::any) == Some(true))
+    }
+
+    /// Writes what the pipe takes of the state.
+    fn feed(&mut self, state: &mut &[u8]) -> nix::Result<()> {
+        while let Some(stdin) = self.to_stdin.as_ref().filter(|_| !state.is_empty()) {
+            match write(stdin, state) {
+                Ok(n) => *state = state.get(n..).unwrap_or_default(),
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => return Ok(()),
+                Err(errno) => return Err(errno),
+            }
+        }
+        self.to_stdin = None;
+        Ok(())
+    }
+
+    /// Reads what there is to read.
+    fn listen(&mut self) {
+        let mut buffer = [0; 4096];
+        while let Some(output) = &self.from_output {
+            match read(output, &mut buffer) {
+                Ok(n) if n > 0 => self.words.add(buffer.get(..n).unwrap_or_default()),
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => return,
+                Ok(_) | Err(_) => self.from_output = None,
+            }
+        }
+    }
+}
+
+/// The child: stdio, default signals, working directory, execve. Returns only what went wrong.
+fn become_hook(hook: &Hook, call: &Call<'_>, stdin: &OwnedFd, output: &OwnedFd) -> Errno {
+    let become_it = || {
+        // A group of its own, which a timeout can kill whole.
+        setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
+        dup2_stdin(stdin)?;
+        dup2_stdout(call.output.stdout.as_ref().unwrap_or(output))?;
+        dup2_stderr(call.output.stderr.as_ref().unwrap_or(output))?;
+        // Descriptors that our caller wants the container to have are none of a hook's business.
+        close_on_exec_from(3)?;
+        for number in 1..=64 {
+            // execve resets handlers only; what is ignored (SIGPIPE, by Rust) would stay so.
+            // SIGKILL, SIGSTOP and the C library's own cannot be set, and need not be.
+            let _ = signal::set_default(number);
+        }
+        SigSet::empty().thread_set_mask()?;
+        if let Some(cwd) = call.cwd {
+            chdir(cwd).or_else(|_| chdir("/"))?;
+        }
+        execve(
+            &hook.path,
+            &hook.args,
+            hook.env.as_deref().unwrap_or(call.env),
+        )
+    };
+    match become_it() {
+        Err(errno) => errno,
+        Ok(never) => match never {},
+    }
+}

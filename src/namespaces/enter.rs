@@ -1,0 +1,72 @@
+//! The last steps into the namespaces, taken by init itself.
+
+use super::join::Joins;
+use super::{IdMap, Kind, Plan, network, time};
+use crate::error::{Code, Context, Result};
+use crate::sys::namespace::{set_group, set_user};
+use nix::errno::Errno;
+use nix::sys::prctl::set_dumpable;
+
+/// Init, right after the parent's Go (so its id maps are written) and while /proc is still the
+/// host's: sets the clocks of a time namespace, stops being dumpable, joins what is left to join,
+/// becomes root of its user namespace, sets up the loopback device of a new network namespace.
+///
+/// Supplementary groups stay those of casulo's caller here: whether they are kept or replaced is
+/// the process plan's decision (`run.oci.keep_original_groups`).
+///
+/// # Errors
+/// E_NAMESPACE or E_ID_MAP: the step and errno.
+pub fn enter(plan: &Plan, joins: &Joins) -> Result<()> {
+    // First, because the files below /proc/self belong to the host's root once init is not dumpable.
+    if !plan.time_offsets.is_empty() {
+        time::enter(&plan.time_offsets)?;
+    }
+    // Not only before joining: another container may join this one's namespaces and so see init
+    // while it still holds descriptors of the host (CVE-2016-9962). Ends with execve.
+    set_dumpable(false).context(Code::Namespace, "prctl", "PR_SET_DUMPABLE")?;
+    if !joins.need_bridge(plan) {
+        joins.enter()?;
+    }
+    if plan.is_new(Kind::User) || joins.get(Kind::User).is_some() {
+        become_root(plan)?;
+    }
+    if plan.is_new(Kind::Network) {
+        network::loopback_up()?;
+    }
+    Ok(())
+}
+
+/// In a new user namespace a process keeps its ids of outside, which often have no place inside:
+/// whatever it made would belong to nobody. It has all capabilities in any case, and keeps them.
+fn become_root(plan: &Plan) -> Result<()> {
+    if plan.is_new(Kind::User) {
+        if maps_root(&plan.gid_map) {
+            set_group(0).context(Code::IdMap, "setresgid", 0)?;
+        }
+        if maps_root(&plan.uid_map) {
+            set_user(0).context(Code::IdMap, "setresuid", 0)?;
+        }
+        return Ok(());
+    }
+    become_root_of_joined()
+}
+
+/// A process that has joined a user namespace: the same, where that namespace has a root. Its map is not known; EINVAL
+/// says that it has none.
+///
+/// # Errors
+/// E_ID_MAP.
+pub fn become_root_of_joined() -> Result<()> {
+    match set_group(0) {
+        Ok(()) | Err(Errno::EINVAL) => {}
+        Err(errno) => return Err(errno).context(Code::IdMap, "setresgid", 0),
+    }
+    match set_user(0) {
+        Ok(()) | Err(Errno::EINVAL) => Ok(()),
+        Err(errno) => Err(errno).context(Code::IdMap, "setresuid", 0),
+    }
+}
+
+fn maps_root(map: &[IdMap]) -> bool {
+    map.iter().any(|line| line.inside == 0)
+}

@@ -1,0 +1,466 @@
+//! uid and gid maps of user namespaces: checked in the plan, written by the parent.
+
+use super::{Kind, Plan};
+use crate::error::{Code, Context, Error, Problems, Result};
+use crate::host::Host;
+use crate::sys::procfs::ProcFs;
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::unistd::Pid;
+use oci_spec::runtime::{Linux, LinuxIdMapping};
+use std::fmt::Write as _;
+use std::io::{ErrorKind, Read};
+use std::process::{Command, Output, Stdio};
+
+/// The kernel takes this many lines (`UID_GID_MAP_MAX_EXTENTS`), user_namespaces(7).
+const MAX_LINES: usize = 340;
+/// A map is one write(2) of less than a page, user_namespaces(7).
+const MAX_BYTES: usize = 4096;
+/// linux/capability.h.
+const CAP_SETGID: u8 = 6;
+/// linux/capability.h.
+const CAP_SETUID: u8 = 7;
+
+/// One line of uid_map or gid_map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct IdMap {
+    /// First id inside the namespace.
+    pub inside: u32,
+    /// First id outside, as casulo's own user namespace numbers it.
+    pub outside: u32,
+    /// How many ids, at least one.
+    pub count: u32,
+}
+
+impl IdMap {
+    /// Where `id` of the container is outside, if this line maps it.
+    pub fn outside_of(&self, id: u32) -> Option<u32> {
+        let offset = id.checked_sub(self.inside)?;
+        (offset < self.count).then(|| self.outside.wrapping_add(offset))
+    }
+}
+
+impl Plan {
+    /// The host's uid of the container's `uid`; None if nothing maps it, or if the map is that of
+    /// a joined user namespace and the config does not repeat it.
+    pub fn host_uid(&self, uid: u32) -> Option<u32> {
+        self.outside_of(&self.uid_map, uid)
+    }
+
+    /// The host's gid of the container's `gid`, likewise.
+    pub fn host_gid(&self, gid: u32) -> Option<u32> {
+        self.outside_of(&self.gid_map, gid)
+    }
+
+    fn outside_of(&self, map: &[IdMap], id: u32) -> Option<u32> {
+        if self.has(Kind::User) {
+            map.iter().find_map(|line| line.outside_of(id))
+        } else {
+            Some(id)
+        }
+    }
+
+    /// True if [`write_maps`] will deny setgroups(2) in the container, as it must for a caller
+    /// that maps its own gid without CAP_SETGID: then init cannot set supplementary groups.
+    pub fn denies_setgroups(&self, host: &Host) -> bool {
+        self.is_new(Kind::User)
+            && writer(&self.gid_map, host.egid, host, CAP_SETGID) == Writer::OwnId
+    }
+}
+
+/// Reads `linux.uidMappings` and `linux.gidMappings` for the namespaces in `plan`.
+pub(super) fn plan(linux: &Linux, plan: &mut Plan, problems: &mut Problems) {
+    let lists = [
+        ("linux.uidMappings", linux.uid_mappings()),
+        ("linux.gidMappings", linux.gid_mappings()),
+    ];
+    let [uid_map, gid_map] = lists.map(|(path, list)| {
+        let list = list.as_deref().unwrap_or_default();
+        if list.is_empty() {
+            if plan.is_new(Kind::User) {
+                problems.add(path, "missing; a new user namespace needs it");
+            }
+        } else if !plan.has(Kind::User) {
+            problems.add(
+                path,
+                "given without a user namespace in linux.namespaces, so it would have no effect",
+            );
+        }
+        read(list, path, problems)
+    });
+    plan.uid_map = uid_map;
+    plan.gid_map = gid_map;
+}
+
+/// Checks what the kernel will check, so that the error can name the line.
+fn read(list: &[LinuxIdMapping], path: &str, problems: &mut Problems) -> Vec<IdMap> {
+    let map: Vec<IdMap> = list
+        .iter()
+        .map(|line| IdMap {
+            inside: line.container_id(),
+            outside: line.host_id(),
+            count: line.size(),
+        })
+        .collect();
+    for (index, line) in map.iter().enumerate() {
+        if line.count == 0 {
+            problems.add(format!("{path}[{index}].size"), "0 maps nothing");
+        }
+        // The id 2^32-1 means "no id" to the kernel, so a range ends before it.
+        if line.inside.checked_add(line.count).is_none() {
+            problems.add(
+                format!("{path}[{index}]"),
+                "containerID and size reach past the last id",
+            );
+        }
+        if line.outside.checked_add(line.count).is_none() {
+            problems.add(
+                format!("{path}[{index}]"),
+                "hostID and size reach past the last id",
+            );
+        }
+        for (earlier, other) in map.iter().enumerate().take(index) {
+            if overlap(line.inside, other.inside, line.count, other.count) {
+                problems.add(
+                    format!("{path}[{index}]"),
+                    format!("maps a containerID that {path}[{earlier}] maps already"),
+                );
+            }
+            if overlap(line.outside, other.outside, line.count, other.count) {
+                problems.add(
+                    format!("{path}[{index}]"),
+                    format!("maps a hostID that {path}[{earlier}] maps already"),
+                );
+            }
+        }
+    }
+    if map.len() > MAX_LINES {
+        problems.add(
+            path,
+            format!("{} entries; the kernel takes {MAX_LINES}", map.len()),
+        );
+    } else if text(&map).len() >= MAX_BYTES {
+        problems.add(
+            path,
+            "too long; the kernel takes less than 4096 bytes of text",
+        );
+    }
+    map
+}
+
+fn overlap(a: u32, b: u32, a_count: u32, b_count: u32) -> bool {
+    u64::from(a) < u64::from(b) + u64::from(b_count)
+        && u64::from(b) < u64::from(a) + u64::from(a_count)
+}
+
+fn text(map: &[IdMap]) -> String {
+    map.iter().fold(String::new(), |mut text, line| {
+        // Writing to a String does not fail.
+        let _ = writeln!(text, "{} {} {}", line.inside, line.outside, line.count);
+        text
+    })
+}
+
+/// Who writes a map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Writer {
+    /// casulo, with CAP_SETUID or CAP_SETGID over the ids.
+    Privileged,
+    /// casulo, as anybody may map the own id alone. For a gid_map the kernel wants setgroups(2)
+    /// denied first: otherwise a process could drop a group that a file denies access to
+    /// (CVE-2014-8989).
+    OwnId,
+    /// newuidmap or newgidmap, which consult /etc/subuid and /etc/subgid (and deny setgroups
+    /// themselves where they must).
+    Program,
+}
+
+fn writer(map: &[IdMap], own: u32, host: &Host, capability: u8) -> Writer {
+    match map {
+        _ if host.has_capability(capability) => Writer::Privileged,
+        [line] if line.count == 1 && line.outside == own => Writer::OwnId,
+        _ => Writer::Program,
+    }
+}
+
+/// Parent, after [`super::spawn`] and before init is told to go on: writes setgroups, uid_map and
+/// gid_map of `pid`, which made a new user namespace. Where a user namespace was joined and the
+/// config has maps too, compares them: engines send both, and a difference would mean that files
+/// were prepared for other ids. Nothing to do for other plans.
+///
+/// # Errors
+/// E_ID_MAP: the file and the kernel's errno, or what newuidmap said; with a hint.
+pub fn write_maps(plan: &Plan, pid: Pid, host: &Host) -> Result<()> {
+    if !plan.is_new(Kind::User) {
+        return compare_maps(plan, pid);
+    }
+    let proc = ProcFs::host().context(Code::IdMap, "open", "/proc")?;
+    match writer(&plan.uid_map, host.euid, host, CAP_SETUID) {
+        Writer::Privileged | Writer::OwnId => write(&proc, pid, "uid_map", &text(&plan.uid_map))?,
+        Writer::Program => run("newuidmap", pid, &plan.uid_map, "/etc/subuid", host)?,
+    }
+    let gid_writer = writer(&plan.gid_map, host.egid, host, CAP_SETGID);
+    match gid_writer {
+        Writer::Privileged => write(&proc, pid, "gid_map", &text(&plan.gid_map)),
+        Writer::OwnId => {
+            write(&proc, pid, "setgroups", "deny")?;
+            write(&proc, pid, "gid_map", &text(&plan.gid_map))
+        }
+        Writer::Program => run("newgidmap", pid, &plan.gid_map, "/etc/subgid", host),
+    }
+}
+
+fn write(proc: &ProcFs, pid: Pid, file: &str, text: &str) -> Result<()> {
+    proc.write(&format!("{pid}/{file}"), text.as_bytes())
+        .map_err(|errno| {
+            let shown = text.trim_end().replace('\n', ", ");
+            let error = Error::step(
+                Code::IdMap,
+                "write",
+                format!("/proc/{pid}/{file} ({shown})"),
+                errno,
+            );
+            match errno {
+                Errno::EPERM => error.hint(
+                    "every hostID must be mapped in the caller's own user namespace; mapping \
+                     hostID 0 also needs CAP_SETFCAP",
+                ),
+                _ => error,
+            }
+        })
+}
+
+/// Runs newuidmap or newgidmap: setuid (or setcap) programs of the package `uidmap`.
+fn run(program: &str, pid: Pid, map: &[IdMap], ranges: &str, host: &Host) -> Result<()> {
+    let arguments: Vec<String> = map
+        .iter()
+        .flat_map(|line| [line.inside, line.outside, line.count])
+        .map(|number| number.to_string())
+        .collect();
+    let try_run = |name: &str| -> std::io::Result<Output> {
+        Command::new(name)
+            .arg(pid.to_string())
+            .args(&arguments)
+            .stdin(Stdio::null())
+            .output()
+    };
+    // Engines may call casulo without PATH.
+    let outcome = match try_run(program) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            try_run(&format!("/usr/bin/{program}"))
+        }
+        outcome => outcome,
+    };
+    let failed = match outcome {
+        Ok(output) if output.status.success() => return Ok(()),
+        Ok(output) => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            Error {
+                step: program.to_owned(),
+                object: arguments.join(" "),
+                ..Error::new(Code::IdMap, format!("{}: {}", output.status, said.trim()))
+            }
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Err(Error::new(
+                Code::IdMap,
+                format!("{program} is needed to map more than the own id, and is not installed"),
+            )
+            .hint("install the package uidmap (shadow-utils)"));
+        }
+        Err(error) => return Err(error).context(Code::IdMap, "run", program),
+    };
+    Err(failed.hint(format!(
+        "{ranges} must give the user with uid {} the whole range",
+        host.euid
+    )))
+}
+
+fn compare_maps(plan: &Plan, pid: Pid) -> Result<()> {
+    if plan.uid_map.is_empty() && plan.gid_map.is_empty() {
+        return Ok(());
+    }
+    let proc = ProcFs::host().context(Code::IdMap, "open", "/proc")?;
+    for (file, json, wanted) in [
+        ("uid_map", "linux.uidMappings", &plan.uid_map),
+        ("gid_map", "linux.gidMappings", &plan.gid_map),
+    ] {
+        let object = format!("/proc/{pid}/{file}");
+        let fd = proc
+            .open(&format!("{pid}/{file}"), OFlag::O_RDONLY)
+            .context(Code::IdMap, "open", &object)?;
+        let mut found = String::new();
+        std::fs::File::from(fd)
+            .read_to_string(&mut found)
+            .context(Code::IdMap, "read", &object)?;
+        if !same(&parse(&found), wanted) {
+            let found = found.split_whitespace().collect::<Vec<_>>().join(" ");
+            return Err(Error::new(
+                Code::IdMap,
+                format!(
+                    "{json} differs from the map of the user namespace that is joined ({found})"
+                ),
+            )
+            .hint("give either the namespace's path or the mappings, or the same mappings"));
+        }
+    }
+    Ok(())
+}
+
+fn parse(text: &str) -> Vec<IdMap> {
+    text.lines()
+        .filter_map(|line| {
+            let mut numbers = line.split_whitespace().map(str::parse);
+            Some(IdMap {
+                inside: numbers.next()?.ok()?,
+                outside: numbers.next()?.ok()?,
+                count: numbers.next()?.ok()?,
+            })
+        })
+        .collect()
+}
+
+/// The order of lines has no meaning; the kernel sorts maps of more than five.
+fn same(a: &[IdMap], b: &[IdMap]) -> bool {
+    let sorted = |map: &[IdMap]| {
+        let mut map = map.to_vec();
+        map.sort_unstable();
+        map
+    };
+    sorted(a) == sorted(b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(lines: &[(u32, u32, u32)]) -> Vec<IdMap> {
+        lines
+            .iter()
+            .map(|&(inside, outside, count)| IdMap {
+                inside,
+                outside,
+                count,
+            })
+            .collect()
+    }
+
+    fn check(lines: &[(u32, u32, u32)]) -> Option<String> {
+        let list: Vec<LinuxIdMapping> = lines
+            .iter()
+            .map(|(inside, outside, count)| {
+                let json =
+                    serde_json::json!({"containerID": inside, "hostID": outside, "size": count});
+                serde_json::from_value(json).expect("a mapping")
+            })
+            .collect();
+        let mut problems = Problems::default();
+        read(&list, "m", &mut problems);
+        problems.into_result("c").err().map(|it| it.to_string())
+    }
+
+    #[test]
+    fn maps_the_kernel_takes_are_accepted() {
+        assert_eq!(check(&[(0, 1000, 1)]), None);
+        assert_eq!(check(&[(0, 100_000, 65536), (65536, 1000, 1)]), None);
+        // Everything but the last id, which means "none".
+        assert_eq!(check(&[(0, 1, 1), (1, 0, 1), (2, 2, u32::MAX - 2)]), None);
+    }
+
+    #[test]
+    fn maps_the_kernel_refuses_are_problems() {
+        for (lines, why) in [
+            (&[(0, 0, 0)][..], "c: m[0].size: 0 maps nothing"),
+            (
+                &[(1, 0, u32::MAX)],
+                "c: m[0]: containerID and size reach past the last id",
+            ),
+            (
+                &[(0, 5, u32::MAX)],
+                "c: m[0]: hostID and size reach past the last id",
+            ),
+            (
+                &[(0, 100, 10), (9, 200, 1)],
+                "c: m[1]: maps a containerID that m[0] maps already",
+            ),
+            (
+                &[(0, 100, 10), (10, 109, 5)],
+                "c: m[1]: maps a hostID that m[0] maps already",
+            ),
+        ] {
+            assert_eq!(check(lines).as_deref(), Some(why));
+        }
+    }
+
+    #[test]
+    fn more_lines_or_text_than_the_kernel_takes_are_problems() {
+        let many: Vec<_> = (0..341).map(|n| (n, n, 1)).collect();
+        let text = check(&many).expect("341 lines");
+        assert!(text.contains("341 entries"), "{text}");
+        let long: Vec<_> = (0..200)
+            .map(|n| (2_000_000_000 + n, 3_000_000_000 + n, 1))
+            .collect();
+        let text = check(&long).expect("200 long lines");
+        assert!(text.contains("4096 bytes"), "{text}");
+    }
+
+    #[test]
+    fn the_own_id_needs_no_program() {
+        let host = |effective| Host {
+            effective,
+            ..crate::namespaces::tests::host()
+        };
+        let many = map(&[(0, 1000, 1), (1, 100_000, 65536)]);
+        assert_eq!(
+            writer(&map(&[(0, 1000, 1)]), 1000, &host(0), CAP_SETUID),
+            Writer::OwnId
+        );
+        assert_eq!(
+            writer(&map(&[(0, 1001, 1)]), 1000, &host(0), CAP_SETUID),
+            Writer::Program
+        );
+        assert_eq!(writer(&many, 1000, &host(0), CAP_SETUID), Writer::Program);
+        assert_eq!(
+            writer(&many, 1000, &host(1 << CAP_SETUID), CAP_SETUID),
+            Writer::Privileged
+        );
+    }
+
+    #[test]
+    fn host_ids_go_through_the_map() {
+        let plan = Plan {
+            new: vec![Kind::User],
+            uid_map: map(&[(0, 1000, 1), (1, 100_000, 10)]),
+            ..Plan::default()
+        };
+        assert_eq!(plan.host_uid(0), Some(1000));
+        assert_eq!(plan.host_uid(10), Some(100_009));
+        assert_eq!(plan.host_uid(11), None);
+        assert_eq!(plan.host_gid(11), None);
+        assert_eq!(Plan::default().host_gid(11), Some(11));
+    }
+
+    #[test]
+    fn only_the_unprivileged_own_gid_denies_setgroups() {
+        let plan = Plan {
+            new: vec![Kind::User],
+            gid_map: map(&[(0, 1000, 1)]),
+            ..Plan::default()
+        };
+        let host = |effective| Host {
+            egid: 1000,
+            effective,
+            ..crate::namespaces::tests::host()
+        };
+        assert!(plan.denies_setgroups(&host(0)));
+        assert!(!plan.denies_setgroups(&host(1 << CAP_SETGID)));
+        assert!(!Plan::default().denies_setgroups(&host(0)));
+    }
+
+    #[test]
+    fn the_kernels_text_is_read_back_in_any_order() {
+        let found = parse("         0       1000          1\n         1     100000      65536\n");
+        assert!(same(&found, &map(&[(1, 100_000, 65536), (0, 1000, 1)])));
+        assert!(!same(&found, &map(&[(0, 1000, 1)])));
+    }
+}

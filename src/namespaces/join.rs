@@ -1,0 +1,202 @@
+//! Namespaces joined by path: opened and checked by the parent, entered by the bridge or by init.
+
+use super::{Join, Kind, Plan};
+use crate::error::{Code, Context, Error, Result};
+use crate::sys::namespace::namespace_type;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sched::setns;
+use nix::sys::stat::{Mode, fstat, stat};
+use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
+use std::os::fd::{AsFd, OwnedFd};
+
+/// The order in which one process joins. Mount comes last: it changes what paths mean. User is
+/// not here, its place depends on privileges.
+const ORDER: [Kind; 7] = [
+    Kind::Network,
+    Kind::Ipc,
+    Kind::Uts,
+    Kind::Cgroup,
+    Kind::Time,
+    Kind::Pid,
+    Kind::Mount,
+];
+
+/// What the parent opened for the joins; init inherits it. All descriptors are CLOEXEC.
+#[derive(Debug, Default)]
+pub struct Joins {
+    /// In the order of [`ORDER`], a user namespace first.
+    opened: Vec<Opened>,
+    /// Kinds whose path is the namespace that casulo is in already: nothing to do for them.
+    own: Vec<Kind>,
+    /// casulo's own pid namespace, to go back to; present if a pid namespace is joined.
+    home: Option<OwnedFd>,
+}
+
+/// A checked namespace.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) kind: Kind,
+    pub(super) fd: OwnedFd,
+    /// For errors: the path on the host and the JSON path.
+    object: String,
+}
+
+impl Opened {
+    /// setns(2).
+    pub(super) fn enter(&self) -> nix::Result<()> {
+        setns(&self.fd, self.kind.clone_flags())
+    }
+
+    /// Why joining this one failed.
+    pub(super) fn error(&self, errno: Errno) -> Error {
+        let step = format!("join {} namespace", self.kind.spec_name());
+        let error = Error::step(Code::Namespace, step, self.object.clone(), errno);
+        match (errno, self.kind) {
+            (Errno::EPERM, Kind::User) => error
+                .hint("only its owner, or CAP_SYS_ADMIN in its parent, may join a user namespace"),
+            (Errno::EPERM, _) => error.hint(
+                "joining needs CAP_SYS_ADMIN in the user namespace that owns it; join that one too",
+            ),
+            (Errno::EINVAL, Kind::Pid) => {
+                error.hint("a pid namespace can be joined only from above it, and not a dead one")
+            }
+            (Errno::ENOMEM, Kind::Pid) => error.hint("its process 1 has ended"),
+            _ => error,
+        }
+    }
+}
+
+impl Joins {
+    /// True if the config joins a namespace of this kind by path and it turned out to be casulo's
+    /// own: then the container shares it with the host, whatever [`Plan::has`] says.
+    pub fn is_own(&self, kind: Kind) -> bool {
+        self.own.contains(&kind)
+    }
+
+    /// True if nothing is to be joined.
+    pub(super) fn is_empty(&self) -> bool {
+        self.opened.is_empty()
+    }
+
+    /// All of them.
+    pub(super) fn all(&self) -> &[Opened] {
+        &self.opened
+    }
+
+    /// The one of this kind.
+    pub(super) fn get(&self, kind: Kind) -> Option<&Opened> {
+        self.opened.iter().find(|join| join.kind == kind)
+    }
+
+    /// The pid namespace to join, and the way back.
+    pub(super) fn pid(&self) -> Option<(&Opened, &OwnedFd)> {
+        self.get(Kind::Pid).zip(self.home.as_ref())
+    }
+
+    /// True if a bridge process does the joins. Around one clone only the pid namespace can be
+    /// joined; the others would be entered by init, which is too late once it is in a user
+    /// namespace that does not own them.
+    pub(super) fn need_bridge(&self, plan: &Plan) -> bool {
+        let others = || self.opened.iter().any(|join| join.kind != Kind::Pid);
+        self.get(Kind::User).is_some() || (plan.is_new(Kind::User) && others())
+    }
+
+    /// Init, without a bridge: joins all but the pid namespace, in which it was born.
+    ///
+    /// # Errors
+    /// E_NAMESPACE: which namespace and path.
+    pub(super) fn enter(&self) -> Result<()> {
+        self.opened
+            .iter()
+            .filter(|join| join.kind != Kind::Pid)
+            .try_for_each(|join| join.enter().map_err(|errno| join.error(errno)))
+    }
+}
+
+/// Parent, before any process is made: opens the namespaces to join and checks their types, as the
+/// spec demands (config-linux.md, Namespaces).
+///
+/// # Errors
+/// E_NAMESPACE: the path, its place in the config, and the errno or what was found there.
+pub fn open_joins(plan: &Plan) -> Result<Joins> {
+    let mut joins = Joins::default();
+    for join in &plan.join {
+        match open_join(join)? {
+            Some(opened) => joins.opened.push(opened),
+            None => joins.own.push(join.kind),
+        }
+    }
+    joins
+        .opened
+        .sort_by_key(|join| ORDER.iter().position(|kind| *kind == join.kind));
+    if joins.get(Kind::Pid).is_some() {
+        joins.home = Some(own(Kind::Pid)?);
+    }
+    Ok(joins)
+}
+
+/// casulo's own namespace of this kind, as a way back to it.
+///
+/// # Errors
+/// E_NAMESPACE.
+pub(super) fn own(kind: Kind) -> Result<OwnedFd> {
+    let path = own_path(kind);
+    open(
+        path.as_str(),
+        OFlag::O_RDONLY | OFlag::O_CLOEXEC,
+        Mode::empty(),
+    )
+    .context(Code::Namespace, "open", path)
+}
+
+fn own_path(kind: Kind) -> String {
+    format!("/proc/self/ns/{}", kind.proc_name())
+}
+
+/// None if it is casulo's own.
+fn open_join(join: &Join) -> Result<Option<Opened>> {
+    let (kind, path) = (join.kind, join.path.as_path());
+    let name = kind.spec_name();
+    let object = format!("{} (linux.namespaces[{}].path)", path.display(), join.index);
+    // Without O_NONBLOCK a FIFO in that place would make casulo wait for a writer.
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+    let fd = open(path, flags, Mode::empty()).context(
+        Code::Namespace,
+        &format!("open {name} namespace"),
+        &object,
+    )?;
+    check_kind(&fd, kind).map_err(|why| Error {
+        step: format!("join {name} namespace"),
+        object: object.clone(),
+        ..Error::new(Code::Namespace, why)
+    })?;
+    let step = format!("stat {name} namespace");
+    let there = fstat(&fd).context(Code::Namespace, &step, &object)?;
+    let here = stat(own_path(kind).as_str()).context(Code::Namespace, &step, own_path(kind))?;
+    if (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino) {
+        // setns refuses the own user namespace, and the own others where CAP_SYS_ADMIN is missing.
+        return Ok(None);
+    }
+    Ok(Some(Opened { kind, fd, object }))
+}
+
+/// Checks that `fd` is a namespace of this kind; the error says what it is instead.
+pub(super) fn check_kind(fd: &OwnedFd, kind: Kind) -> std::result::Result<(), String> {
+    let wanted = kind.spec_name();
+    let magic = fstatfs(fd).map_err(|errno| errno.desc().to_owned())?;
+    if magic.filesystem_type() != NSFS_MAGIC {
+        return Err(format!("is no namespace, wanted a {wanted} namespace"));
+    }
+    let found = namespace_type(fd.as_fd()).map_err(|errno| errno.desc().to_owned())?;
+    if found == kind.flag() {
+        return Ok(());
+    }
+    Err(match Kind::of_flag(found) {
+        Some(kind) => format!(
+            "is a {} namespace, wanted a {wanted} namespace",
+            kind.spec_name()
+        ),
+        None => format!("is a namespace of an unknown type, wanted a {wanted} namespace"),
+    })
+}

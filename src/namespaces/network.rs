@@ -1,0 +1,295 @@
+//! The network namespace: loopback up, and devices of the host moved in.
+
+use super::join::{self, Joins};
+use super::netlink::{Address, Netlink, Target};
+use super::{Kind, Plan};
+use crate::error::{Code, Context, Error, Problems, Result};
+use crate::host::Host;
+use crate::sys::namespace::set_interface_flags;
+use crate::sys::pidfd::pidfd_open;
+use nix::errno::Errno;
+use nix::sched::setns;
+use nix::sys::prctl::set_dumpable;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+use nix::unistd::Pid;
+use oci_spec::runtime::Linux;
+use std::os::fd::AsFd;
+
+/// linux/capability.h.
+const CAP_NET_ADMIN: u8 = 12;
+/// As many devices as the kernel numbers for a template.
+const MAX_NUMBER: u32 = 32_768;
+
+/// A network device that the container takes over from the host.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NetDevice {
+    /// Its name on the host.
+    pub host_name: String,
+    /// Its name in the container. `eth%d` is a template: the first free number takes the place of
+    /// `%d`.
+    pub name: String,
+}
+
+impl NetDevice {
+    /// What stands before `%d`, if the name is a template.
+    fn template(&self) -> Option<&str> {
+        self.name.strip_suffix("%d")
+    }
+}
+
+/// Reads `linux.netDevices` for the namespaces in `plan`.
+pub(super) fn plan(linux: &Linux, host: &Host, plan: &mut Plan, problems: &mut Problems) {
+    let Some(devices) = linux.net_devices().as_ref().filter(|it| !it.is_empty()) else {
+        return;
+    };
+    let path = "linux.netDevices";
+    if !plan.has(Kind::Network) {
+        problems.add(path, "needs a network namespace in linux.namespaces");
+    }
+    if !host.has_capability(CAP_NET_ADMIN) {
+        problems.add(
+            path,
+            "moving a device needs CAP_NET_ADMIN on the host, which the caller lacks",
+        );
+    }
+    let mut list: Vec<NetDevice> = devices
+        .iter()
+        .map(|(host_name, device)| NetDevice {
+            host_name: host_name.clone(),
+            name: device
+                .name()
+                .clone()
+                .filter(|name| !name.is_empty())
+                .unwrap_or_else(|| host_name.clone()),
+        })
+        .collect();
+    // Templates last, so that they do not take a number that another device asks for by name.
+    list.sort_by(|a, b| (a.template().is_some(), a).cmp(&(b.template().is_some(), b)));
+    for (index, device) in list.iter().enumerate() {
+        let path = format!("{path}.{}", device.host_name);
+        if let Some(why) = invalid(&device.host_name) {
+            problems.add(&path, format!("the host's device name {why}"));
+        }
+        if device.name == device.host_name {
+            // Already checked.
+        } else if let Some(why) = invalid(device.template().unwrap_or(&device.name)) {
+            problems.add(format!("{path}.name"), why);
+        }
+        let earlier = list.iter().take(index).find(|it| it.name == device.name);
+        if let Some(other) = earlier.filter(|it| it.template().is_none()) {
+            problems.add(
+                format!("{path}.name"),
+                format!("{} is taken by {}", device.name, other.host_name),
+            );
+        }
+    }
+    plan.net_devices = list;
+}
+
+/// Why the kernel would refuse this name (`dev_valid_name`), if it would.
+fn invalid(name: &str) -> Option<&'static str> {
+    match name {
+        "" => Some("is empty"),
+        "." | ".." => Some("names a folder"),
+        _ if name.len() >= libc::IFNAMSIZ => Some("is longer than 15 bytes"),
+        _ if name.contains(['/', ':', '\0']) || name.contains(char::is_whitespace) => {
+            Some("has a slash, a colon, white space or a zero byte")
+        }
+        _ if name.contains('%') => Some("has a % that is not a final %d"),
+        _ => None,
+    }
+}
+
+/// Init, in its new network namespace and with CAP_NET_ADMIN over it: sets `lo` up. The kernel
+/// then gives it its addresses. One ioctl is enough: a new `lo` has no other flag to keep.
+///
+/// # Errors
+/// E_NETWORK: the step and errno.
+pub(super) fn loopback_up() -> Result<()> {
+    // Any socket stands for its network namespace here; this kind exists in every kernel.
+    let socket = socket(
+        AddressFamily::Unix,
+        SockType::Datagram,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )
+    .context(Code::Network, "open", "socket")?;
+    let up = libc::c_short::try_from(libc::IFF_UP).unwrap_or(1);
+    set_interface_flags(socket.as_fd(), c"lo", up).context(Code::Network, "set up device", "lo")
+}
+
+/// Parent, after [`super::spawn`] and the id maps, while init waits: moves the network devices of
+/// the plan to init's network namespace (the joined one, where one is joined), renames them, gives
+/// them back their permanent addresses of global scope, which a move removes, and sets them up.
+/// Needs CAP_NET_ADMIN on the host. Nothing to do for other plans.
+///
+/// The parent enters the other network namespace for as long as it takes to open a socket there.
+///
+/// # Errors
+/// E_NETWORK: the device and the errno, ENODEV for none on the host, EEXIST where the name is
+/// taken in the container; E_NAMESPACE if it cannot go there or back. Devices that were moved
+/// before the failure are moved back.
+pub fn move_devices(plan: &Plan, joins: &Joins, init: Pid) -> Result<()> {
+    if plan.net_devices.is_empty() {
+        return Ok(());
+    }
+    if joins.is_own(Kind::Network) {
+        return Err(Error::new(
+            Code::Network,
+            "linux.netDevices: the network namespace to join is the host's own",
+        ));
+    }
+    let home = join::own(Kind::Network)?;
+    let mut host = Netlink::open().context(Code::Network, "open", "netlink socket")?;
+    set_dumpable(false).context(Code::Namespace, "prctl", "PR_SET_DUMPABLE")?;
+    let (target, entered) = match joins.get(Kind::Network) {
+        Some(join) => (
+            Target::Namespace(&join.fd),
+            join.enter().map_err(|errno| join.error(errno)),
+        ),
+        None => {
+            let entered = pidfd_open(init)
+                .and_then(|pidfd| setns(pidfd, Kind::Network.clone_flags()))
+                .context(Code::Namespace, "enter network namespace of", init);
+            (Target::Process(init), entered)
+        }
+    };
+    entered?;
+    let inside = Netlink::open();
+    setns(&home, Kind::Network.clone_flags()).context(
+        Code::Namespace,
+        "return to",
+        "own network namespace",
+    )?;
+    let mut inside = inside.context(Code::Network, "open", "netlink socket")?;
+
+    let mut moved = Vec::new();
+    for device in &plan.net_devices {
+        let outcome = move_device(device, &mut host, &mut inside, target, &mut moved);
+        if let Err(error) = outcome {
+            for it in moved.iter().rev() {
+                let _ = give_back(it, &mut host, &mut inside, Target::Namespace(&home));
+            }
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// A device that is in the container now, with what it takes to undo that.
+struct Moved<'a> {
+    device: &'a NetDevice,
+    /// Its name there.
+    name: String,
+    /// It was set up on the host.
+    up: bool,
+    addresses: Vec<Address>,
+}
+
+fn move_device<'a>(
+    device: &'a NetDevice,
+    host: &mut Netlink,
+    inside: &mut Netlink,
+    target: Target<'_>,
+    moved: &mut Vec<Moved<'a>>,
+) -> Result<()> {
+    let shown = device.host_name.as_str();
+    let link = host
+        .find(shown)
+        .and_then(|found| found.ok_or(Errno::ENODEV))
+        .context(Code::Network, "find network device", shown)?;
+    let addresses =
+        host.addresses(link.index)
+            .context(Code::Network, "read addresses of", shown)?;
+    let step = format!("move network device {shown} to the container as");
+    // The kernel moves first and renames then; a name that is taken must be found out before.
+    let name = free_name(device, inside).context(Code::Network, &step, &device.name)?;
+    let index = host
+        .move_link(link.index, target, &name)
+        .and_then(|()| inside.find(&name)?.ok_or(Errno::ENODEV))
+        .context(Code::Network, &step, &name)?
+        .index;
+    moved.push(Moved {
+        device,
+        name: name.clone(),
+        up: link.up,
+        addresses: addresses.clone(),
+    });
+    for address in &addresses {
+        inside.add_address(index, address).context(
+            Code::Network,
+            "restore an address of network device",
+            &name,
+        )?;
+    }
+    inside
+        .up(index)
+        .context(Code::Network, "set up network device", &name)
+}
+
+/// The name in the container: as given if nobody has it there, or the first free one of a template.
+fn free_name(device: &NetDevice, inside: &mut Netlink) -> nix::Result<String> {
+    let Some(stem) = device.template() else {
+        return match inside.find(&device.name)? {
+            None => Ok(device.name.clone()),
+            Some(_) => Err(Errno::EEXIST),
+        };
+    };
+    for number in 0..MAX_NUMBER {
+        let name = format!("{stem}{number}");
+        if name.len() >= libc::IFNAMSIZ {
+            break;
+        }
+        if inside.find(&name)?.is_none() {
+            return Ok(name);
+        }
+    }
+    Err(Errno::ENFILE)
+}
+
+/// Undoes [`move_device`].
+fn give_back(
+    moved: &Moved<'_>,
+    host: &mut Netlink,
+    inside: &mut Netlink,
+    home: Target<'_>,
+) -> nix::Result<()> {
+    let name = &moved.device.host_name;
+    let link = inside.find(&moved.name)?.ok_or(Errno::ENODEV)?;
+    inside.move_link(link.index, home, name)?;
+    let link = host.find(name)?.ok_or(Errno::ENODEV)?;
+    for address in &moved.addresses {
+        host.add_address(link.index, address)?;
+    }
+    if moved.up {
+        host.up(link.index)
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn device_names_are_the_kernels() {
+        for name in ["eth0", "fifteen-letters", "a.b", "wg-1"] {
+            assert_eq!(invalid(name), None, "{name}");
+        }
+        for name in [
+            "",
+            ".",
+            "..",
+            "sixteen--letters",
+            "a/b",
+            "a:b",
+            "a b",
+            "a\tb",
+            "eth%d",
+            "100%",
+        ] {
+            assert!(invalid(name).is_some(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,366 @@
+//! Working folder and program: `process.cwd`, `process.args`, PATH.
+//!
+//! Everything is looked up in the container's root by fd, and never through a magic link of /proc,
+//! which could lead out of it (CVE-2024-21626). The program is looked up before `create` reports
+//! success, as runc does, so that a missing one is an error of `create`.
+
+use super::{Plan, environment, signals};
+use crate::error::{Code, Context, Error, Problems, Result};
+use crate::rootfs::root::Root;
+use crate::sys::fd;
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag};
+use nix::sys::prctl;
+use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::unistd::{AccessFlags, execve, faccessat, fchdir, getcwd};
+use std::ffi::{CStr, CString};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+/// What to execute, and where.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Command {
+    /// Working folder, absolute in the container.
+    pub cwd: PathBuf,
+    /// argv; at least one entry.
+    pub args: Vec<CString>,
+    /// Where argv\[0\] may be.
+    pub places: Places,
+}
+
+/// Where a program may be found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Places {
+    /// argv\[0\] has a slash: there and nowhere else.
+    One(Place),
+    /// argv\[0\] in each folder of PATH.
+    Path(Vec<Place>),
+}
+
+impl Default for Places {
+    fn default() -> Places {
+        Places::Path(Vec::new())
+    }
+}
+
+/// One place of a program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// What execve(2) gets, absolute or relative to the working folder.
+    pub path: CString,
+    /// The same, absolute in the container's root.
+    pub inside: PathBuf,
+}
+
+/// Decides working folder and program. `path` is the JSON path of the process, `folders` those of
+/// PATH.
+///
+/// Problems: a cwd that is not absolute, no args, NUL bytes.
+pub fn plan(
+    cwd: &Path,
+    args: &[String],
+    folders: &[String],
+    path: &str,
+    problems: &mut Problems,
+) -> Command {
+    let nul = "contains a NUL byte";
+    if !cwd.is_absolute() {
+        problems.add(
+            format!("{path}.cwd"),
+            format!("{cwd:?} is not an absolute path"),
+        );
+    }
+    if cwd.as_os_str().as_encoded_bytes().contains(&0) {
+        problems.add(format!("{path}.cwd"), nul);
+    }
+    if args.is_empty() {
+        problems.add(format!("{path}.args"), "needs at least one entry");
+    }
+    let mut strings = Vec::new();
+    for (index, arg) in args.iter().enumerate() {
+        match CString::new(arg.as_str()) {
+            Ok(arg) => strings.push(arg),
+            Err(_) => problems.add(format!("{path}.args[{index}]"), nul),
+        }
+    }
+    let name = args.first().map_or("", String::as_str);
+    let place = |path: String| {
+        let inside = cwd.join(&path);
+        let path = CString::new(path).ok()?;
+        Some(Place { path, inside })
+    };
+    // execvp(3): a name with a slash is a path; an empty folder of PATH is the working folder.
+    let in_folder = |folder: &String| match folder.as_str() {
+        "" => place(format!("./{name}")),
+        folder => place(format!("{}/{name}", folder.trim_end_matches('/'))),
+    };
+    let places = match place(name.to_owned()) {
+        Some(place) if name.contains('/') => Places::One(place),
+        _ if name.is_empty() => Places::default(),
+        _ => Places::Path(folders.iter().filter_map(in_folder).collect()),
+    };
+    Command {
+        cwd: cwd.to_owned(),
+        args: strings,
+        places,
+    }
+}
+
+/// The child stands in its working folder, unless only the user may enter it.
+#[derive(Debug)]
+#[must_use]
+pub struct Entered {
+    cwd: Cwd,
+    environment: Vec<CString>,
+}
+
+#[derive(Debug)]
+enum Cwd {
+    Here,
+    /// Refused to root: a folder of the user's in a user namespace, or on NFS.
+    ForTheUser,
+}
+
+impl Plan {
+    /// Child, create only, after the pivot and while the root is still writable: makes the working
+    /// folder, mode 0755, if it is missing.
+    ///
+    /// # Errors
+    /// E_PROCESS; ELOOP for a path through a magic link, EROFS.
+    pub fn make_cwd(&self, root: &Root) -> Result<()> {
+        match root.mkdir_all(&self.command.cwd) {
+            // Perhaps the user may see what root may not; `enter` and `locate` will tell.
+            Ok(_) | Err(Errno::EACCES | Errno::EPERM) => Ok(()),
+            Err(errno) => Err(self.no_cwd("create cwd", errno)),
+        }
+    }
+
+    /// Child, in the container, still root: enters the working folder, and completes the
+    /// environment from the container's /etc/passwd.
+    ///
+    /// A folder that root may not enter is tried again by [`Plan::locate`], as the user.
+    ///
+    /// # Errors
+    /// E_PROCESS naming the folder.
+    pub fn enter(&self, root: &Root) -> Result<Entered> {
+        let cwd = match self.change_dir(root) {
+            Ok(()) => Cwd::Here,
+            Err(Errno::EACCES | Errno::EPERM) => Cwd::ForTheUser,
+            Err(errno) => return Err(self.no_cwd("chdir to cwd", errno)),
+        };
+        let environment = self.environment.complete(root, self.identity.uid);
+        Ok(Entered { cwd, environment })
+    }
+
+    /// Child, as the user (after [`Plan::become_user`]): finds the program, by the rights that
+    /// execve(2) will go by, and checks that the working folder is inside the root.
+    ///
+    /// # Errors
+    /// E_EXEC in the words that callers know: `executable file not found in $PATH`, `no such file or
+    /// directory`, `permission denied`, `is a directory`. E_PROCESS for the working folder.
+    pub fn locate(&self, root: &Root, entered: Entered) -> Result<Program> {
+        if let Cwd::ForTheUser = entered.cwd {
+            self.change_dir(root)
+                .map_err(|errno| self.no_cwd("chdir to cwd", errno))?;
+        }
+        verify_cwd(&self.command.cwd)?;
+        let name = self.command.args.first().map_or(c"", CString::as_c_str);
+        let place = self.command.places.find(root, name)?;
+        Ok(Program {
+            place: place.clone(),
+            args: self.command.args.clone(),
+            environment: entered.environment,
+        })
+    }
+
+    fn change_dir(&self, root: &Root) -> nix::Result<()> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+        fchdir(root.open(&self.command.cwd, flags, Mode::empty())?)
+    }
+
+    fn no_cwd(&self, step: &str, errno: Errno) -> Error {
+        let error = Error::step(
+            Code::Process,
+            step,
+            self.command.cwd.display().to_string(),
+            errno,
+        );
+        match errno {
+            Errno::ELOOP => error.because("a ring of symlinks, or a magic link of /proc"),
+            _ => error,
+        }
+    }
+}
+
+/// That the working folder is below the root of the mount namespace: the kernel prefixes the path of
+/// one that is not with "(unreachable)", and getcwd(3) then fails with ENOENT. CVE-2024-21626.
+fn verify_cwd(cwd: &Path) -> Result<()> {
+    let object = cwd.display();
+    match getcwd() {
+        Ok(path) if path.is_absolute() => Ok(()),
+        Ok(_) | Err(Errno::ENOENT) => Err(Errno::ENOENT)
+            .context(Code::Process, "verify cwd", object)
+            .map_err(|error| error.because("it is deleted, or outside the container's root")),
+        Err(errno) => Err(errno).context(Code::Process, "verify cwd", object),
+    }
+}
+
+impl Places {
+    fn find(&self, root: &Root, name: &CStr) -> Result<&Place> {
+        let places = match self {
+            Places::One(place) => {
+                check(root, place).map_err(|refusal| refusal.error(name))?;
+                return Ok(place);
+            }
+            Places::Path(places) => places,
+        };
+        let mut denied = None;
+        for place in places {
+            match check(root, place) {
+                Ok(()) => return Ok(place),
+                // A folder of that name is no program, so nothing was found here.
+                Err(Refusal::Directory | Refusal::Errno(Errno::ENOENT | Errno::ENOTDIR)) => {}
+                // execvp(3) goes on looking, and says this if nothing better turns up.
+                Err(refusal) => denied = denied.or(Some(refusal)),
+            }
+        }
+        Err(denied.map_or_else(|| not_found(name), |refusal| refusal.error(name)))
+    }
+}
+
+/// Why a path is no program.
+#[derive(Clone, Copy)]
+enum Refusal {
+    Directory,
+    Errno(Errno),
+}
+
+impl Refusal {
+    fn error(self, name: &CStr) -> Error {
+        let (errno, detail) = match self {
+            // What execve(2) says of a folder, with the words that Docker looks for.
+            Refusal::Directory => (Errno::EACCES, "is a directory"),
+            Refusal::Errno(Errno::ELOOP) => {
+                (Errno::ELOOP, "a ring of symlinks, or a magic link of /proc")
+            }
+            Refusal::Errno(errno) => (errno, ""),
+        };
+        Error::step(Code::Exec, "exec:", quoted(name), errno).because(detail)
+    }
+}
+
+fn not_found(name: &CStr) -> Error {
+    Error {
+        step: "exec:".to_owned(),
+        object: quoted(name),
+        ..Error::new(Code::Exec, "executable file not found in $PATH")
+    }
+}
+
+fn quoted(name: &CStr) -> String {
+    format!("{:?}", name.to_string_lossy())
+}
+
+/// Whether the caller may execute what is at `place` now.
+fn check(root: &Root, place: &Place) -> std::result::Result<(), Refusal> {
+    let fd = root.resolve(&place.inside).map_err(Refusal::Errno)?;
+    let stat = fstat(&fd).map_err(Refusal::Errno)?;
+    match SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT {
+        SFlag::S_IFREG => {}
+        SFlag::S_IFDIR => return Err(Refusal::Directory),
+        _ => return Err(Refusal::Errno(Errno::EACCES)),
+    }
+    // Effective ids, because access(2) otherwise forgets the capabilities of a non-root user.
+    let flags = AtFlags::AT_EACCESS | AtFlags::AT_EMPTY_PATH;
+    faccessat(fd.as_fd(), "", AccessFlags::X_OK, flags).map_err(Refusal::Errno)
+}
+
+/// What will be executed: found inside the container's root.
+#[derive(Debug)]
+pub struct Program {
+    place: Place,
+    args: Vec<CString>,
+    environment: Vec<CString>,
+}
+
+impl Program {
+    /// The environment of the process: startContainer hooks without one of their own get it, as runc
+    /// gives it to them.
+    pub fn environment(&self) -> &[CString] {
+        &self.environment
+    }
+
+    /// Child, after the last hook and before the seccomp filter (which may forbid the calls made
+    /// here): looks once more whether working folder and program are inside, then makes the process
+    /// what it will be: no parent-death signal, default signals, no fds but the preserved, its limits.
+    /// Consumes the root, whose fd nothing may see after this.
+    ///
+    /// # Errors
+    /// E_PROCESS, E_EXEC as [`Plan::locate`].
+    pub fn ready(&self, plan: &Plan, root: Root) -> Result<()> {
+        verify_cwd(&plan.command.cwd)?;
+        let name = self.args.first().map_or(c"", CString::as_c_str);
+        check(&root, &self.place).map_err(|refusal| refusal.error(name))?;
+        drop(root);
+        prctl::set_pdeathsig(None).context(Code::Process, "clear the parent-death signal", "")?;
+        signals::reset()?;
+        fd::close_on_exec_from(plan.first_closed_fd).context(
+            Code::Process,
+            "mark as close-on-exec the file descriptors from",
+            plan.first_closed_fd,
+        )?;
+        // Last, because a limit may leave no room for anything else.
+        plan.rlimits.iter().try_for_each(super::Rlimit::apply)
+    }
+
+    /// Child: execve(2). Returns only the error.
+    pub fn execute(&self) -> Error {
+        let name = self.args.first().map_or(c"", CString::as_c_str);
+        let errno = match execve(&self.place.path, &self.args, &self.environment) {
+            Ok(never) => match never {},
+            Err(errno) => errno,
+        };
+        let error = Error::step(Code::Exec, "exec:", quoted(name), errno);
+        match errno {
+            Errno::ENOEXEC => error.hint(
+                "the file is neither a program for this architecture nor a script beginning with #!",
+            ),
+            // It was there a moment ago.
+            Errno::ENOENT => error.hint(
+                "the interpreter that the script or program names (#! line, dynamic loader) is missing in the container",
+            ),
+            Errno::E2BIG => error.hint("process.args and process.env are too long together"),
+            _ => error,
+        }
+    }
+}
+
+impl Plan {
+    /// The environment gets what socket activation needs, sd_listen_fds(3): `fds` descriptors from 3
+    /// on, for pid 1, with the names of LISTEN_FDNAMES. For the parent, which was given them.
+    pub fn listen(&mut self, fds: u32, names: Option<&str>) {
+        let environment: &mut environment::Environment = &mut self.environment;
+        environment.set("LISTEN_FDS", &fds.to_string());
+        environment.set("LISTEN_PID", "1");
+        if let Some(names) = names {
+            environment.set("LISTEN_FDNAMES", names);
+        }
+        self.first_closed_fd = self.first_closed_fd.max(fds.saturating_add(3));
+    }
+}
+
+#[cfg(test)]
+impl Program {
+    /// A program that nobody looked for.
+    pub(super) fn for_test(path: &CStr) -> Program {
+        let place = Place {
+            path: path.to_owned(),
+            inside: PathBuf::new(),
+        };
+        Program {
+            place,
+            args: vec![path.to_owned()],
+            environment: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! What the child does about signals, sessions and its parent's death.
+
+use crate::error::{Code, Context, Result};
+use crate::sys::signal;
+use nix::errno::Errno;
+use nix::sys::signal::SigSet;
+
+/// The highest signal number, `_NSIG` of the kernel.
+const LAST: i32 = 64;
+
+/// Child: a session of its own, so that the caller's terminal neither signals it nor is reachable
+/// as /dev/tty. Before the terminal is set up: only a session's leader can take a controlling one.
+///
+/// # Errors
+/// E_PROCESS; EPERM for a process that leads a process group already.
+pub fn own_session() -> Result<()> {
+    nix::unistd::setsid()
+        .map(drop)
+        .context(Code::Process, "make a session for the process", "")
+}
+
+/// Child: every signal at its default and none blocked. execve resets handlers only: what is
+/// ignored stays ignored (SIGPIPE by Rust's runtime, SIGHUP below nohup), and so does the mask.
+///
+/// # Errors
+/// E_PROCESS
+pub fn reset() -> Result<()> {
+    for number in 1..=LAST {
+        match signal::set_default(number) {
+            // SIGKILL and SIGSTOP cannot be ignored in the first place.
+            Ok(()) | Err(Errno::EINVAL) => {}
+            Err(errno) => return Err(errno).context(Code::Process, "reset signal", number),
+        }
+    }
+    SigSet::empty()
+        .thread_set_mask()
+        .context(Code::Process, "unblock all signals", "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::fixtures::{in_child, status_line};
+
+    #[test]
+    fn no_signal_stays_ignored_or_blocked() {
+        let result = in_child(|| {
+            SigSet::all().thread_block().expect("block");
+            let before = status_line("SigIgn");
+            reset()?;
+            let zero = "0000000000000000";
+            let now = [status_line("SigIgn"), status_line("SigBlk")];
+            Ok(format!("{} {}", before == zero, now == [zero, zero]))
+        });
+        assert_eq!(
+            result, "false true",
+            "Rust ignores SIGPIPE; nothing is left"
+        );
+    }
+
+    #[test]
+    fn the_child_leads_its_own_session() {
+        let result = in_child(|| {
+            own_session()?;
+            let leader = nix::unistd::getsid(None).expect("a session");
+            Ok((leader == nix::unistd::getpid()).to_string())
+        });
+        assert_eq!(result, "true");
+    }
+}

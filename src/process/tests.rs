@@ -1,0 +1,570 @@
+//! The process as a whole: what a config plans, and what it does in a child.
+
+use super::fixtures::{host, in_child, is_root, process, root, spec, status_line};
+use super::*;
+use crate::namespaces::Kind;
+use crate::rootfs::root::Root;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
+fn planned_with(more: &str, linux: &str) -> (Plan, Option<String>) {
+    let mut problems = Problems::default();
+    let options = Options {
+        id: "web1".to_owned(),
+        no_new_keyring: true,
+        ..Options::default()
+    };
+    let spec = spec(&format!(r#"{{"ociVersion":"1.3.0","linux":{linux}}}"#));
+    let ns = namespaces::Plan::default();
+    let plan = plan(
+        &process(more),
+        &spec,
+        &ns,
+        &options,
+        &host(),
+        "process",
+        &mut problems,
+    );
+    (
+        plan,
+        problems.into_result("c").err().map(|it| it.to_string()),
+    )
+}
+
+fn planned(more: &str) -> Plan {
+    let (plan, error) = planned_with(more, "{}");
+    assert_eq!(error, None);
+    plan
+}
+
+/// The chroot that a child of a test stands in.
+fn chroot(root: &Root) {
+    nix::unistd::fchdir(root).expect("fchdir");
+    nix::unistd::chroot(".").expect("chroot");
+    nix::unistd::chdir("/").expect("chdir");
+}
+
+fn program(folder: &Path, name: &str, mode: u32) {
+    let path = folder.join(name);
+    std::fs::create_dir_all(path.parent().expect("a parent")).expect("folders");
+    std::fs::write(&path, "#!/none\n").expect("a file");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("chmod");
+}
+
+/// `locate` for root in `folder`, in a child: the path found, or the error.
+fn located(root: &Root, more: &str) -> String {
+    let plan = planned(more);
+    in_child(|| {
+        chroot(root);
+        let here = root_of_child();
+        let entered = plan.enter(&here)?;
+        let program = plan.locate(&here, entered)?;
+        Ok(format!("{program:?}"))
+    })
+}
+
+fn root_of_child() -> Root {
+    let flags = nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_DIRECTORY;
+    Root::from_fd(nix::fcntl::open("/", flags, nix::sys::stat::Mode::empty()).expect("open /"))
+}
+
+#[test]
+fn problems_of_all_parts_are_collected_with_their_paths() {
+    let (_, error) = planned_with(
+        r#"{"cwd":"tmp","args":[],"env":["X"],"oomScoreAdj":5000,"terminal":true,
+            "consoleSize":{"height":70000,"width":80},"user":{"uid":0,"gid":0,"umask":4096}}"#,
+        r#"{"personality":{"domain":"LINUX","flags":["ADDR_NO_RANDOMIZE"]}}"#,
+    );
+    let error = error.expect("seven problems");
+    for part in [
+        "process.cwd: \"tmp\" is not an absolute path",
+        "process.args: needs at least one entry",
+        "process.env[0]: \"X\" is not of the form NAME=value",
+        "process.oomScoreAdj: 5000 is outside -1000 to 1000",
+        "process.consoleSize.height: 70000 is above 65535",
+        "process.user.umask: 4096 is above 511",
+        "linux.personality.flags[0]: \"ADDR_NO_RANDOMIZE\" is not supported",
+    ] {
+        assert!(error.contains(part), "{part} in {error}");
+    }
+}
+
+#[test]
+fn nul_bytes_are_problems() {
+    let (_, error) = planned_with(r#"{"cwd":"/a\u0000b","args":["x","y\u0000z"]}"#, "{}");
+    let error = error.expect("two problems");
+    assert!(
+        error.contains("process.cwd: contains a NUL byte"),
+        "{error}"
+    );
+    assert!(
+        error.contains("process.args[1]: contains a NUL byte"),
+        "{error}"
+    );
+}
+
+#[test]
+fn absent_fields_leave_everything_alone() {
+    let plan = planned("{}");
+    assert!(!plan.no_new_privs);
+    assert_eq!(plan.terminal, None);
+    assert_eq!(
+        (plan.oom_score_adj, plan.scheduler, plan.io_priority),
+        (None, None, None)
+    );
+    assert_eq!((plan.personality, plan.keyring), (None, None));
+    assert_eq!((plan.memory_policy, plan.exec_affinity), (None, None));
+    assert_eq!(plan.first_closed_fd, 3);
+}
+
+#[test]
+fn a_console_size_counts_beside_a_terminal_only() {
+    let rows = [
+        (r#"{"consoleSize":{"height":25,"width":80}}"#, None),
+        (r#"{"terminal":true}"#, Some(None)),
+        (
+            r#"{"terminal":true,"consoleSize":{"height":25,"width":80}}"#,
+            Some(Some((25, 80))),
+        ),
+        (
+            r#"{"terminal":true,"consoleSize":{"height":0,"width":80}}"#,
+            Some(None),
+        ),
+    ];
+    for (json, terminal) in rows {
+        assert_eq!(planned(json).terminal, terminal, "{json}");
+    }
+}
+
+#[test]
+fn preserved_and_listening_fds_are_one_range() {
+    let mut plan = Plan {
+        first_closed_fd: 3 + 4,
+        ..Plan::default()
+    };
+    plan.listen(2, Some("a:b"));
+    assert_eq!(plan.first_closed_fd, 7);
+    plan.listen(6, None);
+    assert_eq!(plan.first_closed_fd, 9);
+    let expected = [c"LISTEN_FDNAMES=a:b", c"LISTEN_FDS=6", c"LISTEN_PID=1"];
+    assert_eq!(
+        plan.environment.variables,
+        expected.map(std::ffi::CStr::to_owned)
+    );
+}
+
+#[test]
+fn a_keyring_is_joined_unless_told_otherwise() {
+    let mut problems = Problems::default();
+    let options = Options {
+        id: "web1".to_owned(),
+        ..Options::default()
+    };
+    let ns = namespaces::Plan {
+        new: vec![Kind::User],
+        ..Default::default()
+    };
+    let spec = spec(r#"{"ociVersion":"1.3.0"}"#);
+    let plan = plan(
+        &process("{}"),
+        &spec,
+        &ns,
+        &options,
+        &host(),
+        "process",
+        &mut problems,
+    );
+    assert_eq!(
+        plan.keyring.expect("a keyring").name.as_c_str(),
+        c"_ses.web1"
+    );
+}
+
+#[test]
+fn programs_are_found_by_path_and_by_name() {
+    if !is_root() {
+        return;
+    }
+    let (folder, root) = root();
+    program(folder.path(), "bin/tool", 0o755);
+    program(folder.path(), "work/tool", 0o755);
+    program(folder.path(), "data/plain", 0o644);
+    std::fs::create_dir(folder.path().join("bin/folder")).expect("a folder");
+    symlink("/bin/tool", folder.path().join("link")).expect("a link");
+    std::os::unix::net::UnixListener::bind(folder.path().join("bin/socket")).expect("a socket");
+    let rows = [
+        (
+            r#""args":["tool"],"env":["PATH=/none:/bin","HOME=/"]"#,
+            "/bin/tool",
+        ),
+        (r#""args":["tool"],"env":["HOME=/"]"#, "/bin/tool"),
+        (
+            r#""args":["tool"],"env":["PATH=","HOME=/"],"cwd":"/work""#,
+            "./tool",
+        ),
+        (r#""args":["./tool"],"cwd":"/work""#, "./tool"),
+        (r#""args":["bin/tool"]"#, "bin/tool"),
+        (r#""args":["/link"]"#, "/link"),
+        (
+            r#""args":["tool"],"env":["PATH=../bin/","HOME=/"],"cwd":"/work""#,
+            "../bin/tool",
+        ),
+    ];
+    for (json, path) in rows {
+        let found = located(&root, &format!("{{{json}}}"));
+        assert!(
+            found.contains(&format!("path: {path:?}")),
+            "{json}: {found}"
+        );
+    }
+    let rows = [
+        (
+            r#""args":["none"]"#,
+            r#"exec: "none": executable file not found in $PATH"#,
+        ),
+        (
+            r#""args":["folder"]"#,
+            r#"exec: "folder": executable file not found in $PATH"#,
+        ),
+        (
+            r#""args":[""]"#,
+            r#"exec: "": executable file not found in $PATH"#,
+        ),
+        (
+            r#""args":["/none"]"#,
+            r#"exec: "/none": no such file or directory"#,
+        ),
+        (
+            r#""args":["./none"]"#,
+            r#"exec: "./none": no such file or directory"#,
+        ),
+        (
+            r#""args":["/bin/tool/x"]"#,
+            r#"exec: "/bin/tool/x": not a directory"#,
+        ),
+        (
+            r#""args":["/data/plain"]"#,
+            r#"exec: "/data/plain": permission denied"#,
+        ),
+        (
+            r#""args":["plain"],"env":["PATH=/data:/none","HOME=/"]"#,
+            r#"exec: "plain": permission denied"#,
+        ),
+        (
+            r#""args":["/bin"]"#,
+            r#"exec: "/bin": is a directory: permission denied"#,
+        ),
+        (
+            r#""args":["/bin/socket"]"#,
+            r#"exec: "/bin/socket": permission denied"#,
+        ),
+    ];
+    for (json, error) in rows {
+        assert_eq!(located(&root, &format!("{{{json}}}")), error, "{json}");
+    }
+}
+
+#[test]
+fn a_program_behind_a_magic_link_is_refused() {
+    if !is_root() {
+        return;
+    }
+    let plan = planned(r#"{"args":["/proc/self/exe"]}"#);
+    let result = in_child(|| {
+        let root = root_of_child();
+        let entered = plan.enter(&root)?;
+        plan.locate(&root, entered).map(|it| format!("{it:?}"))
+    });
+    assert_eq!(
+        result,
+        "exec: \"/proc/self/exe\": a ring of symlinks, or a magic link of /proc: too many symbolic links encountered"
+    );
+}
+
+#[test]
+fn the_users_rights_decide_about_a_program() {
+    if !is_root() {
+        return;
+    }
+    let (folder, root) = root();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("chmod");
+    program(folder.path(), "secret/tool", 0o755);
+    let secret = std::fs::Permissions::from_mode(0o700);
+    std::fs::set_permissions(folder.path().join("secret"), secret).expect("chmod");
+    program(folder.path(), "mine", 0o700);
+    let rows = [
+        (
+            r#""args":["/secret/tool"]"#,
+            "exec: \"/secret/tool\": permission denied",
+        ),
+        (r#""args":["/mine"]"#, "exec: \"/mine\": permission denied"),
+        // DAC_OVERRIDE reaches the user by the ambient set, and with it the program.
+        (
+            r#""args":["/mine"],"capabilities":{"bounding":["CAP_DAC_OVERRIDE"],
+            "effective":["CAP_DAC_OVERRIDE"],"permitted":["CAP_DAC_OVERRIDE"],
+            "inheritable":["CAP_DAC_OVERRIDE"],"ambient":["CAP_DAC_OVERRIDE"]}"#,
+            "found",
+        ),
+        // The folder was entered as root, as runc does.
+        (
+            r#""cwd":"/secret","args":["/bin/x"]"#,
+            "exec: \"/bin/x\": no such file or directory",
+        ),
+    ];
+    for (json, expected) in rows {
+        let capabilities = if json.contains("capabilities") {
+            ""
+        } else {
+            r#","capabilities":{}"#
+        };
+        let plan = planned(&format!(
+            r#"{{{json}{capabilities},"user":{{"uid":1000,"gid":1000}}}}"#
+        ));
+        let plan = Plan {
+            capabilities: plan.capabilities.for_this_machine(),
+            ..plan
+        };
+        let result = in_child(|| {
+            chroot(&root);
+            let here = root_of_child();
+            let entered = plan.enter(&here)?;
+            plan.become_user(SysAdmin::Drop)?;
+            plan.locate(&here, entered)?;
+            Ok("found".to_owned())
+        });
+        assert_eq!(result, expected, "{json}");
+    }
+}
+
+#[test]
+fn cwd_is_made_entered_and_stays_inside() {
+    if !is_root() {
+        return;
+    }
+    let (folder, root) = root();
+    program(folder.path(), "bin/true", 0o755);
+    let plan = planned(r#"{"cwd":"/new/deep"}"#);
+    let result = in_child(|| {
+        chroot(&root);
+        let here = root_of_child();
+        plan.make_cwd(&here)?;
+        let entered = plan.enter(&here)?;
+        plan.locate(&here, entered)?;
+        Ok(nix::unistd::getcwd()
+            .expect("a folder")
+            .display()
+            .to_string())
+    });
+    assert_eq!(result, "/new/deep");
+    let mode = std::fs::metadata(folder.path().join("new/deep")).expect("made");
+    assert_eq!(mode.permissions().mode() & 0o7777, 0o755);
+    let missing = planned(r#"{"cwd":"/missing"}"#);
+    assert_eq!(
+        in_child(|| missing.enter(&root).map(|_| String::new())),
+        "chdir to cwd /missing: no such file or directory"
+    );
+    let file = planned(r#"{"cwd":"/bin/true"}"#);
+    assert_eq!(
+        in_child(|| file.make_cwd(&root).map(|()| String::new())),
+        "create cwd /bin/true: not a directory"
+    );
+}
+
+#[test]
+fn cwd_through_a_leaked_fd_is_refused() {
+    if !is_root() {
+        return;
+    }
+    for fd in 0..10 {
+        let plan = planned(&format!(r#"{{"cwd":"/proc/self/fd/{fd}/"}}"#));
+        let result = in_child(|| {
+            let root = root_of_child();
+            let made = plan.make_cwd(&root);
+            let entered = plan.enter(&root);
+            assert!(entered.is_err());
+            made.and(entered.map(|_| "entered".to_owned()))
+        });
+        assert!(
+            result.starts_with("create cwd /proc/self/fd/")
+                || result.starts_with("chdir to cwd /proc/self/fd/"),
+            "{result}"
+        );
+    }
+}
+
+#[test]
+fn a_cwd_outside_the_root_is_noticed() {
+    if !is_root() {
+        return;
+    }
+    let (folder, root) = root();
+    program(folder.path(), "bin/true", 0o755);
+    let plan = planned("{}");
+    let result = in_child(|| {
+        let outside = root_of_child();
+        chroot(&root);
+        let here = root_of_child();
+        let entered = plan.enter(&here)?;
+        // What a leaked fd of the host makes possible.
+        nix::unistd::fchdir(&outside).expect("out");
+        plan.locate(&here, entered).map(|it| format!("{it:?}"))
+    });
+    assert_eq!(
+        result,
+        "verify cwd /: it is deleted, or outside the container's root: no such file or directory"
+    );
+}
+
+#[test]
+fn the_process_is_what_its_config_says() {
+    if !is_root() {
+        return;
+    }
+    let (plan, error) = planned_with(
+        r#"{"user":{"uid":1000,"gid":100,"umask":7,"additionalGids":[5]},"noNewPrivileges":true,
+            "rlimits":[{"type":"RLIMIT_NOFILE","soft":50,"hard":60}],"oomScoreAdj":500,
+            "capabilities":{"bounding":["CAP_KILL"],"permitted":["CAP_KILL"],"effective":["CAP_KILL"],
+            "inheritable":["CAP_KILL"],"ambient":["CAP_KILL"]}}"#,
+        r#"{"personality":{"domain":"LINUX32"}}"#,
+    );
+    assert_eq!(error, None);
+    let plan = Plan {
+        capabilities: plan.capabilities.for_this_machine(),
+        ..plan
+    };
+    let result = in_child(|| {
+        let proc = ProcFs::host().expect("a procfs");
+        plan.grant(nix::unistd::getpid(), &proc, Role::Init)?;
+        plan.prepare(Some(&proc))?;
+        let machine = nix::sys::utsname::uname()
+            .expect("uname")
+            .machine()
+            .to_owned();
+        let here = root_of_child();
+        let entered = plan.enter(&here)?;
+        plan.become_user(SysAdmin::Keep)?;
+        let kept = status_line("CapEff");
+        let program = plan.locate(&here, entered)?;
+        program.ready(&plan, here)?;
+        plan.drop_sys_admin()?;
+        let names = [
+            "Uid",
+            "Gid",
+            "Groups",
+            "Umask",
+            "CapInh",
+            "CapPrm",
+            "CapEff",
+            "CapBnd",
+            "CapAmb",
+            "NoNewPrivs",
+            "SigIgn",
+        ];
+        let limits = std::fs::read_to_string("/proc/self/limits").expect("limits");
+        let files = limits
+            .lines()
+            .find(|it| it.starts_with("Max open files"))
+            .expect("a line");
+        let score = std::fs::read_to_string("/proc/self/oom_score_adj").expect("a score");
+        Ok(format!(
+            "{}|{kept}|{}|{}|{}",
+            machine.to_string_lossy(),
+            names.map(status_line).join("|"),
+            files.split_whitespace().collect::<Vec<_>>().join(" "),
+            score.trim()
+        ))
+    });
+    let machine = if cfg!(target_arch = "x86_64") {
+        "i686"
+    } else {
+        "armv8l"
+    };
+    assert_eq!(
+        result,
+        format!(
+            "{machine}|0000000000200020|1000\t1000\t1000\t1000|100\t100\t100\t100|5|0007|0000000000000020|\
+             0000000000000020|0000000000000020|0000000000000020|0000000000000020|1|0000000000000000|\
+             Max open files 50 60 files|500"
+        )
+    );
+}
+
+#[test]
+fn exec_runs_the_program_and_words_its_failure() {
+    let execute = |path: &std::ffi::CStr| {
+        let program = Program::for_test(path);
+        in_child(|| Err::<String, _>(program.execute()))
+    };
+    let (folder, _root) = root();
+    program(folder.path(), "script", 0o755);
+    program(folder.path(), "text", 0o755);
+    std::fs::write(folder.path().join("text"), "just text").expect("a file");
+    let path = |name: &str| {
+        std::ffi::CString::new(folder.path().join(name).to_string_lossy().into_owned())
+            .expect("no NUL")
+    };
+    let script = execute(&path("script"));
+    assert!(
+        script.ends_with("/script\": no such file or directory"),
+        "{script}"
+    );
+    let text = execute(&path("text"));
+    assert!(text.ends_with("/text\": exec format error"), "{text}");
+    assert_eq!(execute(c"/bin/true"), "", "it runs, and says nothing");
+}
+
+#[test]
+fn root_of_a_user_namespace_gets_its_capabilities_there() {
+    let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
+    let own = |outside| namespaces::IdMap {
+        inside: 0,
+        outside,
+        count: 1,
+    };
+    let ns = namespaces::Plan {
+        new: vec![Kind::User],
+        uid_map: vec![own(uid.as_raw())],
+        gid_map: vec![own(gid.as_raw())],
+        ..Default::default()
+    };
+    let caller = Host {
+        euid: uid.as_raw(),
+        egid: gid.as_raw(),
+        effective: 0,
+        bounding: 0,
+        ..host()
+    };
+    let json = r#"{"capabilities":{"bounding":["CAP_KILL","CAP_SYS_RESOURCE"],"permitted":["CAP_KILL"],
+        "effective":["CAP_KILL"]}}"#;
+    let mut problems = Problems::default();
+    let spec = spec(r#"{"ociVersion":"1.3.0"}"#);
+    let options = Options::default();
+    let plan = plan(
+        &process(json),
+        &spec,
+        &ns,
+        &options,
+        &caller,
+        "process",
+        &mut problems,
+    );
+    assert!(problems.is_empty());
+    let result = in_child(|| {
+        let flags = nix::sched::CloneFlags::CLONE_NEWUSER;
+        if nix::sched::unshare(flags).is_err() {
+            return Ok("no user namespaces here".to_owned());
+        }
+        std::fs::write("/proc/self/setgroups", "deny").expect("setgroups");
+        std::fs::write("/proc/self/uid_map", format!("0 {uid} 1")).expect("uid_map");
+        std::fs::write("/proc/self/gid_map", format!("0 {gid} 1")).expect("gid_map");
+        plan.become_user(SysAdmin::Drop)?;
+        let names = ["Uid", "CapInh", "CapPrm", "CapEff", "CapBnd"];
+        Ok(names.map(status_line).join("|"))
+    });
+    assert!(
+        result == "no user namespaces here"
+            || result
+                == "0\t0\t0\t0|0000000000000000|0000000000000020|0000000000000020|0000000001000020",
+        "{result}"
+    );
+}

@@ -1,0 +1,159 @@
+//! Nodes that the parent makes for a container with a user namespace.
+//!
+//! Nobody in a user namespace may call mknod, and a node of the host has the host's owner and
+//! mode. So the parent, with the host's privileges, makes the nodes of `linux.devices` on a tmpfs
+//! that no path leads to, and init binds them.
+
+use super::{Plan, file_type, number};
+use crate::error::{Code, Context, Result};
+use crate::sys::child::{self, Patience};
+use crate::sys::clone::Side;
+use crate::sys::mount::{fsconfig_create, fsconfig_set, fsmount, fsopen, move_mount, open_tree};
+use crate::sys::scm::{receive_fd, send_fd};
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, open};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, mknodat, umask};
+use nix::unistd::{Gid, Uid, fchownat};
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// Detached mounts of nodes, by the index of their device in the plan. init inherits the fds.
+#[derive(Debug, Default)]
+pub struct Nodes(Vec<(usize, OwnedFd)>);
+
+impl Nodes {
+    /// Parent, before the clone, with the host's privileges: makes what the plan wants premade.
+    /// Makes no system call when that is nothing.
+    ///
+    /// # Errors
+    /// E_DEVICE with the device's path, or the step that failed.
+    pub fn make(plan: &Plan) -> Result<Nodes> {
+        let wanted: Vec<usize> = plan
+            .devices
+            .iter()
+            .enumerate()
+            .filter(|(_, device)| device.premade.is_some())
+            .map(|(index, _)| index)
+            .collect();
+        if wanted.is_empty() {
+            return Ok(Nodes::default());
+        }
+        let fs = tmpfs(plan).context(Code::Device, "make a tmpfs for", "linux.devices")?;
+        let inherited = umask(Mode::empty());
+        let made = fill(plan, fs.as_fd());
+        umask(inherited);
+        made?;
+        let trees = detach(fs.as_fd(), &wanted).context(
+            Code::Device,
+            "clone the nodes of",
+            "linux.devices",
+        )?;
+        Ok(Nodes(wanted.into_iter().zip(trees).collect()))
+    }
+
+    /// The mount for device number `index` of the plan, if it was made.
+    pub(super) fn get(&self, index: usize) -> Option<BorrowedFd<'_>> {
+        self.0
+            .iter()
+            .find(|(i, _)| *i == index)
+            .map(|(_, tree)| tree.as_fd())
+    }
+}
+
+fn tmpfs(plan: &Plan) -> nix::Result<OwnedFd> {
+    let fs = fsopen(c"tmpfs")?;
+    fsconfig_set(fs.as_fd(), c"mode", Some(c"0700"))?;
+    if let Some(label) = &plan.label {
+        // Only a kernel with SELinux knows the parameter; elsewhere there is nothing to label.
+        let _ = fsconfig_set(fs.as_fd(), c"context", Some(label));
+    }
+    fsconfig_create(fs.as_fd())?;
+    fsmount(
+        fs.as_fd(),
+        libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC,
+    )
+}
+
+/// Makes each node, named by its index, with the owner that the container will see as the config's.
+fn fill(plan: &Plan, folder: BorrowedFd<'_>) -> Result<()> {
+    for (index, device) in plan.devices.iter().enumerate() {
+        let Some((uid, gid)) = device.premade else {
+            continue;
+        };
+        let name = index.to_string();
+        let mode = Mode::from_bits_truncate(device.mode);
+        mknodat(
+            folder,
+            name.as_str(),
+            file_type(device.kind),
+            mode,
+            number(device),
+        )
+        .and_then(|()| {
+            let owner = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+            let flag = AtFlags::AT_SYMLINK_NOFOLLOW;
+            fchownat(folder, name.as_str(), owner.0, owner.1, flag)
+        })
+        // A change of owner clears the set-id bits.
+        .and_then(|()| match device.mode & 0o6000 {
+            0 => Ok(()),
+            _ => fchmodat(folder, name.as_str(), mode, FchmodatFlags::FollowSymlink),
+        })
+        .context(Code::Device, "make device", device.path.display())?;
+    }
+    Ok(())
+}
+
+/// Clones each file of the detached mount `fs` as a mount of its own.
+///
+/// Before Linux 6.15 only what is attached in the caller's mount namespace can be cloned, and the
+/// host's is not to be touched. So a child attaches it in a mount namespace that ends with it.
+fn detach(fs: BorrowedFd<'_>, wanted: &[usize]) -> nix::Result<Vec<OwnedFd>> {
+    let (ours, theirs) = socketpair(
+        AddressFamily::Unix,
+        SockType::SeqPacket,
+        None,
+        SockFlag::SOCK_CLOEXEC,
+    )?;
+    match child::fork()? {
+        Side::Child => {
+            let errno = clone_and_send(fs, wanted, &theirs).err();
+            child::leave(errno.map_or(0, |errno| errno as i32));
+        }
+        Side::Parent(pid) => {
+            drop(theirs);
+            let receive = |_| receive_fd(ours.as_fd(), &mut [0]).map(|(_, tree)| tree);
+            let trees: nix::Result<Vec<OwnedFd>> = wanted.iter().map(receive).collect();
+            // Closed first: a child that is still sending must not wait for us.
+            drop(ours);
+            let ended = loop {
+                match child::wait(Some(pid), Patience::UntilOneEnds) {
+                    Err(Errno::EINTR) => {}
+                    other => break other?,
+                }
+            };
+            match ended {
+                Some((_, child::Ended::Exited(code))) if code != 0 => Err(Errno::from_raw(code)),
+                _ => trees,
+            }
+        }
+    }
+}
+
+/// The child's part of [`detach`].
+fn clone_and_send(fs: BorrowedFd<'_>, wanted: &[usize], to: &OwnedFd) -> nix::Result<()> {
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    mount(None::<&str>, "/", None::<&str>, private, None::<&str>)?;
+    let top = open("/", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
+    move_mount(fs, top.as_fd())?;
+    for index in wanted {
+        let name = CString::new(index.to_string()).unwrap_or_default();
+        let tree = open_tree(fs, &name, libc::OPEN_TREE_CLONE)?;
+        send_fd(to.as_fd(), b"n", tree.as_fd())?;
+    }
+    Ok(())
+}

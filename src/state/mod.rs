@@ -1,0 +1,450 @@
+//! The state directory: one folder a container below `--root`, holding facts, never a status.
+//!
+//! `<root>/<id>/` has `state.json` (the facts, replaced by rename), `config.json` (a copy of the
+//! bundle's at create, for `exec` and the late hooks) and, until the container is started,
+//! `start.sock`. Everything here runs in the parent. A status is computed from the facts and from
+//! the kernel each time it is asked for.
+
+mod start_socket;
+mod status;
+
+pub use start_socket::{connect as connect_to_init, listen as listen_for_start};
+pub use status::{ProcessRef, Status, status};
+
+use crate::error::{Code, Context, Error, Result};
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, open, openat, renameat};
+use nix::sys::stat::{Mode, fchmod, mkdirat};
+use nix::unistd::{UnlinkatFlags, unlinkat, write};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+const STATE: &str = "state.json";
+const STATE_NEW: &str = "state.json.new";
+const CONFIG: &str = "config.json";
+/// The start socket's name in the container's folder.
+pub(crate) const START_SOCKET: &str = "start.sock";
+
+/// What is known of a container. Written before each resource is acquired, so that a later
+/// `delete --force` finds it even after a SIGKILL. `init_process_*` and `cgroup_paths` have the
+/// names under which node tools look for them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct State {
+    /// The container's id.
+    pub id: String,
+    /// `ociVersion` of its config.
+    pub oci_version: String,
+    /// Creation time, RFC 3339 with nanoseconds.
+    pub created: String,
+    /// Bundle folder, absolute.
+    pub bundle: PathBuf,
+    /// Root file system, absolute on the host.
+    pub rootfs: PathBuf,
+    /// Annotations of the config.
+    pub annotations: BTreeMap<String, String>,
+    /// Uid of the caller who created it.
+    pub owner: u32,
+    /// Pid of init in casulo's pid namespace; 0 before there is one.
+    pub init_process_pid: i32,
+    /// Start time of init in clock ticks (field 22 of `/proc/PID/stat`).
+    pub init_process_start: u64,
+    /// Pid and start time of the casulo that creates it, while init has no pid.
+    pub creator: (i32, u64),
+    /// Folder of the cgroup, absolute on the host, under the key `""` (runc's shape for v2).
+    pub cgroup_paths: BTreeMap<String, PathBuf>,
+    /// No cgroup was made: the caller's own holds the processes.
+    pub cgroup_is_callers: bool,
+    /// Folders of the Intel RDT groups that casulo made.
+    pub intel_rdt_paths: Vec<PathBuf>,
+    /// Kinds of namespaces that are not the caller's own, as bits of clone flags.
+    pub namespaces: u64,
+    /// There are poststart hooks in the config.
+    pub has_poststart: bool,
+    /// There are poststop hooks in the config.
+    pub has_poststop: bool,
+}
+
+impl State {
+    /// The container's cgroup, if casulo made one.
+    pub fn cgroup(&self) -> Option<&Path> {
+        self.cgroup_paths.get("").map(PathBuf::as_path)
+    }
+
+    /// Init by pid and start time; `None` before it exists.
+    pub fn init(&self) -> Option<ProcessRef> {
+        (self.init_process_pid > 0).then_some(ProcessRef {
+            pid: self.init_process_pid,
+            start: self.init_process_start,
+        })
+    }
+
+    /// The state document of the spec (runtime.md, State), as hooks get it on stdin and, with
+    /// three keys more, `casulo state` prints it.
+    pub fn document(&self, status: Status, pid: i32) -> serde_json::Value {
+        serde_json::json!({
+            "ociVersion": self.oci_version,
+            "id": self.id,
+            "status": status.as_str(),
+            "pid": pid,
+            "bundle": self.bundle,
+            "annotations": self.annotations,
+        })
+    }
+}
+
+/// `--root`: the folder that holds all containers of this caller.
+#[derive(Clone, Debug)]
+pub struct Store {
+    root: PathBuf,
+}
+
+/// One container's folder, open.
+#[derive(Debug)]
+pub struct Dir {
+    /// The container's id.
+    pub id: String,
+    path: PathBuf,
+    parent: OwnedFd,
+    fd: OwnedFd,
+}
+
+/// Checks a container id: `[A-Za-z0-9_+.-]+`, not `.` or `..`, at most 1024 bytes, no leading dot
+/// (folders that begin with one are casulo's own).
+///
+/// # Errors
+/// `E_ID`.
+pub fn check_id(id: &str) -> Result<()> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_+.-".contains(&byte);
+    if id.is_empty() || id.len() > 1024 || id.starts_with('.') || !id.bytes().all(allowed) {
+        let shown: String = id.chars().take(64).collect();
+        return Err(
+            Error::new(Code::Id, format!("invalid container id {shown:?}"))
+                .hint("letters, digits and _ + . - are allowed, and no leading dot"),
+        );
+    }
+    Ok(())
+}
+
+impl Store {
+    /// The store at `root`. Nothing is made yet.
+    pub fn at(root: PathBuf) -> Store {
+        Store { root }
+    }
+
+    /// The folder of compiled seccomp filters.
+    pub fn seccomp_cache(&self) -> PathBuf {
+        self.root.join(".cache/seccomp")
+    }
+
+    /// Makes the container's folder: from now on the id is taken.
+    ///
+    /// # Errors
+    /// `E_ID`, `E_EXISTS`, or `E_STATE` when `--root` cannot be made or written.
+    pub fn reserve(&self, id: &str) -> Result<Dir> {
+        check_id(id)?;
+        let parent = match open_folder(&self.root) {
+            Err(Errno::ENOENT) => self.make_root()?,
+            result => result.context(Code::State, "open", self.root.display())?,
+        };
+        match mkdirat(&parent, id, Mode::from_bits_truncate(0o711)) {
+            Err(Errno::EEXIST) => {
+                return Err(Error::new(
+                    Code::Exists,
+                    format!("container {id} already exists"),
+                ));
+            }
+            result => result.context(Code::State, "make", self.root.join(id).display())?,
+        }
+        self.open_in(parent, id)
+    }
+
+    fn make_root(&self) -> Result<OwnedFd> {
+        std::fs::create_dir_all(&self.root).context(Code::State, "make", self.root.display())?;
+        let fd = open_folder(&self.root).context(Code::State, "open", self.root.display())?;
+        fchmod(&fd, Mode::from_bits_truncate(0o700)).context(
+            Code::State,
+            "chmod",
+            self.root.display(),
+        )?;
+        Ok(fd)
+    }
+
+    /// Opens an existing container's folder.
+    ///
+    /// # Errors
+    /// `E_ID`; `E_NOT_FOUND` with the words `does not exist` that callers look for.
+    pub fn open(&self, id: &str) -> Result<Dir> {
+        check_id(id)?;
+        let gone = || Error::new(Code::NotFound, format!("container {id} does not exist"));
+        let parent = match open_folder(&self.root) {
+            Err(Errno::ENOENT) => return Err(gone()),
+            result => result.context(Code::State, "open", self.root.display())?,
+        };
+        match openat(
+            &parent,
+            id,
+            OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        ) {
+            Err(Errno::ENOENT | Errno::ENOTDIR) => Err(gone()),
+            Err(errno) => Err(Error::step(
+                Code::State,
+                "open",
+                self.root.join(id).display().to_string(),
+                errno,
+            )),
+            Ok(fd) => Ok(Dir {
+                id: id.to_owned(),
+                path: self.root.join(id),
+                parent,
+                fd,
+            }),
+        }
+    }
+
+    fn open_in(&self, parent: OwnedFd, id: &str) -> Result<Dir> {
+        let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let fd = openat(&parent, id, flags, Mode::empty()).context(
+            Code::State,
+            "open",
+            self.root.join(id).display(),
+        )?;
+        Ok(Dir {
+            id: id.to_owned(),
+            path: self.root.join(id),
+            parent,
+            fd,
+        })
+    }
+
+    /// The ids of all containers, sorted.
+    ///
+    /// # Errors
+    /// `E_STATE`; a missing `--root` is an empty list.
+    pub fn ids(&self) -> Result<Vec<String>> {
+        let entries = match std::fs::read_dir(&self.root) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            result => result.context(Code::State, "list", self.root.display())?,
+        };
+        let mut ids: Vec<String> = entries
+            .flatten()
+            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .filter(|name| check_id(name).is_ok())
+            .collect();
+        ids.sort();
+        Ok(ids)
+    }
+}
+
+fn open_folder(path: &Path) -> nix::Result<OwnedFd> {
+    open(
+        path,
+        OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
+        Mode::empty(),
+    )
+}
+
+impl Dir {
+    /// The folder's path, absolute if `--root` was.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Waits for and takes the container's lock: commands that change it act one after another.
+    /// Released when the returned value is dropped, or when casulo ends.
+    ///
+    /// # Errors
+    /// `E_STATE`.
+    pub fn lock(&self) -> Result<nix::fcntl::Flock<OwnedFd>> {
+        let fd = self
+            .fd
+            .try_clone()
+            .context(Code::State, "lock", self.path.display())?;
+        nix::fcntl::Flock::lock(fd, nix::fcntl::FlockArg::LockExclusive).map_err(|(_, errno)| {
+            Error::step(Code::State, "lock", self.path.display().to_string(), errno)
+        })
+    }
+
+    /// Replaces `state.json` by rename, so that a reader or a crash sees the old or the new one.
+    ///
+    /// # Errors
+    /// `E_STATE`.
+    pub fn write(&self, state: &State) -> Result<()> {
+        let text = serde_json::to_vec(state).map_err(|error| {
+            Error::new(
+                Code::State,
+                format!("write {}: {error}", self.path.display()),
+            )
+        })?;
+        self.write_file(STATE_NEW, &text)?;
+        renameat(&self.fd, STATE_NEW, &self.fd, STATE).context(
+            Code::State,
+            "replace",
+            self.path.join(STATE).display(),
+        )
+    }
+
+    /// Keeps a copy of the bundle's config.json, which its owner may change or remove later.
+    ///
+    /// # Errors
+    /// `E_STATE`.
+    pub fn write_config(&self, bytes: &[u8]) -> Result<()> {
+        self.write_file(CONFIG, bytes)
+    }
+
+    fn write_file(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let path = self.path.join(name);
+        let flags = OFlag::O_WRONLY
+            | OFlag::O_CREAT
+            | OFlag::O_TRUNC
+            | OFlag::O_NOFOLLOW
+            | OFlag::O_CLOEXEC;
+        let file = openat(&self.fd, name, flags, Mode::from_bits_truncate(0o600)).context(
+            Code::State,
+            "open",
+            path.display(),
+        )?;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let written = write(&file, rest).context(Code::State, "write", path.display())?;
+            rest = rest.get(written..).unwrap_or(&[]);
+        }
+        Ok(())
+    }
+
+    /// Reads the facts. A folder without a readable `state.json` (its creator died in its first
+    /// moments) has default facts, so that `delete --force` can remove it.
+    ///
+    /// # Errors
+    /// `E_STATE` when the file is there but is not ours.
+    pub fn read(&self) -> Result<State> {
+        let path = self.path.join(STATE);
+        let bytes = match std::fs::read(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(State {
+                    id: self.id.clone(),
+                    ..State::default()
+                });
+            }
+            result => result.context(Code::State, "read", path.display())?,
+        };
+        serde_json::from_slice(&bytes)
+            .map_err(|error| Error::new(Code::State, format!("{}: {error}", path.display())))
+    }
+
+    /// Reads the copy of config.json.
+    ///
+    /// # Errors
+    /// `E_STATE`.
+    pub fn read_config(&self) -> Result<(String, Vec<u8>)> {
+        let path = self.path.join(CONFIG);
+        let bytes = std::fs::read(&path).context(Code::State, "read", path.display())?;
+        Ok((path.display().to_string(), bytes))
+    }
+
+    /// True until the container is started.
+    pub fn waits_for_start(&self) -> bool {
+        nix::sys::stat::fstatat(&self.fd, START_SOCKET, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
+    }
+
+    /// Takes the start socket's name away: the container counts as started.
+    pub fn forget_start_socket(&self) {
+        // Missing is as good as removed, and nothing else can fail in a folder of ours.
+        let _ = unlinkat(&self.fd, START_SOCKET, UnlinkatFlags::NoRemoveDir);
+    }
+
+    /// Removes the folder and all in it; the id is free again.
+    ///
+    /// # Errors
+    /// `E_STATE`.
+    pub fn remove(self) -> Result<()> {
+        for name in [START_SOCKET, CONFIG, STATE_NEW, STATE] {
+            match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
+                Ok(()) | Err(Errno::ENOENT) => {}
+                Err(errno) => {
+                    return Err(Error::step(
+                        Code::State,
+                        "remove",
+                        self.path.join(name).display().to_string(),
+                        errno,
+                    ));
+                }
+            }
+        }
+        match unlinkat(&self.parent, self.id.as_str(), UnlinkatFlags::RemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            // Something that casulo did not put there: the folder is still only this container's.
+            Err(Errno::ENOTEMPTY) => std::fs::remove_dir_all(&self.path).context(
+                Code::State,
+                "remove",
+                self.path.display(),
+            ),
+            Err(errno) => Err(Error::step(
+                Code::State,
+                "remove",
+                self.path.display().to_string(),
+                errno,
+            )),
+        }
+    }
+}
+
+impl AsFd for Dir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// The present moment as `state` shows it.
+pub fn now() -> String {
+    humantime::format_rfc3339_nanos(SystemTime::now()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_checked() {
+        for good in ["a", "buildah-buildah123", "libpod_1.2+3", "0f-"] {
+            assert!(check_id(good).is_ok(), "{good}");
+        }
+        for bad in ["", ".", "..", ".hidden", "a/b", "a b", "a\n", "ü", "../x"] {
+            assert!(check_id(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_id_is_taken_once_and_free_after_removal() {
+        let root = tempfile::tempdir().expect("folder");
+        let store = Store::at(root.path().join("run"));
+        let dir = store.reserve("web").expect("reserved");
+        assert_eq!(store.reserve("web").expect_err("taken").code, Code::Exists);
+        assert_eq!(store.ids().expect("list"), ["web"]);
+        dir.remove().expect("removed");
+        let error = store.open("web").expect_err("gone");
+        assert!(error.to_string().contains("does not exist"), "{error}");
+    }
+
+    #[test]
+    fn facts_come_back_as_written() {
+        let root = tempfile::tempdir().expect("folder");
+        let dir = Store::at(root.path().to_owned())
+            .reserve("web")
+            .expect("reserved");
+        assert_eq!(dir.read().expect("a fresh folder").id, "web");
+        let state = State {
+            id: "web".into(),
+            init_process_pid: 7,
+            created: now(),
+            ..State::default()
+        };
+        dir.write(&state).expect("written");
+        assert_eq!(dir.read().expect("read"), state);
+    }
+}

@@ -1,0 +1,86 @@
+//! Capability sets of the calling thread, capabilities(7).
+
+use super::check;
+
+/// `_LINUX_CAPABILITY_VERSION_3`: two 32-bit words a set.
+const VERSION_3: u32 = 0x2008_0522;
+
+/// `int capset(cap_user_header_t hdrp, const cap_user_data_t datap)`, capset(2), on the caller.
+/// Bit n of each mask is capability number n.
+///
+/// # Errors
+/// EPERM for a permitted capability that is not held, an effective one that is not permitted, or an
+/// inheritable one that is neither held nor in the bounding set.
+pub fn capset(effective: u64, permitted: u64, inheritable: u64) -> nix::Result<()> {
+    #[repr(C)]
+    struct Header {
+        version: u32,
+        pid: i32,
+    }
+    #[repr(C)]
+    #[derive(Clone, Copy)]
+    struct Data {
+        effective: u32,
+        permitted: u32,
+        inheritable: u32,
+    }
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "the kernel takes each mask as two 32-bit words"
+    )]
+    let word = |shift: u32| Data {
+        effective: (effective >> shift) as u32,
+        permitted: (permitted >> shift) as u32,
+        inheritable: (inheritable >> shift) as u32,
+    };
+    let mut header = Header {
+        version: VERSION_3,
+        pid: 0,
+    };
+    let data = [word(0), word(32)];
+    // SAFETY: `header` is a live #[repr(C)] header, writable because the kernel may store its own
+    // version there; version 3 makes it read exactly the two elements of `data`.
+    let result = unsafe { libc::syscall(libc::SYS_capset, &raw mut header, data.as_ptr()) };
+    check(result).map(drop)
+}
+
+/// `prctl(PR_CAPBSET_DROP, cap)`, PR_CAPBSET_DROP(2const): takes `cap` out of the bounding set.
+///
+/// # Errors
+/// EPERM without CAP_SETPCAP, EINVAL for a number this kernel does not know.
+pub fn bounding_drop(cap: u8) -> nix::Result<()> {
+    prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(cap), 0)
+}
+
+/// `prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)`, PR_CAP_AMBIENT(2const).
+///
+/// # Errors
+/// None on a kernel since 4.3.
+pub fn ambient_clear() -> nix::Result<()> {
+    let clear = libc::PR_CAP_AMBIENT_CLEAR_ALL;
+    prctl(
+        libc::PR_CAP_AMBIENT,
+        libc::c_ulong::from(clear.unsigned_abs()),
+        0,
+    )
+}
+
+/// `prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap)`, PR_CAP_AMBIENT(2const).
+///
+/// # Errors
+/// EPERM for a capability that is not both permitted and inheritable.
+pub fn ambient_raise(cap: u8) -> nix::Result<()> {
+    let raise = libc::PR_CAP_AMBIENT_RAISE;
+    prctl(
+        libc::PR_CAP_AMBIENT,
+        libc::c_ulong::from(raise.unsigned_abs()),
+        libc::c_ulong::from(cap),
+    )
+}
+
+fn prctl(option: libc::c_int, arg2: libc::c_ulong, arg3: libc::c_ulong) -> nix::Result<()> {
+    let zero: libc::c_ulong = 0;
+    // SAFETY: the options used in this file take integers only; unused arguments must be 0.
+    let result = unsafe { libc::syscall(libc::SYS_prctl, option, arg2, arg3, zero, zero) };
+    check(result).map(drop)
+}

@@ -1,0 +1,138 @@
+//! Children by fork(2): making one, leaving one, waiting for one, and what it inherits.
+
+use super::clone::Side;
+use nix::errno::Errno;
+use nix::unistd::{ForkResult, Pid};
+use std::mem::MaybeUninit;
+
+/// `pid_t fork(void)`, fork(2), by the C library, which keeps malloc usable in the child. For
+/// short-lived children that share nothing special; init is made by [`super::clone::clone3`].
+/// Leave the child by [`leave`] or execve only.
+///
+/// # Errors
+/// EAGAIN past a limit on processes, ENOMEM.
+pub fn fork() -> nix::Result<Side> {
+    // SAFETY: casulo has one thread (invariant 1), so no lock is held by a thread that does not
+    // exist in the child; under the test harness the C library's own locks are seen to by fork.
+    match unsafe { nix::unistd::fork() }? {
+        ForkResult::Child => Ok(Side::Child),
+        ForkResult::Parent { child } => Ok(Side::Parent(child)),
+    }
+}
+
+/// `void _exit(int status)`, _exit(2): ends a child without running what the parent registered.
+pub fn leave(code: i32) -> ! {
+    // SAFETY: _exit never returns and touches no memory of the process.
+    unsafe { libc::_exit(code) }
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It exited with this code.
+    Exited(i32),
+    /// This signal killed it; the number, because nix has no real-time signals.
+    Killed(i32),
+}
+
+/// Whether [`wait`] waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// Until a child has ended.
+    UntilOneEnds,
+    /// Not at all: only for a child that has ended already.
+    Now,
+}
+
+/// `pid_t waitpid(pid_t pid, int *status, __WALL | WNOHANG)`, waitpid(2). `None` stands for any
+/// child. `Ok(None)` means that no such child has ended yet.
+///
+/// # Errors
+/// ECHILD where there is no such child, EINTR.
+pub fn wait(child: Option<Pid>, patience: Patience) -> nix::Result<Option<(Pid, Ended)>> {
+    let mut status = 0;
+    let flags = match patience {
+        Patience::UntilOneEnds => libc::__WALL,
+        Patience::Now => libc::__WALL | libc::WNOHANG,
+    };
+    // SAFETY: `status` is a live int that the kernel fills.
+    let pid = unsafe { libc::waitpid(child.map_or(-1, Pid::as_raw), &raw mut status, flags) };
+    match pid {
+        -1 => Err(Errno::last()),
+        0 => Ok(None),
+        pid if libc::WIFSIGNALED(status) => Ok(Some((
+            Pid::from_raw(pid),
+            Ended::Killed(libc::WTERMSIG(status)),
+        ))),
+        pid => Ok(Some((
+            Pid::from_raw(pid),
+            Ended::Exited(libc::WEXITSTATUS(status)),
+        ))),
+    }
+}
+
+/// `int sigaction(int signal, NULL, struct sigaction *old)`, sigaction(2): true if this process
+/// ignores `signal`, as one started by nohup(1) ignores SIGHUP.
+pub fn ignores(signal: i32) -> bool {
+    let mut old = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: a null action only asks; `old` is room for one struct sigaction.
+    let result = unsafe { libc::sigaction(signal, std::ptr::null(), old.as_mut_ptr()) };
+    // SAFETY: all-zero bytes are a valid struct sigaction, and the call may have filled them.
+    let old = unsafe { old.assume_init() };
+    result == 0 && old.sa_sigaction == libc::SIG_IGN
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use std::io::Read;
+
+    /// Runs `body` in a forked child, which may leave namespaces, block signals and close stdio.
+    /// An error's text or a panic makes the caller fail.
+    pub(crate) fn in_a_child(body: impl FnOnce() -> Result<(), String>) {
+        let (receiver, sender) =
+            nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).expect("make a pipe");
+        match fork().expect("fork") {
+            Side::Child => {
+                let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body))
+                    .unwrap_or_else(|_| Err("panicked".to_owned()));
+                let text = outcome.err().unwrap_or_default();
+                let sent = nix::unistd::write(&sender, text.as_bytes());
+                leave(i32::from(sent.is_err()));
+            }
+            Side::Parent(child) => {
+                drop(sender);
+                let mut text = String::new();
+                std::fs::File::from(receiver)
+                    .read_to_string(&mut text)
+                    .expect("read the child's words");
+                let ended = wait(Some(child), Patience::UntilOneEnds).expect("wait");
+                assert_eq!(text, "");
+                assert_eq!(ended, Some((child, Ended::Exited(0))));
+            }
+        }
+    }
+
+    #[test]
+    fn a_real_time_signal_is_told_by_number() {
+        let Side::Parent(child) = fork().expect("fork") else {
+            loop {
+                nix::unistd::pause();
+            }
+        };
+        let pidfd = super::super::pidfd::pidfd_open(child).expect("pidfd");
+        super::super::pidfd::pidfd_send_signal(std::os::fd::AsFd::as_fd(&pidfd), 40)
+            .expect("signal");
+        let ended = wait(Some(child), Patience::UntilOneEnds).expect("wait");
+        assert_eq!(ended, Some((child, Ended::Killed(40))));
+    }
+
+    #[test]
+    fn a_child_reports_its_exit_code() {
+        let Side::Parent(child) = fork().expect("fork") else {
+            leave(7)
+        };
+        let ended = wait(Some(child), Patience::UntilOneEnds).expect("wait");
+        assert_eq!(ended, Some((child, Ended::Exited(7))));
+    }
+}

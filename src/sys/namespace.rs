@@ -1,0 +1,81 @@
+//! What namespaces(7) needs beyond nix: the kind of an nsfs file, the first interface, bare ids.
+
+use super::check;
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// `_IO(0xb7, 0x3)` of `<linux/nsfs.h>`; the encoding of `_IO` is the same on x86-64 and aarch64.
+const NS_GET_NSTYPE: u64 = 0xb703;
+/// `SIOCSIFFLAGS` of `<linux/sockios.h>`, the same on every architecture.
+const SIOCSIFFLAGS: u64 = 0x8914;
+
+/// `int ioctl(int fd, NS_GET_NSTYPE)`, ioctl_nsfs(2): which kind of namespace the fd stands for,
+/// as its `CLONE_NEW*` flag. Ask only a descriptor whose file system is nsfs: another kind of
+/// file may give this number a meaning of its own.
+///
+/// # Errors
+/// ENOTTY where the fd is no namespace.
+pub fn namespace_type(fd: BorrowedFd<'_>) -> nix::Result<u64> {
+    // SAFETY: this request takes no argument, so no memory is passed.
+    let result = unsafe { libc::syscall(libc::SYS_ioctl, fd.as_raw_fd(), NS_GET_NSTYPE) };
+    check(result).map(i64::cast_unsigned)
+}
+
+/// `int ioctl(int fd, SIOCSIFFLAGS, struct ifreq *)`, netdevice(7): replaces the flags of the
+/// interface `name` (longer names are cut at 15 bytes) in the network namespace in which `socket`
+/// was made. `flags` are `IFF_*`.
+///
+/// # Errors
+/// ENODEV for no such interface, EPERM without CAP_NET_ADMIN over the network namespace.
+pub fn set_interface_flags(
+    socket: BorrowedFd<'_>,
+    name: &CStr,
+    flags: libc::c_short,
+) -> nix::Result<()> {
+    /// `struct ifreq` with `ifr_flags`, padded to the size of its union.
+    #[repr(C)]
+    struct InterfaceRequest {
+        name: [u8; libc::IFNAMSIZ],
+        flags: libc::c_short,
+        rest: [u8; 22],
+    }
+    let mut request = InterfaceRequest {
+        name: [0; libc::IFNAMSIZ],
+        flags,
+        rest: [0; 22],
+    };
+    let room = request.name.iter_mut().take(libc::IFNAMSIZ - 1);
+    for (to, from) in room.zip(name.to_bytes()) {
+        *to = *from;
+    }
+    // SAFETY: `request` is live, laid out as struct ifreq and as long (40 bytes); its name ends in
+    // a zero byte because the last one is never written.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_ioctl,
+            socket.as_raw_fd(),
+            SIOCSIFFLAGS,
+            &raw const request,
+        )
+    };
+    check(result).map(drop)
+}
+
+/// `int setresuid(uid, uid, uid)`, setresuid(2), as a bare system call: casulo has one thread, and
+/// the C library's version blocks and unblocks all signals around it to reach the others.
+///
+/// # Errors
+/// EINVAL for an id without a place in the caller's user namespace, EPERM without CAP_SETUID.
+pub fn set_user(uid: u32) -> nix::Result<()> {
+    // SAFETY: three integers; the process has one thread, so all of it changes its identity.
+    check(unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) }).map(drop)
+}
+
+/// `int setresgid(gid, gid, gid)`, setresgid(2), as a bare system call; see [`set_user`].
+///
+/// # Errors
+/// EINVAL for an id without a place in the caller's user namespace, EPERM without CAP_SETGID.
+pub fn set_group(gid: u32) -> nix::Result<()> {
+    // SAFETY: three integers; the process has one thread, so all of it changes its identity.
+    check(unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) }).map(drop)
+}

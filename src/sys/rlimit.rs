@@ -1,0 +1,54 @@
+//! Resource limits by number: nix's enum lacks some of them on musl.
+
+use super::check;
+use nix::unistd::Pid;
+
+/// `struct rlimit64`; `u64::MAX` is no limit.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limit {
+    /// What is enforced.
+    pub soft: u64,
+    /// How far an unprivileged process may raise `soft`.
+    pub hard: u64,
+}
+
+/// `prlimit64(pid, resource, null, old)`, prlimit(2). pid 0 is the caller.
+///
+/// # Errors
+/// EPERM for another user's process without CAP_SYS_RESOURCE over it, ESRCH.
+pub fn get(pid: Pid, resource: u32) -> nix::Result<Limit> {
+    let mut old = Limit::default();
+    let new = std::ptr::null::<Limit>();
+    // SAFETY: `old` is a live #[repr(C)] rlimit64 to write to; a null `new` changes nothing.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_prlimit64,
+            pid.as_raw(),
+            resource,
+            new,
+            &raw mut old,
+        )
+    };
+    check(result).map(|_| old)
+}
+
+/// `prlimit64(pid, resource, new, null)`, prlimit(2). pid 0 is the caller.
+///
+/// # Errors
+/// EPERM for raising a hard limit without CAP_SYS_RESOURCE in the initial user namespace, or
+/// RLIMIT_NOFILE past `/proc/sys/fs/nr_open`; EINVAL for a soft limit above the hard one.
+pub fn set(pid: Pid, resource: u32, new: Limit) -> nix::Result<()> {
+    let old = std::ptr::null_mut::<Limit>();
+    // SAFETY: `new` is a live #[repr(C)] rlimit64 to read from; a null `old` is not written to.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_prlimit64,
+            pid.as_raw(),
+            resource,
+            &raw const new,
+            old,
+        )
+    };
+    check(result).map(drop)
+}
