@@ -8,17 +8,14 @@
 use crate::caller_socket;
 use crate::error::{Code, Context, Error, Result};
 use crate::rootfs::root::Root;
-use crate::sys::fd::inherited;
 use crate::sys::mount::{move_mount, open_tree};
-use crate::sys::scm::send_fd;
 use crate::sys::tty::{self, Size};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use nix::sys::stat::{Mode, fstat, major, minor};
 use nix::sys::statfs::{DEVPTS_SUPER_MAGIC, fstatfs};
-use nix::unistd::{Uid, dup2_stderr, dup2_stdin, dup2_stdout, fchown, isatty};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use nix::unistd::{Uid, dup2_stderr, dup2_stdin, dup2_stdout, fchown};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// Both ends of a pty.
