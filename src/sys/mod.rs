@@ -27,8 +27,6 @@ pub mod rlimit;
 pub mod sched;
 pub mod scm;
 pub mod signal;
-#[cfg(test)]
-pub(crate) mod test_child;
 pub mod tty;
 pub mod uts;
 pub mod xattr;

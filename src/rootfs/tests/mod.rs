@@ -17,9 +17,7 @@ fn host() -> Host {
         in_user_namespace: false,
         cgroup: Some(crate::host::CgroupMount {
             path: "/sys/fs/cgroup".into(),
-            controllers: vec![],
-            in_v1: vec![],
-            own: "/".into(),
+            own: Some("/".into()),
         }),
         kernel: (6, 18),
         apparmor: false,
