@@ -14,6 +14,7 @@ pub mod link;
 pub mod mount;
 pub mod pidfd;
 pub mod procfs;
+pub mod seccomp;
 
 use nix::errno::Errno;
 
