@@ -13,8 +13,6 @@ pub mod child;
 pub mod clone;
 pub mod exe;
 pub mod fd;
-#[cfg(test)]
-pub(crate) mod forked;
 pub mod host;
 pub mod keyctl;
 pub mod link;
@@ -26,10 +24,13 @@ pub mod procfs;
 pub mod rlimit;
 pub mod sched;
 pub mod scm;
+pub mod seccomp;
 pub mod signal;
 pub mod tty;
 pub mod uts;
 pub mod xattr;
+#[cfg(test)]
+pub(crate) mod forked;
 
 use nix::errno::Errno;
 
