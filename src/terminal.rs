@@ -244,7 +244,10 @@ mod tests {
             std::mem::forget(terminal.master.try_clone().map_err(text)?);
             setsid().map_err(text)?;
             attach(terminal.slave.as_fd()).map_err(text)?;
-            truth(nix::unistd::isatty(inherited(0)) == Ok(true), "stdin is a terminal")?;
+            truth(
+                nix::unistd::isatty(inherited(0)) == Ok(true),
+                "stdin is a terminal",
+            )?;
             let tty = OFlag::O_RDWR;
             let own = open_path("/dev/tty", tty, Mode::empty()).map_err(text)?;
             write(&own, b"hello\n").map_err(text)?;

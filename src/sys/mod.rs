@@ -13,6 +13,8 @@ pub mod child;
 pub mod clone;
 pub mod exe;
 pub mod fd;
+#[cfg(test)]
+pub(crate) mod forked;
 pub mod host;
 pub mod keyctl;
 pub mod link;
@@ -29,8 +31,6 @@ pub mod signal;
 pub mod tty;
 pub mod uts;
 pub mod xattr;
-#[cfg(test)]
-pub(crate) mod forked;
 
 use nix::errno::Errno;
 
