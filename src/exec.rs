@@ -9,7 +9,7 @@
 
 use crate::capabilities::SysAdmin;
 use crate::cgroups::Cgroup;
-use crate::container::listener_document;
+use crate::container::agent;
 use crate::error::{Code, Context, Error, Result};
 use crate::init::send_listener;
 use crate::process::{Role, schedule, signals};
@@ -87,17 +87,7 @@ pub fn exec(request: &Request<'_>) -> Result<Executed> {
         .filter
         .map(|filter| seccomp::compile(filter, request.seccomp_cache))
         .transpose()?;
-    let agent = match request
-        .filter
-        .and_then(|filter| filter.listener_path.as_deref())
-    {
-        Some(path) => Some(caller_socket::connect(path).context(
-            Code::Seccomp,
-            "connect to the seccomp agent at",
-            path.display(),
-        )?),
-        None => None,
-    };
+    let agent = agent::connect(request.filter)?;
     let cgroup = request.state.cgroup().map(Cgroup::open).transpose()?;
     let proc = ProcFs::host().context(Code::State, "open", "/proc")?;
     let (channel, parent) = Channel::pair()?;
@@ -200,7 +190,7 @@ fn supervise(
 ) -> Result<Option<OwnedFd>> {
     request.process.grant(pid, proc, Role::Exec)?;
     let listener_state = match request.filter {
-        Some(filter) if filter.listener_path.is_some() => listener_document(
+        Some(filter) if filter.listener_path.is_some() => agent::document(
             request.state,
             Status::Running,
             pid,

@@ -188,6 +188,7 @@ pub fn send_to_console_socket(path: &Path, master: BorrowedFd<'_>) -> Result<()>
 mod tests {
     use super::*;
     use crate::sys::child::tests::in_a_child;
+    use crate::sys::fd::inherited;
     use crate::sys::scm::receive_fd;
     use nix::fcntl::open as open_path;
     use nix::mount::{MsFlags, mount};
@@ -243,7 +244,10 @@ mod tests {
             std::mem::forget(terminal.master.try_clone().map_err(text)?);
             setsid().map_err(text)?;
             attach(terminal.slave.as_fd()).map_err(text)?;
-            truth(isatty(inherited(0)) == Ok(true), "stdin is a terminal")?;
+            truth(
+                nix::unistd::isatty(inherited(0)) == Ok(true),
+                "stdin is a terminal",
+            )?;
             let tty = OFlag::O_RDWR;
             let own = open_path("/dev/tty", tty, Mode::empty()).map_err(text)?;
             write(&own, b"hello\n").map_err(text)?;
@@ -306,24 +310,5 @@ mod tests {
         assert_eq!(end, Errno::EPIPE);
         let error = send_to_console_socket(&deep.join("t"), reader.as_fd()).expect_err("none");
         assert_eq!(error.errno, Some(Errno::ENOENT));
-    }
-
-    #[test]
-    fn only_pipes_sockets_and_terminals_get_a_new_owner() {
-        let folder = tempfile::tempdir().expect("temporary folder");
-        let path = folder.path().join("log");
-        in_a_child(|| {
-            let flags = OFlag::O_RDWR | OFlag::O_CREAT;
-            let file = open_path(&path, flags, Mode::from_bits_truncate(0o600)).map_err(text)?;
-            let full = open_path("/dev/full", OFlag::O_RDWR, Mode::empty()).map_err(text)?;
-            let (reader, _writer) = pipe().map_err(text)?;
-            dup2_stdin(&full).map_err(text)?;
-            dup2_stdout(&file).map_err(text)?;
-            dup2_stderr(&reader).map_err(text)?;
-            own_stdio(1234).map_err(text)?;
-            let owner = |fd| fstat(inherited(fd)).map(|stat| stat.st_uid).map_err(text);
-            let owners = (owner(0)?, owner(1)?, owner(2)?);
-            truth(owners == (0, 0, 1234), &format!("{owners:?}"))
-        });
     }
 }

@@ -10,6 +10,7 @@ pub(crate) fn host() -> Host {
         effective: u64::MAX,
         bounding: u64::MAX,
         last_cap: 40,
+        rootless: false,
         in_user_namespace: false,
         cgroup: Some(CgroupMount {
             path: "/sys/fs/cgroup".into(),
@@ -24,6 +25,7 @@ pub(crate) fn host() -> Host {
 fn rootless() -> Host {
     Host {
         euid: 1000,
+        rootless: true,
         effective: 0,
         ..host()
     }

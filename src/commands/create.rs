@@ -46,7 +46,7 @@ impl Prepared {
         state::check_id(&args.id)?;
         let bundle = Bundle::open(&args.bundle, args.config.as_deref())?;
         config::require_process(&bundle.spec, &bundle.file)?;
-        let host = Host::ask(Some(&bundle.spec))?;
+        let host = Host::ask(Some(&bundle.spec), super::rootless(global))?;
         let options = Options {
             id: args.id.clone(),
             bundle: bundle.path.clone(),

@@ -20,7 +20,7 @@ pub(super) fn run(global: &Global, args: &Exec) -> Result<u8> {
     let spec = config::parse(&bytes, &file)?;
     let (wanted, file) = wanted_process(args, &spec, file)?;
 
-    let host = Host::ask(Some(&spec))?;
+    let host = Host::ask(Some(&spec), super::rootless(global))?;
     let options = Options {
         id: args.id.clone(),
         bundle: state.bundle.clone(),

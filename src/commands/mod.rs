@@ -13,7 +13,7 @@ mod start;
 mod state;
 mod version;
 
-use crate::cli::{Cli, Command, Global, LogFormat, LogLevel, Manager};
+use crate::cli::{Cli, Command, Global, LogFormat, LogLevel, Manager, Rootless};
 use crate::error::{Code, Error, Result};
 use crate::log::Format;
 use crate::plan::CgroupManager;
@@ -113,6 +113,15 @@ fn store(global: &Global) -> Result<Store> {
 fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path)
         .map_err(|error| Error::new(Code::Usage, format!("{}: {error}", path.display())))
+}
+
+/// What `--rootless` claims, if it does not leave it to uid and user namespace.
+fn rootless(global: &Global) -> Option<bool> {
+    match global.rootless {
+        Rootless::Auto => None,
+        Rootless::True => Some(true),
+        Rootless::False => Some(false),
+    }
 }
 
 fn cgroup_manager(global: &Global) -> CgroupManager {

@@ -34,11 +34,11 @@ fn become_shell(script: &str) -> i32 {
 }
 
 /// Starts a shell, on a terminal if `slave` is given, as init would.
-fn start(signals: &Signals, slave: Option<&OwnedFd>, script: &str) -> Answer<Pid> {
+fn start(slave: Option<&OwnedFd>, script: &str) -> Answer<Pid> {
     match fork().map_err(text)? {
         Side::Parent(pid) => Ok(pid),
         Side::Child => {
-            let ready = signals.restore_in_child().and_then(|()| match slave {
+            let ready = crate::process::signals::reset().and_then(|()| match slave {
                 None => Ok(()),
                 Some(slave) => setsid()
                     .context(Code::Process, "setsid", "")
@@ -51,7 +51,7 @@ fn start(signals: &Signals, slave: Option<&OwnedFd>, script: &str) -> Answer<Pid
 
 fn exit_of(script: &str) -> Answer<i32> {
     let signals = Signals::block().map_err(text)?;
-    let pid = start(&signals, None, script)?;
+    let pid = start(None, script)?;
     let pidfd = pidfd_open(pid).map_err(text)?;
     wait(&signals, pid, pidfd.as_fd(), None).map_err(text)
 }
@@ -66,7 +66,7 @@ fn on_a_terminal(script: &str, input: BorrowedFd<'_>, output: BorrowedFd<'_>) ->
     let signals = Signals::block().map_err(text)?;
     let pty = a_terminal()?;
     let relay = Relay::between(pty.master, input, output).map_err(text)?;
-    let pid = start(&signals, Some(&pty.slave), script)?;
+    let pid = start(Some(&pty.slave), script)?;
     drop(pty.slave);
     let pidfd = pidfd_open(pid).map_err(text)?;
     wait(&signals, pid, pidfd.as_fd(), Some(relay)).map_err(text)
@@ -119,7 +119,7 @@ fn signals_are_passed_on_even_those_from_before_the_process() {
             Side::Child => {
                 // The mask is only restored by the shell's being there: until then all wait.
                 let _ = dup2_stdout(&tell);
-                let restored = signals.restore_in_child().is_ok();
+                let restored = crate::process::signals::reset().is_ok();
                 let script = "trap 'exit 42' USR1; echo ready; while :; do sleep 0.05; done";
                 leave(if restored { become_shell(script) } else { 125 });
             }
@@ -135,7 +135,7 @@ fn signals_are_passed_on_even_those_from_before_the_process() {
 fn a_process_that_is_not_our_child_is_an_error() {
     in_a_child(|| {
         let signals = Signals::block().map_err(text)?;
-        let pid = start(&signals, None, "exit 0")?;
+        let pid = start(None, "exit 0")?;
         let pidfd = pidfd_open(pid).map_err(text)?;
         child::wait(Some(pid), Patience::UntilOneEnds).map_err(text)?;
         match wait(&signals, pid, pidfd.as_fd(), None) {
@@ -286,7 +286,7 @@ fn our_terminal_is_raw_meanwhile_lends_its_size_and_is_restored() {
         // Typed on our terminal: control-D reaches the other one as the character it is.
         write(&ours.master, b"size\n\x04").map_err(text)?;
         let script = "stty -echo; read x; stty size; cat; exit 6";
-        let pid = start(&signals, Some(&pty.slave), script)?;
+        let pid = start(Some(&pty.slave), script)?;
         drop(pty.slave);
         let pidfd = pidfd_open(pid).map_err(text)?;
         let code = wait(&signals, pid, pidfd.as_fd(), Some(relay)).map_err(text)?;

@@ -27,6 +27,7 @@ pub(super) fn host() -> Host {
         effective: 0x1ff_ffff_ffff,
         bounding: 0x1ff_ffff_ffff,
         last_cap: 40,
+        rootless: false,
         in_user_namespace: false,
         cgroup: None,
         kernel: (6, 1),
@@ -145,6 +146,7 @@ fn moving_devices_needs_the_hosts_privilege() {
     let mut problems = Problems::default();
     let rootless = Host {
         euid: 1000,
+        rootless: true,
         effective: 0,
         ..host()
     };
@@ -214,7 +216,7 @@ fn start_in(
     plan: &Plan,
     inside: impl FnOnce() -> Outcome,
 ) -> std::result::Result<Container, String> {
-    let host = says("host", Host::ask(None))?;
+    let host = says("host", Host::ask(None, None))?;
     let joins = says("open joins", open_joins(plan))?;
     let (go, give_go) = says("pipe", pipe())?;
     let (answer, give_answer) = says("pipe", pipe())?;

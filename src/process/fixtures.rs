@@ -19,6 +19,7 @@ pub(crate) fn host() -> Host {
         effective: (1 << 41) - 1,
         bounding: (1 << 41) - 1,
         last_cap: 40,
+        rootless: false,
         in_user_namespace: false,
         cgroup: None,
         kernel: (6, 12),

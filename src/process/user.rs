@@ -269,6 +269,7 @@ mod tests {
     fn rootless() -> Host {
         Host {
             euid: 1000,
+            rootless: true,
             egid: 1000,
             effective: 0,
             ..host()
@@ -314,7 +315,11 @@ mod tests {
     #[test]
     fn a_joined_user_namespace_is_left_to_the_kernel() {
         let joined = namespaces::Plan {
-            join: vec![(Kind::User, "/proc/1/ns/user".into())],
+            join: vec![namespaces::Join {
+                kind: Kind::User,
+                path: "/proc/1/ns/user".into(),
+                index: 0,
+            }],
             ..Default::default()
         };
         let (plan, error) = planned(r#"{"uid":77,"gid":77}"#, "{}", &joined, &host());

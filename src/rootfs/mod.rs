@@ -7,6 +7,7 @@
 //! the container's is reached through [`root::Root`] alone.
 
 mod attach;
+pub mod changes;
 mod copyup;
 pub mod devices;
 pub mod filesystem;
@@ -315,7 +316,7 @@ pub fn finish(plan: &Plan, root: &Root, late: Late) -> Result<()> {
         mount_setattr(root.as_fd(), 0, &read_only).context(Code::Mount, "make read-only", "/")?;
     }
     if let Some((kind, depth)) = plan.propagation {
-        let change = mounts::Change {
+        let change = changes::Change {
             depth,
             attr: MountAttr {
                 propagation: kind.flag(),

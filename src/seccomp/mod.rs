@@ -1,40 +1,132 @@
-//! seccomp. (stub)
+//! Turns `linux.seccomp` into the system call filter of the container's processes.
+//!
+//! ```text
+//! profile.rs   linux.seccomp ─► Filter       parent, pure: checked, names still names
+//! compile.rs   Filter ─► program             parent: by libseccomp, with prelude.rs in front
+//! cache.rs     Filter ─► program             parent: the same, from a file, in microseconds
+//! load.rs      program ─► the kernel         child: seccomp(2), just before execve
+//! ```
+//! `arch.rs` and `numbers.rs` are the tables: which ABIs this kernel has, and the numbers that
+//! libseccomp does not know. The kernel's side is in seccomp(2) and in
+//! `Documentation/userspace-api/seccomp_filter.rst`.
+
+mod arch;
+mod cache;
+mod compile;
+mod load;
+#[cfg(test)]
+mod machine;
+mod numbers;
+mod prelude;
+mod profile;
+#[cfg(test)]
+mod tests;
+
+pub use load::Bpf;
+pub use profile::{Action, Condition, Filter, Rule};
 
 use crate::error::{Problems, Result};
 use oci_spec::runtime::Spec;
-use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// (stub) names resolved, actions as numbers.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// Where the listener fd goes (`linux.seccomp.listenerPath`), absolute.
-    pub listener_path: Option<PathBuf>,
-    /// `linux.seccomp.listenerMetadata`.
-    pub listener_metadata: Option<String>,
+/// Decides about `linux.seccomp`, the same for a container's first process and for exec. Pure.
+/// None without `linux.seccomp`. Problems carry their JSON path.
+pub fn plan(spec: &Spec, problems: &mut Problems) -> Option<Filter> {
+    let profile = spec.linux().as_ref()?.seccomp().as_ref()?;
+    Some(profile::filter(profile, problems))
 }
 
-/// Decides. Pure. None without `linux.seccomp`.
-pub fn plan(_spec: &Spec, _problems: &mut Problems) -> Option<Filter> {
-    None
-}
-
-/// A compiled program.
-#[derive(Debug)]
-pub struct Bpf;
-
-/// Parent: compiles by libseccomp, or takes the program from `cache` (a folder below --root).
+/// Parent: the program for `filter`, from `cache` or by libseccomp; what is compiled is kept in
+/// `cache`.
+///
+/// `cache` is a folder, `.cache/seccomp` below `--root`; it and its parent are made if missing.
+/// A folder or file that cannot be used or trusted costs time and nothing else.
+///
 /// # Errors
-/// E_SECCOMP
-pub fn compile(_filter: &Filter, _cache: &Path) -> Result<Bpf> {
-    Ok(Bpf)
+/// E_SECCOMP when libseccomp refuses the filter, when the program is too long for the kernel, or
+/// when the kernel does not know one of the filter's flags, which is named.
+pub fn compile(filter: &Filter, cache: &Path) -> Result<Bpf> {
+    load::check_flags(filter.flags)?;
+    let key = cache::key(filter);
+    let folder = cache::open(cache);
+    if let Some(program) = folder.as_ref().and_then(|folder| cache::read(folder, &key)) {
+        return Ok(Bpf::new(program, filter.flags));
+    }
+    let program = compile::program(filter)?;
+    if let Some(folder) = &folder {
+        cache::write(folder, &key, &program);
+    }
+    Ok(Bpf::new(program, filter.flags))
 }
 
-impl Bpf {
-    /// Child: seccomp(2). Returns the listener if the filter has a notify action.
-    /// # Errors
-    /// E_SECCOMP
-    pub fn load(&self) -> Result<Option<OwnedFd>> {
-        Ok(None)
-    }
+/// The actions a profile may name, for `features`.
+pub fn actions() -> &'static [&'static str] {
+    &[
+        "SCMP_ACT_ALLOW",
+        "SCMP_ACT_ERRNO",
+        "SCMP_ACT_KILL",
+        "SCMP_ACT_KILL_PROCESS",
+        "SCMP_ACT_KILL_THREAD",
+        "SCMP_ACT_LOG",
+        "SCMP_ACT_NOTIFY",
+        "SCMP_ACT_TRACE",
+        "SCMP_ACT_TRAP",
+    ]
+}
+
+/// The operators a profile may name, for `features`.
+pub fn operators() -> &'static [&'static str] {
+    &[
+        "SCMP_CMP_EQ",
+        "SCMP_CMP_GE",
+        "SCMP_CMP_GT",
+        "SCMP_CMP_LE",
+        "SCMP_CMP_LT",
+        "SCMP_CMP_MASKED_EQ",
+        "SCMP_CMP_NE",
+    ]
+}
+
+/// The architectures a profile may name, for `features`. All are recognised; those that this
+/// kernel cannot run have nothing to filter.
+pub fn archs() -> &'static [&'static str] {
+    &[
+        "SCMP_ARCH_AARCH64",
+        "SCMP_ARCH_ARM",
+        "SCMP_ARCH_LOONGARCH64",
+        "SCMP_ARCH_M68K",
+        "SCMP_ARCH_MIPS",
+        "SCMP_ARCH_MIPS64",
+        "SCMP_ARCH_MIPS64N32",
+        "SCMP_ARCH_MIPSEL",
+        "SCMP_ARCH_MIPSEL64",
+        "SCMP_ARCH_MIPSEL64N32",
+        "SCMP_ARCH_PARISC",
+        "SCMP_ARCH_PARISC64",
+        "SCMP_ARCH_PPC",
+        "SCMP_ARCH_PPC64",
+        "SCMP_ARCH_PPC64LE",
+        "SCMP_ARCH_RISCV64",
+        "SCMP_ARCH_S390",
+        "SCMP_ARCH_S390X",
+        "SCMP_ARCH_SH",
+        "SCMP_ARCH_SHEB",
+        "SCMP_ARCH_X32",
+        "SCMP_ARCH_X86",
+        "SCMP_ARCH_X86_64",
+    ]
+}
+
+/// The flags a profile may name, for `features`.
+pub fn known_flags() -> Vec<&'static str> {
+    load::FLAGS.iter().map(|flag| flag.name).collect()
+}
+
+/// Those of them that the running kernel knows; asks it, in any process.
+pub fn supported_flags() -> Vec<&'static str> {
+    load::FLAGS
+        .iter()
+        .filter(|flag| flag.is_supported())
+        .map(|flag| flag.name)
+        .collect()
 }

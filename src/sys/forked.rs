@@ -22,7 +22,7 @@ pub(crate) fn in_child(body: impl FnOnce() -> Result<(), String>) -> Result<(), 
                 Err(text) => format!("failed: {text}"),
             };
             let sent = write(&sender, text.as_bytes());
-            super::namespace::leave(i32::from(sent.is_err()));
+            super::child::leave(i32::from(sent.is_err()));
         }
         ForkResult::Parent { child } => {
             drop(sender);

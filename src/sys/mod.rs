@@ -26,9 +26,8 @@ pub mod procfs;
 pub mod rlimit;
 pub mod sched;
 pub mod scm;
+pub mod seccomp;
 pub mod signal;
-#[cfg(test)]
-pub(crate) mod test_child;
 pub mod tty;
 pub mod uts;
 pub mod xattr;

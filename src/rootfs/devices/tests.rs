@@ -25,6 +25,7 @@ fn host() -> Host {
         effective: u64::MAX,
         bounding: u64::MAX,
         last_cap: 40,
+        rootless: false,
         in_user_namespace: false,
         cgroup: None,
         kernel: (6, 1),
@@ -149,6 +150,7 @@ fn in_a_user_namespace_the_parent_makes_what_it_may() {
     );
     let rootless = Host {
         euid: 1000,
+        rootless: true,
         effective: 0,
         ..host()
     };

@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::plan::Options;
+use crate::sys::child::{leave, tests::in_a_child};
 use crate::sys::clone::{Side, clone3};
 use crate::sys::procfs::ProcFs;
-use crate::sys::test_child::{in_child, leave};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::wait::waitpid;
 use nix::unistd::{pipe, read, setresgid, setresuid, write};
@@ -59,7 +59,7 @@ impl Case {
         if skipped() {
             return;
         }
-        in_child(|| self.parent(&host, &inside));
+        in_a_child(|| self.parent(&host, &inside));
     }
 
     /// Expects that the container cannot be made, with an error that contains `why`.
@@ -67,7 +67,7 @@ impl Case {
         if skipped() {
             return;
         }
-        in_child(|| match self.parent(&host, &|| Ok(())) {
+        in_a_child(|| match self.parent(&host, &|| Ok(())) {
             Ok(()) => Err("no error".to_owned()),
             Err(error) if error.contains(why) => Ok(()),
             Err(error) => Err(format!("{error:?} does not contain {why:?}")),
@@ -138,7 +138,7 @@ impl Case {
                     Err(text) => text,
                 };
                 let _ = write(&say_result, text.as_bytes());
-                leave();
+                leave(0);
             }
             Side::Parent(init) => {
                 if self.users {

@@ -1,0 +1,150 @@
+//! The architectures whose system calls the running kernel can see, and the filter's place for
+//! each of them.
+//!
+//! A profile often names many architectures so that one file serves every machine. A kernel sees
+//! calls of its own architecture and of the ones it is compatible with, so only those are
+//! compiled: a filter for any other would be dead code (and libseccomp refuses to mix byte
+//! orders). A call of an architecture that is not in the filter kills the thread, which is
+//! libseccomp's answer and the safe one.
+
+use libseccomp::ScmpArch;
+use oci_spec::runtime::Arch;
+
+/// One way to make system calls on this machine.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Abi {
+    /// The profile's name for it.
+    pub(super) name: Arch,
+    /// libseccomp's name for it.
+    pub(super) library: ScmpArch,
+    /// `AUDIT_ARCH_*` of `linux/audit.h`, what a filter reads as `seccomp_data.arch`.
+    pub(super) audit: u32,
+    /// Set in every number of this ABI. x32 alone has one: it shares the audit number of x86_64.
+    pub(super) bit: u32,
+    /// How much of an argument is compared.
+    pub(super) width: Width,
+}
+
+/// How much of the 64 bits of an argument in `struct seccomp_data` counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Width {
+    /// All.
+    Whole,
+    /// The low half: the ABI's words have 32 bits. A profile's value loses its high half too, so
+    /// that -1 means the same everywhere; libseccomp does it this way.
+    Low,
+}
+
+/// `__X32_SYSCALL_BIT` of `asm/unistd.h`.
+#[cfg(target_arch = "x86_64")]
+const X32_SYSCALL_BIT: u32 = 0x4000_0000;
+
+/// The ABIs of this kernel, the native one first.
+#[cfg(target_arch = "x86_64")]
+pub(super) const ABIS: &[Abi] = &[
+    abi(
+        Arch::ScmpArchX86_64,
+        ScmpArch::X8664,
+        0xc000_003e,
+        0,
+        Width::Whole,
+    ),
+    abi(Arch::ScmpArchX86, ScmpArch::X86, 0x4000_0003, 0, Width::Low),
+    abi(
+        Arch::ScmpArchX32,
+        ScmpArch::X32,
+        0xc000_003e,
+        X32_SYSCALL_BIT,
+        Width::Low,
+    ),
+];
+/// The ABIs of this kernel, the native one first.
+#[cfg(target_arch = "aarch64")]
+pub(super) const ABIS: &[Abi] = &[
+    abi(
+        Arch::ScmpArchAarch64,
+        ScmpArch::Aarch64,
+        0xc000_00b7,
+        0,
+        Width::Whole,
+    ),
+    abi(Arch::ScmpArchArm, ScmpArch::Arm, 0x4000_0028, 0, Width::Low),
+];
+/// The ABIs of this kernel, the native one first.
+#[cfg(target_arch = "riscv64")]
+pub(super) const ABIS: &[Abi] = &[abi(
+    Arch::ScmpArchRiscv64,
+    ScmpArch::Riscv64,
+    0xc000_00f3,
+    0,
+    Width::Whole,
+)];
+#[cfg(not(any(
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    target_arch = "riscv64"
+)))]
+compile_error!("src/seccomp/arch.rs must list the system call ABIs of this architecture");
+
+const fn abi(name: Arch, library: ScmpArch, audit: u32, bit: u32, width: Width) -> Abi {
+    Abi {
+        name,
+        library,
+        audit,
+        bit,
+        width,
+    }
+}
+
+/// The bit that tells the ABIs with this audit number apart, 0 if there is only one.
+pub(super) fn shared_bit(audit: u32) -> u32 {
+    ABIS.iter()
+        .filter(|abi| abi.audit == audit)
+        .fold(0, |bits, abi| bits | abi.bit)
+}
+
+/// The ABIs that a filter for `architectures` covers: always the native one (as in runc and crun,
+/// else not even execve would pass), then those named that this kernel can run.
+pub(super) fn covered(architectures: &[Arch]) -> Vec<&'static Abi> {
+    ABIS.iter()
+        .enumerate()
+        .filter(|(index, abi)| *index == 0 || architectures.contains(&abi.name))
+        .map(|(_, abi)| abi)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_native_abi_is_always_covered_and_first() {
+        for list in [
+            &[][..],
+            &[Arch::ScmpArchNative],
+            &[Arch::ScmpArchS390x, Arch::ScmpArchMips],
+        ] {
+            let covered = covered(list);
+            assert_eq!(covered, [&ABIS[0]]);
+            assert_eq!(covered[0].library, ScmpArch::native());
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn architectures_of_this_kernel_are_covered_and_foreign_ones_left_out() {
+        let names: Vec<Arch> = covered(&[
+            Arch::ScmpArchX32,
+            Arch::ScmpArchRiscv64,
+            Arch::ScmpArchX86,
+            Arch::ScmpArchX86_64,
+        ])
+        .iter()
+        .map(|abi| abi.name)
+        .collect();
+        assert_eq!(
+            names,
+            [Arch::ScmpArchX86_64, Arch::ScmpArchX86, Arch::ScmpArchX32]
+        );
+    }
+}

@@ -1,0 +1,435 @@
+//! Keeps compiled programs in files, since compiling takes a hundred times longer than reading.
+//!
+//! A wrong program would be a hole in a container, so what is read is never trusted by its name.
+//! The file holds, next to the program, its whole key: everything the program was made from.
+//! A hit is equality of all its bytes. That leaves nothing to collisions, so no cryptographic
+//! hash is needed: the hash in the file's name only chooses the file, and two filters of the same
+//! hash would merely take turns. The folder and the file must belong to the caller and be
+//! writable by nobody else, and a checksum finds what a crash or a bad disk left.
+//!
+//! ```text
+//! <cache>/<hash of the key, 16 hex digits>, mode 0600:
+//!   8 bytes   MAGIC
+//!   8 bytes   checksum of all that follows
+//!   8 bytes   length of the key
+//!             key
+//!             program, 8 bytes an instruction
+//! ```
+//! Numbers are in the machine's byte order. Files are written under another name and renamed, so
+//! a reader sees all or nothing. Every failure here means "not cached" and is logged for debugging.
+
+use super::profile::{Action, Filter};
+use crate::sys::seccomp::{BPF_MAXINSNS, Instruction};
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat, renameat};
+use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::unistd::{UnlinkatFlags, geteuid, mkdir, unlinkat};
+use std::ffi::CString;
+use std::fs::File;
+use std::hash::{DefaultHasher, Hasher};
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+/// Part of every key: raise it whenever the same filter compiles to another program or the
+/// file's layout changes.
+const FORMAT: u32 = 1;
+
+/// No file is longer, so that a strange one does not fill the memory.
+const LONGEST: usize = 16 << 20;
+
+const MAGIC: [u8; 8] = *b"casulobp";
+const HEADER: usize = 24;
+
+/// The folder starts again empty when it holds this many files; a host has few profiles.
+const MOST_FILES: usize = 64;
+
+/// Everything that decides about the program, without ambiguity: the versions of casulo and of
+/// libseccomp, the architecture, and the filter but for what concerns loading.
+pub(super) fn key(filter: &Filter) -> Vec<u8> {
+    let mut key = Key(Vec::with_capacity(8 * 1024));
+    key.number(FORMAT);
+    key.text(env!("CARGO_PKG_VERSION"));
+    key.text(std::env::consts::ARCH);
+    match libseccomp::ScmpVersion::current() {
+        Ok(version) => [version.major, version.minor, version.micro].map(|part| key.number(part)),
+        Err(_) => [(); 3],
+    };
+    key.action(filter.default);
+    key.length(filter.architectures.len());
+    for architecture in &filter.architectures {
+        key.number(*architecture as u32);
+    }
+    key.length(filter.rules.len());
+    for rule in &filter.rules {
+        key.action(rule.action);
+        key.length(rule.names.len());
+        for name in &rule.names {
+            key.text(name);
+        }
+        key.length(rule.conditions.len());
+        for condition in &rule.conditions {
+            key.number(u32::from(condition.argument));
+            key.number(condition.operator as u32);
+            key.wide(condition.value);
+            key.wide(condition.value_two);
+        }
+    }
+    key.0
+}
+
+struct Key(Vec<u8>);
+
+impl Key {
+    fn number(&mut self, value: u32) {
+        self.0.extend(value.to_ne_bytes());
+    }
+    fn wide(&mut self, value: u64) {
+        self.0.extend(value.to_ne_bytes());
+    }
+    fn length(&mut self, value: usize) {
+        self.wide(value as u64);
+    }
+    fn text(&mut self, text: &str) {
+        self.length(text.len());
+        self.0.extend(text.as_bytes());
+    }
+    fn action(&mut self, action: Action) {
+        self.number(action.return_value());
+    }
+}
+
+/// Opens the folder at `path`, making it and its parent if they are missing. None if it cannot be
+/// used or if somebody else could write to it.
+pub(super) fn open(path: &Path) -> Option<OwnedFd> {
+    match usable(path) {
+        Ok(folder) => Some(folder),
+        Err(errno) => {
+            log::debug!("seccomp: no cache in {}: {errno}", path.display());
+            None
+        }
+    }
+}
+
+fn usable(path: &Path) -> nix::Result<OwnedFd> {
+    let open = || {
+        nix::fcntl::open(
+            path,
+            OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        )
+    };
+    let folder = match open() {
+        Err(Errno::ENOENT) => {
+            for missing in path.parent().into_iter().chain([path]) {
+                match mkdir(missing, Mode::S_IRWXU) {
+                    Ok(()) | Err(Errno::EEXIST) => {}
+                    Err(errno) => return Err(errno),
+                }
+            }
+            open()
+        }
+        result => result,
+    }?;
+    let facts = fstat(&folder)?;
+    if facts.st_uid != geteuid().as_raw() || facts.st_mode & 0o077 != 0 {
+        return Err(Errno::EPERM);
+    }
+    Ok(folder)
+}
+
+/// The program that was stored for `key`; None if there is none or it is not sound.
+pub(super) fn read(folder: &OwnedFd, key: &[u8]) -> Option<Vec<Instruction>> {
+    let name = file_name(key);
+    let bytes = match contents(folder, &name) {
+        Ok(bytes) => bytes,
+        Err(Errno::ENOENT) => return None,
+        Err(errno) => {
+            log::debug!("seccomp: cached program {name} is not used: {errno}");
+            return None;
+        }
+    };
+    let program = decode(&bytes, key);
+    if program.is_none() {
+        log::debug!("seccomp: cached program {name} is damaged or another filter's");
+    }
+    program
+}
+
+fn contents(folder: &OwnedFd, name: &str) -> nix::Result<Vec<u8>> {
+    let fd = openat(
+        folder,
+        name,
+        OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC,
+        Mode::empty(),
+    )?;
+    let facts = fstat(&fd)?;
+    let is_file = facts.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits();
+    if !is_file || facts.st_uid != geteuid().as_raw() || facts.st_mode & 0o077 != 0 {
+        return Err(Errno::EPERM);
+    }
+    let size = usize::try_from(facts.st_size).unwrap_or(usize::MAX);
+    if size > LONGEST {
+        return Err(Errno::EFBIG);
+    }
+    let mut bytes = vec![0; size];
+    match File::from(fd).read_exact(&mut bytes) {
+        Ok(()) => Ok(bytes),
+        Err(_) => Err(Errno::EIO),
+    }
+}
+
+/// Stores `program` for `key`.
+pub(super) fn write(folder: &OwnedFd, key: &[u8], program: &[Instruction]) {
+    if let Err(errno) = replace(folder, &file_name(key), &encode(key, program)) {
+        log::debug!("seccomp: the compiled program is not cached: {errno}");
+    }
+}
+
+fn replace(folder: &OwnedFd, name: &str, bytes: &[u8]) -> nix::Result<()> {
+    make_room(folder)?;
+    let temporary = format!(".{name}.{}", std::process::id());
+    let fd = openat(
+        folder,
+        temporary.as_str(),
+        OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC,
+        Mode::S_IRUSR | Mode::S_IWUSR,
+    )?;
+    let written = match File::from(fd).write_all(bytes) {
+        Ok(()) => renameat(folder, temporary.as_str(), folder, name),
+        Err(_) => Err(Errno::EIO),
+    };
+    if written.is_err() {
+        let _ = unlinkat(folder, temporary.as_str(), UnlinkatFlags::NoRemoveDir);
+    }
+    written
+}
+
+/// Empties a full folder, leftovers of killed writers included. Files that are being read stay
+/// readable, and one that is being written is merely not cached.
+fn make_room(folder: &OwnedFd) -> nix::Result<()> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let names: Vec<CString> = Dir::openat(folder, ".", flags, Mode::empty())?
+        .iter()
+        .map(|entry| entry.map(|entry| entry.file_name().to_owned()))
+        .filter(|name| !matches!(name, Ok(name) if name == c"." || name == c".."))
+        .collect::<nix::Result<_>>()?;
+    if names.len() >= MOST_FILES {
+        for name in &names {
+            match unlinkat(folder, name.as_c_str(), UnlinkatFlags::NoRemoveDir) {
+                Ok(()) | Err(Errno::ENOENT) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn encode(key: &[u8], program: &[Instruction]) -> Vec<u8> {
+    let mut body = Vec::with_capacity(8 + key.len() + program.len() * Instruction::SIZE);
+    body.extend((key.len() as u64).to_ne_bytes());
+    body.extend(key);
+    for instruction in program {
+        body.extend(instruction.to_bytes());
+    }
+    let mut bytes = Vec::with_capacity(HEADER + body.len());
+    bytes.extend(MAGIC);
+    bytes.extend(hash(&body).to_ne_bytes());
+    bytes.extend(body);
+    bytes
+}
+
+/// None unless the bytes are whole, sound, for exactly this key, and of a length the kernel takes.
+fn decode(bytes: &[u8], key: &[u8]) -> Option<Vec<Instruction>> {
+    let rest = bytes.strip_prefix(&MAGIC)?;
+    let (checksum, body) = rest.split_first_chunk()?;
+    if hash(body) != u64::from_ne_bytes(*checksum) {
+        return None;
+    }
+    let (length, rest) = body.split_first_chunk()?;
+    if u64::from_ne_bytes(*length) != key.len() as u64 {
+        return None;
+    }
+    let program = Instruction::parse(rest.strip_prefix(key)?)?;
+    (1..=BPF_MAXINSNS)
+        .contains(&program.len())
+        .then_some(program)
+}
+
+fn file_name(key: &[u8]) -> String {
+    format!("{:016x}", hash(key))
+}
+
+/// The same bytes give the same number in every process, because the hasher's keys are constant.
+/// Another release of Rust may hash otherwise, which is a miss and nothing worse.
+fn hash(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(bytes);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seccomp::profile::{Condition, Rule};
+    use oci_spec::runtime::{Arch, LinuxSeccompOperator};
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+    use std::path::PathBuf;
+
+    fn program() -> Vec<Instruction> {
+        (0..5)
+            .map(|k| Instruction {
+                code: 6,
+                jt: 1,
+                jf: 2,
+                k,
+            })
+            .collect()
+    }
+
+    fn filter() -> Filter {
+        Filter {
+            default: Action::Errno(1),
+            architectures: vec![Arch::ScmpArchX86_64],
+            rules: vec![Rule {
+                names: vec!["read".into(), "write".into()],
+                action: Action::Allow,
+                conditions: vec![Condition {
+                    argument: 0,
+                    operator: LinuxSeccompOperator::ScmpCmpEq,
+                    value: 1,
+                    value_two: 2,
+                }],
+            }],
+            flags: 0,
+            listener_path: None,
+            listener_metadata: None,
+        }
+    }
+
+    /// A stored program: the folder's guard, the folder, the key and the file.
+    fn stored() -> (tempfile::TempDir, OwnedFd, Vec<u8>, PathBuf) {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join(".cache/seccomp");
+        let folder = open(&path).unwrap();
+        let key = key(&filter());
+        write(&folder, &key, &program());
+        let file = path.join(file_name(&key));
+        (root, folder, key, file)
+    }
+
+    #[test]
+    fn what_was_stored_is_read_and_only_the_caller_can_look() {
+        let (root, folder, key, file) = stored();
+        assert_eq!(read(&folder, &key), Some(program()));
+        for (path, mode) in [
+            (root.path().join(".cache"), 0o700),
+            (root.path().join(".cache/seccomp"), 0o700),
+            (file, 0o600),
+        ] {
+            assert_eq!(fs::metadata(path).unwrap().mode() & 0o777, mode);
+        }
+        assert_eq!(
+            fs::read_dir(root.path().join(".cache/seccomp"))
+                .unwrap()
+                .count(),
+            1
+        );
+    }
+
+    #[test]
+    fn every_part_that_decides_about_the_program_is_in_the_key() {
+        let original = key(&filter());
+        let changes: &[fn(&mut Filter)] = &[
+            |it| it.default = Action::Errno(2),
+            |it| it.architectures.push(Arch::ScmpArchX86),
+            |it| it.rules[0].names.truncate(1),
+            |it| it.rules[0].names = vec!["readwrite".into()],
+            |it| it.rules[0].action = Action::Log,
+            |it| it.rules[0].conditions.clear(),
+            |it| it.rules[0].conditions[0].argument = 1,
+            |it| it.rules[0].conditions[0].operator = LinuxSeccompOperator::ScmpCmpNe,
+            |it| it.rules[0].conditions[0].value = 2,
+            |it| it.rules[0].conditions[0].value_two = 1,
+            |it| it.rules.push(it.rules[0].clone()),
+        ];
+        for (index, change) in changes.iter().enumerate() {
+            let mut changed = filter();
+            change(&mut changed);
+            assert_ne!(key(&changed), original, "change {index}");
+        }
+        let mut loading = filter();
+        loading.flags = 1;
+        loading.listener_path = Some("/l".into());
+        assert_eq!(key(&loading), original);
+    }
+
+    #[test]
+    fn another_key_in_the_file_is_a_miss() {
+        let (_root, folder, key, file) = stored();
+        let mut other = filter();
+        other.default = Action::Allow;
+        fs::write(&file, encode(&super::key(&other), &program())).unwrap();
+        assert_eq!(read(&folder, &key), None);
+    }
+
+    #[test]
+    fn any_damaged_byte_and_any_cut_is_a_miss() {
+        let (_root, folder, key, file) = stored();
+        let sound = fs::read(&file).unwrap();
+        for index in 0..sound.len() {
+            let mut damaged = sound.clone();
+            damaged[index] ^= 1;
+            assert_eq!(decode(&damaged, &key), None, "byte {index}");
+            assert_eq!(decode(&sound[..index], &key), None, "cut at {index}");
+        }
+        fs::write(&file, &sound[..sound.len() - 1]).unwrap();
+        assert_eq!(read(&folder, &key), None);
+        write(&folder, &key, &program());
+        assert_eq!(read(&folder, &key), Some(program()));
+    }
+
+    #[test]
+    fn a_file_that_others_could_have_written_is_a_miss() {
+        let (_root, folder, key, file) = stored();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o620)).unwrap();
+        assert_eq!(read(&folder, &key), None);
+    }
+
+    #[test]
+    fn a_symlink_is_not_followed() {
+        let (root, folder, key, file) = stored();
+        let elsewhere = root.path().join("elsewhere");
+        fs::rename(&file, &elsewhere).unwrap();
+        symlink(&elsewhere, &file).unwrap();
+        assert_eq!(read(&folder, &key), None);
+        write(&folder, &key, &program());
+        assert!(fs::symlink_metadata(&file).unwrap().is_file());
+    }
+
+    #[test]
+    fn a_folder_that_others_can_enter_is_not_used() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("seccomp");
+        fs::create_dir(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o711)).unwrap();
+        assert!(open(&path).is_none());
+        symlink(root.path(), root.path().join("link")).unwrap();
+        assert!(open(&root.path().join("link")).is_none());
+        assert!(open(&root.path().join("a/b/c")).is_none());
+    }
+
+    #[test]
+    fn a_full_folder_starts_again() {
+        let (_root, folder, key, file) = stored();
+        let path = file.parent().unwrap();
+        for index in 1..MOST_FILES {
+            fs::write(path.join(index.to_string()), "").unwrap();
+        }
+        write(&folder, &key, &program());
+        assert_eq!(fs::read_dir(path).unwrap().count(), 1);
+        assert_eq!(read(&folder, &key), Some(program()));
+    }
+}

@@ -1,0 +1,119 @@
+//! Loads a program into the kernel. The child, last thing but execve; nothing is looked up here.
+
+use crate::error::{Code, Error, Result};
+use crate::sys::seccomp::{self as kernel, Instruction};
+use nix::errno::Errno;
+use std::os::fd::OwnedFd;
+
+/// A flag of seccomp(2) that a profile may name.
+#[derive(Debug)]
+pub(super) struct Flag {
+    /// The spec's name.
+    pub(super) name: &'static str,
+    value: u32,
+    /// The first Linux that has it.
+    since: &'static str,
+}
+
+/// All of them.
+pub(super) const FLAGS: &[Flag] = &[
+    Flag {
+        name: "SECCOMP_FILTER_FLAG_TSYNC",
+        value: kernel::FILTER_FLAG_TSYNC,
+        since: "3.17",
+    },
+    Flag {
+        name: "SECCOMP_FILTER_FLAG_LOG",
+        value: kernel::FILTER_FLAG_LOG,
+        since: "4.14",
+    },
+    Flag {
+        name: "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
+        value: kernel::FILTER_FLAG_SPEC_ALLOW,
+        since: "4.17",
+    },
+    Flag {
+        name: "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
+        value: kernel::FILTER_FLAG_WAIT_KILLABLE_RECV,
+        since: "5.19",
+    },
+];
+
+impl Flag {
+    /// Asks the kernel. `WAIT_KILLABLE_RECV` is only known together with `NEW_LISTENER`.
+    pub(super) fn is_supported(&self) -> bool {
+        let companion = if self.value == kernel::FILTER_FLAG_WAIT_KILLABLE_RECV {
+            kernel::FILTER_FLAG_NEW_LISTENER
+        } else {
+            0
+        };
+        kernel::knows_filter_flags(self.value | companion)
+    }
+}
+
+/// Parent: makes sure that the kernel knows `flags`, while an error costs nothing yet. One system
+/// call if it does.
+///
+/// # Errors
+/// E_SECCOMP naming the flag.
+pub(super) fn check_flags(flags: u32) -> Result<()> {
+    if kernel::knows_filter_flags(flags) {
+        return Ok(());
+    }
+    let unsupported = FLAGS
+        .iter()
+        .find(|flag| flags & flag.value != 0 && !flag.is_supported());
+    let (name, since) = match unsupported {
+        Some(flag) => (flag.name, flag.since),
+        None if flags & kernel::FILTER_FLAG_TSYNC_ESRCH != 0 => {
+            ("SECCOMP_FILTER_FLAG_TSYNC next to SCMP_ACT_NOTIFY", "5.7")
+        }
+        None if flags & kernel::FILTER_FLAG_NEW_LISTENER != 0 => ("SCMP_ACT_NOTIFY", "5.0"),
+        None => ("the seccomp filter mode", "3.17"),
+    };
+    Err(Error::new(
+        Code::Seccomp,
+        format!("linux.seccomp.flags: {name} needs Linux {since}, built with seccomp filters"),
+    ))
+}
+
+/// A compiled filter, ready for the kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bpf {
+    program: Vec<Instruction>,
+    flags: u32,
+}
+
+impl Bpf {
+    pub(super) fn new(program: Vec<Instruction>, flags: u32) -> Bpf {
+        Bpf { program, flags }
+    }
+
+    #[cfg(test)]
+    pub(super) fn program(&self) -> &[Instruction] {
+        &self.program
+    }
+
+    /// Child: puts the filter on the calling process for good. Needs CAP_SYS_ADMIN in the user
+    /// namespace, or no_new_privs. Returns the listener, which is CLOEXEC, if the filter has a
+    /// notify action: it must be sent away before anything waits for its answer.
+    ///
+    /// Allocates nothing unless it fails. From its return on the filter judges this process too.
+    ///
+    /// # Errors
+    /// E_SECCOMP with the errno of seccomp(2).
+    pub fn load(&self) -> Result<Option<OwnedFd>> {
+        kernel::set_mode_filter(self.flags, &self.program).map_err(|errno| {
+            let error = Error::step(Code::Seccomp, "load", "the seccomp filter", errno);
+            match errno {
+                Errno::EACCES => {
+                    error.hint("loading a filter needs CAP_SYS_ADMIN or process.noNewPrivileges")
+                }
+                Errno::EBUSY => error.hint(
+                    "casulo itself runs under a filter with a listener, and the kernel allows one",
+                ),
+                _ => error,
+            }
+        })
+    }
+}

@@ -1,0 +1,172 @@
+//! From the name of a system call to its number on one ABI: libseccomp's tables, and what they
+//! lack.
+//!
+//! * Calls newer than libseccomp 2.5.4, which ends with Linux 5.17 (6.7 as Debian patches it).
+//!   Such a name must not be dropped: a libc tries the newest call first, and a call that is
+//!   neither allowed nor ENOSYS breaks it. Numbers from 403 on are the same on all architectures
+//!   of this project (`scripts/syscall.tbl`, `arch/x86/entry/syscalls/*.tbl`); x32 adds its bit.
+//! * i386's own numbers of socket and System V IPC calls, which came in Linux 4.3 and 5.1. Before,
+//!   they went through socketcall(2) and ipc(2), and the library has a stand-in for a number.
+//!
+//! The library is asked first, so an outdated line does no harm.
+
+use super::arch::Abi;
+use libseccomp::{ScmpArch, ScmpSyscall};
+use oci_spec::runtime::Arch;
+
+/// Name and number on every architecture, up to Linux 6.18.
+const NEWER: &[(&str, u32)] = &[
+    ("cachestat", 451),
+    ("fchmodat2", 452),
+    ("map_shadow_stack", 453),
+    ("futex_wake", 454),
+    ("futex_wait", 455),
+    ("futex_requeue", 456),
+    ("statmount", 457),
+    ("listmount", 458),
+    ("lsm_get_self_attr", 459),
+    ("lsm_set_self_attr", 460),
+    ("lsm_list_modules", 461),
+    ("mseal", 462),
+    ("setxattrat", 463),
+    ("getxattrat", 464),
+    ("listxattrat", 465),
+    ("removexattrat", 466),
+    ("open_tree_attr", 467),
+    ("file_getattr", 468),
+    ("file_setattr", 469),
+];
+
+/// Name, architecture and number where one architecture alone has it.
+const OF_ONE: &[(&str, Arch, u32)] = &[
+    ("uretprobe", Arch::ScmpArchX86_64, 335),
+    ("uprobe", Arch::ScmpArchX86_64, 336),
+    ("riscv_hwprobe", Arch::ScmpArchRiscv64, 258),
+    ("recvmmsg", Arch::ScmpArchX86, 337),
+    ("sendmmsg", Arch::ScmpArchX86, 345),
+    ("socket", Arch::ScmpArchX86, 359),
+    ("socketpair", Arch::ScmpArchX86, 360),
+    ("bind", Arch::ScmpArchX86, 361),
+    ("connect", Arch::ScmpArchX86, 362),
+    ("listen", Arch::ScmpArchX86, 363),
+    ("accept4", Arch::ScmpArchX86, 364),
+    ("getsockopt", Arch::ScmpArchX86, 365),
+    ("setsockopt", Arch::ScmpArchX86, 366),
+    ("getsockname", Arch::ScmpArchX86, 367),
+    ("getpeername", Arch::ScmpArchX86, 368),
+    ("sendto", Arch::ScmpArchX86, 369),
+    ("sendmsg", Arch::ScmpArchX86, 370),
+    ("recvfrom", Arch::ScmpArchX86, 371),
+    ("recvmsg", Arch::ScmpArchX86, 372),
+    ("shutdown", Arch::ScmpArchX86, 373),
+    ("semget", Arch::ScmpArchX86, 393),
+    ("semctl", Arch::ScmpArchX86, 394),
+    ("shmget", Arch::ScmpArchX86, 395),
+    ("shmctl", Arch::ScmpArchX86, 396),
+    ("shmat", Arch::ScmpArchX86, 397),
+    ("shmdt", Arch::ScmpArchX86, 398),
+    ("msgget", Arch::ScmpArchX86, 399),
+    ("msgsnd", Arch::ScmpArchX86, 400),
+    ("msgrcv", Arch::ScmpArchX86, 401),
+    ("msgctl", Arch::ScmpArchX86, 402),
+];
+
+/// The number of `name` in `abi`, with the ABI's bit. None if the ABI has no such call.
+pub(super) fn number(name: &str, abi: &Abi) -> Option<u32> {
+    let known = ScmpSyscall::from_name_by_arch(name, abi.library).ok();
+    if let Some(number) = known.and_then(|call| u32::try_from(call.as_raw_syscall()).ok()) {
+        return Some(number);
+    }
+    let newer = NEWER.iter().find(|(it, _)| *it == name);
+    if let (None, Some((_, number))) = (known, newer) {
+        return Some(number | abi.bit);
+    }
+    OF_ONE
+        .iter()
+        .find(|(it, arch, _)| *it == name && *arch == abi.name)
+        .map(|(_, _, number)| *number)
+}
+
+/// How i386 makes a call through another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Multiplexed {
+    /// `socketcall` or `ipc`.
+    pub(super) by: &'static str,
+    /// The first argument that selects the call.
+    pub(super) selector: u32,
+}
+
+/// How `abi` reaches `name` through another call, if it does.
+pub(super) fn multiplexed(name: &str, abi: &Abi) -> Option<Multiplexed> {
+    if abi.library != ScmpArch::X86 {
+        return None;
+    }
+    // libseccomp's stand-ins: -101 for the first call of socketcall(2), -201 for ipc(2)'s.
+    let call = ScmpSyscall::from_name_by_arch(name, abi.library).ok()?;
+    let stand_in = call.as_raw_syscall().checked_neg()?;
+    let (by, first) = match stand_in {
+        101..=199 => ("socketcall", 100),
+        201..=299 => ("ipc", 200),
+        _ => return None,
+    };
+    Some(Multiplexed {
+        by,
+        selector: u32::try_from(stand_in - first).ok()?,
+    })
+}
+
+/// The library's handle for a rule on `name`, if it knows a call of that name on any of `abis`.
+pub(super) fn in_library(name: &str, abis: &[&'static Abi]) -> Option<ScmpSyscall> {
+    let native = ScmpSyscall::from_name(name).ok()?;
+    let has = |abi: &&'static Abi| {
+        ScmpSyscall::from_name_by_arch(name, abi.library)
+            .is_ok_and(|call| call.as_raw_syscall() >= 0)
+            || multiplexed(name, abi).is_some()
+    };
+    abis.iter().any(has).then_some(native)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seccomp::arch::ABIS;
+
+    #[test]
+    fn the_library_agrees_wherever_it_knows_a_call_of_the_tables() {
+        let everywhere = NEWER
+            .iter()
+            .flat_map(|(name, number)| ABIS.iter().map(move |abi| (name, abi, number | abi.bit)));
+        let of_one = OF_ONE.iter().filter_map(|(name, arch, number)| {
+            let abi = ABIS.iter().find(|abi| abi.name == *arch)?;
+            Some((name, abi, *number))
+        });
+        for (name, abi, ours) in everywhere.chain(of_one) {
+            // None is x32's, which lacks map_shadow_stack.
+            if let Some(known) = number(name, abi) {
+                assert_eq!(known, ours, "{name} on {:?}", abi.name);
+            }
+        }
+    }
+
+    #[test]
+    fn newer_numbers_are_consecutive_so_none_is_missing() {
+        let numbers: Vec<u32> = NEWER.iter().map(|(_, number)| *number).collect();
+        assert_eq!(numbers, (451..=469).collect::<Vec<u32>>());
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn i386_reaches_sockets_and_ipc_through_one_call_each() {
+        let [x86_64, x86, _] = ABIS else {
+            panic!("three ABIs")
+        };
+        for (name, by, selector) in [("socket", "socketcall", 1), ("shmat", "ipc", 21)] {
+            assert_eq!(multiplexed(name, x86), Some(Multiplexed { by, selector }));
+            assert_eq!(multiplexed(name, x86_64), None);
+        }
+        assert_eq!(multiplexed("read", x86), None);
+        assert_eq!(number("send", x86), None);
+        assert!(in_library("send", &[x86_64]).is_none());
+        assert!(in_library("send", &[x86_64, x86]).is_some());
+    }
+}

@@ -1,0 +1,532 @@
+//! Turns `linux.seccomp` into a [`Filter`]: the profile checked, as plain data. Pure; the parent.
+//!
+//! Names stay names here. They are looked up when the filter is compiled, which a hit in the
+//! cache saves.
+
+use crate::error::Problems;
+use crate::sys::seccomp as kernel;
+use oci_spec::runtime::{
+    Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompFilterFlag,
+    LinuxSeccompOperator, LinuxSyscall,
+};
+use std::path::{Path, PathBuf};
+
+const PATH: &str = "linux.seccomp";
+
+/// The largest errno a system call can return (`MAX_ERRNO` of `linux/err.h`); the kernel cuts
+/// larger ones down to it.
+const MAX_ERRNO: u16 = 4095;
+
+/// What `errnoRet` is if absent.
+const EPERM: u16 = 1;
+
+/// Longest path of a unix socket: `sun_path` without its final zero, unix(7).
+const MAX_SOCKET_PATH: usize = 107;
+
+/// What the kernel does with a call, seccomp(2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// `SCMP_ACT_KILL_PROCESS`
+    KillProcess,
+    /// `SCMP_ACT_KILL_THREAD`, and its older name `SCMP_ACT_KILL`
+    KillThread,
+    /// `SCMP_ACT_TRAP`: SIGSYS
+    Trap,
+    /// `SCMP_ACT_ERRNO` with the errno
+    Errno(u16),
+    /// `SCMP_ACT_TRACE` with the tracer's message
+    Trace(u16),
+    /// `SCMP_ACT_NOTIFY`
+    Notify,
+    /// `SCMP_ACT_LOG`
+    Log,
+    /// `SCMP_ACT_ALLOW`
+    Allow,
+}
+
+impl Action {
+    /// What a filter returns for it, `SECCOMP_RET_*` of `linux/seccomp.h`.
+    pub(super) fn return_value(self) -> u32 {
+        match self {
+            Action::KillProcess => 0x8000_0000,
+            Action::KillThread => 0,
+            Action::Trap => 0x0003_0000,
+            Action::Errno(errno) => 0x0005_0000 | u32::from(errno),
+            Action::Notify => 0x7fc0_0000,
+            Action::Trace(message) => 0x7ff0_0000 | u32::from(message),
+            Action::Log => 0x7ffc_0000,
+            Action::Allow => 0x7fff_0000,
+        }
+    }
+
+    /// True if the call is made.
+    pub(super) fn lets_pass(self) -> bool {
+        matches!(self, Action::Log | Action::Allow)
+    }
+}
+
+/// One comparison of a 64-bit argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Condition {
+    /// Which argument, 0 to 5.
+    pub argument: u8,
+    /// How it is compared.
+    pub operator: LinuxSeccompOperator,
+    /// With what; for `SCMP_CMP_MASKED_EQ` the mask.
+    pub value: u64,
+    /// What the masked argument must be for `SCMP_CMP_MASKED_EQ`; no other operator reads it.
+    pub value_two: u64,
+}
+
+/// An entry of `syscalls`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Names of system calls, of any architecture.
+    pub names: Vec<String>,
+    /// What happens to them.
+    pub action: Action,
+    /// When: all hold, or at least one of them if two look at the same argument (as in runc).
+    /// Always, if empty.
+    pub conditions: Vec<Condition>,
+}
+
+/// `linux.seccomp`, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filter {
+    /// For calls that no rule matches.
+    pub default: Action,
+    /// `architectures`, as they stand in the config. The native one is always covered.
+    pub architectures: Vec<Arch>,
+    /// `syscalls`, in their order. For a call the first rule that matches counts, but one without
+    /// conditions settles it wherever it stands.
+    pub rules: Vec<Rule>,
+    /// `SECCOMP_FILTER_FLAG_*` for seccomp(2).
+    pub flags: u32,
+    /// Where the listener fd goes: `listenerPath`, as it stands in the config, at most 107 bytes.
+    /// Set exactly if some action is `SCMP_ACT_NOTIFY`; otherwise the spec says to ignore it.
+    pub listener_path: Option<PathBuf>,
+    /// `listenerMetadata`, for the container process state.
+    pub listener_metadata: Option<String>,
+}
+
+impl Filter {
+    /// True if loading gives a listener fd that must be sent to [`Filter::listener_path`].
+    pub fn needs_listener(&self) -> bool {
+        self.listener_path.is_some()
+    }
+}
+
+/// Decides on a whole profile. Whatever is wrong is noted with its JSON path.
+pub(super) fn filter(profile: &LinuxSeccomp, problems: &mut Problems) -> Filter {
+    let default = action(
+        profile.default_action(),
+        profile.default_errno_ret(),
+        || format!("{PATH}.defaultErrnoRet"),
+        problems,
+    );
+    let rules: Vec<Rule> = profile
+        .syscalls()
+        .iter()
+        .flatten()
+        .enumerate()
+        .map(|(index, entry)| rule(entry, &format!("{PATH}.syscalls[{index}]"), problems))
+        .collect();
+    let notifies = notifying(default, &rules);
+    let listener_path = profile
+        .listener_path()
+        .clone()
+        .filter(|path| !path.as_os_str().is_empty());
+    let listener_metadata = profile
+        .listener_metadata()
+        .clone()
+        .filter(|metadata| !metadata.is_empty());
+    if listener_metadata.is_some() && listener_path.is_none() {
+        problems.add(
+            format!("{PATH}.listenerMetadata"),
+            "must not be set without listenerPath",
+        );
+    }
+    if let Some(user) = &notifies {
+        check_listener(user, listener_path.as_deref(), problems);
+        check_sendmsg(default, &rules, problems);
+    }
+    Filter {
+        default,
+        architectures: profile.architectures().clone().unwrap_or_default(),
+        rules,
+        flags: flags(profile.flags().as_deref(), notifies.is_some()),
+        listener_path: listener_path.filter(|_| notifies.is_some()),
+        listener_metadata: listener_metadata.filter(|_| notifies.is_some()),
+    }
+}
+
+/// The action of a name and an `errnoRet`, whose path `at` makes when it is wrong.
+fn action(
+    action: LinuxSeccompAction,
+    errno_ret: Option<u32>,
+    at: impl Fn() -> String,
+    problems: &mut Problems,
+) -> Action {
+    let mut data = |max: u16| match errno_ret {
+        None => EPERM,
+        Some(value) => match u16::try_from(value) {
+            Ok(value) if value <= max => value,
+            _ => {
+                problems.add(at(), format!("{value} is larger than {max}"));
+                0
+            }
+        },
+    };
+    let action = match action {
+        LinuxSeccompAction::ScmpActErrno => return Action::Errno(data(MAX_ERRNO)),
+        LinuxSeccompAction::ScmpActTrace => return Action::Trace(data(u16::MAX)),
+        LinuxSeccompAction::ScmpActKill | LinuxSeccompAction::ScmpActKillThread => {
+            Action::KillThread
+        }
+        LinuxSeccompAction::ScmpActKillProcess => Action::KillProcess,
+        LinuxSeccompAction::ScmpActTrap => Action::Trap,
+        LinuxSeccompAction::ScmpActNotify => Action::Notify,
+        LinuxSeccompAction::ScmpActLog => Action::Log,
+        LinuxSeccompAction::ScmpActAllow => Action::Allow,
+    };
+    if errno_ret.is_some() {
+        problems.add(
+            at(),
+            "only SCMP_ACT_ERRNO and SCMP_ACT_TRACE take a return code",
+        );
+    }
+    action
+}
+
+fn rule(entry: &LinuxSyscall, path: &str, problems: &mut Problems) -> Rule {
+    if entry.names().is_empty() {
+        problems.add(format!("{path}.names"), "must name at least one call");
+    }
+    let conditions = entry
+        .args()
+        .iter()
+        .flatten()
+        .enumerate()
+        .filter_map(|(index, arg)| condition(arg, || format!("{path}.args[{index}]"), problems))
+        .collect();
+    Rule {
+        names: entry.names().clone(),
+        action: action(
+            entry.action(),
+            entry.errno_ret(),
+            || format!("{path}.errnoRet"),
+            problems,
+        ),
+        conditions,
+    }
+}
+
+fn condition(
+    arg: &LinuxSeccompArg,
+    at: impl Fn() -> String,
+    problems: &mut Problems,
+) -> Option<Condition> {
+    match u8::try_from(arg.index()) {
+        Ok(argument @ 0..=5) => Some(Condition {
+            argument,
+            operator: arg.op(),
+            value: arg.value(),
+            value_two: arg.value_two().unwrap_or(0),
+        }),
+        _ => {
+            let why = format!(
+                "{} is not the index of an argument: there are 0 to 5",
+                arg.index()
+            );
+            problems.add(format!("{}.index", at()), why);
+            None
+        }
+    }
+}
+
+/// The kernel's flags. A profile without the field gets `SPEC_ALLOW`, as runc and crun do: the
+/// mitigation costs every program speed and Linux itself gave it up for seccomp in 5.16. An empty
+/// list means no flag.
+///
+/// `WAIT_KILLABLE_RECV` speaks about waiting for a listener; the kernel refuses it on a filter
+/// that has none (EINVAL), where it could not change anything.
+fn flags(listed: Option<&[LinuxSeccompFilterFlag]>, notifies: bool) -> u32 {
+    let mut flags = match listed {
+        None => kernel::FILTER_FLAG_SPEC_ALLOW,
+        Some(listed) => listed.iter().fold(0, |flags, flag| flags | value(*flag)),
+    };
+    if notifies {
+        flags |= kernel::FILTER_FLAG_NEW_LISTENER;
+        if flags & kernel::FILTER_FLAG_TSYNC != 0 {
+            flags |= kernel::FILTER_FLAG_TSYNC_ESRCH;
+        }
+    } else {
+        flags &= !kernel::FILTER_FLAG_WAIT_KILLABLE_RECV;
+    }
+    flags
+}
+
+fn value(flag: LinuxSeccompFilterFlag) -> u32 {
+    match flag {
+        LinuxSeccompFilterFlag::SeccompFilterFlagTsync => kernel::FILTER_FLAG_TSYNC,
+        LinuxSeccompFilterFlag::SeccompFilterFlagLog => kernel::FILTER_FLAG_LOG,
+        LinuxSeccompFilterFlag::SeccompFilterFlagSpecAllow => kernel::FILTER_FLAG_SPEC_ALLOW,
+        LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv => {
+            kernel::FILTER_FLAG_WAIT_KILLABLE_RECV
+        }
+    }
+}
+
+/// The JSON path of the first `SCMP_ACT_NOTIFY`, if there is one.
+fn notifying(default: Action, rules: &[Rule]) -> Option<String> {
+    if default == Action::Notify {
+        return Some(format!("{PATH}.defaultAction"));
+    }
+    rules
+        .iter()
+        .position(|rule| rule.action == Action::Notify)
+        .map(|index| format!("{PATH}.syscalls[{index}].action"))
+}
+
+fn check_listener(user: &str, listener_path: Option<&Path>, problems: &mut Problems) {
+    let at = format!("{PATH}.listenerPath");
+    match listener_path {
+        None => problems.add(at, format!("missing, but {user} is SCMP_ACT_NOTIFY")),
+        Some(path) if path.as_os_str().len() > MAX_SOCKET_PATH => problems.add(
+            at,
+            format!("longer than the {MAX_SOCKET_PATH} bytes of a unix socket's path"),
+        ),
+        Some(_) => {}
+    }
+}
+
+/// init loads the filter and then sends the listener away by sendmsg(2). If that call waited for
+/// an answer, it would wait for ever, for nobody has the listener yet; if it were refused, nobody
+/// would get it.
+fn check_sendmsg(default: Action, rules: &[Rule], problems: &mut Problems) {
+    const WHY: &str = "the listener itself is handed over by sendmsg, under this filter";
+    let mut passes = default.lets_pass();
+    let mut waits = false;
+    for (index, rule) in rules.iter().enumerate() {
+        let Some(position) = rule.names.iter().position(|name| name == "sendmsg") else {
+            continue;
+        };
+        if rule.action == Action::Notify {
+            waits = true;
+            problems.add(
+                format!("{PATH}.syscalls[{index}].names[{position}]"),
+                format!("sendmsg cannot be SCMP_ACT_NOTIFY: {WHY}"),
+            );
+        } else if rule.action.lets_pass() {
+            passes = true;
+        } else if rule.conditions.is_empty() {
+            passes = false;
+        }
+    }
+    if passes || waits {
+        return;
+    }
+    if default == Action::Notify {
+        problems.add(
+            format!("{PATH}.defaultAction"),
+            format!("cannot be SCMP_ACT_NOTIFY unless sendmsg is allowed: {WHY}"),
+        );
+    } else {
+        problems.add(
+            format!("{PATH}.syscalls"),
+            format!("sendmsg must be allowed next to SCMP_ACT_NOTIFY: {WHY}"),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn decide(profile: Value) -> (Filter, Vec<String>) {
+        let profile: LinuxSeccomp = serde_json::from_value(profile).unwrap();
+        let mut problems = Problems::default();
+        let filter = filter(&profile, &mut problems);
+        let problems = match problems.into_result("") {
+            Ok(()) => Vec::new(),
+            Err(error) => error
+                .detail
+                .trim_start_matches(": ")
+                .split("; ")
+                .map(|problem| problem.replace("linux.seccomp.", ""))
+                .collect(),
+        };
+        (filter, problems)
+    }
+
+    fn accepted(profile: Value) -> Filter {
+        let (filter, problems) = decide(profile);
+        assert_eq!(problems, Vec::<String>::new());
+        filter
+    }
+
+    #[test]
+    fn every_action_and_its_return_code() {
+        for (name, errno, action) in [
+            ("SCMP_ACT_KILL", None, Action::KillThread),
+            ("SCMP_ACT_KILL_THREAD", None, Action::KillThread),
+            ("SCMP_ACT_KILL_PROCESS", None, Action::KillProcess),
+            ("SCMP_ACT_TRAP", None, Action::Trap),
+            ("SCMP_ACT_ERRNO", None, Action::Errno(1)),
+            ("SCMP_ACT_ERRNO", Some(0), Action::Errno(0)),
+            ("SCMP_ACT_ERRNO", Some(4095), Action::Errno(4095)),
+            ("SCMP_ACT_TRACE", None, Action::Trace(1)),
+            ("SCMP_ACT_TRACE", Some(65535), Action::Trace(65535)),
+            ("SCMP_ACT_LOG", None, Action::Log),
+            ("SCMP_ACT_ALLOW", None, Action::Allow),
+        ] {
+            let mut profile = json!({"defaultAction": name});
+            let mut entry = json!({"names": ["getcwd"], "action": name});
+            if let Some(errno) = errno {
+                profile["defaultErrnoRet"] = json!(errno);
+                entry["errnoRet"] = json!(errno);
+            }
+            profile["syscalls"] = json!([entry]);
+            let filter = accepted(profile);
+            assert_eq!((filter.default, filter.rules[0].action), (action, action));
+        }
+    }
+
+    #[test]
+    fn problems_name_the_json_path_and_all_are_found() {
+        let (_, problems) = decide(json!({
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "defaultErrnoRet": 1,
+            "listenerMetadata": "x",
+            "syscalls": [
+                {"names": ["read"], "action": "SCMP_ACT_ERRNO", "errnoRet": 4096},
+                {"names": [], "action": "SCMP_ACT_KILL", "errnoRet": 1},
+                {"names": ["write"], "action": "SCMP_ACT_TRACE", "errnoRet": 65536, "args": [
+                    {"index": 0, "value": 1, "op": "SCMP_CMP_EQ"},
+                    {"index": 6, "value": 1, "op": "SCMP_CMP_EQ"},
+                ]},
+            ],
+        }));
+        assert_eq!(
+            problems,
+            [
+                "defaultErrnoRet: only SCMP_ACT_ERRNO and SCMP_ACT_TRACE take a return code",
+                "syscalls[0].errnoRet: 4096 is larger than 4095",
+                "syscalls[1].names: must name at least one call",
+                "syscalls[1].errnoRet: only SCMP_ACT_ERRNO and SCMP_ACT_TRACE take a return code",
+                "syscalls[2].args[1].index: 6 is not the index of an argument: there are 0 to 5",
+                "syscalls[2].errnoRet: 65536 is larger than 65535",
+                "listenerMetadata: must not be set without listenerPath",
+            ]
+        );
+    }
+
+    #[test]
+    fn flags_become_the_kernels() {
+        let notify = json!([{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]);
+        let all = json!([
+            "SECCOMP_FILTER_FLAG_TSYNC",
+            "SECCOMP_FILTER_FLAG_LOG",
+            "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
+            "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"
+        ]);
+        for (flags, syscalls, expected) in [
+            (None, json!([]), 0b00_0100),
+            (Some(json!([])), json!([]), 0),
+            (Some(all.clone()), json!([]), 0b00_0111),
+            (None, notify.clone(), 0b00_1100),
+            (Some(all), notify, 0b11_1111),
+        ] {
+            let mut profile = json!({
+                "defaultAction": "SCMP_ACT_ALLOW", "syscalls": syscalls, "listenerPath": "/l",
+            });
+            if let Some(flags) = flags {
+                profile["flags"] = flags;
+            }
+            assert_eq!(accepted(profile).flags, expected);
+        }
+    }
+
+    #[test]
+    fn a_listener_is_needed_exactly_for_notify() {
+        let quiet = accepted(json!({
+            "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/l", "listenerMetadata": "m",
+        }));
+        assert!(!quiet.needs_listener());
+        let notify = accepted(json!({
+            "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/l", "listenerMetadata": "m",
+            "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}],
+        }));
+        assert!(notify.needs_listener());
+        assert_eq!(notify.listener_path.as_deref(), Some(Path::new("/l")));
+        assert_eq!(notify.listener_metadata.as_deref(), Some("m"));
+    }
+
+    #[test]
+    fn notify_needs_a_path_that_fits_a_socket_address() {
+        for path in [json!(null), json!("")] {
+            let (_, problems) = decide(json!({
+                "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": path,
+                "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}],
+            }));
+            assert_eq!(
+                problems,
+                ["listenerPath: missing, but syscalls[0].action is SCMP_ACT_NOTIFY"]
+            );
+        }
+        let (_, problems) = decide(json!({
+            "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/".repeat(108),
+            "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}],
+        }));
+        assert_eq!(problems.len(), 1);
+    }
+
+    #[test]
+    fn the_call_that_hands_over_the_listener_must_pass() {
+        let notify = json!({"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"});
+        for (default, entry, problem) in [
+            (
+                "SCMP_ACT_ALLOW",
+                json!({"names": ["read", "sendmsg"], "action": "SCMP_ACT_NOTIFY"}),
+                Some("syscalls[1].names[1]: sendmsg cannot be"),
+            ),
+            (
+                "SCMP_ACT_NOTIFY",
+                json!({"names": ["read"], "action": "SCMP_ACT_ALLOW"}),
+                Some("defaultAction: cannot be SCMP_ACT_NOTIFY unless"),
+            ),
+            (
+                "SCMP_ACT_ERRNO",
+                json!({"names": ["read"], "action": "SCMP_ACT_ALLOW"}),
+                Some("syscalls: sendmsg must be allowed"),
+            ),
+            (
+                "SCMP_ACT_ALLOW",
+                json!({"names": ["sendmsg"], "action": "SCMP_ACT_KILL"}),
+                Some("syscalls: sendmsg must be allowed"),
+            ),
+            (
+                "SCMP_ACT_NOTIFY",
+                json!({"names": ["sendmsg"], "action": "SCMP_ACT_ALLOW"}),
+                None,
+            ),
+            (
+                "SCMP_ACT_ERRNO",
+                json!({"names": ["sendmsg"], "action": "SCMP_ACT_LOG"}),
+                None,
+            ),
+        ] {
+            let (_, problems) = decide(json!({
+                "defaultAction": default, "listenerPath": "/l", "syscalls": [notify, entry],
+            }));
+            match problem {
+                None => assert_eq!(problems, Vec::<String>::new()),
+                Some(start) => {
+                    assert_eq!(problems.len(), 1, "{problems:?}");
+                    assert!(problems[0].starts_with(start), "{problems:?}");
+                }
+            }
+        }
+    }
+}

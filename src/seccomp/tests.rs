@@ -1,0 +1,782 @@
+//! Compiled filters, run: in the interpreter against the profile's plain meaning, and in the
+//! kernel by processes that end with the test.
+
+use super::arch::{ABIS, Abi, Width, covered};
+use super::machine::{Data, run};
+use super::numbers::number;
+use super::profile::{Action, Condition, Filter};
+use super::{Bpf, compile};
+use crate::error::{Code, Problems};
+use crate::sys::clone::{Side, clone3};
+use crate::sys::seccomp::probe;
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitStatus, waitpid};
+use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompOperator as Operator};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// Docker's default profile, as an engine writes it into a config.
+fn docker_profile() -> Value {
+    let config = include_str!("../../bundles/limited/config.json");
+    let mut config: Value = serde_json::from_str(config).unwrap();
+    config["linux"]["seccomp"].take()
+}
+
+const ALLOW: u32 = 0x7fff_0000;
+const EPERM: u32 = 0x0005_0001;
+const ENOSYS: u32 = 0x0005_0026;
+const KILL_THREAD: u32 = 0;
+
+fn filter(profile: &Value) -> Filter {
+    let profile: LinuxSeccomp = serde_json::from_value(profile.clone()).unwrap();
+    let mut problems = Problems::default();
+    let filter = super::profile::filter(&profile, &mut problems);
+    problems.into_result("profile").unwrap();
+    filter
+}
+
+fn docker() -> Filter {
+    filter(&docker_profile())
+}
+
+/// Compiled, without a cache.
+fn bpf(filter: &Filter) -> Bpf {
+    compile(filter, Path::new("/proc/self/no/cache")).unwrap()
+}
+
+fn verdict(bpf: &Bpf, abi: &Abi, nr: u32, args: &[u64]) -> u32 {
+    let mut data = Data {
+        nr,
+        arch: abi.audit,
+        ..Data::default()
+    };
+    data.args[..args.len()].copy_from_slice(args);
+    run(bpf.program(), &data)
+}
+
+fn holds(condition: &Condition, args: &[u64], width: Width) -> bool {
+    let counts = match width {
+        Width::Whole => u64::MAX,
+        Width::Low => 0xffff_ffff,
+    };
+    let arg = args.get(usize::from(condition.argument)).copied();
+    let arg = arg.unwrap_or(0) & counts;
+    let (value, value_two) = (condition.value & counts, condition.value_two & counts);
+    match condition.operator {
+        Operator::ScmpCmpNe => arg != value,
+        Operator::ScmpCmpLt => arg < value,
+        Operator::ScmpCmpLe => arg <= value,
+        Operator::ScmpCmpEq => arg == value,
+        Operator::ScmpCmpGe => arg >= value,
+        Operator::ScmpCmpGt => arg > value,
+        Operator::ScmpCmpMaskedEq => arg & value == value_two,
+    }
+}
+
+/// What the profile says, with every name's number on one ABI.
+struct Meaning<'a> {
+    filter: &'a Filter,
+    abi: &'static Abi,
+    numbers: Vec<Vec<Option<u32>>>,
+}
+
+impl<'a> Meaning<'a> {
+    fn new(filter: &'a Filter, abi: &'static Abi) -> Meaning<'a> {
+        let numbers = filter
+            .rules
+            .iter()
+            .map(|rule| rule.names.iter().map(|name| number(name, abi)).collect())
+            .collect();
+        Meaning {
+            filter,
+            abi,
+            numbers,
+        }
+    }
+
+    fn of(&self, nr: u32, args: &[u64]) -> u32 {
+        if !covered(&self.filter.architectures).contains(&self.abi) {
+            return KILL_THREAD;
+        }
+        let newest = self.numbers.iter().flatten().flatten().max();
+        if matches!(self.filter.default, Action::Errno(1)) && newest.is_some_and(|it| nr > *it) {
+            return ENOSYS;
+        }
+        let rules = || {
+            self.filter
+                .rules
+                .iter()
+                .zip(&self.numbers)
+                .filter(|(rule, numbers)| {
+                    rule.action != self.filter.default && numbers.contains(&Some(nr))
+                })
+                .map(|(rule, _)| rule)
+        };
+        rules()
+            .find(|rule| rule.conditions.is_empty())
+            .or_else(|| {
+                rules().find(|rule| {
+                    rule.conditions
+                        .iter()
+                        .all(|it| holds(it, args, self.abi.width))
+                })
+            })
+            .map_or(self.filter.default, |rule| rule.action)
+            .return_value()
+    }
+}
+
+/// Every number of every ABI of this kernel means what the profile says.
+fn means_what_it_says(filter: &Filter) {
+    let bpf = bpf(filter);
+    let values = [0, 8, 16, 38, 40, 0x1000_0000, 0x7e02_0000, 0xffff_ffff];
+    for abi in ABIS {
+        let meaning = Meaning::new(filter, abi);
+        for nr in (0..600).chain([1000, 100_000, 0x3fff_ffff]) {
+            for low in values {
+                for high in [0, 1] {
+                    let args = [high << 32 | low, low];
+                    assert_eq!(
+                        verdict(&bpf, abi, nr | abi.bit, &args),
+                        meaning.of(nr | abi.bit, &args),
+                        "{:?} {nr} {args:x?}",
+                        abi.name
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn dockers_profile_means_what_it_says_on_every_abi() {
+    means_what_it_says(&docker());
+}
+
+#[test]
+fn an_uncovered_abi_kills() {
+    let mut profile = docker_profile();
+    profile["architectures"] = json!([]);
+    means_what_it_says(&filter(&profile));
+}
+
+#[test]
+fn few_rules_need_no_tree() {
+    for rules in 0..10 {
+        let names: Vec<&str> = ["read", "write", "mseal", "ioctl", "close", "dup", "pipe"]
+            .into_iter()
+            .chain(["getpid", "gettid"])
+            .take(rules)
+            .collect();
+        let syscalls: Vec<Value> = names
+            .iter()
+            .map(|name| json!({"names": [name], "action": "SCMP_ACT_ALLOW"}))
+            .collect();
+        means_what_it_says(&filter(&json!({
+            "defaultAction": "SCMP_ACT_ERRNO",
+            "architectures": ["SCMP_ARCH_X86", "SCMP_ARCH_X32", "SCMP_ARCH_S390X"],
+            "syscalls": syscalls,
+        })));
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn known_numbers_under_dockers_profile() {
+    let bpf = bpf(&docker());
+    let [x86_64, x86, x32] = ABIS else {
+        panic!("three ABIs")
+    };
+    let bit = 0x4000_0000;
+    for (abi, nr, args, expected) in [
+        (x86_64, 0, &[][..], ALLOW),          // read
+        (x86_64, 165, &[], EPERM),            // mount: old, unlisted
+        (x86_64, 246, &[], EPERM),            // kexec_load
+        (x86_64, 334, &[], ALLOW),            // rseq
+        (x86_64, 335, &[], ALLOW),            // uretprobe: newer than the library
+        (x86_64, 400, &[], EPERM),            // a hole
+        (x86_64, 435, &[], ENOSYS),           // clone3: a rule says so
+        (x86_64, 451, &[], ALLOW),            // cachestat: newer than the library
+        (x86_64, 462, &[], ALLOW),            // mseal
+        (x86_64, 466, &[], ALLOW),            // removexattrat: the newest listed
+        (x86_64, 461, &[], EPERM),            // lsm_list_modules: older, unlisted
+        (x86_64, 467, &[], ENOSYS),           // open_tree_attr: newer than all listed
+        (x86_64, 500, &[], ENOSYS),           // not yet invented
+        (x86_64, 41, &[2], ALLOW),            // socket(AF_INET)
+        (x86_64, 41, &[38], EPERM),           // socket(AF_ALG)
+        (x86_64, 41, &[40], EPERM),           // socket(AF_VSOCK)
+        (x86_64, 56, &[0x11], ALLOW),         // clone(SIGCHLD)
+        (x86_64, 56, &[0x1000_0011], EPERM),  // clone(CLONE_NEWUSER)
+        (x86_64, 135, &[0xffff_ffff], ALLOW), // personality: query
+        (x86_64, 135, &[0x4_0000], EPERM),    // personality(ADDR_NO_RANDOMIZE)
+        (x86, 3, &[], ALLOW),                 // read
+        (x86, 21, &[], EPERM),                // mount
+        (x86, 462, &[], ALLOW),               // mseal
+        (x86, 500, &[], ENOSYS),
+        (x32, bit, &[], ALLOW),       // read
+        (x32, bit | 165, &[], EPERM), // mount
+        (x32, bit | 462, &[], ALLOW), // mseal
+        (x32, bit | 500, &[], EPERM), // below x32's own 512 to 547
+        (x32, bit | 545, &[], ALLOW), // execveat, x32's own number
+        (x32, bit | 548, &[], ENOSYS),
+        (x32, u32::MAX, &[], ENOSYS),
+    ] {
+        assert_eq!(
+            verdict(&bpf, abi, nr, args),
+            expected,
+            "{:?} {nr:#x} {args:x?}",
+            abi.name
+        );
+    }
+    let aarch64 = Data {
+        arch: 0xc000_00b7,
+        ..Data::default()
+    };
+    assert_eq!(run(bpf.program(), &aarch64), KILL_THREAD);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn i386s_later_numbers_of_socket_calls_are_not_newer_than_the_profile() {
+    let bpf = bpf(&filter(&json!({
+        "defaultAction": "SCMP_ACT_ERRNO",
+        "architectures": ["SCMP_ARCH_X86"],
+        "syscalls": [{"names": ["read", "socket"], "action": "SCMP_ACT_ALLOW"}],
+    })));
+    for (nr, args, expected) in [
+        (359, &[][..], ALLOW),
+        (102, &[1], ALLOW),
+        (102, &[2], EPERM),
+        (374, &[], ENOSYS),
+    ] {
+        assert_eq!(verdict(&bpf, &ABIS[1], nr, args), expected, "{nr}");
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn conditions_that_socketcall_hides_let_nothing_through() {
+    let sometimes = |action: &str| {
+        json!({"names": ["socket"], "action": action, "args": [
+            {"index": 0, "value": 38, "op": "SCMP_CMP_EQ"},
+        ]})
+    };
+    let socketcall = json!({"names": ["socketcall"], "action": "SCMP_ACT_ALLOW"});
+    for (default, syscalls, expected) in [
+        // Through socketcall(2): socket, bind. Directly: socket(38), socket(2).
+        (
+            "SCMP_ACT_ALLOW",
+            json!([sometimes("SCMP_ACT_ERRNO")]),
+            [EPERM, ALLOW, EPERM, ALLOW],
+        ),
+        (
+            "SCMP_ACT_ERRNO",
+            json!([sometimes("SCMP_ACT_ALLOW")]),
+            [EPERM, EPERM, ALLOW, EPERM],
+        ),
+        (
+            "SCMP_ACT_ERRNO",
+            json!([sometimes("SCMP_ACT_ALLOW"), socketcall]),
+            [ALLOW, ALLOW, ALLOW, EPERM],
+        ),
+    ] {
+        let bpf = bpf(&filter(&json!({
+            "defaultAction": default, "architectures": ["SCMP_ARCH_X86"], "syscalls": syscalls,
+        })));
+        let verdicts = [(102, 1), (102, 2), (359, 38), (359, 2)]
+            .map(|(nr, arg)| verdict(&bpf, &ABIS[1], nr, &[arg]));
+        assert_eq!(verdicts, expected, "{default} {syscalls}");
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn x32_numbers_are_foreign_to_a_filter_without_x32() {
+    let bpf = bpf(&filter(&json!({
+        "defaultAction": "SCMP_ACT_ERRNO",
+        "syscalls": [{"names": ["read", "mseal"], "action": "SCMP_ACT_ALLOW"}],
+    })));
+    for (nr, expected) in [
+        (0x4000_0000, KILL_THREAD),
+        (0x4000_0000 | 462, KILL_THREAD),
+        (0x3fff_ffff, ENOSYS),
+        (462, ALLOW),
+    ] {
+        assert_eq!(verdict(&bpf, &ABIS[0], nr, &[]), expected, "{nr:#x}");
+    }
+}
+
+#[test]
+fn only_an_errno_default_answers_enosys() {
+    for (default, errno, expected) in [
+        ("SCMP_ACT_ERRNO", None, ENOSYS),
+        ("SCMP_ACT_ERRNO", Some(13), ENOSYS),
+        ("SCMP_ACT_ERRNO", Some(38), ENOSYS),
+        ("SCMP_ACT_ALLOW", None, ALLOW),
+        ("SCMP_ACT_LOG", None, 0x7ffc_0000),
+        ("SCMP_ACT_TRACE", Some(7), 0x7ff0_0007),
+        ("SCMP_ACT_TRAP", None, 0x0003_0000),
+        ("SCMP_ACT_KILL", None, 0),
+        ("SCMP_ACT_KILL_PROCESS", None, 0x8000_0000),
+    ] {
+        let mut profile = json!({
+            "defaultAction": default,
+            "syscalls": [{"names": ["read"], "action": "SCMP_ACT_ERRNO", "errnoRet": 2}],
+        });
+        if let Some(errno) = errno {
+            profile["defaultErrnoRet"] = json!(errno);
+        }
+        let bpf = bpf(&filter(&profile));
+        assert_eq!(verdict(&bpf, &ABIS[0], 500, &[]), expected, "{default}");
+        let read = number("read", &ABIS[0]).unwrap();
+        assert_eq!(verdict(&bpf, &ABIS[0], read, &[]), 0x0005_0002, "{default}");
+    }
+}
+
+#[test]
+fn notify_as_the_default_reaches_unlisted_calls_old_and_new() {
+    let bpf = bpf(&filter(&json!({
+        "defaultAction": "SCMP_ACT_NOTIFY",
+        "listenerPath": "/run/agent",
+        "syscalls": [{"names": ["sendmsg"], "action": "SCMP_ACT_ALLOW"}],
+    })));
+    let sendmsg = number("sendmsg", &ABIS[0]).unwrap();
+    for (nr, expected) in [(sendmsg, ALLOW), (0, 0x7fc0_0000), (500, 0x7fc0_0000)] {
+        assert_eq!(verdict(&bpf, &ABIS[0], nr, &[]), expected);
+    }
+}
+
+#[test]
+fn every_operator_compares_all_64_bits_for_old_and_for_newer_calls() {
+    let edges = [
+        0,
+        1,
+        7,
+        8,
+        9,
+        0xffff_ffff,
+        1 << 32,
+        1 << 32 | 8,
+        7 << 32,
+        8 << 32 | 8,
+        9 << 32 | 1,
+        u64::MAX,
+    ];
+    for op in super::operators() {
+        for value in [0, 8, 0xffff_ffff, 8 << 32 | 8, u64::MAX] {
+            for argument in [0u8, 5] {
+                let filter = filter(&json!({
+                    "defaultAction": "SCMP_ACT_ERRNO",
+                    "syscalls": [{"names": ["splice", "mseal"], "action": "SCMP_ACT_ALLOW", "args": [
+                        {"index": argument, "value": value, "valueTwo": value & 0xff00_0000_00ff,
+                         "op": op},
+                    ]}],
+                }));
+                let bpf = bpf(&filter);
+                for edge in edges {
+                    let mut args = [3; 6];
+                    args[usize::from(argument)] = edge;
+                    let expected = if holds(&filter.rules[0].conditions[0], &args, ABIS[0].width) {
+                        ALLOW
+                    } else {
+                        EPERM
+                    };
+                    for name in ["splice", "mseal"] {
+                        let nr = number(name, &ABIS[0]).unwrap();
+                        assert_eq!(
+                            verdict(&bpf, &ABIS[0], nr, &args),
+                            expected,
+                            "{name}: argument {argument} = {edge:#x} {op} {value:#x}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn conditions_on_different_arguments_must_all_hold() {
+    let bpf = bpf(&filter(&json!({
+        "defaultAction": "SCMP_ACT_ERRNO",
+        "syscalls": [{"names": ["splice", "mseal"], "action": "SCMP_ACT_ALLOW", "args": [
+            {"index": 0, "value": 5, "op": "SCMP_CMP_GE"},
+            {"index": 2, "value": 7, "op": "SCMP_CMP_NE"},
+            {"index": 1, "value": 6, "op": "SCMP_CMP_LT"},
+        ]}],
+    })));
+    for name in ["splice", "mseal"] {
+        let nr = number(name, &ABIS[0]).unwrap();
+        for (args, expected) in [
+            ([5, 5, 6], ALLOW),
+            ([4, 5, 6], EPERM),
+            ([5, 6, 6], EPERM),
+            ([5, 5, 7], EPERM),
+        ] {
+            assert_eq!(
+                verdict(&bpf, &ABIS[0], nr, &args),
+                expected,
+                "{name} {args:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn conditions_on_one_argument_are_alternatives() {
+    let bpf = bpf(&filter(&json!({
+        "defaultAction": "SCMP_ACT_ERRNO",
+        "syscalls": [{"names": ["splice", "mseal"], "action": "SCMP_ACT_ALLOW", "args": [
+            {"index": 0, "value": 5, "op": "SCMP_CMP_EQ"},
+            {"index": 0, "value": 7, "op": "SCMP_CMP_EQ"},
+            {"index": 1, "value": 9, "op": "SCMP_CMP_EQ"},
+        ]}],
+    })));
+    for name in ["splice", "mseal"] {
+        let nr = number(name, &ABIS[0]).unwrap();
+        for (args, expected) in [
+            ([5, 0], ALLOW),
+            ([7, 0], ALLOW),
+            ([6, 9], ALLOW),
+            ([6, 8], EPERM),
+        ] {
+            assert_eq!(
+                verdict(&bpf, &ABIS[0], nr, &args),
+                expected,
+                "{name} {args:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn overlapping_rules_allow_only_what_one_of_them_allows() {
+    let bpf = bpf(&filter(&json!({
+        "defaultAction": "SCMP_ACT_ERRNO",
+        "syscalls": [
+            {"names": ["ioctl"], "action": "SCMP_ACT_ALLOW", "args": [
+                {"index": 0, "value": 0, "op": "SCMP_CMP_NE"},
+            ]},
+            {"names": ["ioctl"], "action": "SCMP_ACT_ALLOW", "args": [
+                {"index": 0, "value": 1, "op": "SCMP_CMP_NE"},
+                {"index": 1, "value": 0, "op": "SCMP_CMP_EQ"},
+            ]},
+        ],
+    })));
+    let ioctl = number("ioctl", &ABIS[0]).unwrap();
+    for (args, expected) in [
+        ([0, 1], EPERM),
+        ([0, 0], ALLOW),
+        ([1, 1], ALLOW),
+        ([2, 1], ALLOW),
+    ] {
+        assert_eq!(verdict(&bpf, &ABIS[0], ioctl, &args), expected, "{args:?}");
+    }
+}
+
+#[test]
+fn a_rule_without_conditions_settles_its_call_in_any_order() {
+    let always = json!({"names": ["splice", "mseal"], "action": "SCMP_ACT_ALLOW"});
+    let later = json!({"names": ["splice", "mseal"], "action": "SCMP_ACT_KILL"});
+    let sometimes = json!({"names": ["splice", "mseal"], "action": "SCMP_ACT_TRAP", "args": [
+        {"index": 0, "value": 5, "op": "SCMP_CMP_EQ"},
+    ]});
+    let as_default = json!({"names": ["splice", "mseal"], "action": "SCMP_ACT_ERRNO"});
+    for (order, expected) in [
+        (json!([always, sometimes]), ALLOW),
+        (json!([sometimes, always]), ALLOW),
+        (json!([always, later]), ALLOW),
+        (json!([later, always]), KILL_THREAD),
+        (json!([as_default, sometimes]), 0x0003_0000),
+        (json!([as_default]), EPERM),
+    ] {
+        let bpf = bpf(&filter(
+            &json!({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": order}),
+        ));
+        for name in ["splice", "mseal"] {
+            let nr = number(name, &ABIS[0]).unwrap();
+            assert_eq!(
+                verdict(&bpf, &ABIS[0], nr, &[5]),
+                expected,
+                "{name} {order}"
+            );
+        }
+    }
+}
+
+#[test]
+fn names_of_other_machines_are_left_out() {
+    let alone = json!({"names": ["read"], "action": "SCMP_ACT_ALLOW"});
+    let foreign = json!({"names": ["s390_runtime_instr", "riscv_hwprobe", "no_such", "a\u{0}b", ""],
+        "action": "SCMP_ACT_ALLOW"});
+    let program = |syscalls: Value| {
+        bpf(&filter(
+            &json!({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": syscalls}),
+        ))
+    };
+    assert_eq!(program(json!([alone, foreign])), program(json!([alone])));
+}
+
+#[test]
+fn a_program_the_kernel_would_not_take_is_an_error() {
+    let args: Vec<Value> = (0u64..1500)
+        .map(|value| json!({"index": 1, "value": value << 33, "op": "SCMP_CMP_EQ"}))
+        .collect();
+    let filter = filter(&json!({
+        "defaultAction": "SCMP_ACT_ERRNO",
+        "syscalls": [{"names": ["mseal"], "action": "SCMP_ACT_ALLOW", "args": args}],
+    }));
+    let error = compile(&filter, Path::new("/proc/self/no/cache")).unwrap_err();
+    assert_eq!(error.code, Code::Seccomp);
+    assert!(error.detail.contains("kernel accepts 4096"), "{error}");
+}
+
+#[test]
+fn a_second_compile_comes_from_the_cache_and_a_damaged_file_does_not_count() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join(".cache/seccomp");
+    let first = compile(&docker(), &folder).unwrap();
+    let file = std::fs::read_dir(&folder)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    let stored = std::fs::read(&file).unwrap();
+    let mut marked = stored.clone();
+    *marked.last_mut().unwrap() ^= 1;
+    std::fs::write(&file, &marked).unwrap();
+    assert_eq!(compile(&docker(), &folder).unwrap(), first);
+    assert_eq!(std::fs::read(&file).unwrap(), stored);
+    let inode =
+        |path: &Path| std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(path).unwrap());
+    let before = inode(&file);
+    assert_eq!(compile(&docker(), &folder).unwrap(), first);
+    assert_eq!(inode(&file), before);
+}
+
+/// Loads the filter in a process of its own, lets it do `work` and returns how it ended. The
+/// child shares the harness's threads' locks with nobody who would release them: it must not
+/// allocate.
+fn under(profile: &Value, work: fn(Option<std::os::fd::OwnedFd>) -> u8) -> WaitStatus {
+    let bpf = bpf(&filter(profile));
+    match clone3(0, None).unwrap() {
+        Side::Parent(pid) => waitpid(pid, None).unwrap(),
+        Side::Child => {
+            if nix::sys::prctl::set_no_new_privs().is_err() {
+                probe::leave(100);
+            }
+            match bpf.load() {
+                Ok(listener) => probe::leave(work(listener)),
+                Err(_) => probe::leave(101),
+            }
+        }
+    }
+}
+
+fn exited(status: WaitStatus) -> i32 {
+    match status {
+        WaitStatus::Exited(_, code) => code,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The errno of a call as an exit code, 0 for success.
+fn outcome(number: i64, args: [u64; 3]) -> u8 {
+    match probe::call(number, args) {
+        Ok(_) => 0,
+        Err(errno) => u8::try_from(errno as i32).unwrap_or(255),
+    }
+}
+
+#[test]
+fn the_kernel_gives_enosys_for_the_unknown_eperm_for_the_unlisted_and_makes_the_listed() {
+    let profile = docker_profile();
+    for (work, errno) in [
+        (
+            (|_| outcome(500, [0; 3])) as fn(Option<std::os::fd::OwnedFd>) -> u8,
+            Errno::ENOSYS as i32,
+        ),
+        (|_| outcome(libc::SYS_acct, [0; 3]), Errno::EPERM as i32),
+        (|_| outcome(libc::SYS_clone3, [0; 3]), Errno::ENOSYS as i32),
+        (|_| outcome(libc::SYS_getpid, [0; 3]), 0),
+        // mseal, newer than the library: no such flag.
+        (|_| outcome(462, [0, 0, 1]), Errno::EINVAL as i32),
+    ] {
+        assert_eq!(exited(under(&profile, work)), errno);
+    }
+}
+
+#[test]
+fn the_kernel_kills_and_traps() {
+    for action in [
+        "SCMP_ACT_KILL",
+        "SCMP_ACT_KILL_PROCESS",
+        "SCMP_ACT_KILL_THREAD",
+        "SCMP_ACT_TRAP",
+    ] {
+        let status = under(
+            &json!({
+                "defaultAction": "SCMP_ACT_ALLOW",
+                "syscalls": [{"names": ["getppid"], "action": action}],
+            }),
+            |_| outcome(libc::SYS_getppid, [0; 3]),
+        );
+        assert!(
+            matches!(status, WaitStatus::Signaled(_, Signal::SIGSYS, _)),
+            "{action}: {status:?}"
+        );
+    }
+}
+
+#[test]
+fn the_kernel_returns_a_listener_exactly_for_notify_and_takes_all_flags() {
+    let mut profile = json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "flags": super::known_flags(),
+        "listenerPath": "/run/agent",
+        "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}],
+    });
+    if super::supported_flags() != super::known_flags() {
+        profile["flags"] = json!(["SECCOMP_FILTER_FLAG_TSYNC"]);
+    }
+    let status = under(&profile, |listener| {
+        use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+        match listener.map(|fd| fcntl(&fd, FcntlArg::F_GETFD)) {
+            Some(Ok(flags)) if flags == FdFlag::FD_CLOEXEC.bits() => 0,
+            Some(_) => 1,
+            None => 2,
+        }
+    });
+    assert_eq!(exited(status), 0);
+    profile["syscalls"][0]["action"] = json!("SCMP_ACT_KILL");
+    let status = under(&profile, |listener| u8::from(listener.is_some()));
+    assert_eq!(exited(status), 0);
+}
+
+#[test]
+fn an_unknown_flag_is_refused_before_anything_is_compiled() {
+    let mut filter = docker();
+    filter.flags = 1 << 30;
+    assert!(compile(&filter, Path::new("/proc/self/no/cache")).is_err());
+}
+
+#[test]
+fn feature_lists_parse_as_the_model_does() {
+    use oci_spec::runtime::{Arch, LinuxSeccompAction, LinuxSeccompFilterFlag};
+    for name in super::actions() {
+        serde_json::from_value::<LinuxSeccompAction>(json!(name)).unwrap();
+    }
+    for name in super::operators() {
+        serde_json::from_value::<Operator>(json!(name)).unwrap();
+    }
+    for name in super::archs() {
+        serde_json::from_value::<Arch>(json!(name)).unwrap();
+    }
+    for name in super::known_flags() {
+        serde_json::from_value::<LinuxSeccompFilterFlag>(json!(name)).unwrap();
+    }
+    assert!(
+        super::supported_flags()
+            .iter()
+            .all(|flag| super::known_flags().contains(flag))
+    );
+}
+
+#[test]
+fn two_answers_to_one_question_are_an_error_that_names_the_call() {
+    for name in ["splice", "mseal"] {
+        let rule = |action: &str| {
+            json!({"names": [name], "action": action, "args": [
+                {"index": 0, "value": 5, "op": "SCMP_CMP_EQ"},
+            ]})
+        };
+        let filter = |second: &str| {
+            filter(&json!({
+                "defaultAction": "SCMP_ACT_ERRNO",
+                "syscalls": [rule("SCMP_ACT_ALLOW"), rule(second)],
+            }))
+        };
+        let none = Path::new("/proc/self/no/cache");
+        assert!(compile(&filter("SCMP_ACT_ALLOW"), none).is_ok());
+        let error = compile(&filter("SCMP_ACT_TRAP"), none).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "add the seccomp rule for {name}: an earlier rule has another action under the \
+                 same conditions"
+            )
+        );
+    }
+}
+
+const NAMES: &[&str] = &[
+    "read",
+    "splice",
+    "ioctl",
+    "mseal",
+    "statmount",
+    "socket",
+    "execve",
+];
+
+/// Rules that allow, with up to three conditions on different arguments.
+fn rules() -> impl Strategy<Value = Value> {
+    let condition = (
+        prop::sample::select(super::operators()),
+        prop::sample::select(&[0u64, 1, 8, 0xffff_ffff, 1 << 32, 1 << 32 | 8][..]),
+    );
+    let rule = (
+        prop::sample::subsequence(NAMES, 1..4),
+        prop::collection::btree_map(0..3u8, condition, 0..4),
+    )
+        .prop_map(|(names, conditions)| {
+            let args: Vec<Value> = conditions
+                .into_iter()
+                .map(|(index, (op, value))| {
+                    json!({"index": index, "value": value, "valueTwo": value & 9, "op": op})
+                })
+                .collect();
+            json!({"names": names, "action": "SCMP_ACT_ALLOW", "args": args})
+        });
+    prop::collection::vec(rule, 1..12).prop_map(Value::from)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 64, failure_persistence: None, ..ProptestConfig::default()
+    })]
+    #[test]
+    fn any_rules_mean_what_they_say(rules in rules()) {
+        let filter = filter(&json!({
+            "defaultAction": "SCMP_ACT_ERRNO",
+            "architectures": ["SCMP_ARCH_X86", "SCMP_ARCH_X32", "SCMP_ARCH_ARM"],
+            "syscalls": rules,
+        }));
+        let bpf = bpf(&filter);
+        let values = [0, 1, 8, 9, 0xffff_ffff, 1 << 32, 1 << 32 | 8, u64::MAX];
+        for abi in ABIS {
+            let meaning = Meaning::new(&filter, abi);
+            for name in NAMES.iter().chain(&["dup"]) {
+                let nr = number(name, abi).unwrap();
+                for a in values {
+                    for b in values {
+                        for c in [0, 8, 1 << 32 | 8] {
+                            let args = [a, b, c];
+                            prop_assert_eq!(
+                                verdict(&bpf, abi, nr, &args),
+                                meaning.of(nr, &args),
+                                "{} on {:?}: {:x?}",
+                                name,
+                                abi.name,
+                                args
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

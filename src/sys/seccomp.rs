@@ -1,0 +1,148 @@
+//! `seccomp(2)`: loading a program of classic BPF as the caller's system call filter.
+//!
+//! The constants carry the kernel's names and values (`include/uapi/linux/seccomp.h`); musl has none.
+
+use super::check;
+use nix::errno::Errno;
+use std::os::fd::{FromRawFd, OwnedFd};
+
+/// One instruction of classic BPF, `struct sock_filter` of `linux/filter.h`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Instruction {
+    /// Operation, size and addressing mode.
+    pub code: u16,
+    /// How many instructions a comparison that holds skips.
+    pub jt: u8,
+    /// How many instructions a comparison that does not hold skips.
+    pub jf: u8,
+    /// Constant, offset or distance.
+    pub k: u32,
+}
+
+impl Instruction {
+    /// Size of an instruction in bytes.
+    pub const SIZE: usize = 8;
+
+    /// The instruction as the kernel and libseccomp's export lay it out, in this machine's byte order.
+    pub fn to_bytes(self) -> [u8; Self::SIZE] {
+        let [a, b] = self.code.to_ne_bytes();
+        let [e, f, g, h] = self.k.to_ne_bytes();
+        [a, b, self.jt, self.jf, e, f, g, h]
+    }
+
+    /// A whole program from such bytes; None if their number is not a multiple of [`Self::SIZE`].
+    pub fn parse(bytes: &[u8]) -> Option<Vec<Instruction>> {
+        let (chunks, rest) = bytes.as_chunks::<{ Self::SIZE }>();
+        let program = chunks
+            .iter()
+            .map(|&[a, b, jt, jf, e, f, g, h]| Instruction {
+                code: u16::from_ne_bytes([a, b]),
+                jt,
+                jf,
+                k: u32::from_ne_bytes([e, f, g, h]),
+            })
+            .collect();
+        rest.is_empty().then_some(program)
+    }
+}
+
+/// The longest program the kernel takes (`BPF_MAXINSNS`).
+pub const BPF_MAXINSNS: usize = 4096;
+
+/// All threads of the process get the filter (Linux 3.17).
+pub const FILTER_FLAG_TSYNC: u32 = 1;
+/// Every action but ALLOW is logged (Linux 4.14).
+pub const FILTER_FLAG_LOG: u32 = 1 << 1;
+/// Leaves speculative store bypass as it is (Linux 4.17).
+pub const FILTER_FLAG_SPEC_ALLOW: u32 = 1 << 2;
+/// The call returns a fd that receives the notifications of the filter (Linux 5.0).
+pub const FILTER_FLAG_NEW_LISTENER: u32 = 1 << 3;
+/// A thread that cannot be synchronised is ESRCH, not a positive return value, which next to
+/// `NEW_LISTENER` would look like a fd (Linux 5.7).
+pub const FILTER_FLAG_TSYNC_ESRCH: u32 = 1 << 4;
+/// A process waits for the listener's answer killably once the listener has read the
+/// notification (Linux 5.19).
+pub const FILTER_FLAG_WAIT_KILLABLE_RECV: u32 = 1 << 5;
+
+const SECCOMP_SET_MODE_FILTER: u32 = 1;
+
+/// `int seccomp(SECCOMP_SET_MODE_FILTER, unsigned int flags, struct sock_fprog *args)`,
+/// seccomp(2). `flags` are `FILTER_FLAG_*`; the listener is returned for `NEW_LISTENER`, and the
+/// kernel makes that fd CLOEXEC. There is no way back: the filter stays until the process ends.
+///
+/// # Errors
+/// EACCES without CAP_SYS_ADMIN and without no_new_privs; EINVAL for a program or a flag that the
+/// kernel does not take; EBUSY when an earlier filter has a listener already; ENOMEM when all
+/// filters of the process together are too long; ESRCH when a thread could not be synchronised.
+pub fn set_mode_filter(flags: u32, program: &[Instruction]) -> nix::Result<Option<OwnedFd>> {
+    #[repr(C)]
+    struct SockFprog {
+        len: libc::c_ushort,
+        filter: *const Instruction,
+    }
+    let fprog = SockFprog {
+        len: libc::c_ushort::try_from(program.len()).or(Err(Errno::EINVAL))?,
+        filter: program.as_ptr(),
+    };
+    // SAFETY: `fprog` is a live #[repr(C)] sock_fprog; its pointer and length are those of
+    // `program`, whose elements have the layout of sock_filter, and the kernel only reads them.
+    let result = check(unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            SECCOMP_SET_MODE_FILTER,
+            flags,
+            &raw const fprog,
+        )
+    })?;
+    if flags & FILTER_FLAG_NEW_LISTENER != 0 {
+        #[allow(clippy::cast_possible_truncation, reason = "the kernel returns an int")]
+        // SAFETY: with NEW_LISTENER the kernel has just returned this new descriptor and nobody
+        // else owns it.
+        return Ok(Some(unsafe { OwnedFd::from_raw_fd(result as i32) }));
+    }
+    match result {
+        0 => Ok(None),
+        // Without TSYNC_ESRCH: the id of the thread that could not be synchronised.
+        _ => Err(Errno::ESRCH),
+    }
+}
+
+/// The same call without a program: tells whether the kernel knows all `flags`. It looks at the
+/// flags before it reads the program, so a null one is EFAULT for known flags and EINVAL else;
+/// nothing is loaded either way.
+pub fn knows_filter_flags(flags: u32) -> bool {
+    // SAFETY: a null program is what the probe is about; the kernel answers EFAULT.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            SECCOMP_SET_MODE_FILTER,
+            flags,
+            std::ptr::null::<u8>(),
+        )
+    };
+    check(result) == Err(Errno::EFAULT)
+}
+
+/// What a filter's test does in the process it sacrifices.
+#[cfg(test)]
+pub(crate) mod probe {
+    use super::check;
+    use nix::errno::Errno;
+
+    /// Any system call by its number, without arguments' meaning: for calls that take plain
+    /// numbers, or that the filter answers before the kernel looks at them.
+    pub(crate) fn call(number: i64, args: [u64; 3]) -> nix::Result<i64> {
+        // SAFETY: callers pass numbers only, never an address that the kernel could write to.
+        check(unsafe { libc::syscall(number, args[0], args[1], args[2]) })
+    }
+
+    /// `exit_group(2)`: leaves without running anything of the test harness.
+    pub(crate) fn leave(code: u8) -> ! {
+        loop {
+            // SAFETY: ends the process; takes a number.
+            let _: Result<_, Errno> =
+                check(unsafe { libc::syscall(libc::SYS_exit_group, libc::c_int::from(code)) });
+        }
+    }
+}
