@@ -55,7 +55,8 @@ impl Prepared {
             no_new_keyring: args.no_new_keyring,
             preserve_fds: args.preserve_fds,
         };
-        let plan = Plan::new(&bundle.spec, &options, &host, &bundle.file)?;
+        let mut plan = Plan::new(&bundle.spec, &options, &host, &bundle.file)?;
+        super::pass_listeners(&mut plan.process);
         let pid_file = args.pid_file.as_deref().map(super::absolute).transpose()?;
         Ok(Prepared {
             plan,

@@ -30,7 +30,7 @@ pub(super) fn run(global: &Global, args: &Exec) -> Result<u8> {
     };
     let mut problems = Problems::default();
     let ns = namespaces::plan(&spec, &host, &mut problems);
-    let plan = process::plan(
+    let mut plan = process::plan(
         &wanted,
         &spec,
         &ns,
@@ -41,6 +41,7 @@ pub(super) fn run(global: &Global, args: &Exec) -> Result<u8> {
     );
     let filter = seccomp::plan(&spec, &mut problems);
     problems.into_result(&file)?;
+    super::pass_listeners(&mut plan);
     if args.detach && plan.terminal.is_some() && args.console_socket.is_none() {
         return Err(Error::new(
             Code::Terminal,

@@ -133,6 +133,23 @@ fn cgroup_manager(global: &Global) -> CgroupManager {
     }
 }
 
+/// Hands on the sockets that a service manager opened for casulo: sd_listen_fds(3). They are not ours
+/// when LISTEN_PID names somebody else, which happens where a service leaves its own variables to what
+/// it starts. Without LISTEN_PID they are, as for crun.
+fn pass_listeners(process: &mut crate::process::Plan) {
+    let variable = |name| std::env::var(name).ok();
+    let ours = match variable("LISTEN_PID") {
+        Some(pid) => pid == std::process::id().to_string(),
+        None => true,
+    };
+    if let Some(fds) = variable("LISTEN_FDS").and_then(|fds| fds.parse().ok())
+        && ours
+        && fds > 0
+    {
+        process.listen(fds, variable("LISTEN_FDNAMES").as_deref());
+    }
+}
+
 /// The exit code of a process as casulo's own. Both are below 256 by definition.
 fn exit_code(code: i32) -> Result<u8> {
     u8::try_from(code)

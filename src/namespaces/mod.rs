@@ -238,7 +238,7 @@ pub fn plan(spec: &Spec, host: &Host, problems: &mut Problems) -> Plan {
             }
         }
     }
-    idmap::plan(linux, &mut plan, problems);
+    idmap::plan(linux, host, &mut plan, problems);
     time::plan(linux, &mut plan, problems);
     network::plan(linux, host, &mut plan, problems);
     plan

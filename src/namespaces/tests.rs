@@ -76,6 +76,21 @@ fn every_kind_is_made_or_joined() {
 }
 
 #[test]
+fn without_maps_the_caller_is_root_of_a_new_user_namespace() {
+    let (plan, problems) = planned(json!({"namespaces": [{"type": "user"}]}));
+    let caller = |id| {
+        vec![IdMap {
+            inside: 0,
+            outside: id,
+            count: 1,
+        }]
+    };
+    assert_eq!(problems, "");
+    assert_eq!(plan.uid_map, caller(host().euid));
+    assert_eq!(plan.gid_map, caller(host().egid));
+}
+
+#[test]
 fn what_cannot_be_is_a_problem() {
     for (linux, why) in [
         (
@@ -91,9 +106,9 @@ fn what_cannot_be_is_a_problem() {
             "c: linux.namespaces[0].path: holds a zero byte",
         ),
         (
-            json!({"namespaces": [{"type": "user"}]}),
-            "c: linux.uidMappings: missing; a new user namespace needs it; \
-             linux.gidMappings: missing; a new user namespace needs it",
+            json!({"namespaces": [{"type": "user"}],
+                   "gidMappings": [{"containerID": 0, "hostID": 0, "size": 1}]}),
+            "c: linux.uidMappings: missing; a new user namespace needs both maps, or neither",
         ),
         (
             json!({"gidMappings": [{"containerID": 0, "hostID": 0, "size": 1}]}),
