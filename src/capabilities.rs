@@ -232,7 +232,7 @@ fn bits(mask: u64) -> impl Iterator<Item = u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::fixtures::{host, status_line};
+    use crate::process::fixtures::status_line;
     use crate::skip;
     use crate::sys::forked::words_of_child;
 
@@ -246,7 +246,11 @@ mod tests {
     }
 
     fn planned(json: &str) -> Plan {
-        plan(Some(&sets(json)), &namespaces::Plan::default(), &host())
+        plan(
+            Some(&sets(json)),
+            &namespaces::Plan::default(),
+            &Host::of_root(),
+        )
     }
 
     fn userns() -> namespaces::Plan {
@@ -313,7 +317,7 @@ mod tests {
 
     #[test]
     fn absent_capabilities_are_none() {
-        let plan = plan(None, &namespaces::Plan::default(), &host());
+        let plan = plan(None, &namespaces::Plan::default(), &Host::of_root());
         assert_eq!((plan.bounding, plan.bounding_drop), (0, ALL));
         assert_eq!((plan.effective, plan.permitted), (0, 0));
         assert_eq!((plan.inheritable, plan.ambient), (0, 0));
@@ -334,7 +338,7 @@ mod tests {
         let poor = Host {
             effective: CHOWN | KILL,
             bounding: CHOWN | KILL | NET_RAW,
-            ..host()
+            ..Host::of_root()
         };
         let all = sets(r#"{"bounding":["CAP_CHOWN"],"permitted":["CAP_CHOWN","CAP_NET_RAW"]}"#);
         let here = plan(Some(&all), &namespaces::Plan::default(), &poor);
@@ -349,7 +353,7 @@ mod tests {
     fn a_capability_newer_than_the_kernel_is_left_out() {
         let old = Host {
             last_cap: 37,
-            ..host()
+            ..Host::of_root()
         };
         let wanted = sets(r#"{"bounding":["CAP_BPF","CAP_KILL"]}"#);
         assert_eq!(plan(Some(&wanted), &userns(), &old).bounding, KILL);

@@ -2,6 +2,7 @@
 
 use crate::error::{Code, Context, Error, Result};
 use crate::sys::host::bounding_has;
+use caps::Capability;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, stat};
@@ -91,9 +92,9 @@ impl Host {
         })
     }
 
-    /// True if casulo has capability number `cap`.
-    pub fn has_capability(&self, cap: u8) -> bool {
-        cap < 64 && self.effective & (1 << cap) != 0
+    /// True if casulo has `capability` in effect.
+    pub fn has_capability(&self, capability: Capability) -> bool {
+        self.effective & capability.bitmask() != 0
     }
 
     /// True if casulo is not the host's root: an ordinary user, or root of a user namespace only.
@@ -198,6 +199,27 @@ fn selinux_is_enabled() -> bool {
 pub fn in_user_namespace() -> bool {
     // A kernel without user namespaces has no such file.
     stat("/proc/self/ns/user").is_ok_and(|it| it.st_ino != INITIAL_USER_NAMESPACE)
+}
+
+#[cfg(test)]
+impl Host {
+    /// For tests of plans: root with every capability on a machine without a cgroup mount or LSM.
+    pub(crate) fn of_root() -> Host {
+        let all = (1 << 41) - 1;
+        Host {
+            euid: 0,
+            egid: 0,
+            effective: all,
+            bounding: all,
+            last_cap: 40,
+            rootless: false,
+            in_user_namespace: false,
+            cgroup: None,
+            kernel: (6, 12),
+            apparmor: false,
+            selinux: false,
+        }
+    }
 }
 
 #[cfg(test)]

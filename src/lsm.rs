@@ -122,7 +122,7 @@ fn refused(file: &str, value: &str, errno: Errno) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::fixtures::{host, process};
+    use crate::process::fixtures::process;
     use crate::skip;
     use crate::sys::forked::words_of_child;
 
@@ -137,7 +137,7 @@ mod tests {
     fn a_label_needs_its_lsm() {
         let (_, error) = planned(
             r#"{"apparmorProfile":"docker-default","selinuxLabel":"a:b:c:d"}"#,
-            &host(),
+            &Host::of_root(),
         );
         assert_eq!(
             error.expect("neither is enabled"),
@@ -150,7 +150,7 @@ mod tests {
     fn empty_labels_and_unconfined_need_nothing() {
         let (plan, error) = planned(
             r#"{"apparmorProfile":"unconfined","selinuxLabel":""}"#,
-            &host(),
+            &Host::of_root(),
         );
         assert_eq!((plan, error), (Plan::default(), None));
     }
@@ -160,7 +160,7 @@ mod tests {
         let both = Host {
             apparmor: true,
             selinux: true,
-            ..host()
+            ..Host::of_root()
         };
         let (plan, error) = planned(
             r#"{"apparmorProfile":"unconfined","selinuxLabel":"a:b:c:d"}"#,

@@ -22,6 +22,7 @@ use crate::error::Problems;
 use crate::host::Host;
 use crate::namespaces::{self, Kind};
 use crate::plan::{CgroupManager, Options};
+use caps::Capability;
 use limits::Setting;
 use oci_spec::runtime::Spec;
 use std::path::{Path, PathBuf};
@@ -112,7 +113,8 @@ pub fn plan(
         return Plan::default();
     };
     let may_load = !host.is_rootless()
-        && (host.has_capability(CAP_SYS_ADMIN) || rules.is_some_and(|rules| !rules.is_empty()));
+        && (host.has_capability(Capability::CAP_SYS_ADMIN)
+            || rules.is_some_and(|rules| !rules.is_empty()));
     Plan {
         path: path::plan(cgroups_path, &options.id, mount, host, problems),
         mount: mount.path.clone(),
@@ -122,9 +124,6 @@ pub fn plan(
         owner: owner(spec, ns, host),
     }
 }
-
-/// `CAP_SYS_ADMIN` of capabilities(7).
-const CAP_SYS_ADMIN: u8 = 21;
 
 /// Who shall own the cgroup (spec, "Cgroup ownership"): the user of the process, if the container
 /// has a cgroup namespace of its own and mounts the hierarchy read-write. None also where that is
@@ -142,12 +141,7 @@ fn owner(spec: &Spec, ns: &namespaces::Plan, host: &Host) -> Option<u32> {
     }
     let uid = spec.process().as_ref()?.user().uid();
     let uid = if ns.is_new(Kind::User) {
-        ns.uid_map.iter().find_map(|map| {
-            let offset = uid.checked_sub(map.inside)?;
-            (offset < map.count)
-                .then(|| map.outside.checked_add(offset))
-                .flatten()
-        })?
+        namespaces::outside_of(&ns.uid_map, uid)?
     } else if ns.has(Kind::User) {
         // The maps of a namespace that is joined are not ours to know.
         return None;

@@ -6,20 +6,11 @@ use crate::skip;
 /// A host as root sees it, with cgroup v2 alone.
 pub(crate) fn host() -> Host {
     Host {
-        euid: 0,
-        egid: 0,
-        effective: u64::MAX,
-        bounding: u64::MAX,
-        last_cap: 40,
-        rootless: false,
-        in_user_namespace: false,
         cgroup: Some(CgroupMount {
             path: "/sys/fs/cgroup".into(),
             own: None,
         }),
-        kernel: (6, 1),
-        apparmor: false,
-        selinux: false,
+        ..Host::of_root()
     }
 }
 

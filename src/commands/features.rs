@@ -1,10 +1,11 @@
 //! `casulo features`: what casulo implements, for engines to ask before they make a config
 //! (runtime-spec, features.md and features-linux.md).
 //!
-//! The document tells of casulo, not of this host: it needs no privileges, reads no file, and is
-//! the same for every caller.
+//! The document tells of casulo, not of this host, and is the same for every caller: it needs no
+//! privileges and reads no file. Only which seccomp flags there are is asked of the kernel.
 
 use crate::config::names;
+use crate::seccomp;
 use serde_json::{Value, json};
 
 /// The first version of the specification that a config may name.
@@ -33,12 +34,12 @@ pub fn document() -> Value {
             },
             "seccomp": {
                 "enabled": true,
-                "actions": names::SECCOMP_ACTIONS,
-                "operators": names::SECCOMP_OPERATORS,
-                "archs": seccomp_arches(),
-                "knownFlags": names::SECCOMP_FLAGS,
+                "actions": seccomp::actions(),
+                "operators": seccomp::operators(),
+                "archs": seccomp::archs(),
+                "knownFlags": seccomp::known_flags(),
                 // The filter is loaded by our own seccomp(2), so libseccomp's age sets no limit.
-                "supportedFlags": names::SECCOMP_FLAGS,
+                "supportedFlags": seccomp::supported_flags(),
             },
             "apparmor": {"enabled": true},
             "selinux": {"enabled": true},
@@ -52,13 +53,6 @@ pub fn document() -> Value {
         // prefix of it.
         "potentiallyUnsafeConfigAnnotations": ["org.systemd.property.", "run.oci."],
     })
-}
-
-/// The architectures that the specification names. Those that this machine cannot run are taken
-/// from a profile too, and have no effect.
-fn seccomp_arches() -> Vec<&'static str> {
-    let names = names::SECCOMP_ARCHES.iter().copied();
-    names.filter(|name| *name != "SCMP_ARCH_NATIVE").collect()
 }
 
 /// Names of all capabilities, in the kernel's order.

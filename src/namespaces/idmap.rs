@@ -4,6 +4,7 @@ use super::{Kind, Plan};
 use crate::error::{Code, Context, Error, Problems, Result};
 use crate::host::Host;
 use crate::sys::procfs::ProcFs;
+use caps::Capability;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::unistd::Pid;
@@ -16,10 +17,6 @@ use std::process::{Command, Output, Stdio};
 const MAX_LINES: usize = 340;
 /// A map is one write(2) of less than a page, user_namespaces(7).
 const MAX_BYTES: usize = 4096;
-/// linux/capability.h.
-const CAP_SETGID: u8 = 6;
-/// linux/capability.h.
-const CAP_SETUID: u8 = 7;
 
 /// One line of uid_map or gid_map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,39 +29,21 @@ pub struct IdMap {
     pub count: u32,
 }
 
-impl IdMap {
-    /// Where `id` of the container is outside, if this line maps it.
-    pub fn outside_of(&self, id: u32) -> Option<u32> {
-        let offset = id.checked_sub(self.inside)?;
-        (offset < self.count).then(|| self.outside.wrapping_add(offset))
-    }
+/// Where the container's `id` is outside; `None` if no line maps it.
+pub fn outside_of(map: &[IdMap], id: u32) -> Option<u32> {
+    map.iter().find_map(|line| {
+        let offset = id.checked_sub(line.inside)?;
+        let outside = line.outside.checked_add(offset)?;
+        (offset < line.count).then_some(outside)
+    })
 }
 
 impl Plan {
-    /// The host's uid of the container's `uid`; None if nothing maps it, or if the map is that of
-    /// a joined user namespace and the config does not repeat it.
-    pub fn host_uid(&self, uid: u32) -> Option<u32> {
-        self.outside_of(&self.uid_map, uid)
-    }
-
-    /// The host's gid of the container's `gid`, likewise.
-    pub fn host_gid(&self, gid: u32) -> Option<u32> {
-        self.outside_of(&self.gid_map, gid)
-    }
-
-    fn outside_of(&self, map: &[IdMap], id: u32) -> Option<u32> {
-        if self.has(Kind::User) {
-            map.iter().find_map(|line| line.outside_of(id))
-        } else {
-            Some(id)
-        }
-    }
-
     /// True if [`write_maps`] will deny setgroups(2) in the container, as it must for a caller
     /// that maps its own gid without CAP_SETGID: then init cannot set supplementary groups.
     pub fn denies_setgroups(&self, host: &Host) -> bool {
         self.is_new(Kind::User)
-            && writer(&self.gid_map, host.egid, host, CAP_SETGID) == Writer::OwnId
+            && writer(&self.gid_map, host.egid, host, Capability::CAP_SETGID) == Writer::OwnId
     }
 }
 
@@ -194,7 +173,7 @@ enum Writer {
     Program,
 }
 
-fn writer(map: &[IdMap], own: u32, host: &Host, capability: u8) -> Writer {
+fn writer(map: &[IdMap], own: u32, host: &Host, capability: Capability) -> Writer {
     match map {
         _ if host.has_capability(capability) => Writer::Privileged,
         [line] if line.count == 1 && line.outside == own => Writer::OwnId,
@@ -214,11 +193,11 @@ pub fn write_maps(plan: &Plan, pid: Pid, host: &Host) -> Result<()> {
         return compare_maps(plan, pid);
     }
     let proc = ProcFs::host().context(Code::IdMap, "open", "/proc")?;
-    match writer(&plan.uid_map, host.euid, host, CAP_SETUID) {
+    match writer(&plan.uid_map, host.euid, host, Capability::CAP_SETUID) {
         Writer::Privileged | Writer::OwnId => write(&proc, pid, "uid_map", &text(&plan.uid_map))?,
         Writer::Program => run("newuidmap", pid, &plan.uid_map, "/etc/subuid", host)?,
     }
-    let gid_writer = writer(&plan.gid_map, host.egid, host, CAP_SETGID);
+    let gid_writer = writer(&plan.gid_map, host.egid, host, Capability::CAP_SETGID);
     match gid_writer {
         Writer::Privileged => write(&proc, pid, "gid_map", &text(&plan.gid_map)),
         Writer::OwnId => {
@@ -427,36 +406,49 @@ mod tests {
     fn the_own_id_needs_no_program() {
         let host = |effective| Host {
             effective,
-            ..crate::namespaces::tests::host()
+            ..Host::of_root()
         };
         let many = map(&[(0, 1000, 1), (1, 100_000, 65536)]);
         assert_eq!(
-            writer(&map(&[(0, 1000, 1)]), 1000, &host(0), CAP_SETUID),
+            writer(
+                &map(&[(0, 1000, 1)]),
+                1000,
+                &host(0),
+                Capability::CAP_SETUID
+            ),
             Writer::OwnId
         );
         assert_eq!(
-            writer(&map(&[(0, 1001, 1)]), 1000, &host(0), CAP_SETUID),
+            writer(
+                &map(&[(0, 1001, 1)]),
+                1000,
+                &host(0),
+                Capability::CAP_SETUID
+            ),
             Writer::Program
         );
-        assert_eq!(writer(&many, 1000, &host(0), CAP_SETUID), Writer::Program);
         assert_eq!(
-            writer(&many, 1000, &host(1 << CAP_SETUID), CAP_SETUID),
+            writer(&many, 1000, &host(0), Capability::CAP_SETUID),
+            Writer::Program
+        );
+        assert_eq!(
+            writer(
+                &many,
+                1000,
+                &host(1 << Capability::CAP_SETUID.index()),
+                Capability::CAP_SETUID
+            ),
             Writer::Privileged
         );
     }
 
     #[test]
     fn host_ids_go_through_the_map() {
-        let plan = Plan {
-            new: vec![Kind::User],
-            uid_map: map(&[(0, 1000, 1), (1, 100_000, 10)]),
-            ..Plan::default()
-        };
-        assert_eq!(plan.host_uid(0), Some(1000));
-        assert_eq!(plan.host_uid(10), Some(100_009));
-        assert_eq!(plan.host_uid(11), None);
-        assert_eq!(plan.host_gid(11), None);
-        assert_eq!(Plan::default().host_gid(11), Some(11));
+        let map = map(&[(0, 1000, 1), (1, 100_000, 10)]);
+        assert_eq!(outside_of(&map, 0), Some(1000));
+        assert_eq!(outside_of(&map, 10), Some(100_009));
+        assert_eq!(outside_of(&map, 11), None);
+        assert_eq!(outside_of(&[], 0), None);
     }
 
     #[test]
@@ -469,10 +461,10 @@ mod tests {
         let host = |effective| Host {
             egid: 1000,
             effective,
-            ..crate::namespaces::tests::host()
+            ..Host::of_root()
         };
         assert!(plan.denies_setgroups(&host(0)));
-        assert!(!plan.denies_setgroups(&host(1 << CAP_SETGID)));
+        assert!(!plan.denies_setgroups(&host(1 << Capability::CAP_SETGID.index())));
         assert!(!Plan::default().denies_setgroups(&host(0)));
     }
 

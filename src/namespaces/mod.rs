@@ -26,7 +26,7 @@ mod spawn;
 mod time;
 
 pub use enter::{become_root_of_joined, enter};
-pub use idmap::{IdMap, write_maps};
+pub use idmap::{IdMap, outside_of, write_maps};
 pub use join::{Joins, open_joins};
 pub use network::{NetDevice, move_devices};
 pub use spawn::{Spawned, spawn};

@@ -7,6 +7,7 @@ use crate::error::{Code, Context, Error, Problems, Result};
 use crate::host::Host;
 use crate::sys::namespace::set_interface_flags;
 use crate::sys::pidfd::pidfd_open;
+use caps::Capability;
 use nix::errno::Errno;
 use nix::sched::setns;
 use nix::sys::prctl::set_dumpable;
@@ -15,8 +16,6 @@ use nix::unistd::Pid;
 use oci_spec::runtime::Linux;
 use std::os::fd::AsFd;
 
-/// linux/capability.h.
-const CAP_NET_ADMIN: u8 = 12;
 /// As many devices as the kernel numbers for a template.
 const MAX_NUMBER: u32 = 32_768;
 
@@ -46,7 +45,7 @@ pub(super) fn plan(linux: &Linux, host: &Host, plan: &mut Plan, problems: &mut P
     if !plan.has(Kind::Network) {
         problems.add(path, "needs a network namespace in linux.namespaces");
     }
-    if !host.has_capability(CAP_NET_ADMIN) {
+    if !host.has_capability(Capability::CAP_NET_ADMIN) {
         problems.add(
             path,
             "moving a device needs CAP_NET_ADMIN on the host, which the caller lacks",

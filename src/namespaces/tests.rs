@@ -20,28 +20,11 @@ use std::process::Command;
 
 type Outcome = std::result::Result<(), String>;
 
-/// Root of an ordinary host.
-pub(super) fn host() -> Host {
-    Host {
-        euid: 0,
-        egid: 0,
-        effective: 0x1ff_ffff_ffff,
-        bounding: 0x1ff_ffff_ffff,
-        last_cap: 40,
-        rootless: false,
-        in_user_namespace: false,
-        cgroup: None,
-        kernel: (6, 1),
-        apparmor: false,
-        selinux: false,
-    }
-}
-
 fn planned(linux: Value) -> (Plan, String) {
     let spec = json!({"ociVersion": "1.3.0", "linux": linux});
     let spec: Spec = serde_json::from_value(spec).expect("a spec");
     let mut problems = Problems::default();
-    let plan = plan(&spec, &host(), &mut problems);
+    let plan = plan(&spec, &Host::of_root(), &mut problems);
     let text = problems.into_result("c").err();
     (plan, text.map_or(String::new(), |error| error.to_string()))
 }
@@ -86,8 +69,8 @@ fn without_maps_the_caller_is_root_of_a_new_user_namespace() {
         }]
     };
     assert_eq!(problems, "");
-    assert_eq!(plan.uid_map, caller(host().euid));
-    assert_eq!(plan.gid_map, caller(host().egid));
+    assert_eq!(plan.uid_map, caller(Host::of_root().euid));
+    assert_eq!(plan.gid_map, caller(Host::of_root().egid));
 }
 
 #[test]
@@ -164,7 +147,7 @@ fn moving_devices_needs_the_hosts_privilege() {
         euid: 1000,
         rootless: true,
         effective: 0,
-        ..host()
+        ..Host::of_root()
     };
     plan(&spec, &rootless, &mut problems);
     let error = problems.into_result("c").expect_err("a problem");

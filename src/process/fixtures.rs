@@ -1,27 +1,9 @@
-//! What the tests of this folder share: a host, a process, a root.
+//! What the tests of this folder share: a process, a config, a root.
 
-use crate::host::Host;
 use crate::rootfs::root::Root;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use oci_spec::runtime::{Process, Spec};
-
-/// A host where casulo is root with everything, and no LSM is enabled.
-pub(crate) fn host() -> Host {
-    Host {
-        euid: 0,
-        egid: 0,
-        effective: (1 << 41) - 1,
-        bounding: (1 << 41) - 1,
-        last_cap: 40,
-        rootless: false,
-        in_user_namespace: false,
-        cgroup: None,
-        kernel: (6, 12),
-        apparmor: false,
-        selinux: false,
-    }
-}
 
 /// A process object: `more` over `user`, `cwd` and `args` that do.
 pub(crate) fn process(more: &str) -> Process {

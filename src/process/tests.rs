@@ -1,6 +1,6 @@
 //! The process as a whole: what a config plans, and what it does in a child.
 
-use super::fixtures::{host, process, root, spec, status_line};
+use super::fixtures::{process, root, spec, status_line};
 use super::*;
 use crate::namespaces::Kind;
 use crate::rootfs::root::Root;
@@ -23,7 +23,7 @@ fn planned_with(more: &str, linux: &str) -> (Plan, Option<String>) {
         &spec,
         &ns,
         &options,
-        &host(),
+        &Host::of_root(),
         "process",
         &mut problems,
     );
@@ -172,7 +172,7 @@ fn a_keyring_is_joined_unless_told_otherwise() {
         &spec,
         &ns,
         &options,
-        &host(),
+        &Host::of_root(),
         "process",
         &mut problems,
     );
@@ -534,7 +534,7 @@ fn root_of_a_user_namespace_gets_its_capabilities_there() {
         egid: gid.as_raw(),
         effective: 0,
         bounding: 0,
-        ..host()
+        ..Host::of_root()
     };
     let json = r#"{"capabilities":{"bounding":["CAP_KILL","CAP_SYS_RESOURCE"],"permitted":["CAP_KILL"],
         "effective":["CAP_KILL"]}}"#;

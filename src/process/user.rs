@@ -4,7 +4,6 @@ use crate::error::{Code, Context, Error, Problems, Result};
 use crate::host::Host;
 use crate::namespaces::{self, IdMap, Kind};
 use crate::sys::fd;
-use caps::Capability;
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, SFlag, fstat, major, umask};
 use nix::unistd::{Gid, Uid, fchown, geteuid, setgroups, setresgid, setresuid};
@@ -63,7 +62,7 @@ pub fn plan(
     }
     let mut mapped = |id: u32, map: &[IdMap], what: &str, field: String| {
         // Without a map here the user namespace is the caller's or a joined one; the kernel knows.
-        if !map.is_empty() && !contains(map, id) {
+        if !map.is_empty() && namespaces::outside_of(map, id).is_none() {
             problems.add(
                 format!("{path}.{field}"),
                 format!(
@@ -86,7 +85,7 @@ pub fn plan(
             mapped(*gid, &ns.gid_map, "gid", format!("additionalGids[{index}]"));
         }
     }
-    let denied = setgroups_denied(ns, host);
+    let denied = ns.denies_setgroups(host);
     if denied && !keep && !additional.is_empty() {
         problems.add(
             format!("{path}.additionalGids"),
@@ -107,11 +106,6 @@ pub fn plan(
     }
 }
 
-fn contains(map: &[IdMap], id: u32) -> bool {
-    map.iter()
-        .any(|range| id >= range.inside && id - range.inside < range.count)
-}
-
 fn text(map: &[IdMap]) -> String {
     let ranges: Vec<String> = map
         .iter()
@@ -121,14 +115,6 @@ fn text(map: &[IdMap]) -> String {
         })
         .collect();
     ranges.join(", ")
-}
-
-/// True for a new user namespace whose gid_map an unprivileged process writes by itself: only its own
-/// group, and only after `deny` went into /proc/PID/setgroups. user_namespaces(7); CVE-2014-8989.
-fn setgroups_denied(ns: &namespaces::Plan, host: &Host) -> bool {
-    ns.is_new(Kind::User)
-        && !host.has_capability(Capability::CAP_SETGID.index())
-        && matches!(ns.gid_map.as_slice(), [only] if only.count == 1 && only.outside == host.egid)
 }
 
 impl Identity {
@@ -229,7 +215,7 @@ fn is_terminal(major: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::fixtures::{host, spec, status_line};
+    use crate::process::fixtures::{spec, status_line};
     use crate::skip;
     use crate::sys::forked::words_of_child;
 
@@ -274,19 +260,29 @@ mod tests {
             rootless: true,
             egid: 1000,
             effective: 0,
-            ..host()
+            ..Host::of_root()
         }
     }
 
     #[test]
     fn the_umask_is_022_unless_given() {
         let none = namespaces::Plan::default();
-        let (plan, _) = planned(r#"{"uid":1,"gid":2}"#, "{}", &none, &host());
+        let (plan, _) = planned(r#"{"uid":1,"gid":2}"#, "{}", &none, &Host::of_root());
         assert_eq!((plan.uid, plan.gid, plan.umask), (1, 2, 0o022));
         assert_eq!(plan.groups, Groups::Drop);
-        let (plan, _) = planned(r#"{"uid":1,"gid":2,"umask":63}"#, "{}", &none, &host());
+        let (plan, _) = planned(
+            r#"{"uid":1,"gid":2,"umask":63}"#,
+            "{}",
+            &none,
+            &Host::of_root(),
+        );
         assert_eq!(plan.umask, 0o077);
-        let (_, error) = planned(r#"{"uid":1,"gid":2,"umask":512}"#, "{}", &none, &host());
+        let (_, error) = planned(
+            r#"{"uid":1,"gid":2,"umask":512}"#,
+            "{}",
+            &none,
+            &Host::of_root(),
+        );
         assert_eq!(
             error.as_deref(),
             Some("c: process.user.umask: 512 is above 511 (octal 777)")
@@ -300,7 +296,7 @@ mod tests {
             r#"{"uid":10,"gid":24,"additionalGids":[9,25]}"#,
             "{}",
             &ns,
-            &host(),
+            &Host::of_root(),
         );
         assert_eq!(
             error.expect("two problems"),
@@ -309,7 +305,13 @@ mod tests {
         );
         let all = userns(&[(0, 0, u32::MAX)]);
         assert_eq!(
-            planned(r#"{"uid":4294967294,"gid":0}"#, "{}", &all, &host()).1,
+            planned(
+                r#"{"uid":4294967294,"gid":0}"#,
+                "{}",
+                &all,
+                &Host::of_root()
+            )
+            .1,
             None
         );
     }
@@ -324,7 +326,7 @@ mod tests {
             }],
             ..Default::default()
         };
-        let (plan, error) = planned(r#"{"uid":77,"gid":77}"#, "{}", &joined, &host());
+        let (plan, error) = planned(r#"{"uid":77,"gid":77}"#, "{}", &joined, &Host::of_root());
         assert_eq!((plan.userns, error), (true, None));
     }
 
@@ -347,7 +349,10 @@ mod tests {
             planned(none, "{}", &own, &rootless()).0.groups,
             Groups::Keep
         );
-        assert_eq!(planned(none, "{}", &own, &host()).0.groups, Groups::Drop);
+        assert_eq!(
+            planned(none, "{}", &own, &Host::of_root()).0.groups,
+            Groups::Drop
+        );
     }
 
     #[test]
@@ -363,7 +368,10 @@ mod tests {
             ("{}", Groups::Set(vec![7])),
         ];
         for (annotations, groups) in rows {
-            assert_eq!(planned(user, annotations, &none, &host()).0.groups, groups);
+            assert_eq!(
+                planned(user, annotations, &none, &Host::of_root()).0.groups,
+                groups
+            );
         }
     }
 

@@ -154,10 +154,7 @@ fn parse_triplet(triplet: &str, own: &[IdMap]) -> std::result::Result<IdMap, Str
     };
     let outside = match relative {
         false => Some(to),
-        true => own.iter().find_map(|line| {
-            let offset = to.checked_sub(line.inside)?;
-            (offset < line.count).then(|| line.outside.checked_add(offset))?
-        }),
+        true => namespaces::outside_of(own, to),
     };
     match outside {
         Some(outside) => Ok(IdMap {

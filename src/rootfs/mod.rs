@@ -29,6 +29,7 @@ use crate::host::Host;
 use crate::namespaces::{self, Kind};
 use crate::sys::mount::{MountAttr, mount_setattr, move_mount};
 use crate::sys::uts::setdomainname;
+use caps::Capability;
 use mounts::{Action, Mount};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -40,9 +41,6 @@ use options::{Depth, Propagation};
 use root::Root;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-
-/// linux/capability.h.
-const CAP_SYS_ADMIN: u8 = 21;
 
 /// All that is done to the container's tree.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -139,7 +137,7 @@ pub fn plan(
             (true, true) => Way::Move,
         },
         joined: joined_mount_namespace(spec),
-        opener: match host.has_capability(CAP_SYS_ADMIN) {
+        opener: match host.has_capability(Capability::CAP_SYS_ADMIN) {
             true => Opener::Parent,
             false => Opener::Child,
         },

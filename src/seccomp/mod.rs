@@ -25,6 +25,7 @@ mod tests;
 pub use load::Bpf;
 pub use profile::{Action, Condition, Filter, Rule};
 
+use crate::config::names;
 use crate::error::{Problems, Result};
 use oci_spec::runtime::Spec;
 use std::path::Path;
@@ -89,60 +90,19 @@ pub fn compile(filter: &Filter, cache: &Path) -> Result<Bpf> {
 
 /// The actions a profile may name, for `features`.
 pub fn actions() -> &'static [&'static str] {
-    &[
-        "SCMP_ACT_ALLOW",
-        "SCMP_ACT_ERRNO",
-        "SCMP_ACT_KILL",
-        "SCMP_ACT_KILL_PROCESS",
-        "SCMP_ACT_KILL_THREAD",
-        "SCMP_ACT_LOG",
-        "SCMP_ACT_NOTIFY",
-        "SCMP_ACT_TRACE",
-        "SCMP_ACT_TRAP",
-    ]
+    names::SECCOMP_ACTIONS
 }
 
 /// The operators a profile may name, for `features`.
 pub fn operators() -> &'static [&'static str] {
-    &[
-        "SCMP_CMP_EQ",
-        "SCMP_CMP_GE",
-        "SCMP_CMP_GT",
-        "SCMP_CMP_LE",
-        "SCMP_CMP_LT",
-        "SCMP_CMP_MASKED_EQ",
-        "SCMP_CMP_NE",
-    ]
+    names::SECCOMP_OPERATORS
 }
 
 /// The architectures a profile may name, for `features`. All are recognised; those that this
-/// kernel cannot run have nothing to filter.
-pub fn archs() -> &'static [&'static str] {
-    &[
-        "SCMP_ARCH_AARCH64",
-        "SCMP_ARCH_ARM",
-        "SCMP_ARCH_LOONGARCH64",
-        "SCMP_ARCH_M68K",
-        "SCMP_ARCH_MIPS",
-        "SCMP_ARCH_MIPS64",
-        "SCMP_ARCH_MIPS64N32",
-        "SCMP_ARCH_MIPSEL",
-        "SCMP_ARCH_MIPSEL64",
-        "SCMP_ARCH_MIPSEL64N32",
-        "SCMP_ARCH_PARISC",
-        "SCMP_ARCH_PARISC64",
-        "SCMP_ARCH_PPC",
-        "SCMP_ARCH_PPC64",
-        "SCMP_ARCH_PPC64LE",
-        "SCMP_ARCH_RISCV64",
-        "SCMP_ARCH_S390",
-        "SCMP_ARCH_S390X",
-        "SCMP_ARCH_SH",
-        "SCMP_ARCH_SHEB",
-        "SCMP_ARCH_X32",
-        "SCMP_ARCH_X86",
-        "SCMP_ARCH_X86_64",
-    ]
+/// kernel cannot run have nothing to filter. libseccomp's word for "this one" is no architecture.
+pub fn archs() -> Vec<&'static str> {
+    let names = names::SECCOMP_ARCHES.iter().copied();
+    names.filter(|name| *name != "SCMP_ARCH_NATIVE").collect()
 }
 
 /// The flags a profile may name, for `features`.

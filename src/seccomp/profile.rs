@@ -109,13 +109,6 @@ pub struct Filter {
     pub listener_metadata: Option<String>,
 }
 
-impl Filter {
-    /// True if loading gives a listener fd that must be sent to [`Filter::listener_path`].
-    pub fn needs_listener(&self) -> bool {
-        self.listener_path.is_some()
-    }
-}
-
 /// Decides on a whole profile. Whatever is wrong is noted with its JSON path.
 pub(super) fn filter(profile: &LinuxSeccomp, problems: &mut Problems) -> Filter {
     let default = action(
@@ -453,12 +446,12 @@ mod tests {
         let quiet = accepted(json!({
             "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/l", "listenerMetadata": "m",
         }));
-        assert!(!quiet.needs_listener());
+        assert_eq!(quiet.listener_path, None);
         let notify = accepted(json!({
             "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/l", "listenerMetadata": "m",
             "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}],
         }));
-        assert!(notify.needs_listener());
+        assert!(notify.listener_path.is_some());
         assert_eq!(notify.listener_path.as_deref(), Some(Path::new("/l")));
         assert_eq!(notify.listener_metadata.as_deref(), Some("m"));
     }

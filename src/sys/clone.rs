@@ -1,13 +1,11 @@
-//! `clone3(2)` and `unshare(2)`-free creation of the child.
+//! `clone3(2)`: creation of a child inside its namespaces and its cgroup.
 
 use super::check;
 use nix::unistd::Pid;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// `CLONE_INTO_CGROUP` as the kernel has it; libc's constant is a c_int and evaluates to 0.
-pub const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
-/// `CLONE_CLEAR_SIGHAND`, likewise.
-pub const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 /// Which side of a [`clone3`] this is.
 #[derive(Debug)]
@@ -20,7 +18,7 @@ pub enum Side {
 
 /// `pid_t clone3(struct clone_args *args, size_t size)`, clone(2), as a fork: no CLONE_VM.
 ///
-/// `flags` are `CLONE_NEW*` and the two constants above; `cgroup` is the directory fd for
+/// `flags` are `CLONE_NEW*` and `CLONE_PARENT`; `cgroup` is the directory fd for
 /// `CLONE_INTO_CGROUP`, which is added when one is given. The child's exit signal is SIGCHLD
 /// (with `CLONE_PARENT` the kernel wants none and inherits it).
 ///

@@ -3,12 +3,11 @@
 use crate::error::Problems;
 use crate::host::Host;
 use crate::namespaces::{self, IdMap};
-use oci_spec::runtime::{LinuxDevice, LinuxDeviceType, LinuxIdMapping, Spec};
+use caps::Capability;
+use oci_spec::runtime::{LinuxDevice, LinuxDeviceType, Spec};
 use std::ffi::CString;
 use std::path::{Component, Path, PathBuf};
 
-/// CAP_MKNOD of `<linux/capability.h>`.
-const CAP_MKNOD: u8 = 27;
 /// What `fileMode` may hold beside the permissions: the file type, which the type field gives.
 const FILE_TYPE: u32 = libc::S_IFMT;
 /// Linux has 12 bits for the major number and 20 for the minor one.
@@ -139,23 +138,15 @@ pub fn plan(spec: &Spec, ns: &namespaces::Plan, host: &Host, problems: &mut Prob
     let may_premake = ns.has(namespaces::Kind::User)
         && !host.in_user_namespace
         && host.euid == 0
-        && host.has_capability(CAP_MKNOD);
+        && host.has_capability(Capability::CAP_MKNOD);
     for (index, item) in given.into_iter().flatten().enumerate() {
         let at = format!("linux.devices[{index}]");
         let Some(mut device) = configured(item, &at, problems) else {
             continue;
         };
         if may_premake && device.kind != Kind::Fifo {
-            let user = on_host(
-                device.uid,
-                &ns.uid_map,
-                linux.and_then(|l| l.uid_mappings().as_ref()),
-            );
-            let group = on_host(
-                device.gid,
-                &ns.gid_map,
-                linux.and_then(|l| l.gid_mappings().as_ref()),
-            );
+            let user = on_host(device.uid, &ns.uid_map);
+            let group = on_host(device.gid, &ns.gid_map);
             for (id, mapped, field) in [(device.uid, user, "uid"), (device.gid, group, "gid")] {
                 if mapped.is_none() {
                     let why = format!("{id} has no place in the container's user namespace");
@@ -281,20 +272,9 @@ fn clean(path: &Path) -> Option<PathBuf> {
 /// The host's number of a container's id: by the maps of a new user namespace, or by those that
 /// the config gives beside the path of one to join. Without any map only root's can be guessed:
 /// such a node keeps the host's root as its owner.
-fn on_host(id: u32, new: &[IdMap], given: Option<&Vec<LinuxIdMapping>>) -> Option<u32> {
-    let map: Vec<(u32, u32, u32)> = if new.is_empty() {
-        let given = given.into_iter().flatten();
-        given
-            .map(|m| (m.container_id(), m.host_id(), m.size()))
-            .collect()
-    } else {
-        new.iter().map(|m| (m.inside, m.outside, m.count)).collect()
-    };
+fn on_host(id: u32, map: &[IdMap]) -> Option<u32> {
     if map.is_empty() {
         return (id == 0).then_some(0);
     }
-    map.iter().find_map(|&(inside, outside, count)| {
-        let offset = id.checked_sub(inside).filter(|offset| *offset < count)?;
-        outside.checked_add(offset)
-    })
+    namespaces::outside_of(map, id)
 }

@@ -19,22 +19,6 @@ fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-fn host() -> Host {
-    Host {
-        euid: 0,
-        egid: 0,
-        effective: u64::MAX,
-        bounding: u64::MAX,
-        last_cap: 40,
-        rootless: false,
-        in_user_namespace: false,
-        cgroup: None,
-        kernel: (6, 1),
-        apparmor: false,
-        selinux: false,
-    }
-}
-
 fn map(outside: u32) -> Vec<IdMap> {
     vec![IdMap {
         inside: 0,
@@ -72,7 +56,7 @@ const FOO: &str = r#""linux":{"devices":[
 #[test]
 fn default_devices_come_first_and_the_config_replaces_them() {
     let null = r#""linux":{"devices":[{"path":"/dev/null","type":"c","major":1,"minor":3,"fileMode":384}]}"#;
-    let plan = planned(null, ROOT, &host()).expect("a plan");
+    let plan = planned(null, ROOT, &Host::of_root()).expect("a plan");
     assert_eq!(plan.devices.len(), 6);
     let first = plan.devices.first().expect("null");
     assert_eq!((first.mode, first.origin), (0o600, Origin::Config));
@@ -83,14 +67,14 @@ fn a_bind_on_dev_means_no_devices_and_a_bind_on_one_means_not_that_one() {
     for options in [r#"["rbind"]"#, r#"["bind","ro"]"#] {
         let mounts =
             format!(r#""mounts":[{{"destination":"/dev/","source":"/dev","options":{options}}}]"#);
-        let plan = planned(&mounts, ROOT, &host()).expect("a plan");
+        let plan = planned(&mounts, ROOT, &Host::of_root()).expect("a plan");
         assert_eq!((plan.dev, plan.devices.len()), (Dev::Mounted, 0));
     }
     let one = r#""mounts":[{"destination":"/dev/random","type":"bind","source":"/dev/urandom"}]"#;
-    let plan = planned(one, ROOT, &host()).expect("a plan");
+    let plan = planned(one, ROOT, &Host::of_root()).expect("a plan");
     assert_eq!((plan.dev, plan.devices.len()), (Dev::Ours, 5));
     let tmpfs = r#""mounts":[{"destination":"/dev","type":"tmpfs","source":"tmpfs"}]"#;
-    let plan = planned(tmpfs, ROOT, &host()).expect("a plan");
+    let plan = planned(tmpfs, ROOT, &Host::of_root()).expect("a plan");
     assert_eq!((plan.dev, plan.devices.len()), (Dev::Ours, 6));
 }
 
@@ -128,20 +112,20 @@ fn wrong_devices_are_named_by_their_path() {
     ];
     for (device, why) in rows {
         let fields = format!(r#""linux":{{"devices":[{device}]}}"#);
-        let error = planned(&fields, ROOT, &host()).expect_err(device);
+        let error = planned(&fields, ROOT, &Host::of_root()).expect_err(device);
         assert!(
             error.starts_with(&format!("c: linux.devices[0].{why}")),
             "{error}"
         );
     }
     let two = r#""linux":{"devices":[{"path":"/x","type":"p"},{"path":"/x","type":"p","uid":1}]}"#;
-    let error = planned(two, ROOT, &host()).expect_err("twice");
+    let error = planned(two, ROOT, &Host::of_root()).expect_err("twice");
     assert_eq!(error, "c: linux.devices[1].path: /x is given twice");
 }
 
 #[test]
 fn in_a_user_namespace_the_parent_makes_what_it_may() {
-    let plan = planned(FOO, USER, &host()).expect("a plan");
+    let plan = planned(FOO, USER, &Host::of_root()).expect("a plan");
     let premade: Vec<_> = plan.devices.iter().filter_map(|d| d.premade).collect();
     assert_eq!(plan.way, Way::Bind);
     assert_eq!(
@@ -153,12 +137,12 @@ fn in_a_user_namespace_the_parent_makes_what_it_may() {
         euid: 1000,
         rootless: true,
         effective: 0,
-        ..host()
+        ..Host::of_root()
     };
     let plan = planned(FOO, USER, &rootless).expect("a plan");
     assert!(plan.devices.iter().all(|d| d.premade.is_none()));
     let far = r#""linux":{"devices":[{"path":"/x","type":"c","major":1,"minor":3,"uid":5000}]}"#;
-    let error = planned(far, USER, &host()).expect_err("unmapped");
+    let error = planned(far, USER, &Host::of_root()).expect_err("unmapped");
     assert!(
         error.starts_with("c: linux.devices[0].uid: 5000 has no place"),
         "{error}"
@@ -227,7 +211,7 @@ fn refused(result: Result<()>, code: Code) -> Outcome {
 #[test]
 fn nodes_have_the_mode_and_the_owner_of_the_config() {
     in_a_root(CloneFlags::empty(), |top, root| {
-        let plan = planned(FOO, ROOT, &host())?;
+        let plan = planned(FOO, ROOT, &Host::of_root())?;
         make(&plan, root, &Nodes::default()).map_err(text)?;
         expect(top.join("dev/null"), "c 1:3 666 0:0")?;
         expect(top.join("dev/tty"), "c 5:0 666 0:0")?;
@@ -256,13 +240,13 @@ fn nodes_have_the_mode_and_the_owner_of_the_config() {
 #[test]
 fn a_user_namespace_gets_binds_of_verified_nodes() {
     in_a_root(CloneFlags::CLONE_NEWUSER, |top, root| {
-        let plan = planned(r#""linux":{}"#, USER, &host())?;
+        let plan = planned(r#""linux":{}"#, USER, &Host::of_root())?;
         make(&plan, root, &Nodes::default()).map_err(text)?;
         expect(top.join("dev/null"), &shown(PathBuf::from("/dev/null"))?)?;
         fs::write(top.join("dev/null"), "swallowed").map_err(text)?;
         let missing =
             r#""linux":{"devices":[{"path":"/dev/null","type":"c","major":240,"minor":77}]}"#;
-        let mut plan = planned(missing, USER, &host())?;
+        let mut plan = planned(missing, USER, &Host::of_root())?;
         for device in &mut plan.devices {
             device.premade = None;
         }
@@ -272,7 +256,7 @@ fn a_user_namespace_gets_binds_of_verified_nodes() {
 
 #[test]
 fn premade_nodes_are_bound_with_the_owner_of_the_config() {
-    let plan = planned(FOO, USER, &host()).expect("a plan");
+    let plan = planned(FOO, USER, &Host::of_root()).expect("a plan");
     in_a_root(CloneFlags::empty(), |top, root| {
         let nodes = Nodes::make(&plan).map_err(text)?;
         make(&plan, root, &nodes).map_err(text)?;
@@ -284,7 +268,7 @@ fn premade_nodes_are_bound_with_the_owner_of_the_config() {
 #[test]
 fn links_of_a_hostile_image_are_not_followed() {
     in_a_root(CloneFlags::empty(), |top, root| {
-        let plan = planned(FOO, ROOT, &host())?;
+        let plan = planned(FOO, ROOT, &Host::of_root())?;
         fs::create_dir(top.join("elsewhere")).map_err(text)?;
         symlink("/elsewhere", top.join("dev")).map_err(text)?;
         refused(make(&plan, root, &Nodes::default()), Code::UnsafePath)?;
@@ -306,7 +290,7 @@ fn links_of_a_hostile_image_are_not_followed() {
 #[test]
 fn another_file_in_the_place_of_a_configured_device_is_an_error() {
     in_a_root(CloneFlags::empty(), |top, root| {
-        let plan = planned(FOO, ROOT, &host())?;
+        let plan = planned(FOO, ROOT, &Host::of_root())?;
         fs::create_dir(top.join("dev")).map_err(text)?;
         fs::write(top.join("dev/zero"), "an image's own").map_err(text)?;
         fs::write(top.join("dev/foo"), "something else").map_err(text)?;
@@ -321,7 +305,7 @@ fn a_mounted_dev_must_have_the_configured_devices() {
     in_a_root(CloneFlags::empty(), |top, root| {
         let fields =
             format!(r#""mounts":[{{"destination":"/dev","type":"bind","source":"/dev"}}],{FOO}"#);
-        let plan = planned(&fields, ROOT, &host())?;
+        let plan = planned(&fields, ROOT, &Host::of_root())?;
         fs::create_dir_all(top.join("dev/net")).map_err(text)?;
         refused(make(&plan, root, &Nodes::default()), Code::Device)?;
         let mode = Mode::from_bits_truncate(0o600);
@@ -339,7 +323,7 @@ fn a_mounted_dev_must_have_the_configured_devices() {
 #[test]
 fn the_images_ptmx_is_replaced() {
     in_a_root(CloneFlags::empty(), |top, root| {
-        let plan = planned(r#""linux":{}"#, ROOT, &host())?;
+        let plan = planned(r#""linux":{}"#, ROOT, &Host::of_root())?;
         fs::create_dir(top.join("dev")).map_err(text)?;
         symlink("/elsewhere", top.join("dev/ptmx")).map_err(text)?;
         make(&plan, root, &Nodes::default()).map_err(text)?;

@@ -129,7 +129,7 @@ impl Case {
         }
         let plan = self.plan()?;
         let mut sources = Sources::open(&plan).map_err(text)?;
-        let flags: u64 = self.kinds.iter().map(|kind| flag(*kind)).sum();
+        let flags: u64 = self.kinds.iter().map(|kind| kind.flag()).sum();
         let (go, say_go) = pipe().map_err(text)?;
         let (result, say_result) = pipe().map_err(text)?;
         match clone3(flags, None).map_err(text)? {
@@ -188,20 +188,6 @@ impl Case {
         finish(plan, &root, late).map_err(text)?;
         inside()
     }
-}
-
-fn flag(kind: Kind) -> u64 {
-    let flag = match kind {
-        Kind::User => libc::CLONE_NEWUSER,
-        Kind::Mount => libc::CLONE_NEWNS,
-        Kind::Pid => libc::CLONE_NEWPID,
-        Kind::Network => libc::CLONE_NEWNET,
-        Kind::Ipc => libc::CLONE_NEWIPC,
-        Kind::Uts => libc::CLONE_NEWUTS,
-        Kind::Cgroup => libc::CLONE_NEWCGROUP,
-        Kind::Time => libc::CLONE_NEWTIME,
-    };
-    u64::from(flag.cast_unsigned())
 }
 
 fn text(error: impl std::fmt::Display) -> String {

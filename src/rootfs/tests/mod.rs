@@ -9,20 +9,11 @@ use serde_json::{Value, json};
 /// A privileged caller on a host with cgroup v2.
 fn host() -> Host {
     Host {
-        euid: 0,
-        egid: 0,
-        effective: u64::MAX,
-        bounding: u64::MAX,
-        last_cap: 40,
-        rootless: false,
-        in_user_namespace: false,
         cgroup: Some(crate::host::CgroupMount {
             path: "/sys/fs/cgroup".into(),
             own: Some("/".into()),
         }),
-        kernel: (6, 18),
-        apparmor: false,
-        selinux: false,
+        ..Host::of_root()
     }
 }
 
