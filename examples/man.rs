@@ -8,7 +8,10 @@ fn main() -> std::io::Result<()> {
     let mut command = casulo::cli::command();
     command.build();
     write_page(Path::new(&folder), &command, "casulo")?;
-    for verb in command.get_subcommands().filter(|verb| verb.get_name() != "help") {
+    for verb in command
+        .get_subcommands()
+        .filter(|verb| verb.get_name() != "help")
+    {
         let name = format!("casulo-{}", verb.get_name());
         write_page(Path::new(&folder), verb, &name)?;
     }

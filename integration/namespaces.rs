@@ -49,11 +49,7 @@ fn link(path: &str) -> String {
 }
 
 fn process_is_pid_one(lab: &Lab) {
-    let out = lab
-        .bundle()
-        .sh("echo $$; echo /proc/[0-9]*")
-        .run()
-        .ok();
+    let out = lab.bundle().sh("echo $$; echo /proc/[0-9]*").run().ok();
     assert_eq!(out.lines()[0], "1");
     // Nobody else is in this pid namespace.
     assert_eq!(out.lines()[1], "/proc/1");

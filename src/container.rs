@@ -8,7 +8,7 @@ use crate::error::{Code, Context, Error, Result};
 use crate::hooks::{self, Call, Kind, Output};
 use crate::host::Host;
 use crate::init::{self, Inheritance};
-use crate::namespaces::{self, Joins, Spawned};
+use crate::namespaces::{self, Joins, Kind as Namespace, Spawned};
 use crate::plan::Plan;
 use crate::process::Role;
 use crate::rootfs::Sources;
@@ -150,6 +150,8 @@ fn build<'a>(
         rdt.create(intel_rdt::mount_of_host()?)?;
     }
     let joins = namespaces::open_joins(&plan.namespaces)?;
+    check_shared(plan, &joins)?;
+    state.namespaces &= !joins.own_flags();
     let sources = Sources::open(&plan.rootfs)?;
     let start = match request.start {
         StartBy::Socket => Some(state::listen_for_start(dir)?),
@@ -202,6 +204,43 @@ fn build<'a>(
         channel.send(&Message::Release)?;
     }
     Ok((state, channel, console, init))
+}
+
+/// A path in `linux.namespaces` may lead to the namespace that casulo itself is in. Then nothing may be
+/// done to it that is meant for a container alone: the host would be renamed, its network tuned, its
+/// root moved away.
+fn check_shared(plan: &Plan, joins: &Joins) -> Result<()> {
+    let rootfs = &plan.rootfs;
+    let sysctl = |sysctl: &crate::rootfs::sysctl::Sysctl| {
+        Some((sysctl.owner()?, format!("linux.sysctl[{:?}]", sysctl.key)))
+    };
+    let uses = [
+        (Namespace::Mount, "root".to_owned()).into(),
+        rootfs
+            .hostname
+            .as_ref()
+            .map(|_| (Namespace::Uts, "hostname".to_owned())),
+        rootfs
+            .domainname
+            .as_ref()
+            .map(|_| (Namespace::Uts, "domainname".to_owned())),
+    ];
+    let uses = uses
+        .into_iter()
+        .flatten()
+        .chain(rootfs.sysctls.iter().filter_map(sysctl));
+    for (kind, field) in uses {
+        if joins.is_own(kind) {
+            let name = kind.spec_name();
+            return Err(Error::new(
+                Code::Namespace,
+                format!(
+                    "{field} would change the host: the {name} namespace that linux.namespaces joins is the host's own"
+                ),
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// What only the parent may do to init: id maps, idmapped mounts, privileges of the host.
@@ -456,11 +495,11 @@ impl Made<'_> {
 ///
 /// # Errors
 /// `E_STATUS` unless the container is created; the step of init that failed; a poststart hook, whose
-/// failure kills the container.
-pub fn start(dir: &Dir) -> Result<()> {
+/// failure ends the container: it is stopped and destroyed (runtime.md, Lifecycle, step 9).
+pub fn start(dir: Dir) -> Result<()> {
     let _lock = dir.lock()?;
     let state = dir.read()?;
-    match state::status(dir, &state)? {
+    match state::status(&dir, &state)? {
         (Status::Created, _) => {}
         (status, _) => {
             let text = format!(
@@ -471,7 +510,7 @@ pub fn start(dir: &Dir) -> Result<()> {
             return Err(Error::new(Code::Status, text));
         }
     }
-    let init = state::connect_to_init(dir)?;
+    let init = state::connect_to_init(&dir)?;
     init.send(&Message::Start)?;
     let answer = init.receive();
     dir.forget_start_socket();
@@ -482,10 +521,12 @@ pub fn start(dir: &Dir) -> Result<()> {
         let document = state
             .document(Status::Running, state.init_process_pid)
             .to_string();
-        let ran = recorded_hooks(dir)
+        let ran = recorded_hooks(&dir)
             .and_then(|hooks| run_hooks(&hooks, Kind::Poststart, &document, &state.bundle));
         if let Err(error) = ran {
-            kill_all(&state)?;
+            if let Err(failed) = kill_all(&state).and_then(|()| remove(dir, &state)) {
+                log::warn!("undo: {failed}");
+            }
             return Err(error);
         }
     }

@@ -94,7 +94,10 @@ pub(super) fn plan(linux: &Linux, host: &Host, plan: &mut Plan, problems: &mut P
         let list = list.as_deref().unwrap_or_default();
         if list.is_empty() {
             if plan.is_new(Kind::User) {
-                problems.add(path, "missing; a new user namespace needs both maps, or neither");
+                problems.add(
+                    path,
+                    "missing; a new user namespace needs both maps, or neither",
+                );
             }
         } else if !plan.has(Kind::User) {
             problems.add(
