@@ -1,8 +1,9 @@
 //! The host's binary: nothing inside a container may ever write it (CVE-2019-5736).
 
-use crate::support::{Lab, Running, cases, wait_until};
+use crate::support::{Lab, Running, cases, finish, wait_until};
 use serde_json::json;
 use std::fs;
+use std::process::Command;
 
 cases! {
     [Root, Casulo] => caught_program_cannot_be_written_later, entry_point_that_runs_the_runtime, waiting_init_is_not_the_hosts_file;
@@ -27,7 +28,13 @@ fn caught_program_cannot_be_written_later(lab: &Lab) {
         .bundle()
         .join_namespace("pid", &format!("/proc/{}/ns/pid", first.pid()))
         .args(&["/bin/true"]);
-    second.create(&[]).ok();
+    // A copy that nobody else runs: another process of it would make the answer ETXTBSY again.
+    let copy = lab.join("copy");
+    fs::copy(lab.runtime(), &copy).unwrap();
+    let create = second.command(&[], "create", &[]);
+    let mut command = Command::new(&copy);
+    command.args(create.get_args());
+    finish(command, b"").ok();
     let status = fs::read_to_string(format!("/proc/{}/status", second.pid())).unwrap();
     let inside = crate::support::field(&status, "NSpid");
     let inside = inside.split_whitespace().last().unwrap().to_owned();

@@ -115,8 +115,6 @@ fn keys_of_the_json_line(lab: &Lab) {
 fn all_config_errors_together(lab: &Lab) {
     let bundle = lab
         .bundle()
-        .set("/process/cwd", json!("relative"))
-        .set("/linux/rootfsPropagation", json!("public"))
         .set(
             "/process/rlimits",
             json!([{"type": "RLIMIT_PATIENCE", "soft": 1, "hard": 1}]),
@@ -126,14 +124,32 @@ fn all_config_errors_together(lab: &Lab) {
             json!({"names": ["mkdir"], "action": "SCMP_ACT_SIGH"}),
         )
         .set("/linux/seccomp/defaultAction", json!("SCMP_ACT_ALLOW"));
-    let (log, stderr) = failure(lab, &bundle);
+    assert_named(
+        lab,
+        &bundle,
+        &["process.rlimits[0]", "linux.seccomp.syscalls[0].action"],
+    );
+    let bundle = lab
+        .bundle()
+        .with_namespace("ipc")
+        .set("/linux/rootfsPropagation", json!("public"))
+        .set("/linux/sysctl", json!({"vm.swappiness": "1"}));
+    assert_named(
+        lab,
+        &bundle,
+        &[
+            "linux.namespaces[6]",
+            "linux.rootfsPropagation",
+            "linux.sysctl",
+        ],
+    );
+}
+
+/// Fails unless one E_CONFIG error names all these paths, on one line.
+fn assert_named(lab: &Lab, bundle: &Bundle<'_>, paths: &[&str]) {
+    let (log, stderr) = failure(lab, bundle);
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
-    for path in [
-        "process.cwd",
-        "linux.rootfsPropagation",
-        "process.rlimits[0]",
-        "linux.seccomp.syscalls[0].action",
-    ] {
+    for path in paths {
         assert!(stderr.contains(path), "no {path} in {stderr}");
     }
     assert!(stderr.contains("; "), "{stderr}");

@@ -175,7 +175,7 @@ fn detached_with_pid_file(lab: &Lab) {
     let pid = fs::read_to_string(&file).unwrap();
     crate::support::wait_until("it runs", || {
         let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
-        line == "/bin/sleep\01001\0"
+        line == "/bin/sleep\x001001\x00"
     });
     let cgroup = fs::read_to_string(bundle.cgroup().join("cgroup.procs")).unwrap();
     assert!(cgroup.lines().any(|line| line == pid), "{cgroup}");

@@ -291,11 +291,9 @@ fn rootfs_is_a_link(lab: &Lab) {
 }
 
 fn mount_over_the_root(lab: &Lab) {
+    // The root that was prepared would be hidden by an empty one.
     let out = lab.bundle().mount("/", "tmpfs", "tmpfs", &[]).run();
     assert_ne!(out.code, 0, "{out:?}");
-    let prey = Prey::new(lab);
-    lab.bundle().bind(&prey.folder, "/", &[]).run();
-    prey.assert_untouched();
 }
 
 fn etc_passwd_is_a_link(lab: &Lab) {

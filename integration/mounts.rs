@@ -161,14 +161,22 @@ fn mounts_nest_in_their_order(lab: &Lab) {
         .mount("/a", "tmpfs", "first", &[])
         .bind(&source, "/a/b", &[])
         .mount("/a/b/c", "tmpfs", "third", &[])
-        .mount("/a", "tmpfs", "on top", &[]);
-    let table = table(bundle);
-    let targets: Vec<&str> = table
-        .iter()
-        .map(|m| m.target.as_str())
-        .filter(|t| t.starts_with("/a"))
-        .collect();
-    assert_eq!(targets, ["/a", "/a/b", "/a/b/c", "/a"]);
+        .mount("/z", "tmpfs", "below", &[])
+        .bind(&source, "/z/hidden", &[])
+        .mount("/z", "tmpfs", "above", &[]);
+    let out = bundle
+        .sh("cat /proc/self/mountinfo; echo; ls -A /z")
+        .run()
+        .ok();
+    for (target, count) in [("/a", 1), ("/a/b", 1), ("/a/b/c", 1), ("/z", 2)] {
+        let found = mounts(&out.stdout)
+            .iter()
+            .filter(|mount| mount.target == target)
+            .count();
+        assert_eq!(found, count, "{target}");
+    }
+    // What came last is on top, and empty.
+    assert!(out.stdout.ends_with("\n\n"), "{out:?}");
     // The bound folder got the mount point of the third, as it is writable.
     assert!(source.join("c").is_dir());
 }

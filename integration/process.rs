@@ -18,7 +18,7 @@ cases! {
         oom_score_adj_of_the_runtime_is_inherited, affinity_is_the_runtimes;
     [Root, Casulo] => listen_fds_are_preserved, original_groups_are_kept, no_new_keyring_keeps_the_callers,
         unknown_personality_is_an_error, extra_descriptors_are_not_leaked_by_a_gap;
-    [Root, NoSysResource] => raising_a_limit_that_is_refused;
+    [Root, Program("/usr/bin/setpriv")] => raising_a_limit_that_is_refused;
     [Root, SysResource] => raised_limit_is_set;
     [Root, Numa] => memory_policy_is_set;
     [Root, AppArmor] => apparmor_profile_is_applied, apparmor_profile_that_is_missing;
@@ -304,10 +304,12 @@ fn raised_limit_is_set(lab: &Lab) {
 
 fn raising_a_limit_that_is_refused(lab: &Lab) {
     let limit = json!([{"type": "RLIMIT_NOFILE", "soft": 1 << 30, "hard": 1 << 30}]);
-    lab.bundle()
-        .set("/process/rlimits", limit)
-        .run()
+    let bundle = lab.bundle().set("/process/rlimits", limit);
+    let inner = bundle.command(&[], "run", &[]);
+    let script = "exec setpriv --bounding-set -sys_resource \"$@\"";
+    lab.through_shell(script, &inner)
         .fails_with(&["not permitted"]);
+    lab.assert_nothing_left(bundle.id());
 }
 
 fn unknown_limit_is_an_error(lab: &Lab) {

@@ -22,8 +22,6 @@ pub(crate) enum Need {
     Selinux,
     /// CAP_SYS_RESOURCE, for raising a limit.
     SysResource,
-    /// The caller lacks CAP_SYS_RESOURCE, so that raising a limit is refused.
-    NoSysResource,
     /// The kernel can idmap mounts of the file system that holds the tests.
     IdMounts,
     /// newuidmap and newgidmap.
@@ -45,15 +43,13 @@ impl Need {
         text.split('(').next().unwrap_or_default().to_owned()
     }
 
+    /// True for a need that nobody can demand: another runtime, and what contradicts another need.
+    pub(crate) fn is_optional(self) -> bool {
+        matches!(self, Need::NoController(_) | Need::Casulo)
+    }
+
     /// True if the caller of the tests says that this must be there.
     pub(crate) fn is_required(self) -> bool {
-        // What contradicts another need, and another runtime, are never demanded.
-        if matches!(
-            self,
-            Need::NoController(_) | Need::NoSysResource | Need::Casulo
-        ) {
-            return false;
-        }
         let list = std::env::var("CASULO_TEST_REQUIRE").unwrap_or_default();
         list.split(',')
             .any(|word| word == "all" || word == self.name())
@@ -85,10 +81,6 @@ impl Need {
             Need::SysResource => (
                 has_sys_resource(),
                 "sysresource: no CAP_SYS_RESOURCE".into(),
-            ),
-            Need::NoSysResource => (
-                !has_sys_resource(),
-                "nosysresource: CAP_SYS_RESOURCE is there".into(),
             ),
             Need::IdMounts => (
                 lab::can_idmap(),

@@ -31,6 +31,7 @@ impl Listener {
     /// Listens at `path`.
     pub(crate) fn new(path: PathBuf) -> Listener {
         let socket = UnixListener::bind(&path).unwrap();
+        socket.set_nonblocking(true).unwrap();
         Listener { path, socket }
     }
 
@@ -41,7 +42,13 @@ impl Listener {
 
     /// Accepts one connection and receives its only message.
     pub(crate) fn receive(&self) -> Received {
-        let (stream, _) = self.socket.accept().unwrap();
+        let mut stream = None;
+        super::wait_until("somebody connects", || {
+            stream = self.socket.accept().ok();
+            stream.is_some()
+        });
+        let (stream, _) = stream.expect("wait_until returned");
+        stream.set_nonblocking(false).unwrap();
         stream
             .set_read_timeout(Some(Duration::from_secs(20)))
             .unwrap();

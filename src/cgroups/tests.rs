@@ -1,6 +1,7 @@
 use super::*;
 use crate::host::CgroupMount;
 use crate::namespaces::IdMap;
+use crate::skip;
 
 /// A host as root sees it, with cgroup v2 alone.
 pub(crate) fn host() -> Host {
@@ -152,24 +153,14 @@ fn a_writable_hierarchy_is_given_to_the_user_of_the_process() {
     }
 }
 
-/// Says why a test proves nothing here.
-#[allow(
-    clippy::print_stdout,
-    reason = "a test has no other way to say that it was skipped"
-)]
-pub(crate) fn skipped(reason: &str) {
-    println!("skipped: {reason}");
-}
-
 /// The host's hierarchy, if this process may make cgroups in it.
 pub(crate) fn hierarchy() -> Option<CgroupMount> {
-    let mount = fs::mount_of_host();
-    if !nix::unistd::geteuid().is_root() {
-        skipped("not root");
+    if skip::unless_root() {
         return None;
     }
+    let mount = fs::mount_of_host();
     if mount.is_none() {
-        skipped("no cgroup v2 hierarchy is mounted");
+        skip::because("no cgroup v2 hierarchy is mounted");
     }
     mount
 }

@@ -202,7 +202,7 @@ fn writer(map: &[IdMap], own: u32, host: &Host, capability: u8) -> Writer {
     }
 }
 
-/// Parent, after [`super::spawn`] and before init is told to go on: writes setgroups, uid_map and
+/// Parent, after [`super::spawn()`] and before init is told to go on: writes setgroups, uid_map and
 /// gid_map of `pid`, which made a new user namespace. Where a user namespace was joined and the
 /// config has maps too, compares them: engines send both, and a difference would mean that files
 /// were prepared for other ids. Nothing to do for other plans.
