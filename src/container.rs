@@ -7,6 +7,7 @@
 pub(crate) mod agent;
 mod end;
 mod hooks_outside;
+mod host_namespaces;
 mod start;
 mod undo;
 
@@ -138,6 +139,8 @@ fn build<'a>(
         rdt.create(intel_rdt::mount_of_host()?)?;
     }
     let joins = namespaces::open_joins(&plan.namespaces)?;
+    host_namespaces::check(&plan.rootfs, &joins)?;
+    state.namespaces &= !joins.own_flags();
     let sources = Sources::open(&plan.rootfs)?;
     let start = match request.start {
         StartBy::Socket => Some(state::listen_for_start(dir)?),
