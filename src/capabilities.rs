@@ -248,7 +248,9 @@ fn bits(mask: u64) -> impl Iterator<Item = u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::fixtures::{host, in_child, is_root, status_line};
+    use crate::process::fixtures::{host, status_line};
+    use crate::skip;
+    use crate::sys::forked::words_of_child;
 
     const CHOWN: u64 = 1 << 0;
     const KILL: u64 = 1 << 5;
@@ -392,7 +394,7 @@ mod tests {
 
     #[test]
     fn the_kernel_takes_the_sets_as_planned() {
-        if !is_root() {
+        if skip::unless_root() {
             return;
         }
         let plan = planned(
@@ -400,7 +402,7 @@ mod tests {
                 "inheritable":["CAP_KILL"],"ambient":["CAP_KILL"]}"#,
         );
         let plan = plan.for_this_machine();
-        let result = in_child(|| {
+        let result = words_of_child(|| {
             plan.drop_bounding()?;
             plan.apply(SysAdmin::Keep)?;
             let kept = status_line("CapEff");

@@ -1,28 +1,40 @@
-//! The parent's sequence: create, start, delete. Host privileges, host mount namespace.
+//! The parent's sequences: `create` here, `start`, `kill` and `delete` each below. Host privileges,
+//! host mount namespace.
 //!
 //! Each resource is recorded in the state directory before it is acquired; when a step fails,
 //! everything made so far is undone in reverse and the first error is returned.
 
+pub(crate) mod agent;
+mod end;
+mod hooks_outside;
+mod start;
+mod undo;
+
+pub use end::{Force, delete, kill};
+pub use start::start;
+
 use crate::cgroups::Cgroup;
 use crate::error::{Code, Context, Error, Result};
-use crate::hooks::{self, Call, Kind, Output};
+use crate::hooks::{Kind, Output};
 use crate::host::Host;
 use crate::init::{self, Inheritance};
 use crate::namespaces::{self, Joins, Spawned};
 use crate::plan::Plan;
 use crate::process::Role;
 use crate::rootfs::Sources;
-use crate::state::{self, Dir, ProcessRef, State, Status, Store};
+use crate::state::{self, ProcessRef, State, Status, Store};
 use crate::sync::{Channel, Message};
-use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
+use crate::sys::pidfd::pidfd_open;
 use crate::sys::procfs::ProcFs;
 use crate::{caller_socket, intel_rdt, pidfile, seccomp, terminal};
-use nix::sys::wait::{WaitStatus, waitpid};
+use end::remove;
+use hooks_outside::run_hooks;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 use std::collections::BTreeMap;
-use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use undo::Made;
 
 /// What `create` and `run` ask for, beside the plan.
 #[derive(Clone, Copy, Debug)]
@@ -66,41 +78,17 @@ pub struct Created<'a> {
     channel: Channel,
 }
 
-/// Everything made so far, in the order of making; undone in reverse.
-#[derive(Debug)]
-struct Made<'a> {
-    plan: &'a Plan,
-    dir: Option<Dir>,
-    cgroup: Option<Cgroup>,
-    rdt_folders: Vec<PathBuf>,
-    init: Option<Pid>,
-    pid_file: Option<&'a Path>,
-    /// The state that poststop hooks are told, once any hook may have run.
-    hooks_ran: Option<State>,
-}
-
 /// Creates the container up to the point where its init waits.
 ///
 /// # Errors
 /// The first step that failed; nothing is left behind.
 pub fn create<'a>(request: &Request<'a>) -> Result<Created<'a>> {
     let plan = request.plan;
-    let bpf = match &plan.seccomp {
-        Some(filter) => Some(seccomp::compile(filter, &request.store.seccomp_cache())?),
-        None => None,
-    };
-    let agent = match plan
-        .seccomp
-        .as_ref()
-        .and_then(|filter| filter.listener_path.as_deref())
-    {
-        Some(path) => Some(caller_socket::connect(path).context(
-            Code::Seccomp,
-            "connect to the seccomp agent at",
-            path.display(),
-        )?),
-        None => None,
-    };
+    let filter = plan.seccomp.as_ref();
+    let bpf = filter
+        .map(|filter| seccomp::compile(filter, &request.store.seccomp_cache()))
+        .transpose()?;
+    let agent = agent::connect(filter)?;
     let dir = request.store.reserve(&plan.id)?;
     let mut made = Made {
         plan,
@@ -232,7 +220,7 @@ fn outside_work(
                 false => Vec::new(),
             };
         let listener_state = match &plan.seccomp {
-            Some(filter) if filter.listener_path.is_some() => listener_document(
+            Some(filter) if filter.listener_path.is_some() => agent::document(
                 state,
                 Status::Creating,
                 init,
@@ -255,32 +243,10 @@ fn length(document: &[u8]) -> Result<u32> {
         .map_err(|_too_long| Error::new(Code::Sync, "the state document is longer than 4 GiB"))
 }
 
-/// The container process state that a seccomp agent gets with the listener.
-pub(crate) fn listener_document(
-    state: &State,
-    status: Status,
-    pid: Pid,
-    metadata: Option<&str>,
-) -> Vec<u8> {
-    let mut document = serde_json::json!({
-        "ociVersion": state.oci_version,
-        "fds": ["seccompFd"],
-        "pid": pid.as_raw(),
-        "state": state.document(status, state.init_process_pid),
-    });
-    if let Some(metadata) = metadata {
-        document["metadata"] = metadata.into();
-    }
-    document.to_string().into_bytes()
-}
-
 /// When the parent's step fails because init has just died, init's own error says more.
 fn prefer_childs_error(channel: &Channel, error: Error) -> Error {
-    let mut poll = [nix::poll::PollFd::new(
-        channel.as_fd(),
-        nix::poll::PollFlags::POLLIN,
-    )];
-    let waiting = nix::poll::poll(&mut poll, nix::poll::PollTimeout::ZERO).unwrap_or(0) > 0;
+    let mut readable = [PollFd::new(channel.as_fd(), PollFlags::POLLIN)];
+    let waiting = poll(&mut readable, PollTimeout::ZERO).unwrap_or(0) > 0;
     match waiting.then(|| channel.receive()) {
         Some(Ok(Some(Message::Failed(cause)))) => cause,
         _ => error,
@@ -389,305 +355,5 @@ impl Created<'_> {
             Some(dir) => remove(dir, &self.state),
             None => Ok(()),
         }
-    }
-}
-
-impl Made<'_> {
-    /// Undoes everything in reverse and hands `error` back. What cannot be undone is logged: the
-    /// first error is the one that the caller needs.
-    fn undo(&mut self, error: Error) -> Error {
-        if let Some(init) = self.init.take() {
-            if let Ok(pidfd) = pidfd_open(init) {
-                // It may have ended by itself.
-                let _ = pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
-            }
-            let _ = waitpid(init, None);
-        }
-        if let Some(path) = self.pid_file.take() {
-            let _ = std::fs::remove_file(path);
-        }
-        if let Some(cgroup) = self.cgroup.take() {
-            for failed in [cgroup.kill(), cgroup.remove()]
-                .into_iter()
-                .filter_map(Result::err)
-            {
-                log::warn!("undo: {failed}");
-            }
-        }
-        if let Err(failed) = intel_rdt::remove(&self.rdt_folders) {
-            log::warn!("undo: {failed}");
-        }
-        if let Some(state) = self.hooks_ran.take() {
-            let document = state.document(Status::Stopped, 0).to_string();
-            run_poststop(&self.plan.hooks, &document, &self.plan.bundle);
-        }
-        if let Some(dir) = self.dir.take() {
-            if let Err(failed) = dir.remove() {
-                log::warn!("undo: {failed}");
-            }
-        }
-        error
-    }
-
-    /// Init ended without a word: says how, and whether the memory limit did it.
-    fn death_of_init(&mut self, init: Pid) -> Error {
-        let status = waitpid(init, None);
-        self.init = None;
-        if self.cgroup.as_ref().is_some_and(Cgroup::was_oom_killed) {
-            return Error::new(
-                Code::OutOfMemory,
-                "the container was killed by its memory limit while it was starting",
-            )
-            .hint("raise linux.resources.memory.limit");
-        }
-        let how = match status {
-            Ok(WaitStatus::Exited(_, code)) => format!("exited with status {code}"),
-            Ok(WaitStatus::Signaled(_, signal, _)) => format!("was killed by {signal}"),
-            _ => "vanished".to_owned(),
-        };
-        Error::new(
-            Code::Sync,
-            format!("init {how} before the container was set up"),
-        )
-    }
-}
-
-/// `start`: tells the waiting init to execute the program; runs the poststart hooks.
-///
-/// # Errors
-/// `E_STATUS` unless the container is created; the step of init that failed; a poststart hook, whose
-/// failure kills the container.
-pub fn start(dir: &Dir) -> Result<()> {
-    let _lock = dir.lock()?;
-    let state = dir.read()?;
-    match state::status(dir, &state)? {
-        (Status::Created, _) => {}
-        (status, _) => {
-            let text = format!(
-                "cannot start container {}: it is {}, not created",
-                dir.id,
-                status.as_str()
-            );
-            return Err(Error::new(Code::Status, text));
-        }
-    }
-    let init = state::connect_to_init(dir)?;
-    init.send(&Message::Start)?;
-    let answer = init.receive();
-    dir.forget_start_socket();
-    if let Some(Message::Failed(error)) = answer? {
-        return Err(error);
-    }
-    if state.has_poststart {
-        let document = state
-            .document(Status::Running, state.init_process_pid)
-            .to_string();
-        let ran = recorded_hooks(dir)
-            .and_then(|hooks| run_hooks(&hooks, Kind::Poststart, &document, &state.bundle));
-        if let Err(error) = ran {
-            kill_all(&state)?;
-            return Err(error);
-        }
-    }
-    Ok(())
-}
-
-fn recorded_hooks(dir: &Dir) -> Result<crate::hooks::Plan> {
-    let (file, bytes) = dir.read_config()?;
-    let spec = crate::config::parse(&bytes, &file)?;
-    let mut problems = crate::error::Problems::default();
-    let hooks = crate::hooks::plan(&spec, &mut problems);
-    problems.into_result(&file)?;
-    Ok(hooks)
-}
-
-/// Runs hooks of the runtime's namespaces, in the bundle, with casulo's own environment where they
-/// give none.
-fn run_hooks(hooks: &hooks::Plan, kind: Kind, state: &str, bundle: &Path) -> Result<()> {
-    if !hooks.has(kind) {
-        return Ok(());
-    }
-    let output = Output::open(hooks, bundle)?;
-    hooks.run(
-        kind,
-        &runtime_call(state, bundle, &hooks::own_environment(), &output),
-    )
-}
-
-/// Runs the poststop hooks, each of them: a failure is only logged (runtime.md, Lifecycle, step 13).
-fn run_poststop(hooks: &hooks::Plan, state: &str, bundle: &Path) {
-    if !hooks.has(Kind::Poststop) {
-        return;
-    }
-    let env = hooks::own_environment();
-    let failures = match Output::open(hooks, bundle) {
-        Ok(output) => hooks.run_all(Kind::Poststop, &runtime_call(state, bundle, &env, &output)),
-        Err(error) => vec![error],
-    };
-    for failed in failures {
-        log::warn!("{failed}");
-    }
-}
-
-fn runtime_call<'a>(
-    state: &'a str,
-    bundle: &'a Path,
-    env: &'a [CString],
-    output: &'a Output,
-) -> Call<'a> {
-    Call {
-        state: state.as_bytes(),
-        cwd: Some(bundle),
-        env,
-        output,
-    }
-}
-
-/// Kills every process of the container: all of its cgroup, or init and with it its pid namespace.
-fn kill_all(state: &State) -> Result<()> {
-    if let Some(path) = state.cgroup() {
-        match Cgroup::open(path) {
-            Ok(cgroup) => cgroup.kill()?,
-            Err(error) if error.errno == Some(nix::errno::Errno::ENOENT) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    let proc = ProcFs::host().context(Code::State, "open", "/proc")?;
-    if let Some(pidfd) = state.init().and_then(|init| init.open(&proc)) {
-        match pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL) {
-            Ok(()) | Err(nix::errno::Errno::ESRCH) => {}
-            Err(errno) => {
-                return Err(Error::step(
-                    Code::Signal,
-                    "kill init",
-                    state.id.clone(),
-                    errno,
-                ));
-            }
-        }
-        wait_for_end(&pidfd, &state.id)?;
-    }
-    Ok(())
-}
-
-/// Waits until a killed process has ended; ten seconds are enough for anything but a D state.
-fn wait_for_end(pidfd: &OwnedFd, id: &str) -> Result<()> {
-    let mut poll = [nix::poll::PollFd::new(
-        pidfd.as_fd(),
-        nix::poll::PollFlags::POLLIN,
-    )];
-    match nix::poll::poll(&mut poll, nix::poll::PollTimeout::from(10_000u16)) {
-        Ok(0) => Err(Error::new(
-            Code::Signal,
-            format!("init of container {id} does not end after SIGKILL"),
-        )),
-        Ok(_) => Ok(()),
-        Err(errno) => Err(Error::step(Code::Signal, "wait for init of", id, errno)),
-    }
-}
-
-/// How `delete` treats a container that still runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Force {
-    /// Kill it.
-    Yes,
-    /// Refuse, unless it was never started.
-    No,
-}
-
-/// `delete`: everything that the container made on the host goes away.
-///
-/// # Errors
-/// `E_STATUS` when it runs and `force` is [`Force::No`]; the step that failed, after which `delete` can be repeated.
-pub fn delete(dir: Dir, force: Force) -> Result<()> {
-    let lock = dir.lock()?;
-    let state = match dir.read() {
-        // Half-written facts name nothing that could be cleaned up.
-        Err(_) if force == Force::Yes => State {
-            id: dir.id.clone(),
-            ..State::default()
-        },
-        result => result?,
-    };
-    let (status, _) = state::status(&dir, &state)?;
-    if force == Force::No && !matches!(status, Status::Stopped | Status::Created) {
-        let text = format!(
-            "cannot delete container {}: it is {}, not stopped",
-            dir.id,
-            status.as_str()
-        );
-        return Err(Error::new(Code::Status, text).hint("kill it first, or use --force"));
-    }
-    kill_all(&state)?;
-    let removed = remove(dir, &state);
-    drop(lock);
-    removed
-}
-
-/// Removes cgroup, RDT group and state directory of a container whose processes have ended, and runs
-/// its poststop hooks (whose failures are only logged: runtime.md, Lifecycle, step 13).
-fn remove(dir: Dir, state: &State) -> Result<()> {
-    if let Some(path) = state.cgroup() {
-        match Cgroup::open(path) {
-            Ok(cgroup) => {
-                cgroup.kill()?;
-                cgroup.remove()?;
-            }
-            Err(error) if error.errno == Some(nix::errno::Errno::ENOENT) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    intel_rdt::remove(&state.intel_rdt_paths)?;
-    if state.has_poststop {
-        let document = state.document(Status::Stopped, 0).to_string();
-        match recorded_hooks(&dir) {
-            Ok(hooks) => run_poststop(&hooks, &document, &state.bundle),
-            Err(failed) => log::warn!("poststop hooks are not run: {failed}"),
-        }
-    }
-    dir.remove()
-}
-
-/// `kill`: sends `signal` to init, or to every process of the container.
-///
-/// # Errors
-/// `E_STATUS` with the words `container not running` that callers look for; `E_SIGNAL`.
-pub fn kill(dir: &Dir, signal: i32, all: bool) -> Result<()> {
-    let state = dir.read()?;
-    let (status, pidfd) = state::status(dir, &state)?;
-    let own_pids = state.namespaces & (libc::CLONE_NEWPID as u64) != 0;
-    // Without a pid namespace of its own, init's death does not take the others along.
-    if all || (signal == libc::SIGKILL && !own_pids) {
-        if let Some(path) = state.cgroup() {
-            return match Cgroup::open(path) {
-                Ok(cgroup) if signal == libc::SIGKILL => cgroup.kill(),
-                Ok(cgroup) => cgroup.signal(signal),
-                Err(error) if all && error.errno == Some(nix::errno::Errno::ENOENT) => Ok(()),
-                Err(error) => Err(error),
-            };
-        }
-        if all && state.cgroup_is_callers && pidfd.is_some() && !own_pids {
-            let text = format!(
-                "cannot signal all of container {}: its cgroup is the caller's",
-                dir.id
-            );
-            return Err(Error::new(Code::Status, text));
-        }
-    }
-    let Some(pidfd) = pidfd else {
-        if all && status == Status::Stopped {
-            return Ok(());
-        }
-        return Err(Error::new(
-            Code::Status,
-            format!("container not running: {}", dir.id),
-        ));
-    };
-    match pidfd_send_signal(pidfd.as_fd(), signal) {
-        Err(nix::errno::Errno::ESRCH) => Err(Error::new(
-            Code::Status,
-            format!("container not running: {}", dir.id),
-        )),
-        result => result.context(Code::Signal, "send a signal to container", &dir.id),
     }
 }

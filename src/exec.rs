@@ -9,7 +9,7 @@
 
 use crate::capabilities::SysAdmin;
 use crate::cgroups::Cgroup;
-use crate::container::listener_document;
+use crate::container::agent;
 use crate::error::{Code, Context, Error, Result};
 use crate::init::send_listener;
 use crate::process::{Role, schedule, signals};
@@ -87,17 +87,7 @@ pub fn exec(request: &Request<'_>) -> Result<Executed> {
         .filter
         .map(|filter| seccomp::compile(filter, request.seccomp_cache))
         .transpose()?;
-    let agent = match request
-        .filter
-        .and_then(|filter| filter.listener_path.as_deref())
-    {
-        Some(path) => Some(caller_socket::connect(path).context(
-            Code::Seccomp,
-            "connect to the seccomp agent at",
-            path.display(),
-        )?),
-        None => None,
-    };
+    let agent = agent::connect(request.filter)?;
     let cgroup = request.state.cgroup().map(Cgroup::open).transpose()?;
     let proc = ProcFs::host().context(Code::State, "open", "/proc")?;
     let (channel, parent) = Channel::pair()?;
@@ -200,7 +190,7 @@ fn supervise(
 ) -> Result<Option<OwnedFd>> {
     request.process.grant(pid, proc, Role::Exec)?;
     let listener_state = match request.filter {
-        Some(filter) if filter.listener_path.is_some() => listener_document(
+        Some(filter) if filter.listener_path.is_some() => agent::document(
             request.state,
             Status::Running,
             pid,
@@ -271,11 +261,6 @@ impl Child<'_> {
     /// From the clone to execve; returns execve's error.
     fn become_process(self, parent: &Channel) -> Result<Error> {
         let process = self.request.process;
-        // The labels are written through a procfs that nobody inside can cover.
-        let proc = match process.writes_proc() {
-            true => Some(ProcFs::host().context(Code::Process, "open", "/proc")?),
-            false => None,
-        };
         if !self.namespaces.is_empty() {
             setns(self.init, self.namespaces).context(
                 Code::Namespace,
@@ -286,6 +271,12 @@ impl Child<'_> {
         if self.request.state.namespaces & (libc::CLONE_NEWUSER as u64) != 0 {
             crate::namespaces::become_root_of_joined()?;
         }
+        // The labels are written through a procfs that nobody inside can cover, mounted only now: a
+        // descriptor of the host's would be within the container's reach.
+        let proc = match process.writes_proc() {
+            true => Some(ProcFs::private().context(Code::Process, "mount a private procfs", "")?),
+            false => None,
+        };
         let root = open(
             "/",
             OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,

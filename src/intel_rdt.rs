@@ -474,7 +474,7 @@ mod tests {
     #[test]
     fn a_host_without_resctrl_says_so() {
         match mount_of_host() {
-            Ok(_) => crate::cgroups::tests::skipped("this host has resctrl"),
+            Ok(_) => crate::skip::because("this host has resctrl"),
             Err(error) => assert!(error.to_string().contains("resctrl"), "{error}"),
         }
     }

@@ -32,6 +32,8 @@ pub mod plan;
 pub mod process;
 pub mod rootfs;
 pub mod seccomp;
+#[cfg(test)]
+mod skip;
 pub mod state;
 pub mod sync;
 pub mod sys;

@@ -122,7 +122,9 @@ fn refused(file: &str, value: &str, errno: Errno) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::fixtures::{host, in_child, is_root, process};
+    use crate::process::fixtures::{host, process};
+    use crate::skip;
+    use crate::sys::forked::words_of_child;
 
     fn planned(json: &str, host: &Host) -> (Plan, Option<String>) {
         let mut problems = Problems::default();
@@ -171,14 +173,14 @@ mod tests {
 
     #[test]
     fn a_refused_write_names_the_file_in_back_quotes() {
-        if !is_root() {
+        if skip::unless_root() {
             return;
         }
         let no_lsm_knows_this = Plan {
             apparmor: Some("no such profile".to_owned()),
             selinux: None,
         };
-        let error = in_child(|| {
+        let error = words_of_child(|| {
             let proc = ProcFs::host().expect("a procfs");
             no_lsm_knows_this.set_for_exec(&proc)?;
             Ok(String::new())

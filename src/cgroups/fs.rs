@@ -7,6 +7,7 @@
 
 use super::controllers;
 use super::devices::{self, Policy};
+use super::folders::{Folders, make_folders, remove_empty};
 use super::limits::{Absent, Setting};
 use super::{Need, Plan};
 use crate::error::{Code, Context, Error, Result};
@@ -16,16 +17,13 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
 use nix::sys::stat::Mode;
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
-use nix::unistd::{AccessFlags, Uid, faccessat, fchownat, mkdir};
+use nix::unistd::{AccessFlags, Uid, faccessat, fchownat};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// Where a cgroup v2 hierarchy is mounted by custom (file-hierarchy(7)); a search in mountinfo
 /// would find others, at a price that every container would pay.
 const MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
-
-/// How often folders are made anew when somebody else removes them at the same time.
-const ATTEMPTS: usize = 8;
 
 /// Finds the host's cgroup v2 hierarchy: one statfs(2), or two where v1 is mounted beside it.
 /// `own` is left empty: see [`own_cgroup`].
@@ -259,97 +257,6 @@ fn make(plan: &Plan, path: &Path) -> Result<Cgroup> {
         Err(error) => {
             remove_empty(&made);
             Err(error)
-        }
-    }
-}
-
-/// What [`make_folders`] did.
-struct Folders {
-    /// The folders that were made, from the top down.
-    made: Vec<PathBuf>,
-    /// The last one was there already.
-    existed: bool,
-}
-
-/// Makes the folder at `path` and those above it, below `mount`.
-fn make_folders(path: &Path, mount: &Path) -> Result<Folders> {
-    let mut made = Vec::new();
-    let mut attempts = 0;
-    // The parents exist almost always, so the folder itself is tried first.
-    loop {
-        let (failed, errno) = match mkdir(path, MODE) {
-            Ok(()) => {
-                made.push(path.to_owned());
-                return Ok(Folders {
-                    made,
-                    existed: false,
-                });
-            }
-            Err(Errno::EEXIST) => {
-                return Ok(Folders {
-                    made,
-                    existed: true,
-                });
-            }
-            // Also when a neighbour removed a parent that had just become empty.
-            Err(Errno::ENOENT) if attempts < ATTEMPTS => {
-                attempts += 1;
-                match make_parents(path, mount, &mut made) {
-                    Ok(()) => continue,
-                    Err(failure) => failure,
-                }
-            }
-            Err(errno) => (path, errno),
-        };
-        remove_empty(&made);
-        let error = Error::step(
-            Code::Cgroup,
-            "make cgroup",
-            failed.display().to_string(),
-            errno,
-        );
-        return Err(match errno {
-            Errno::EACCES | Errno::EPERM => error.hint(
-                "without root a cgroup needs a delegated one above it, as systemd-run --user \
-                 --scope -p Delegate=yes gives",
-            ),
-            Errno::EROFS => error.hint("the cgroup hierarchy is mounted read-only here"),
-            Errno::EAGAIN => error.hint("cgroup.max.depth or cgroup.max.descendants is reached"),
-            _ => error,
-        });
-    }
-}
-
-const MODE: Mode = Mode::from_bits_truncate(0o755);
-
-/// Makes the missing folders between `mount` and `path`, both excluded, and notes them in `made`.
-fn make_parents<'a>(
-    path: &'a Path,
-    mount: &Path,
-    made: &mut Vec<PathBuf>,
-) -> std::result::Result<(), (&'a Path, Errno)> {
-    let mut above: Vec<&Path> = path
-        .ancestors()
-        .skip(1)
-        .take_while(|folder| *folder != mount && folder.starts_with(mount))
-        .collect();
-    above.reverse();
-    for folder in above {
-        match mkdir(folder, MODE) {
-            Ok(()) => made.push(folder.to_owned()),
-            // ENOENT: a neighbour has just removed the one above; the caller tries again.
-            Err(Errno::EEXIST | Errno::ENOENT) => {}
-            Err(errno) => return Err((folder, errno)),
-        }
-    }
-    Ok(())
-}
-
-/// Removes folders that were made here, from the bottom up, as far as nobody else uses them.
-pub(super) fn remove_empty(made: &[PathBuf]) {
-    for folder in made.iter().rev() {
-        if std::fs::remove_dir(folder).is_err() {
-            return;
         }
     }
 }

@@ -10,6 +10,7 @@
 
 mod controllers;
 pub mod devices;
+mod folders;
 pub mod fs;
 pub mod limits;
 pub mod path;

@@ -73,7 +73,7 @@ mod tests {
 
     fn place(path: Option<&str>, own: Option<&str>) -> Result<PathBuf, String> {
         let mut host = host();
-        host.euid = if own.is_some() { 1000 } else { 0 };
+        host.rootless = own.is_some();
         let mount = CgroupMount {
             path: "/sys/fs/cgroup".into(),
             own: own.map(PathBuf::from),

@@ -1,6 +1,7 @@
 use super::*;
 use crate::host::CgroupMount;
 use crate::namespaces::IdMap;
+use crate::skip;
 
 /// A host as root sees it, with cgroup v2 alone.
 pub(crate) fn host() -> Host {
@@ -10,6 +11,7 @@ pub(crate) fn host() -> Host {
         effective: u64::MAX,
         bounding: u64::MAX,
         last_cap: 40,
+        rootless: false,
         in_user_namespace: false,
         cgroup: Some(CgroupMount {
             path: "/sys/fs/cgroup".into(),
@@ -24,6 +26,7 @@ pub(crate) fn host() -> Host {
 fn rootless() -> Host {
     Host {
         euid: 1000,
+        rootless: true,
         effective: 0,
         ..host()
     }
@@ -150,24 +153,14 @@ fn a_writable_hierarchy_is_given_to_the_user_of_the_process() {
     }
 }
 
-/// Says why a test proves nothing here.
-#[allow(
-    clippy::print_stdout,
-    reason = "a test has no other way to say that it was skipped"
-)]
-pub(crate) fn skipped(reason: &str) {
-    println!("skipped: {reason}");
-}
-
 /// The host's hierarchy, if this process may make cgroups in it.
 pub(crate) fn hierarchy() -> Option<CgroupMount> {
-    let mount = fs::mount_of_host();
-    if !nix::unistd::geteuid().is_root() {
-        skipped("not root");
+    if skip::unless_root() {
         return None;
     }
+    let mount = fs::mount_of_host();
     if mount.is_none() {
-        skipped("no cgroup v2 hierarchy is mounted");
+        skip::because("no cgroup v2 hierarchy is mounted");
     }
     mount
 }

@@ -1,7 +1,8 @@
 //! Looks after a cgroup that exists, and after whatever the container made below it: processes,
 //! signals, events, removal. Any casulo process on the host; the container may be running.
 
-use super::fs::{Cgroup, read_all, remove_empty, value_of};
+use super::folders::remove_empty;
+use super::fs::{Cgroup, read_all, value_of};
 use crate::error::{Code, Context, Error, Result};
 use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
 use nix::dir::{Dir, Type};

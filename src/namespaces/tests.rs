@@ -1,8 +1,9 @@
 //! Tables for the plan; then the real effects, as root, in forked children.
 
 use super::*;
+use crate::skip;
 use crate::sys::child::leave;
-use crate::sys::forked::in_child;
+use crate::sys::forked::{check_in_child, in_child};
 use crate::sys::namespace::{set_group, set_user};
 use netlink::Netlink;
 use nix::errno::Errno;
@@ -27,6 +28,7 @@ pub(super) fn host() -> Host {
         effective: 0x1ff_ffff_ffff,
         bounding: 0x1ff_ffff_ffff,
         last_cap: 40,
+        rootless: false,
         in_user_namespace: false,
         cgroup: None,
         kernel: (6, 1),
@@ -74,6 +76,21 @@ fn every_kind_is_made_or_joined() {
 }
 
 #[test]
+fn without_maps_the_caller_is_root_of_a_new_user_namespace() {
+    let (plan, problems) = planned(json!({"namespaces": [{"type": "user"}]}));
+    let caller = |id| {
+        vec![IdMap {
+            inside: 0,
+            outside: id,
+            count: 1,
+        }]
+    };
+    assert_eq!(problems, "");
+    assert_eq!(plan.uid_map, caller(host().euid));
+    assert_eq!(plan.gid_map, caller(host().egid));
+}
+
+#[test]
 fn what_cannot_be_is_a_problem() {
     for (linux, why) in [
         (
@@ -89,9 +106,9 @@ fn what_cannot_be_is_a_problem() {
             "c: linux.namespaces[0].path: holds a zero byte",
         ),
         (
-            json!({"namespaces": [{"type": "user"}]}),
-            "c: linux.uidMappings: missing; a new user namespace needs it; \
-             linux.gidMappings: missing; a new user namespace needs it",
+            json!({"namespaces": [{"type": "user"}],
+                   "gidMappings": [{"containerID": 0, "hostID": 0, "size": 1}]}),
+            "c: linux.uidMappings: missing; a new user namespace needs both maps, or neither",
         ),
         (
             json!({"gidMappings": [{"containerID": 0, "hostID": 0, "size": 1}]}),
@@ -145,6 +162,7 @@ fn moving_devices_needs_the_hosts_privilege() {
     let mut problems = Problems::default();
     let rootless = Host {
         euid: 1000,
+        rootless: true,
         effective: 0,
         ..host()
     };
@@ -163,18 +181,9 @@ fn says<T, E: std::fmt::Display>(
     result.map_err(|error| format!("{what}: {error}"))
 }
 
-#[allow(clippy::print_stderr, reason = "a skip is told by name")]
-fn skipped(name: &str, why: &str) {
-    eprintln!("skipped: {name}: {why}");
-}
-
-fn as_root(name: &str, body: impl FnOnce() -> Outcome) {
-    if getuid().is_root() {
-        if let Err(why) = in_child(body) {
-            panic!("{why}");
-        }
-    } else {
-        skipped(name, "needs root");
+fn as_root(body: impl FnOnce() -> Outcome) {
+    if !skip::unless_root() {
+        check_in_child(body);
     }
 }
 
@@ -214,7 +223,7 @@ fn start_in(
     plan: &Plan,
     inside: impl FnOnce() -> Outcome,
 ) -> std::result::Result<Container, String> {
-    let host = says("host", Host::ask(None))?;
+    let host = says("host", Host::ask(None, None))?;
     let joins = says("open joins", open_joins(plan))?;
     let (go, give_go) = says("pipe", pipe())?;
     let (answer, give_answer) = says("pipe", pipe())?;
@@ -293,7 +302,7 @@ fn no_child_is_left() -> Outcome {
 
 #[test]
 fn a_container_with_every_namespace_has_its_own() {
-    as_root("every namespace", || {
+    as_root(|| {
         let before = Kind::ALL.map(link);
         let plan = Plan {
             time_offsets: vec![TimeOffset {
@@ -325,7 +334,7 @@ fn a_container_with_every_namespace_has_its_own() {
 
 #[test]
 fn a_time_namespace_without_offsets_is_made_by_the_clone() {
-    as_root("time", || {
+    as_root(|| {
         let before = link(Kind::Time);
         start(&new(&[Kind::Time]), || {
             ensure(get_dumpable() == Ok(false), || "dumpable".into())?;
@@ -337,7 +346,7 @@ fn a_time_namespace_without_offsets_is_made_by_the_clone() {
 
 #[test]
 fn a_pod_shares_namespaces_by_path() {
-    as_root("pod", || {
+    as_root(|| {
         let shared = [
             Kind::Pid,
             Kind::Network,
@@ -370,7 +379,7 @@ fn a_pod_shares_namespaces_by_path() {
 
 #[test]
 fn a_new_user_namespace_and_a_joined_network_meet_over_a_bridge() {
-    as_root("bridge into new user", || {
+    as_root(|| {
         let first = start(&new(&[Kind::Network, Kind::Uts]), nothing)?;
         let plan = new(&[Kind::User, Kind::Pid, Kind::Mount]);
         let plan = joining(
@@ -396,7 +405,7 @@ fn a_new_user_namespace_and_a_joined_network_meet_over_a_bridge() {
 
 #[test]
 fn a_new_user_namespace_needs_no_bridge_into_a_joined_pid_namespace() {
-    as_root("new user, joined pid", || {
+    as_root(|| {
         let first = start(&new(&[Kind::Pid]), nothing)?;
         let plan = mapped(new(&[Kind::User]), 0, 100_000, 1000);
         let second = start(&joining(plan, &first, &[Kind::Pid]), nothing)?;
@@ -407,7 +416,7 @@ fn a_new_user_namespace_needs_no_bridge_into_a_joined_pid_namespace() {
 
 #[test]
 fn a_joined_user_namespace_opens_what_it_owns() {
-    as_root("bridge into joined user", || {
+    as_root(|| {
         let kinds = [Kind::User, Kind::Network, Kind::Ipc, Kind::Pid, Kind::Time];
         let first = start(&mapped(new(&kinds), 0, 100_000, 1000), nothing)?;
         // The same maps may be given, as engines do.
@@ -445,7 +454,7 @@ fn a_joined_user_namespace_opens_what_it_owns() {
 
 #[test]
 fn an_ordinary_user_joins_a_pod_through_its_user_namespace() {
-    as_root("rootless pod", || {
+    as_root(|| {
         become_nobody()?;
         let kinds = [Kind::Network, Kind::User, Kind::Pid];
         // Dumpable, as a program that was executed is: only then may its owner see its namespaces.
@@ -470,7 +479,7 @@ fn an_ordinary_user_joins_a_pod_through_its_user_namespace() {
 
 #[test]
 fn a_joined_user_namespace_can_be_the_only_one() {
-    as_root("joined user alone", || {
+    as_root(|| {
         let first = start(&mapped(new(&[Kind::User]), 0, 100_000, 1000), nothing)?;
         let plan = joining(Plan::default(), &first, &[Kind::User]);
         let second = start(&plan, || {
@@ -483,7 +492,7 @@ fn a_joined_user_namespace_can_be_the_only_one() {
 
 #[test]
 fn a_failing_bridge_names_the_namespace_and_leaves_no_child() {
-    as_root("failing bridge", || {
+    as_root(|| {
         let first = start(&new(&[Kind::Network]), nothing)?;
         let path = format!("/proc/{}/ns/net", first.0);
         let holder = says("open", std::fs::File::open(&path))?;
@@ -508,8 +517,9 @@ fn a_failing_bridge_names_the_namespace_and_leaves_no_child() {
             );
             ensure(error.to_string() == wanted, || error.to_string())?;
             ensure(error.hint.is_some(), || "no hint".into())?;
-            no_child_is_left()
+            no_child_is_left().map(|()| String::new())
         })
+        .map(drop)
     });
 }
 
@@ -547,7 +557,7 @@ fn a_path_of_another_type_is_refused() {
 #[test]
 fn joining_the_own_namespaces_changes_nothing() {
     // Without any privilege, which setns would need.
-    as_root("own namespaces", || {
+    as_root(|| {
         become_nobody()?;
         let plan = joining(
             Plan::default(),
@@ -568,7 +578,7 @@ fn joining_the_own_namespaces_changes_nothing() {
 
 #[test]
 fn an_ordinary_user_gets_every_namespace() {
-    as_root("rootless", || {
+    as_root(|| {
         become_nobody()?;
         let plan = Plan {
             time_offsets: vec![TimeOffset {
@@ -590,7 +600,7 @@ fn an_ordinary_user_gets_every_namespace() {
 
 #[test]
 fn an_ordinary_user_without_a_user_namespace_gets_a_hint() {
-    as_root("rootless without user", || {
+    as_root(|| {
         become_nobody()?;
         let error = spawn(&new(&[Kind::Pid]), &Joins::default(), None);
         let error = error.err().ok_or("spawned")?;
@@ -625,7 +635,7 @@ fn give_ranges() -> Outcome {
 
 #[test]
 fn ranges_of_ids_are_mapped_by_newuidmap() {
-    as_root("newuidmap", || {
+    as_root(|| {
         give_ranges()?;
         become_nobody()?;
         let line = |inside, outside, count| IdMap {
@@ -646,7 +656,7 @@ fn ranges_of_ids_are_mapped_by_newuidmap() {
         });
         match outcome {
             Err(error) if error.contains("newuidmap is needed") => {
-                skipped("newuidmap", "the package uidmap is not installed");
+                skip::because("newuidmap of the package uidmap is not installed");
             }
             outcome => drop(outcome?),
         }
@@ -697,7 +707,7 @@ fn own_cgroup() -> std::result::Result<String, String> {
 
 #[test]
 fn the_cgroup_of_the_clone_is_the_root_of_its_namespace() {
-    as_root("cgroup", || {
+    as_root(|| {
         let mut hierarchy = Hierarchy::mount()?;
         let name = |which| format!("casulo-test-{}-{which}", getpid());
         let (a, b) = (name("a"), name("b"));
@@ -747,7 +757,7 @@ fn address_count(name: &str) -> std::result::Result<(bool, usize), String> {
 fn play_host() -> std::result::Result<bool, String> {
     says("unshare", unshare(CloneFlags::CLONE_NEWNET))?;
     if ip("link add name left type veth peer name right").is_err() {
-        skipped("netDevices", "needs ip and veth devices");
+        skip::because("needs ip and veth devices");
         return Ok(false);
     }
     ip("link add name third type bridge")?;
@@ -766,7 +776,7 @@ fn device(host_name: &str, name: &str) -> NetDevice {
 
 #[test]
 fn network_devices_move_with_name_addresses_and_flags() {
-    as_root("netDevices", || {
+    as_root(|| {
         if !play_host()? {
             return Ok(());
         }

@@ -151,7 +151,7 @@ pub fn set_oom(pid: Pid, score: i32, proc: &ProcFs) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::fixtures::in_child;
+    use crate::sys::forked::words_of_child;
 
     fn planned(json: &str) -> (Vec<Rlimit>, Option<String>) {
         let list: Vec<PosixRlimit> = serde_json::from_str(json).expect("rlimits");
@@ -232,7 +232,7 @@ mod tests {
         let (plan, _) = planned(
             r#"[{"type":"RLIMIT_NOFILE","soft":70,"hard":71},{"type":"RLIMIT_CORE","soft":0,"hard":5}]"#,
         );
-        let result = in_child(|| {
+        let result = words_of_child(|| {
             for limit in &plan {
                 limit.raise_hard(nix::unistd::getpid())?;
                 limit.apply()?;
@@ -247,7 +247,7 @@ mod tests {
         let (plan, _) =
             planned(r#"[{"type":"RLIMIT_NOFILE","soft":1,"hard":18446744073709551615}]"#);
         // Above /proc/sys/fs/nr_open: refused whatever the privileges.
-        let result = in_child(|| {
+        let result = words_of_child(|| {
             plan[0]
                 .raise_hard(nix::unistd::getpid())
                 .map(|()| String::new())
@@ -261,7 +261,7 @@ mod tests {
 
     #[test]
     fn the_parent_sets_the_oom_score_of_the_child() {
-        let result = in_child(|| {
+        let result = words_of_child(|| {
             let proc = ProcFs::host().expect("a procfs");
             set_oom(nix::unistd::getpid(), 777, &proc)?;
             Ok(std::fs::read_to_string("/proc/self/oom_score_adj").expect("a score"))

@@ -236,7 +236,9 @@ pub fn pin(pid: Pid, affinity: Option<&Affinity>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::fixtures::{in_child, is_root, status_line};
+    use crate::process::fixtures::status_line;
+    use crate::skip;
+    use crate::sys::forked::words_of_child;
     use nix::unistd::getpid;
 
     fn planned(json: &str) -> (SchedAttr, Option<String>) {
@@ -355,7 +357,7 @@ mod tests {
 
     #[test]
     fn the_kernel_takes_policy_priority_and_cpus() {
-        if !is_root() {
+        if skip::unless_root() {
             return;
         }
         let (attr, _) = planned(r#"{"policy":"SCHED_BATCH","nice":7}"#);
@@ -363,7 +365,7 @@ mod tests {
             initial: Vec::new(),
             last: vec![1],
         };
-        let result = in_child(|| {
+        let result = words_of_child(|| {
             set(getpid(), &attr)?;
             set_io(getpid(), 0x4003)?;
             pin(getpid(), Some(&cpu0))?;

@@ -40,11 +40,12 @@ pub fn reset() -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::fixtures::{in_child, status_line};
+    use crate::process::fixtures::status_line;
+    use crate::sys::forked::words_of_child;
 
     #[test]
     fn no_signal_stays_ignored_or_blocked() {
-        let result = in_child(|| {
+        let result = words_of_child(|| {
             SigSet::all().thread_block().expect("block");
             let before = status_line("SigIgn");
             reset()?;
@@ -60,7 +61,7 @@ mod tests {
 
     #[test]
     fn the_child_leads_its_own_session() {
-        let result = in_child(|| {
+        let result = words_of_child(|| {
             own_session()?;
             let leader = nix::unistd::getsid(None).expect("a session");
             Ok((leader == nix::unistd::getpid()).to_string())

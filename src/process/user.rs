@@ -229,7 +229,9 @@ fn is_terminal(major: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::fixtures::{host, in_child, is_root, spec, status_line};
+    use crate::process::fixtures::{host, spec, status_line};
+    use crate::skip;
+    use crate::sys::forked::words_of_child;
 
     fn planned(
         json: &str,
@@ -269,6 +271,7 @@ mod tests {
     fn rootless() -> Host {
         Host {
             euid: 1000,
+            rootless: true,
             egid: 1000,
             effective: 0,
             ..host()
@@ -366,7 +369,7 @@ mod tests {
 
     #[test]
     fn the_child_becomes_the_user_with_groups_and_umask() {
-        if !is_root() {
+        if skip::unless_root() {
             return;
         }
         let identity = Identity {
@@ -376,7 +379,7 @@ mod tests {
             umask: 0o027,
             userns: false,
         };
-        let result = in_child(|| {
+        let result = words_of_child(|| {
             let (read, write) = nix::unistd::pipe().expect("a pipe");
             nix::unistd::dup2_stdout(&write).expect("dup");
             identity.own_stdio()?;
@@ -393,7 +396,7 @@ mod tests {
 
     #[test]
     fn an_id_that_the_kernel_refuses_is_named() {
-        if !is_root() {
+        if skip::unless_root() {
             return;
         }
         let identity = Identity {
@@ -404,7 +407,7 @@ mod tests {
             userns: true,
         };
         // In a user namespace without a map no id is mapped.
-        let result = in_child(|| {
+        let result = words_of_child(|| {
             nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWUSER).expect("a user namespace");
             identity.assume().map(|()| String::new())
         });

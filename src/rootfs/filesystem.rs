@@ -5,7 +5,8 @@
 //! failure, and a mount that is complete before anyone can see it. mount(2) is kept for what that
 //! cannot say: `iversion`, `silent`, and values of more than 255 bytes (fsconfig's limit).
 
-use super::mounts::{Action, Bind, Change, SourceKind, c_string};
+use super::changes::Change;
+use super::mounts::{Action, Bind, SourceKind, c_string};
 use super::options::{Attributes, Depth, Options, Propagation, Symlink};
 use crate::error::Problems;
 use crate::host::Host;

@@ -4,7 +4,8 @@
 //! A map that is the container's own comes from the container's namespace; any other needs a
 //! namespace made for it, which lives as long as the fd that [`user_namespace`] returns.
 
-use super::mounts::{Change, as_text};
+use super::changes::Change;
+use super::mounts::as_text;
 use super::options::{Depth, Options};
 use crate::error::{Code, Context, Error, Problems, Result};
 use crate::namespaces::{self, IdMap, Kind};

@@ -228,7 +228,8 @@ fn null_device(root: &Root) -> Result<OwnedFd> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::child::tests::in_a_child;
+    use crate::skip;
+    use crate::sys::forked::check_in_child;
     use nix::fcntl::{OFlag, open};
     use nix::mount::{MsFlags, mount};
     use nix::sched::{CloneFlags, unshare};
@@ -264,8 +265,11 @@ mod tests {
 
     /// Runs `body` as root of a mount namespace with a small tree on a tmpfs.
     fn in_a_tree(body: impl FnOnce(&Path, &Root) -> std::result::Result<(), String>) {
+        if skip::unless_root() {
+            return;
+        }
         let folder = tempfile::tempdir().expect("temporary folder");
-        in_a_child(|| {
+        check_in_child(|| {
             let fail = |what: &'static str| move |e: Errno| format!("{what}: {e}");
             let none = None::<&str>;
             unshare(CloneFlags::CLONE_NEWNS).map_err(fail("unshare"))?;

@@ -2,11 +2,12 @@
 //! kin to a new `/`.
 //!
 //! [`plan`] decides everything, purely. [`Sources::open`] runs in the parent, which can reach every
-//! bind source; the child then calls, in this order, [`enter`], [`populate`], [`pivot`] and
+//! bind source; the child then calls, in this order, [`enter`], [`populate`], [`pivot()`] and
 //! [`finish`], as root of its user namespace. Until the pivot the child sees the host's tree, and
 //! the container's is reached through [`root::Root`] alone.
 
 mod attach;
+pub mod changes;
 mod copyup;
 pub mod devices;
 pub mod filesystem;
@@ -315,7 +316,7 @@ pub fn finish(plan: &Plan, root: &Root, late: Late) -> Result<()> {
         mount_setattr(root.as_fd(), 0, &read_only).context(Code::Mount, "make read-only", "/")?;
     }
     if let Some((kind, depth)) = plan.propagation {
-        let change = mounts::Change {
+        let change = changes::Change {
             depth,
             attr: MountAttr {
                 propagation: kind.flag(),

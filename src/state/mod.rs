@@ -7,14 +7,16 @@
 
 mod start_socket;
 mod status;
+mod store;
 
 pub use start_socket::{connect as connect_to_init, listen as listen_for_start};
 pub use status::{ProcessRef, Status, status};
+pub use store::{Store, check_id};
 
 use crate::error::{Code, Context, Error, Result};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, open, openat, renameat};
-use nix::sys::stat::{Mode, fchmod, mkdirat};
+use nix::fcntl::{AtFlags, OFlag, openat, renameat};
+use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat, write};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -96,12 +98,6 @@ impl State {
     }
 }
 
-/// `--root`: the folder that holds all containers of this caller.
-#[derive(Clone, Debug)]
-pub struct Store {
-    root: PathBuf,
-}
-
 /// One container's folder, open.
 #[derive(Debug)]
 pub struct Dir {
@@ -110,143 +106,6 @@ pub struct Dir {
     path: PathBuf,
     parent: OwnedFd,
     fd: OwnedFd,
-}
-
-/// Checks a container id: `[A-Za-z0-9_+.-]+`, not `.` or `..`, at most 1024 bytes, no leading dot
-/// (folders that begin with one are casulo's own).
-///
-/// # Errors
-/// `E_ID`.
-pub fn check_id(id: &str) -> Result<()> {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_+.-".contains(&byte);
-    if id.is_empty() || id.len() > 1024 || id.starts_with('.') || !id.bytes().all(allowed) {
-        let shown: String = id.chars().take(64).collect();
-        return Err(
-            Error::new(Code::Id, format!("invalid container id {shown:?}"))
-                .hint("letters, digits and _ + . - are allowed, and no leading dot"),
-        );
-    }
-    Ok(())
-}
-
-impl Store {
-    /// The store at `root`. Nothing is made yet.
-    pub fn at(root: PathBuf) -> Store {
-        Store { root }
-    }
-
-    /// The folder of compiled seccomp filters.
-    pub fn seccomp_cache(&self) -> PathBuf {
-        self.root.join(".cache/seccomp")
-    }
-
-    /// Makes the container's folder: from now on the id is taken.
-    ///
-    /// # Errors
-    /// `E_ID`, `E_EXISTS`, or `E_STATE` when `--root` cannot be made or written.
-    pub fn reserve(&self, id: &str) -> Result<Dir> {
-        check_id(id)?;
-        let parent = match open_folder(&self.root) {
-            Err(Errno::ENOENT) => self.make_root()?,
-            result => result.context(Code::State, "open", self.root.display())?,
-        };
-        match mkdirat(&parent, id, Mode::from_bits_truncate(0o711)) {
-            Err(Errno::EEXIST) => {
-                return Err(Error::new(
-                    Code::Exists,
-                    format!("container {id} already exists"),
-                ));
-            }
-            result => result.context(Code::State, "make", self.root.join(id).display())?,
-        }
-        self.open_in(parent, id)
-    }
-
-    fn make_root(&self) -> Result<OwnedFd> {
-        std::fs::create_dir_all(&self.root).context(Code::State, "make", self.root.display())?;
-        let fd = open_folder(&self.root).context(Code::State, "open", self.root.display())?;
-        fchmod(&fd, Mode::from_bits_truncate(0o700)).context(
-            Code::State,
-            "chmod",
-            self.root.display(),
-        )?;
-        Ok(fd)
-    }
-
-    /// Opens an existing container's folder.
-    ///
-    /// # Errors
-    /// `E_ID`; `E_NOT_FOUND` with the words `does not exist` that callers look for.
-    pub fn open(&self, id: &str) -> Result<Dir> {
-        check_id(id)?;
-        let gone = || Error::new(Code::NotFound, format!("container {id} does not exist"));
-        let parent = match open_folder(&self.root) {
-            Err(Errno::ENOENT) => return Err(gone()),
-            result => result.context(Code::State, "open", self.root.display())?,
-        };
-        match openat(
-            &parent,
-            id,
-            OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC,
-            Mode::empty(),
-        ) {
-            Err(Errno::ENOENT | Errno::ENOTDIR) => Err(gone()),
-            Err(errno) => Err(Error::step(
-                Code::State,
-                "open",
-                self.root.join(id).display().to_string(),
-                errno,
-            )),
-            Ok(fd) => Ok(Dir {
-                id: id.to_owned(),
-                path: self.root.join(id),
-                parent,
-                fd,
-            }),
-        }
-    }
-
-    fn open_in(&self, parent: OwnedFd, id: &str) -> Result<Dir> {
-        let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let fd = openat(&parent, id, flags, Mode::empty()).context(
-            Code::State,
-            "open",
-            self.root.join(id).display(),
-        )?;
-        Ok(Dir {
-            id: id.to_owned(),
-            path: self.root.join(id),
-            parent,
-            fd,
-        })
-    }
-
-    /// The ids of all containers, sorted.
-    ///
-    /// # Errors
-    /// `E_STATE`; a missing `--root` is an empty list.
-    pub fn ids(&self) -> Result<Vec<String>> {
-        let entries = match std::fs::read_dir(&self.root) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            result => result.context(Code::State, "list", self.root.display())?,
-        };
-        let mut ids: Vec<String> = entries
-            .flatten()
-            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .filter(|name| check_id(name).is_ok())
-            .collect();
-        ids.sort();
-        Ok(ids)
-    }
-}
-
-fn open_folder(path: &Path) -> nix::Result<OwnedFd> {
-    open(
-        path,
-        OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
-        Mode::empty(),
-    )
 }
 
 impl Dir {

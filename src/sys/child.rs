@@ -83,35 +83,8 @@ pub fn ignores(signal: i32) -> bool {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
-    use std::io::Read;
-
-    /// Runs `body` in a forked child, which may leave namespaces, block signals and close stdio.
-    /// An error's text or a panic makes the caller fail.
-    pub(crate) fn in_a_child(body: impl FnOnce() -> Result<(), String>) {
-        let (receiver, sender) =
-            nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).expect("make a pipe");
-        match fork().expect("fork") {
-            Side::Child => {
-                let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body))
-                    .unwrap_or_else(|_| Err("panicked".to_owned()));
-                let text = outcome.err().unwrap_or_default();
-                let sent = nix::unistd::write(&sender, text.as_bytes());
-                leave(i32::from(sent.is_err()));
-            }
-            Side::Parent(child) => {
-                drop(sender);
-                let mut text = String::new();
-                std::fs::File::from(receiver)
-                    .read_to_string(&mut text)
-                    .expect("read the child's words");
-                let ended = wait(Some(child), Patience::UntilOneEnds).expect("wait");
-                assert_eq!(text, "");
-                assert_eq!(ended, Some((child, Ended::Exited(0))));
-            }
-        }
-    }
 
     #[test]
     fn a_real_time_signal_is_told_by_number() {

@@ -1,39 +1,61 @@
-//! For unit tests: a body run in a process of its own, so that it may leave namespaces and ids.
+//! For unit tests: a body that runs in a process of its own, so that it may leave namespaces and
+//! ids, block signals and close stdio.
 
-use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{ForkResult, fork, pipe, write};
+use super::child::{Ended, Patience, fork, leave, wait};
+use super::clone::Side;
+use nix::fcntl::OFlag;
+use nix::unistd::{pipe2, write};
+use std::fmt::Display;
 use std::io::Read;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Runs `body` in a forked child with one thread and returns what it returned. A child that dies
-/// is an error too. The test harness has several threads, hence the C library's fork, which keeps
-/// its allocator usable in the child; a panic's text may be lost, so bodies should use `?`.
+/// Runs `body` in a forked child with one thread and returns what it returned, as text. The harness
+/// has several threads, hence the C library's fork, which keeps its allocator usable in the child.
 ///
 /// # Errors
-/// The text that the body returned, or how the child ended.
-pub(crate) fn in_child(body: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
-    let (receiver, sender) = pipe().map_err(|errno| format!("pipe: {errno}"))?;
-    // SAFETY: the child runs `body` and leaves by _exit; musl's fork leaves malloc usable in it,
-    // and the body takes no other lock that a second thread may hold.
-    match unsafe { fork() }.map_err(|errno| format!("fork: {errno}"))? {
-        ForkResult::Child => {
+/// The text of the body's error, that it panicked, or how the child ended instead.
+pub(crate) fn in_child<E: Display>(
+    body: impl FnOnce() -> Result<String, E>,
+) -> Result<String, String> {
+    let (receiver, sender) = pipe2(OFlag::O_CLOEXEC).map_err(|errno| format!("pipe2: {errno}"))?;
+    match fork().map_err(|errno| format!("fork: {errno}"))? {
+        Side::Child => {
             drop(receiver);
-            let text = match body() {
-                Ok(()) => String::from("ok"),
-                Err(text) => format!("failed: {text}"),
+            let text = match catch_unwind(AssertUnwindSafe(body)) {
+                Ok(Ok(text)) => format!("+{text}"),
+                Ok(Err(error)) => format!("-{error}"),
+                Err(_) => "-panicked".to_owned(),
             };
             let sent = write(&sender, text.as_bytes());
-            super::child::leave(i32::from(sent.is_err()));
+            leave(i32::from(sent.is_err()));
         }
-        ForkResult::Parent { child } => {
+        Side::Parent(child) => {
             drop(sender);
             let mut text = String::new();
             let read = std::fs::File::from(receiver).read_to_string(&mut text);
-            let status = waitpid(child, None).map_err(|errno| format!("waitpid: {errno}"))?;
-            match (status, read) {
-                (WaitStatus::Exited(_, 0), Ok(_)) if text == "ok" => Ok(()),
-                (WaitStatus::Exited(_, 0), Ok(_)) => Err(text),
-                (status, _) => Err(format!("the child ended with {status:?}: {text}")),
+            let ended = wait(Some(child), Patience::UntilOneEnds)
+                .map_err(|errno| format!("waitpid: {errno}"))?;
+            read.map_err(|error| format!("read the child's words: {error}"))?;
+            match (ended, text.split_at_checked(1)) {
+                (Some((_, Ended::Exited(0))), Some(("+", text))) => Ok(text.to_owned()),
+                (Some((_, Ended::Exited(0))), Some(("-", text))) => Err(text.to_owned()),
+                // It executed a program, which ended well.
+                (Some((_, Ended::Exited(0))), None) => Ok(text),
+                (ended, _) => Err(format!("the child ended with {ended:?}: {text}")),
             }
         }
     }
+}
+
+/// [`in_child`] for a body that checks for itself: its error fails the test.
+#[track_caller]
+pub(crate) fn check_in_child(body: impl FnOnce() -> Result<(), String>) {
+    if let Err(why) = in_child(|| body().map(|()| String::new())) {
+        panic!("{why}");
+    }
+}
+
+/// [`in_child`] for a test that compares what is said, be it a result or one of our errors.
+pub(crate) fn words_of_child(body: impl FnOnce() -> crate::error::Result<String>) -> String {
+    in_child(body).unwrap_or_else(|why| why)
 }

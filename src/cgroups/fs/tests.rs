@@ -1,5 +1,6 @@
 use super::*;
-use crate::cgroups::tests::{TestCgroup, hierarchy, skipped, sleeper};
+use crate::cgroups::tests::{TestCgroup, hierarchy, sleeper};
+use crate::skip;
 use std::fs;
 
 fn setting(file: &str, value: &str) -> Setting {
@@ -163,7 +164,7 @@ fn a_controller_that_v2_does_not_have_is_named_and_nothing_is_left() {
         .into_iter()
         .find(|(name, _)| !controllers.split_whitespace().any(|it| it == *name))
     else {
-        skipped("cgroup v2 has all controllers here");
+        skip::because("cgroup v2 has all controllers here");
         return;
     };
     let path = test.path.join("x");
@@ -189,7 +190,7 @@ fn the_controllers_are_enabled_all_the_way_down() {
         .iter()
         .all(|name| controllers.split_whitespace().any(|it| it == *name))
     {
-        skipped("cgroup v2 does not have cpu, memory and pids here");
+        skip::because("cgroup v2 does not have cpu, memory and pids here");
         return;
     }
     let settings = vec![
@@ -233,7 +234,7 @@ fn the_kernel_enforces_the_device_rules() {
         ..plan(&test.mount, test.path.clone(), vec![])
     }) {
         Err(error) if error.errno == Some(Errno::EPERM) => {
-            skipped(&error.to_string());
+            skip::because(error);
             return;
         }
         result => result.expect("created").expect("a cgroup"),
@@ -259,7 +260,7 @@ fn a_program_that_the_verifier_refuses_comes_with_its_reason() {
     }
     // `exit` without a value in r0.
     match load(&[u64::from_ne_bytes([0x95, 0, 0, 0, 0, 0, 0, 0])]) {
-        Err(error) if error.errno == Some(Errno::EPERM) => skipped(&error.to_string()),
+        Err(error) if error.errno == Some(Errno::EPERM) => skip::because(error),
         Err(error) => assert!(error.detail.contains("R0"), "{error}"),
         Ok(_) => panic!("the verifier must refuse it"),
     }

@@ -1,6 +1,7 @@
+use super::super::changes::Change;
 use super::super::filesystem::{Content, RootMode};
 use super::super::idmap::Maps;
-use super::super::mounts::{Change, ReadOnly, SourceKind, Target};
+use super::super::mounts::{ReadOnly, SourceKind, Target};
 use super::super::options::Symlink;
 use super::*;
 use crate::plan::Options;

@@ -2,8 +2,10 @@
 
 use super::*;
 use crate::plan::Options;
-use crate::sys::child::{leave, tests::in_a_child};
+use crate::skip;
+use crate::sys::child::leave;
 use crate::sys::clone::{Side, clone3};
+use crate::sys::forked::check_in_child;
 use crate::sys::procfs::ProcFs;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::wait::waitpid;
@@ -56,18 +58,18 @@ impl Case {
     /// Prepares the host with `host` (in BUNDLE, where `rootfs` exists), makes the container, and runs
     /// `inside` in it.
     fn run(self, host: impl Fn() -> std::io::Result<()>, inside: impl Fn() -> Outcome) {
-        if skipped() {
+        if skip::unless_root() {
             return;
         }
-        in_a_child(|| self.parent(&host, &inside));
+        check_in_child(|| self.parent(&host, &inside));
     }
 
     /// Expects that the container cannot be made, with an error that contains `why`.
     fn fails(self, host: impl Fn() -> std::io::Result<()>, why: &str) {
-        if skipped() {
+        if skip::unless_root() {
             return;
         }
-        in_a_child(|| match self.parent(&host, &|| Ok(())) {
+        check_in_child(|| match self.parent(&host, &|| Ok(())) {
             Ok(()) => Err("no error".to_owned()),
             Err(error) if error.contains(why) => Ok(()),
             Err(error) => Err(format!("{error:?} does not contain {why:?}")),
@@ -186,16 +188,6 @@ impl Case {
         finish(plan, &root, late).map_err(text)?;
         inside()
     }
-}
-
-/// Says so, too.
-#[allow(clippy::print_stderr, reason = "a skip prints its reason")]
-fn skipped() -> bool {
-    let skipped = !nix::unistd::geteuid().is_root();
-    if skipped {
-        eprintln!("skipped: needs root");
-    }
-    skipped
 }
 
 fn flag(kind: Kind) -> u64 {

@@ -14,6 +14,7 @@ fn host() -> Host {
         effective: u64::MAX,
         bounding: u64::MAX,
         last_cap: 40,
+        rootless: false,
         in_user_namespace: false,
         cgroup: Some(crate::host::CgroupMount {
             path: "/sys/fs/cgroup".into(),

@@ -1,0 +1,102 @@
+//! The folders of a cgroup and of those above it: made from the top down, removed from the bottom
+//! up, while neighbours may do the same. Parent.
+
+use crate::error::{Code, Error, Result};
+use nix::errno::Errno;
+use nix::sys::stat::Mode;
+use nix::unistd::mkdir;
+use std::path::{Path, PathBuf};
+
+/// How often folders are made anew when somebody else removes them at the same time.
+const ATTEMPTS: usize = 8;
+
+const MODE: Mode = Mode::from_bits_truncate(0o755);
+
+/// What [`make_folders`] did.
+pub(super) struct Folders {
+    /// The folders that were made, from the top down.
+    pub(super) made: Vec<PathBuf>,
+    /// The last one was there already.
+    pub(super) existed: bool,
+}
+
+/// Makes the folder at `path` and those above it, below `mount`.
+pub(super) fn make_folders(path: &Path, mount: &Path) -> Result<Folders> {
+    let mut made = Vec::new();
+    let mut attempts = 0;
+    // The parents exist almost always, so the folder itself is tried first.
+    loop {
+        let (failed, errno) = match mkdir(path, MODE) {
+            Ok(()) => {
+                made.push(path.to_owned());
+                return Ok(Folders {
+                    made,
+                    existed: false,
+                });
+            }
+            Err(Errno::EEXIST) => {
+                return Ok(Folders {
+                    made,
+                    existed: true,
+                });
+            }
+            // Also when a neighbour removed a parent that had just become empty.
+            Err(Errno::ENOENT) if attempts < ATTEMPTS => {
+                attempts += 1;
+                match make_parents(path, mount, &mut made) {
+                    Ok(()) => continue,
+                    Err(failure) => failure,
+                }
+            }
+            Err(errno) => (path, errno),
+        };
+        remove_empty(&made);
+        let error = Error::step(
+            Code::Cgroup,
+            "make cgroup",
+            failed.display().to_string(),
+            errno,
+        );
+        return Err(match errno {
+            Errno::EACCES | Errno::EPERM => error.hint(
+                "without root a cgroup needs a delegated one above it, as systemd-run --user \
+                 --scope -p Delegate=yes gives",
+            ),
+            Errno::EROFS => error.hint("the cgroup hierarchy is mounted read-only here"),
+            Errno::EAGAIN => error.hint("cgroup.max.depth or cgroup.max.descendants is reached"),
+            _ => error,
+        });
+    }
+}
+
+/// Makes the missing folders between `mount` and `path`, both excluded, and notes them in `made`.
+fn make_parents<'a>(
+    path: &'a Path,
+    mount: &Path,
+    made: &mut Vec<PathBuf>,
+) -> std::result::Result<(), (&'a Path, Errno)> {
+    let mut above: Vec<&Path> = path
+        .ancestors()
+        .skip(1)
+        .take_while(|folder| *folder != mount && folder.starts_with(mount))
+        .collect();
+    above.reverse();
+    for folder in above {
+        match mkdir(folder, MODE) {
+            Ok(()) => made.push(folder.to_owned()),
+            // ENOENT: a neighbour has just removed the one above; the caller tries again.
+            Err(Errno::EEXIST | Errno::ENOENT) => {}
+            Err(errno) => return Err((folder, errno)),
+        }
+    }
+    Ok(())
+}
+
+/// Removes folders that were made here, from the bottom up, as far as nobody else uses them.
+pub(super) fn remove_empty(made: &[PathBuf]) {
+    for folder in made.iter().rev() {
+        if std::fs::remove_dir(folder).is_err() {
+            return;
+        }
+    }
+}

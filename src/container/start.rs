@@ -1,0 +1,48 @@
+//! `start`: a later call than `create`, which knows the container by its state directory only.
+
+use super::end::kill_all;
+use super::hooks_outside::{recorded_hooks, run_hooks};
+use crate::error::{Code, Error, Result};
+use crate::hooks::Kind;
+use crate::state::{self, Dir, Status};
+use crate::sync::Message;
+
+/// `start`: tells the waiting init to execute the program; runs the poststart hooks.
+///
+/// # Errors
+/// `E_STATUS` unless the container is created; the step of init that failed; a poststart hook, whose
+/// failure kills the container.
+pub fn start(dir: &Dir) -> Result<()> {
+    let _lock = dir.lock()?;
+    let state = dir.read()?;
+    match state::status(dir, &state)? {
+        (Status::Created, _) => {}
+        (status, _) => {
+            let text = format!(
+                "cannot start container {}: it is {}, not created",
+                dir.id,
+                status.as_str()
+            );
+            return Err(Error::new(Code::Status, text));
+        }
+    }
+    let init = state::connect_to_init(dir)?;
+    init.send(&Message::Start)?;
+    let answer = init.receive();
+    dir.forget_start_socket();
+    if let Some(Message::Failed(error)) = answer? {
+        return Err(error);
+    }
+    if state.has_poststart {
+        let document = state
+            .document(Status::Running, state.init_process_pid)
+            .to_string();
+        let ran = recorded_hooks(dir)
+            .and_then(|hooks| run_hooks(&hooks, Kind::Poststart, &document, &state.bundle));
+        if let Err(error) = ran {
+            kill_all(&state)?;
+            return Err(error);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,84 @@
+//! What `create` has made so far, and how it goes away again when a later step fails.
+
+use super::hooks_outside::run_poststop;
+use crate::cgroups::Cgroup;
+use crate::error::{Code, Error, Result};
+use crate::intel_rdt;
+use crate::plan::Plan;
+use crate::state::{Dir, State, Status};
+use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::Pid;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+/// Everything made so far, in the order of making; undone in reverse.
+#[derive(Debug)]
+pub(super) struct Made<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) dir: Option<Dir>,
+    pub(super) cgroup: Option<Cgroup>,
+    pub(super) rdt_folders: Vec<PathBuf>,
+    pub(super) init: Option<Pid>,
+    pub(super) pid_file: Option<&'a Path>,
+    /// The state that poststop hooks are told, once any hook may have run.
+    pub(super) hooks_ran: Option<State>,
+}
+
+impl Made<'_> {
+    /// Undoes everything in reverse and hands `error` back. What cannot be undone is logged: the
+    /// first error is the one that the caller needs.
+    pub(super) fn undo(&mut self, error: Error) -> Error {
+        if let Some(init) = self.init.take() {
+            if let Ok(pidfd) = pidfd_open(init) {
+                // It may have ended by itself.
+                let _ = pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+            }
+            let _ = waitpid(init, None);
+        }
+        if let Some(path) = self.pid_file.take() {
+            let _ = std::fs::remove_file(path);
+        }
+        if let Some(cgroup) = self.cgroup.take() {
+            for failed in [cgroup.kill(), cgroup.remove()]
+                .into_iter()
+                .filter_map(Result::err)
+            {
+                log::warn!("undo: {failed}");
+            }
+        }
+        if let Err(failed) = intel_rdt::remove(&self.rdt_folders) {
+            log::warn!("undo: {failed}");
+        }
+        if let Some(state) = self.hooks_ran.take() {
+            let document = state.document(Status::Stopped, 0).to_string();
+            run_poststop(&self.plan.hooks, &document, &self.plan.bundle);
+        }
+        if let Some(Err(failed)) = self.dir.take().map(Dir::remove) {
+            log::warn!("undo: {failed}");
+        }
+        error
+    }
+
+    /// Init ended without a word: says how, and whether the memory limit did it.
+    pub(super) fn death_of_init(&mut self, init: Pid) -> Error {
+        let status = waitpid(init, None);
+        self.init = None;
+        if self.cgroup.as_ref().is_some_and(Cgroup::was_oom_killed) {
+            return Error::new(
+                Code::OutOfMemory,
+                "the container was killed by its memory limit while it was starting",
+            )
+            .hint("raise linux.resources.memory.limit");
+        }
+        let how = match status {
+            Ok(WaitStatus::Exited(_, code)) => format!("exited with status {code}"),
+            Ok(WaitStatus::Signaled(_, signal, _)) => format!("was killed by {signal}"),
+            _ => "vanished".to_owned(),
+        };
+        Error::new(
+            Code::Sync,
+            format!("init {how} before the container was set up"),
+        )
+    }
+}
