@@ -146,11 +146,8 @@ fn hooks_inside_are_told_status_and_pid_as_the_container_sees_them(lab: &Lab) {
         "createContainer",
         hook(&format!("cat >{}", file.display())),
     );
-    let started = with(bundle, "startContainer", hook("cat >/start.json"))
-        .run()
-        .ok()
-        .text();
-    let started: Value = serde_json::from_str(&started).unwrap();
+    let ended = with(bundle, "startContainer", hook("cat >/start.json")).run();
+    let started: Value = serde_json::from_str(ended.ok().text()).unwrap();
     assert_eq!(
         (&started["status"], &started["pid"]),
         (&json!("created"), &json!(1))
