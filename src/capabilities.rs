@@ -36,8 +36,7 @@ pub struct Plan {
 
 /// Decides the sets of a process. Pure.
 ///
-/// Without `process.capabilities` everything held is kept, as runc does; the inheritable and
-/// ambient sets are then empty (CVE-2022-29162).
+/// Without `process.capabilities` all five sets are empty, as with runc and crun.
 ///
 /// What cannot be granted is left out with a warning, as the spec wants it (config.md, Linux
 /// Process): a capability that casulo does not hold or the kernel does not know, an effective one
@@ -52,28 +51,24 @@ pub fn plan(wanted: Option<&LinuxCapabilities>, ns: &namespaces::Plan, host: &Ho
     } else {
         (host.effective, host.bounding)
     };
-    let Some(wanted) = wanted else {
-        return Plan {
-            held,
-            bounding_drop: 0,
-            bounding: bounding_now,
-            effective: held,
-            permitted: held,
-            inheritable: 0,
-            ambient: 0,
-        };
+    let set = |get: fn(&LinuxCapabilities) -> &Option<Capabilities>| {
+        wanted.map_or(0, |wanted| mask(get(wanted)))
     };
-    let bounding = granted("bounding", mask(wanted.bounding()), bounding_now);
-    let permitted = granted("permitted", mask(wanted.permitted()), held);
-    let inheritable = granted("inheritable", mask(wanted.inheritable()), held);
+    let bounding = granted("bounding", set(LinuxCapabilities::bounding), bounding_now);
+    let permitted = granted("permitted", set(LinuxCapabilities::permitted), held);
+    let inheritable = granted("inheritable", set(LinuxCapabilities::inheritable), held);
     Plan {
         held,
         bounding_drop: bounding_now & !bounding,
         bounding,
-        effective: granted("effective", mask(wanted.effective()), permitted),
+        effective: granted("effective", set(LinuxCapabilities::effective), permitted),
         permitted,
         inheritable,
-        ambient: granted("ambient", mask(wanted.ambient()), permitted & inheritable),
+        ambient: granted(
+            "ambient",
+            set(LinuxCapabilities::ambient),
+            permitted & inheritable,
+        ),
     }
 }
 
@@ -321,10 +316,10 @@ mod tests {
     }
 
     #[test]
-    fn absent_capabilities_keep_what_is_held_and_inherit_nothing() {
+    fn absent_capabilities_are_none() {
         let plan = plan(None, &namespaces::Plan::default(), &Host::of_root());
-        assert_eq!((plan.bounding, plan.bounding_drop), (ALL, 0));
-        assert_eq!((plan.effective, plan.permitted), (ALL, ALL));
+        assert_eq!((plan.bounding, plan.bounding_drop), (0, ALL));
+        assert_eq!((plan.effective, plan.permitted), (0, 0));
         assert_eq!((plan.inheritable, plan.ambient), (0, 0));
     }
 

@@ -261,11 +261,6 @@ impl Child<'_> {
     /// From the clone to execve; returns execve's error.
     fn become_process(self, parent: &Channel) -> Result<Error> {
         let process = self.request.process;
-        // The labels are written through a procfs that nobody inside can cover.
-        let proc = match process.writes_proc() {
-            true => Some(ProcFs::host().context(Code::Process, "open", "/proc")?),
-            false => None,
-        };
         if !self.namespaces.is_empty() {
             setns(self.init, self.namespaces).context(
                 Code::Namespace,
@@ -276,6 +271,12 @@ impl Child<'_> {
         if self.request.state.namespaces & (libc::CLONE_NEWUSER as u64) != 0 {
             crate::namespaces::become_root_of_joined()?;
         }
+        // The labels are written through a procfs that nobody inside can cover, mounted only now: a
+        // descriptor of the host's would be within the container's reach.
+        let proc = match process.writes_proc() {
+            true => Some(ProcFs::private().context(Code::Process, "mount a private procfs", "")?),
+            false => None,
+        };
         let root = open(
             "/",
             OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,

@@ -28,6 +28,9 @@ pub struct Host {
     pub bounding: u64,
     /// Number of the last capability the kernel knows (`/proc/sys/kernel/cap_last_cap`).
     pub last_cap: u8,
+    /// casulo acts for somebody who is not the host's root: an ordinary user, or root of a user
+    /// namespace only; or `--rootless` says so.
+    pub rootless: bool,
     /// casulo itself runs in a user namespace that is not the initial one.
     pub in_user_namespace: bool,
     /// Where the cgroup v2 hierarchy is mounted, if it is, and what it offers.
@@ -59,13 +62,14 @@ impl Host {
     ///
     /// # Errors
     /// E_UNSUPPORTED where /proc is not mounted or does not say what Linux says there.
-    pub fn ask(spec: Option<&Spec>) -> Result<Host> {
+    pub fn ask(spec: Option<&Spec>, claim: Option<bool>) -> Result<Host> {
         let status = Status::of_self()?;
         let release = uname().context(Code::Unsupported, "uname", "")?;
         let in_user_namespace = in_user_namespace();
+        let rootless = claim.unwrap_or(status.euid != 0 || in_user_namespace);
         let mut cgroup = crate::cgroups::fs::mount_of_host();
         if let Some(mount) = &mut cgroup
-            && (status.euid != 0 || in_user_namespace)
+            && rootless
         {
             mount.own = crate::cgroups::fs::own_cgroup();
         }
@@ -79,6 +83,7 @@ impl Host {
             effective: status.effective,
             bounding: status.bounding,
             last_cap: last_cap(status.bounding)?,
+            rootless,
             in_user_namespace,
             cgroup,
             kernel: parse_release(&release.release().to_string_lossy()),
@@ -90,11 +95,6 @@ impl Host {
     /// True if casulo has `capability` in effect.
     pub fn has_capability(&self, capability: Capability) -> bool {
         self.effective & capability.bitmask() != 0
-    }
-
-    /// True if casulo is not the host's root: an ordinary user, or root of a user namespace only.
-    pub fn is_rootless(&self) -> bool {
-        self.euid != 0 || self.in_user_namespace
     }
 }
 
@@ -207,6 +207,7 @@ impl Host {
             effective: all,
             bounding: all,
             last_cap: 40,
+            rootless: false,
             in_user_namespace: false,
             cgroup: None,
             kernel: (6, 12),
@@ -250,7 +251,7 @@ mod tests {
 
     #[test]
     fn this_machine_answers() {
-        let host = Host::ask(None).expect("a Linux host");
+        let host = Host::ask(None, None).expect("a Linux host");
         assert_eq!(host.euid, nix::unistd::geteuid().as_raw());
         assert_eq!(host.egid, nix::unistd::getegid().as_raw());
         assert!(host.kernel >= (5, 11), "{:?}", host.kernel);

@@ -138,7 +138,7 @@ fn bad_ids_are_refused_before_anything_is_made() {
         let output = casulo(root.path(), &["state", "--", id]);
         assert_eq!(output.status.code(), Some(1), "{id:?}");
         assert!(
-            stderr(&output).contains("invalid container id"),
+            stderr(&output).contains("invalid container ID"),
             "{id:?}: {}",
             stderr(&output)
         );

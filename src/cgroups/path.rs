@@ -37,7 +37,7 @@ pub fn plan(
         }
     };
     let mut path = mount.path.clone();
-    if host.is_rootless() && !wanted.is_absolute() {
+    if host.rootless && !wanted.is_absolute() {
         let beside = mount.own.as_deref().and_then(Path::parent);
         // A path that the kernel reports never has `..` here: own_cgroup() sorts those out.
         path.extend(beside.into_iter().flat_map(Path::components).skip(1));
@@ -73,7 +73,7 @@ mod tests {
 
     fn place(path: Option<&str>, own: Option<&str>) -> Result<PathBuf, String> {
         let mut host = host();
-        host.euid = if own.is_some() { 1000 } else { 0 };
+        host.rootless = own.is_some();
         let mount = CgroupMount {
             path: "/sys/fs/cgroup".into(),
             own: own.map(PathBuf::from),

@@ -17,6 +17,7 @@ pub(crate) fn host() -> Host {
 fn rootless() -> Host {
     Host {
         euid: 1000,
+        rootless: true,
         effective: 0,
         ..host()
     }

@@ -46,7 +46,7 @@ impl Prepared {
         state::check_id(&args.id)?;
         let bundle = Bundle::open(&args.bundle, args.config.as_deref())?;
         config::require_process(&bundle.spec, &bundle.file)?;
-        let host = Host::ask(Some(&bundle.spec))?;
+        let host = Host::ask(Some(&bundle.spec), super::rootless(global))?;
         let options = Options {
             id: args.id.clone(),
             bundle: bundle.path.clone(),
@@ -55,7 +55,8 @@ impl Prepared {
             no_new_keyring: args.no_new_keyring,
             preserve_fds: args.preserve_fds,
         };
-        let plan = Plan::new(&bundle.spec, &options, &host, &bundle.file)?;
+        let mut plan = Plan::new(&bundle.spec, &options, &host, &bundle.file)?;
+        super::pass_listeners(&mut plan.process);
         let pid_file = args.pid_file.as_deref().map(super::absolute).transpose()?;
         Ok(Prepared {
             plan,

@@ -20,7 +20,7 @@ pub(super) fn run(global: &Global, args: &Exec) -> Result<u8> {
     let spec = config::parse(&bytes, &file)?;
     let (wanted, file) = wanted_process(args, &spec, file)?;
 
-    let host = Host::ask(Some(&spec))?;
+    let host = Host::ask(Some(&spec), super::rootless(global))?;
     let options = Options {
         id: args.id.clone(),
         bundle: state.bundle.clone(),
@@ -30,7 +30,7 @@ pub(super) fn run(global: &Global, args: &Exec) -> Result<u8> {
     };
     let mut problems = Problems::default();
     let ns = namespaces::plan(&spec, &host, &mut problems);
-    let plan = process::plan(
+    let mut plan = process::plan(
         &wanted,
         &spec,
         &ns,
@@ -41,6 +41,7 @@ pub(super) fn run(global: &Global, args: &Exec) -> Result<u8> {
     );
     let filter = seccomp::plan(&spec, &mut problems);
     problems.into_result(&file)?;
+    super::pass_listeners(&mut plan);
     if args.detach && plan.terminal.is_some() && args.console_socket.is_none() {
         return Err(Error::new(
             Code::Terminal,

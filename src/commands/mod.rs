@@ -13,7 +13,7 @@ mod start;
 mod state;
 mod version;
 
-use crate::cli::{Cli, Command, Global, LogFormat, LogLevel, Manager};
+use crate::cli::{Cli, Command, Global, LogFormat, LogLevel, Manager, Rootless};
 use crate::error::{Code, Error, Result};
 use crate::log::Format;
 use crate::plan::CgroupManager;
@@ -115,12 +115,38 @@ fn absolute(path: &Path) -> Result<PathBuf> {
         .map_err(|error| Error::new(Code::Usage, format!("{}: {error}", path.display())))
 }
 
+/// What `--rootless` claims, if it does not leave it to uid and user namespace.
+fn rootless(global: &Global) -> Option<bool> {
+    match global.rootless {
+        Rootless::Auto => None,
+        Rootless::True => Some(true),
+        Rootless::False => Some(false),
+    }
+}
+
 fn cgroup_manager(global: &Global) -> CgroupManager {
     match global.cgroup_manager {
         Some(Manager::Systemd) => CgroupManager::Systemd,
         Some(Manager::Disabled) => CgroupManager::Disabled,
         None if global.systemd_cgroup => CgroupManager::Systemd,
         Some(Manager::Cgroupfs) | None => CgroupManager::Cgroupfs,
+    }
+}
+
+/// Hands on the sockets that a service manager opened for casulo: sd_listen_fds(3). They are not ours
+/// when LISTEN_PID names somebody else, which happens where a service leaves its own variables to what
+/// it starts. Without LISTEN_PID they are, as for crun.
+fn pass_listeners(process: &mut crate::process::Plan) {
+    let variable = |name| std::env::var(name).ok();
+    let ours = match variable("LISTEN_PID") {
+        Some(pid) => pid == std::process::id().to_string(),
+        None => true,
+    };
+    if let Some(fds) = variable("LISTEN_FDS").and_then(|fds| fds.parse().ok())
+        && ours
+        && fds > 0
+    {
+        process.listen(fds, variable("LISTEN_FDNAMES").as_deref());
     }
 }
 

@@ -48,7 +48,23 @@ impl Plan {
 }
 
 /// Reads `linux.uidMappings` and `linux.gidMappings` for the namespaces in `plan`.
-pub(super) fn plan(linux: &Linux, plan: &mut Plan, problems: &mut Problems) {
+///
+/// Both are optional, and a new user namespace without any map could run nobody but the overflow
+/// user. So without both the caller becomes its root, as crun and `unshare --map-root-user` do it.
+/// One without the other is more likely a mistake.
+pub(super) fn plan(linux: &Linux, host: &Host, plan: &mut Plan, problems: &mut Problems) {
+    let given = |list: &Option<Vec<LinuxIdMapping>>| list.as_ref().is_some_and(|it| !it.is_empty());
+    if plan.is_new(Kind::User) && !given(linux.uid_mappings()) && !given(linux.gid_mappings()) {
+        let root_is = |outside| {
+            vec![IdMap {
+                inside: 0,
+                outside,
+                count: 1,
+            }]
+        };
+        (plan.uid_map, plan.gid_map) = (root_is(host.euid), root_is(host.egid));
+        return;
+    }
     let lists = [
         ("linux.uidMappings", linux.uid_mappings()),
         ("linux.gidMappings", linux.gid_mappings()),
@@ -57,7 +73,10 @@ pub(super) fn plan(linux: &Linux, plan: &mut Plan, problems: &mut Problems) {
         let list = list.as_deref().unwrap_or_default();
         if list.is_empty() {
             if plan.is_new(Kind::User) {
-                problems.add(path, "missing; a new user namespace needs it");
+                problems.add(
+                    path,
+                    "missing; a new user namespace needs both maps, or neither",
+                );
             }
         } else if !plan.has(Kind::User) {
             problems.add(
@@ -162,7 +181,7 @@ fn writer(map: &[IdMap], own: u32, host: &Host, capability: Capability) -> Write
     }
 }
 
-/// Parent, after [`super::spawn`] and before init is told to go on: writes setgroups, uid_map and
+/// Parent, after [`super::spawn()`] and before init is told to go on: writes setgroups, uid_map and
 /// gid_map of `pid`, which made a new user namespace. Where a user namespace was joined and the
 /// config has maps too, compares them: engines send both, and a difference would mean that files
 /// were prepared for other ids. Nothing to do for other plans.

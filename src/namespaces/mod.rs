@@ -2,8 +2,8 @@
 //!
 //! [`plan`] turns `linux.namespaces`, `uidMappings`, `gidMappings`, `timeOffsets` and `netDevices`
 //! into data. The parent then opens what is to be joined ([`open_joins`]), makes init
-//! ([`spawn`]), writes its id maps ([`write_maps`]) and moves network devices to it
-//! ([`move_devices`]); init takes the last steps itself ([`enter`]).
+//! ([`spawn()`]), writes its id maps ([`write_maps`]) and moves network devices to it
+//! ([`move_devices`]); init takes the last steps itself ([`enter()`]).
 //!
 //! ```text
 //!                     one clone3 makes        joined by
@@ -238,7 +238,7 @@ pub fn plan(spec: &Spec, host: &Host, problems: &mut Problems) -> Plan {
             }
         }
     }
-    idmap::plan(linux, &mut plan, problems);
+    idmap::plan(linux, host, &mut plan, problems);
     time::plan(linux, &mut plan, problems);
     network::plan(linux, host, &mut plan, problems);
     plan

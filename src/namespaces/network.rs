@@ -117,7 +117,7 @@ pub(super) fn loopback_up() -> Result<()> {
     set_interface_flags(socket.as_fd(), c"lo", up).context(Code::Network, "set up device", "lo")
 }
 
-/// Parent, after [`super::spawn`] and the id maps, while init waits: moves the network devices of
+/// Parent, after [`super::spawn()`] and the id maps, while init waits: moves the network devices of
 /// the plan to init's network namespace (the joined one, where one is joined), renames them, gives
 /// them back their permanent addresses of global scope, which a move removes, and sets them up.
 /// Needs CAP_NET_ADMIN on the host. Nothing to do for other plans.

@@ -26,7 +26,7 @@ pub enum Spawned {
 
 /// Parent: makes init in its new namespaces and in `cgroup` (a directory fd), which becomes the
 /// root of a new cgroup namespace. Returns twice. Init must then wait for the parent, who writes
-/// its id maps ([`super::write_maps`]), before it calls [`super::enter`].
+/// its id maps ([`super::write_maps`]), before it calls [`super::enter()`].
 ///
 /// Where a namespace is joined the parent stops being dumpable first, and init and the bridge with
 /// it: a process of that namespace could otherwise ptrace them and use their open files

@@ -59,6 +59,21 @@ fn every_kind_is_made_or_joined() {
 }
 
 #[test]
+fn without_maps_the_caller_is_root_of_a_new_user_namespace() {
+    let (plan, problems) = planned(json!({"namespaces": [{"type": "user"}]}));
+    let caller = |id| {
+        vec![IdMap {
+            inside: 0,
+            outside: id,
+            count: 1,
+        }]
+    };
+    assert_eq!(problems, "");
+    assert_eq!(plan.uid_map, caller(Host::of_root().euid));
+    assert_eq!(plan.gid_map, caller(Host::of_root().egid));
+}
+
+#[test]
 fn what_cannot_be_is_a_problem() {
     for (linux, why) in [
         (
@@ -74,9 +89,9 @@ fn what_cannot_be_is_a_problem() {
             "c: linux.namespaces[0].path: holds a zero byte",
         ),
         (
-            json!({"namespaces": [{"type": "user"}]}),
-            "c: linux.uidMappings: missing; a new user namespace needs it; \
-             linux.gidMappings: missing; a new user namespace needs it",
+            json!({"namespaces": [{"type": "user"}],
+                   "gidMappings": [{"containerID": 0, "hostID": 0, "size": 1}]}),
+            "c: linux.uidMappings: missing; a new user namespace needs both maps, or neither",
         ),
         (
             json!({"gidMappings": [{"containerID": 0, "hostID": 0, "size": 1}]}),
@@ -130,6 +145,7 @@ fn moving_devices_needs_the_hosts_privilege() {
     let mut problems = Problems::default();
     let rootless = Host {
         euid: 1000,
+        rootless: true,
         effective: 0,
         ..Host::of_root()
     };
@@ -190,7 +206,7 @@ fn start_in(
     plan: &Plan,
     inside: impl FnOnce() -> Outcome,
 ) -> std::result::Result<Container, String> {
-    let host = says("host", Host::ask(None))?;
+    let host = says("host", Host::ask(None, None))?;
     let joins = says("open joins", open_joins(plan))?;
     let (go, give_go) = says("pipe", pipe())?;
     let (answer, give_answer) = says("pipe", pipe())?;

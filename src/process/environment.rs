@@ -1,10 +1,11 @@
 //! `process.env`: checked and without duplicates in the plan; only HOME may be left for the child to
-//! look up in the container.
+//! look up in the container, and its own pid.
 
 use crate::error::Problems;
 use crate::rootfs::root::Root;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::unistd::getpid;
 use std::collections::HashSet;
 use std::ffi::CString;
 use std::fs::File;
@@ -23,6 +24,18 @@ pub struct Environment {
     pub variables: Vec<CString>,
     /// Whether HOME is among them.
     pub home: Home,
+    /// Whether LISTEN_PID is to be added.
+    pub listen_pid: ListenPid,
+}
+
+/// Where LISTEN_PID comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ListenPid {
+    /// The config has it, or nobody needs it.
+    #[default]
+    AsGiven,
+    /// The child's own pid: in a new pid namespace that is 1, for an exec or without one it is not.
+    Own,
 }
 
 /// Where HOME comes from.
@@ -39,8 +52,8 @@ pub enum Home {
 /// of `env`.
 ///
 /// The last of several values of a name counts. An empty HOME is an absent one, as runc has it. With
-/// LISTEN_FDS comes `LISTEN_PID=1` unless the config has its own: sd_listen_fds(3) in the container
-/// looks for its own pid.
+/// LISTEN_FDS comes LISTEN_PID unless the config has its own: sd_listen_fds(3) in the container looks
+/// for its own pid.
 ///
 /// Problems: an entry without `=` or without a name, or with a NUL byte.
 pub fn plan(env: &[String], path: &str, problems: &mut Problems) -> (Environment, Vec<String>) {
@@ -68,9 +81,10 @@ pub fn plan(env: &[String], path: &str, problems: &mut Problems) -> (Environment
     }
     kept.retain(|entry| *entry != "HOME=");
     kept.reverse();
-    if names.contains("LISTEN_FDS") && !names.contains("LISTEN_PID") {
-        kept.push("LISTEN_PID=1");
-    }
+    let listen_pid = match names.contains("LISTEN_FDS") && !names.contains("LISTEN_PID") {
+        true => ListenPid::Own,
+        false => ListenPid::AsGiven,
+    };
     let value = |name: &str| {
         let mut entries = kept.iter();
         entries.find_map(|it| it.strip_prefix(name)?.strip_prefix('='))
@@ -90,6 +104,7 @@ pub fn plan(env: &[String], path: &str, problems: &mut Problems) -> (Environment
             .filter_map(|it| CString::new(it).ok())
             .collect(),
         home,
+        listen_pid,
     };
     (environment, folders)
 }
@@ -97,17 +112,22 @@ pub fn plan(env: &[String], path: &str, problems: &mut Problems) -> (Environment
 impl Environment {
     /// Sets `name`, in place of what the config has.
     pub fn set(&mut self, name: &str, value: &str) {
-        let prefix = format!("{name}=");
-        let Ok(entry) = CString::new(format!("{prefix}{value}")) else {
+        let Ok(entry) = CString::new(format!("{name}={value}")) else {
             return;
         };
-        self.variables
-            .retain(|it| !it.to_bytes().starts_with(prefix.as_bytes()));
+        self.remove(name);
         self.variables.push(entry);
     }
 
+    /// Takes out `name`.
+    pub fn remove(&mut self, name: &str) {
+        let prefix = format!("{name}=");
+        self.variables
+            .retain(|it| !it.to_bytes().starts_with(prefix.as_bytes()));
+    }
+
     /// Child, in the container, still root: the finished environment. HOME, where it is not given,
-    /// is the folder of `uid` in /etc/passwd, or `/`.
+    /// is the folder of `uid` in /etc/passwd, or `/`; LISTEN_PID, where it is wanted, the caller's pid.
     pub fn complete(&self, root: &Root, uid: u32) -> Vec<CString> {
         let mut variables = self.variables.clone();
         if self.home == Home::Lookup {
@@ -118,6 +138,9 @@ impl Environment {
                 Vec::new()
             });
             variables.push(home_of(uid, &passwd).unwrap_or_else(|| c"HOME=/".to_owned()));
+        }
+        if self.listen_pid == ListenPid::Own {
+            variables.extend(CString::new(format!("LISTEN_PID={}", getpid())));
         }
         variables
     }
@@ -199,10 +222,15 @@ mod tests {
 
     #[test]
     fn listen_fds_come_with_a_pid() {
-        assert_eq!(
-            planned(&["HOME=/", "LISTEN_FDS=2"]).0,
-            ["HOME=/", "LISTEN_FDS=2", "LISTEN_PID=1"]
-        );
+        let (_folder, root) = root();
+        let completed = |env: &[&str]| {
+            let env: Vec<String> = env.iter().map(|it| (*it).to_owned()).collect();
+            let (environment, _) = plan(&env, "process.env", &mut Problems::default());
+            environment.complete(&root, 0)
+        };
+        let own = CString::new(format!("LISTEN_PID={}", getpid())).expect("no NUL");
+        assert!(completed(&["HOME=/", "LISTEN_FDS=2"]).contains(&own));
+        assert_eq!(completed(&["HOME=/"]), [c"HOME=/".to_owned()]);
         assert_eq!(
             planned(&["LISTEN_PID=7", "LISTEN_FDS=2", "HOME=/"]).0[0],
             "LISTEN_PID=7"

@@ -337,11 +337,14 @@ impl Program {
 
 impl Plan {
     /// The environment gets what socket activation needs, sd_listen_fds(3): `fds` descriptors from 3
-    /// on, for pid 1, with the names of LISTEN_FDNAMES. For the parent, which was given them.
+    /// on, for the process's own pid, with the names of LISTEN_FDNAMES. For the parent, which was
+    /// given them. They are the first of what `--preserve-fds` keeps: Podman asks for the same
+    /// descriptors by both.
     pub fn listen(&mut self, fds: u32, names: Option<&str>) {
         let environment: &mut environment::Environment = &mut self.environment;
         environment.set("LISTEN_FDS", &fds.to_string());
-        environment.set("LISTEN_PID", "1");
+        environment.remove("LISTEN_PID");
+        environment.listen_pid = environment::ListenPid::Own;
         if let Some(names) = names {
             environment.set("LISTEN_FDNAMES", names);
         }

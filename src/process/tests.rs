@@ -148,7 +148,7 @@ fn preserved_and_listening_fds_are_one_range() {
     assert_eq!(plan.first_closed_fd, 7);
     plan.listen(6, None);
     assert_eq!(plan.first_closed_fd, 9);
-    let expected = [c"LISTEN_FDNAMES=a:b", c"LISTEN_FDS=6", c"LISTEN_PID=1"];
+    let expected = [c"LISTEN_FDNAMES=a:b", c"LISTEN_FDS=6"];
     assert_eq!(
         plan.environment.variables,
         expected.map(std::ffi::CStr::to_owned)

@@ -257,6 +257,7 @@ mod tests {
     fn rootless() -> Host {
         Host {
             euid: 1000,
+            rootless: true,
             egid: 1000,
             effective: 0,
             ..Host::of_root()

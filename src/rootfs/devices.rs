@@ -15,7 +15,7 @@ pub use plan::{Dev, Device, Kind, Origin, Plan, Way, plan};
 
 use super::root::Root;
 use crate::error::{Code, Context, Error, Result};
-use crate::sys::mount::{move_mount, open_tree};
+use crate::sys::mount::{MountAttr, mount_setattr, move_mount, open_tree};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, readlinkat};
 use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag};
@@ -269,7 +269,16 @@ fn hosts_node(device: &Device) -> Result<OwnedFd> {
             continue;
         };
         match open_tree(AT_FDCWD, &path, libc::OPEN_TREE_CLONE) {
-            Ok(tree) if fstat(&tree).is_ok_and(|stat| is_the(device, &stat)) => return Ok(tree),
+            Ok(tree) if fstat(&tree).is_ok_and(|stat| is_the(device, &stat)) => {
+                // What a node is for needs neither, and the mount of the host's may lack both.
+                let harmless = MountAttr {
+                    attr_set: libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC,
+                    ..MountAttr::default()
+                };
+                return mount_setattr(tree.as_fd(), 0, &harmless)
+                    .context(Code::Device, "restrict the mount of", device.path.display())
+                    .map(|()| tree);
+            }
             Ok(_) => {}
             Err(errno) => failure = errno,
         }

@@ -2,7 +2,7 @@
 //! kin to a new `/`.
 //!
 //! [`plan`] decides everything, purely. [`Sources::open`] runs in the parent, which can reach every
-//! bind source; the child then calls, in this order, [`enter`], [`populate`], [`pivot`] and
+//! bind source; the child then calls, in this order, [`enter`], [`populate`], [`pivot()`] and
 //! [`finish`], as root of its user namespace. Until the pivot the child sees the host's tree, and
 //! the container's is reached through [`root::Root`] alone.
 

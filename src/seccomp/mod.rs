@@ -30,11 +30,39 @@ use crate::error::{Problems, Result};
 use oci_spec::runtime::Spec;
 use std::path::Path;
 
+/// The annotation that makes unknown names an error, unless its value is `0`.
+const STRICT_NAMES: &str = "run.oci.seccomp_fail_unknown_syscall";
+
 /// Decides about `linux.seccomp`, the same for a container's first process and for exec. Pure.
 /// None without `linux.seccomp`. Problems carry their JSON path.
 pub fn plan(spec: &Spec, problems: &mut Problems) -> Option<Filter> {
     let profile = spec.linux().as_ref()?.seccomp().as_ref()?;
-    Some(profile::filter(profile, problems))
+    let filter = profile::filter(profile, problems);
+    let strict = spec
+        .annotations()
+        .as_ref()
+        .and_then(|all| all.get(STRICT_NAMES));
+    if strict.is_some_and(|value| value != "0") {
+        refuse_unknown_names(&filter, problems);
+    }
+    Some(filter)
+}
+
+/// Profiles name calls of other machines and of later kernels, so such names are left out; crun's
+/// annotation asks for an error instead.
+fn refuse_unknown_names(filter: &Filter, problems: &mut Problems) {
+    let abis = arch::covered(&filter.architectures);
+    for (index, rule) in filter.rules.iter().enumerate() {
+        let unknown = |(_, name): &(usize, &String)| !numbers::is_known(name, &abis);
+        for (place, name) in rule.names.iter().enumerate().filter(unknown) {
+            problems.add(
+                format!("linux.seccomp.syscalls[{index}].names[{place}]"),
+                format!(
+                    "{name} is not a system call of this machine, and {STRICT_NAMES} forbids such names"
+                ),
+            );
+        }
+    }
 }
 
 /// Parent: the program for `filter`, from `cache` or by libseccomp; what is compiled is kept in

@@ -126,6 +126,11 @@ pub(super) fn in_library(name: &str, abis: &[&'static Abi]) -> Option<ScmpSyscal
     abis.iter().any(has).then_some(native)
 }
 
+/// True if some of `abis` has a call of this name.
+pub(super) fn is_known(name: &str, abis: &[&'static Abi]) -> bool {
+    in_library(name, abis).is_some() || abis.iter().any(|abi| number(name, abi).is_some())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

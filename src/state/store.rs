@@ -20,15 +20,18 @@ pub struct Store {
 /// # Errors
 /// `E_ID`.
 pub fn check_id(id: &str) -> Result<()> {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_+.-".contains(&byte);
-    if id.is_empty() || id.len() > 1024 || id.starts_with('.') || !id.bytes().all(allowed) {
-        let shown: String = id.chars().take(64).collect();
-        return Err(
-            Error::new(Code::Id, format!("invalid container id {shown:?}"))
-                .hint("letters, digits and _ + . - are allowed, and no leading dot"),
-        );
-    }
-    Ok(())
+    let allowed = |c: &char| c.is_ascii_alphanumeric() || "_+.-".contains(*c);
+    let why = match id.chars().find(|c| !allowed(c)) {
+        Some(c) => format!("invalid character {c:?}"),
+        None if id.is_empty() => "it is empty".to_owned(),
+        None if id.len() > 1024 => "it is longer than 1024 characters".to_owned(),
+        None if id.starts_with('.') => "it begins with a dot".to_owned(),
+        None => return Ok(()),
+    };
+    let shown: String = id.chars().take(64).collect();
+    let text = format!("invalid container ID {shown:?}: {why}");
+    Err(Error::new(Code::Id, text)
+        .hint("letters, digits and _ + . - are allowed, and no leading dot"))
 }
 
 impl Store {

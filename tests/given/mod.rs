@@ -18,6 +18,7 @@ pub(crate) fn host() -> Host {
         effective: all,
         bounding: all,
         last_cap: LAST_CAP,
+        rootless: false,
         in_user_namespace: false,
         cgroup: Some(CgroupMount {
             path: PathBuf::from("/sys/fs/cgroup"),

@@ -135,6 +135,7 @@ fn in_a_user_namespace_the_parent_makes_what_it_may() {
     );
     let rootless = Host {
         euid: 1000,
+        rootless: true,
         effective: 0,
         ..Host::of_root()
     };

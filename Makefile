@@ -1,0 +1,102 @@
+# What a newcomer, a developer and CI call. `make help` lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+MACHINE := $(shell uname -m)
+TARGET := $(MACHINE)-unknown-linux-musl
+OTHER_TARGET := $(if $(filter aarch64,$(MACHINE)),x86_64,aarch64)-unknown-linux-gnu
+PREFIX ?= /usr/local
+export CARGO_BUILD_TARGET := $(TARGET)
+export LIBSECCOMP_LINK_TYPE := static
+export LIBSECCOMP_LIB_PATH := $(CURDIR)/target/native
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+# ---- build ----------------------------------------------------------------------------------------
+
+# A compiler, libseccomp.a and Rust's musl target: what the static link needs.
+.PHONY: build-tools
+build-tools:
+	@scripts/need gcc pkg-config /usr/include/seccomp.h:libseccomp-dev
+	@command -v rustup >/dev/null && { rustup target list --installed | grep -qx $(TARGET) || { \
+		echo "casulo: adding Rust's target $(TARGET)"; rustup target add $(TARGET); }; } || true
+
+# The archive alone: the system's own folder would bring glibc's libc.a into the link.
+target/native/libseccomp.a: | build-tools
+	@mkdir -p target/native
+	cp "$$(gcc -print-file-name=libseccomp.a)" $@
+
+.PHONY: native-libs
+native-libs: build-tools target/native/libseccomp.a
+
+.PHONY: build
+build: native-libs ## the release binary: bin/casulo, static and stripped
+	cargo build --release --bin casulo
+	@mkdir -p bin
+	@install -m 755 target/$(TARGET)/release/casulo bin/casulo
+
+.PHONY: run
+run: build ## build everything and run the sample bundle
+	@scripts/need busybox:busybox-static
+	@scripts/hello
+
+.PHONY: install
+install: build ## binary, man pages and completions, below DESTDIR and PREFIX
+	install -D -m 755 bin/casulo $(DESTDIR)$(PREFIX)/bin/casulo
+	install -d $(DESTDIR)$(PREFIX)/share/man/man8
+	install -m 644 man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/,bash-completion/completions zsh/site-functions fish/vendor_completions.d)
+	bin/casulo completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/casulo
+	bin/casulo completion zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_casulo
+	bin/casulo completion fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/casulo.fish
+
+.PHONY: man
+man: native-libs ## the man pages, from the command line's own description
+	@rm -rf man && mkdir -p man
+	cargo run --quiet --example man -- man
+
+# ---- check ----------------------------------------------------------------------------------------
+
+.PHONY: check
+check: native-libs ## format, lints, documentation, the design's rules, the other architecture
+	@command -v rustup >/dev/null && { rustup component add rustfmt clippy 2>/dev/null; \
+		rustup target list --installed | grep -qx $(OTHER_TARGET) || rustup target add $(OTHER_TARGET); } || true
+	cargo fmt --check
+	cargo clippy --quiet --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --quiet --no-deps --document-private-items
+	cargo check --quiet --target $(OTHER_TARGET) --lib
+	scripts/lint
+	@rm -rf target/man && mkdir -p target/man
+	cargo run --quiet --example man -- target/man
+	diff -r man target/man || { echo "casulo: the man pages are out of date: make man"; exit 1; }
+
+# ---- test -----------------------------------------------------------------------------------------
+
+.PHONY: test-tools
+test-tools:
+	@scripts/need busybox:busybox-static jq setpriv:util-linux newuidmap:uidmap
+
+.PHONY: test
+test: build test-tools ## all tests: as an ordinary user, as root, and in the test host
+	scripts/test
+
+.PHONY: integration
+integration: build test-tools ## the integration tests on this machine; FILTER=text picks some
+	@exe=$$(cargo test --no-run --test integration --message-format=json 2>/dev/null | \
+		jq -r 'select(.executable != null and .target.name == "integration") | .executable'); \
+	CASULO=$${CASULO:-$(CURDIR)/bin/casulo} "$$exe" $(FILTER)
+
+.PHONY: compare
+compare: test-tools native-libs ## the integration tests against another runtime: RUNTIME=/usr/sbin/runc
+	@$(MAKE) --no-print-directory integration CASULO=$(RUNTIME)
+
+.PHONY: testhost
+testhost: ## build the virtual machine that `make test` boots (once; MIRROR=url where this is not Debian)
+	@integration/testhost/build
+
+.PHONY: conformance
+conformance: build ## crun's own tests against crun and casulo, in the test host
+	integration/conformance/run

@@ -1,0 +1,30 @@
+//! Writes the man pages, one per verb, into the folder named by the only argument.
+
+use clap::Command;
+use std::path::Path;
+
+fn main() -> std::io::Result<()> {
+    let folder = std::env::args_os().nth(1).expect("usage: man FOLDER");
+    let mut command = casulo::cli::command();
+    command.build();
+    write_page(Path::new(&folder), &command, "casulo")?;
+    for verb in command
+        .get_subcommands()
+        .filter(|verb| verb.get_name() != "help")
+    {
+        let name = format!("casulo-{}", verb.get_name());
+        write_page(Path::new(&folder), verb, &name)?;
+    }
+    Ok(())
+}
+
+/// Writes `NAME.8`. The date is left out: a page changes when the command line does.
+fn write_page(folder: &Path, command: &Command, name: &str) -> std::io::Result<()> {
+    let mut page = Vec::new();
+    clap_mangen::Man::new(command.clone().name(name.to_owned()))
+        .section("8")
+        .date("")
+        .manual("casulo")
+        .render(&mut page)?;
+    std::fs::write(folder.join(format!("{name}.8")), page)
+}

@@ -1,0 +1,241 @@
+//! Device nodes and the rules about them.
+
+use crate::support::{Lab, cases};
+use serde_json::json;
+
+cases! {
+    [Root] => default_devices, links_in_dev, configured_device, fifo_is_made, block_device, device_below_a_new_folder,
+        default_devices_work, unlisted_device_is_refused, listed_device_is_allowed, access_letters_count,
+        made_nodes_follow_the_rules, no_rules_but_deny_leaves_the_defaults, wildcard_minor,
+        device_without_numbers, device_path_is_inside, configured_device_over_a_default, rules_hold_for_exec,
+        bound_dev_of_the_host;
+    [Root, Casulo] => unknown_device_type;
+}
+
+/// A char device that no driver serves: opening it says ENXIO or ENODEV where the rules allow it.
+const NOBODY: (u32, u32) = (10, 254);
+
+fn nobodys_device(lab: &Lab, rules: serde_json::Value) -> String {
+    let bundle = lab
+        .bundle()
+        .push(
+            "/linux/devices",
+            json!({"path": "/dev/nobody", "type": "c", "major": NOBODY.0, "minor": NOBODY.1}),
+        )
+        .set("/linux/resources/devices", rules)
+        .sh("cat /dev/nobody");
+    bundle.run().stderr
+}
+
+fn default_devices(lab: &Lab) {
+    let out = lab
+        .bundle()
+        .sh("umask 0; cd /dev; for d in null zero full random urandom tty; do stat -c '%n %F %t:%T %a' $d; done")
+        .run()
+        .ok();
+    let expected = [
+        "null 1:3",
+        "zero 1:5",
+        "full 1:7",
+        "random 1:8",
+        "urandom 1:9",
+        "tty 5:0",
+    ];
+    for (line, expected) in out.lines().iter().zip(expected) {
+        let (name, number) = expected.split_once(' ').unwrap();
+        assert_eq!(*line, format!("{name} character special file {number} 666"));
+    }
+}
+
+fn links_in_dev(lab: &Lab) {
+    let out = lab
+        .bundle()
+        .sh("cd /dev; for l in fd stdin stdout stderr ptmx; do readlink $l; done")
+        .run()
+        .ok();
+    assert_eq!(
+        out.lines(),
+        [
+            "/proc/self/fd",
+            "/proc/self/fd/0",
+            "/proc/self/fd/1",
+            "/proc/self/fd/2",
+            "pts/ptmx"
+        ]
+    );
+}
+
+fn default_devices_work(lab: &Lab) {
+    let out = lab
+        .bundle()
+        .sh("head -c 4 /dev/zero | wc -c; head -c 4 /dev/urandom | wc -c; echo gone >/dev/null; echo x >/dev/full")
+        .run();
+    assert_eq!(out.lines(), ["4", "4"]);
+    assert!(out.stderr.contains("No space left"), "{out:?}");
+}
+
+fn configured_device(lab: &Lab) {
+    let device = json!({"path": "/dev/mine", "type": "c", "major": 1, "minor": 11, "fileMode": 0o640, "uid": 7, "gid": 8});
+    let out = lab
+        .bundle()
+        .push("/linux/devices", device)
+        .sh("stat -c '%F %t:%T %a %u %g' /dev/mine")
+        .run()
+        .ok();
+    assert_eq!(out.text(), "character special file 1:b 640 7 8");
+}
+
+fn fifo_is_made(lab: &Lab) {
+    let device = json!({"path": "/run/pipe", "type": "p", "fileMode": 0o600});
+    let out = lab
+        .bundle()
+        .push("/linux/devices", device)
+        .sh("stat -c '%F %a' /run/pipe")
+        .run()
+        .ok();
+    assert_eq!(out.text(), "fifo 600");
+}
+
+fn block_device(lab: &Lab) {
+    let device =
+        json!({"path": "/dev/disk", "type": "b", "major": 7, "minor": 77, "fileMode": 0o660});
+    let out = lab
+        .bundle()
+        .push("/linux/devices", device)
+        .sh("stat -c '%F %t:%T %a' /dev/disk")
+        .run()
+        .ok();
+    assert_eq!(out.text(), "block special file 7:4d 660");
+}
+
+fn device_below_a_new_folder(lab: &Lab) {
+    let device = json!({"path": "/dev/net/deep/tun", "type": "c", "major": 10, "minor": 200, "fileMode": 0o666});
+    let out = lab
+        .bundle()
+        .push("/linux/devices", device)
+        .sh("stat -c '%t:%T' /dev/net/deep/tun")
+        .run()
+        .ok();
+    assert_eq!(out.text(), "a:c8");
+}
+
+fn device_path_is_inside(lab: &Lab) {
+    let device = json!({"path": "/dev/../../../../../escaped", "type": "p"});
+    let bundle = lab.bundle().push("/linux/devices", device);
+    bundle.run();
+    assert!(!std::path::Path::new("/escaped").exists());
+}
+
+fn configured_device_over_a_default(lab: &Lab) {
+    let device = json!({"path": "/dev/zero", "type": "c", "major": 1, "minor": 5, "fileMode": 0o600, "uid": 3, "gid": 0});
+    let out = lab
+        .bundle()
+        .push("/linux/devices", device)
+        .sh("stat -c '%t:%T' /dev/zero")
+        .run()
+        .ok();
+    assert_eq!(out.text(), "1:5");
+}
+
+fn unlisted_device_is_refused(lab: &Lab) {
+    let said = nobodys_device(lab, json!([{"allow": false, "access": "rwm"}]));
+    assert!(said.contains("not permitted"), "{said}");
+}
+
+fn listed_device_is_allowed(lab: &Lab) {
+    let rules = json!([
+        {"allow": false, "access": "rwm"},
+        {"allow": true, "type": "c", "major": NOBODY.0, "minor": NOBODY.1, "access": "r"}
+    ]);
+    let said = nobodys_device(lab, rules);
+    assert!(said.contains("No such device"), "{said}");
+}
+
+fn wildcard_minor(lab: &Lab) {
+    let rules = json!([
+        {"allow": false, "access": "rwm"},
+        {"allow": true, "type": "c", "major": NOBODY.0, "access": "rwm"}
+    ]);
+    let said = nobodys_device(lab, rules);
+    assert!(said.contains("No such device"), "{said}");
+}
+
+fn access_letters_count(lab: &Lab) {
+    let rules = json!([
+        {"allow": false, "access": "rwm"},
+        {"allow": true, "type": "c", "major": NOBODY.0, "minor": NOBODY.1, "access": "w"}
+    ]);
+    let said = nobodys_device(lab, rules);
+    assert!(said.contains("not permitted"), "{said}");
+}
+
+fn made_nodes_follow_the_rules(lab: &Lab) {
+    let bundle = lab
+        .bundle()
+        .capabilities(&["CAP_MKNOD"])
+        .set(
+            "/linux/resources/devices",
+            json!([
+                {"allow": false, "access": "rwm"},
+                {"allow": true, "type": "c", "major": NOBODY.0, "minor": NOBODY.1, "access": "rw"}
+            ]),
+        )
+        .sh("mknod /good c 10 254; mknod /bad c 10 253; cat /good; cat /bad");
+    let out = bundle.run();
+    // A node is harmless; opening it is what the rules are about.
+    assert!(out.stderr.contains("/good': No such device"), "{out:?}");
+    assert!(
+        out.stderr.contains("/bad': Operation not permitted"),
+        "{out:?}"
+    );
+}
+
+fn no_rules_but_deny_leaves_the_defaults(lab: &Lab) {
+    lab.bundle()
+        .sh("head -c 1 /dev/random >/dev/null; : >/dev/null; true </dev/zero")
+        .run()
+        .ok();
+}
+
+fn rules_hold_for_exec(lab: &Lab) {
+    let bundle = lab
+        .bundle()
+        .push(
+            "/linux/devices",
+            json!({"path": "/dev/nobody", "type": "c", "major": NOBODY.0, "minor": NOBODY.1}),
+        )
+        .args(&["/bin/sleep", "1000"]);
+    bundle.run_detached();
+    bundle
+        .exec("cat /dev/nobody")
+        .fails_with(&["not permitted"]);
+}
+
+fn unknown_device_type(lab: &Lab) {
+    lab.bundle()
+        .push(
+            "/linux/devices",
+            json!({"path": "/dev/odd", "type": "q", "major": 1, "minor": 1}),
+        )
+        .run()
+        .fails_with(&["linux.devices[0]"]);
+}
+
+fn device_without_numbers(lab: &Lab) {
+    // The spec: major and minor are required unless the type is p.
+    let out = lab
+        .bundle()
+        .push("/linux/devices", json!({"path": "/dev/odd", "type": "c"}))
+        .run();
+    assert!(out.code != 0 || out.stderr.is_empty(), "{out:?}");
+}
+
+fn bound_dev_of_the_host(lab: &Lab) {
+    let bundle = ["/dev/pts", "/dev/shm", "/dev/mqueue", "/dev"]
+        .into_iter()
+        .fold(lab.bundle(), crate::support::Bundle::without_mount)
+        .bind("/dev".as_ref(), "/dev", &["rbind"]);
+    let before = std::fs::read_dir("/dev").unwrap().count();
+    bundle.sh("test -c /dev/null").run().ok();
+    assert_eq!(std::fs::read_dir("/dev").unwrap().count(), before);
+}

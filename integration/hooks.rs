@@ -1,0 +1,324 @@
+//! The six kinds of hooks: when, where, with what, and what a failure does.
+
+use crate::support::{Bundle, Lab, cases, finish};
+use serde_json::{Value, json};
+use std::fs;
+
+cases! {
+    [Root] => kinds_run_in_the_specs_order, state_is_on_stdin, arguments_and_environment, several_of_a_kind_run_in_order,
+        failing_create_runtime_hook_ends_it, failing_prestart_hook_ends_it, failing_create_container_hook_ends_it,
+        failing_start_container_hook_ends_it, failing_poststop_hook_is_no_failure, hook_that_is_missing,
+        prestart_runs_in_the_hosts_namespaces, create_container_runs_in_the_containers, start_container_sees_the_containers_root,
+        timeout_ends_a_hook, create_runtime_sees_the_mounts_of_nobody, poststop_runs_at_delete;
+    [Root, Casulo] => failing_hook_is_named, poststart_failure_ends_the_container, annotations_catch_the_output,
+        status_in_the_state, relative_hook_path_is_an_error, state_says_the_pid;
+}
+
+/// A shell hook.
+fn hook(script: &str) -> Value {
+    json!({"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin:/usr/sbin:/sbin"]})
+}
+
+/// A hook that appends a word to a file of the host.
+fn note(lab: &Lab, word: &str) -> Value {
+    hook(&format!("echo {word} >>{}", lab.join("notes").display()))
+}
+
+fn notes(lab: &Lab) -> Vec<String> {
+    let text = fs::read_to_string(lab.join("notes")).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+fn with<'lab>(bundle: Bundle<'lab>, kind: &str, hook: Value) -> Bundle<'lab> {
+    bundle.push(&format!("/hooks/{kind}"), hook)
+}
+
+fn kinds_run_in_the_specs_order(lab: &Lab) {
+    // Inside, the notes are a bind of the host's file.
+    fs::write(lab.join("notes"), "").unwrap();
+    let mut bundle = lab
+        .bundle()
+        .bind(&lab.join("notes"), "/notes", &[])
+        .sh("echo process >>/notes");
+    for kind in [
+        "prestart",
+        "createRuntime",
+        "createContainer",
+        "poststart",
+        "poststop",
+    ] {
+        bundle = with(bundle, kind, note(lab, kind));
+    }
+    bundle = with(
+        bundle,
+        "startContainer",
+        hook("echo startContainer >>/notes"),
+    );
+    bundle.create(&[]).ok();
+    assert_eq!(notes(lab), ["prestart", "createRuntime", "createContainer"]);
+    bundle.verb("start").ok();
+    bundle.wait_stopped();
+    let all = notes(lab);
+    assert_eq!(all[3], "startContainer");
+    let mut rest = all[4..].to_vec();
+    rest.sort();
+    assert_eq!(rest, ["poststart", "process"]);
+    bundle.verb("delete").ok();
+    assert_eq!(notes(lab).last().unwrap(), "poststop");
+}
+
+fn poststop_runs_at_delete(lab: &Lab) {
+    let bundle = with(lab.bundle(), "poststop", note(lab, "over"));
+    bundle.run().ok();
+    assert_eq!(notes(lab), ["over"]);
+}
+
+fn several_of_a_kind_run_in_order(lab: &Lab) {
+    let bundle = ["one", "two", "three"]
+        .iter()
+        .fold(lab.bundle(), |bundle, word| {
+            with(bundle, "createRuntime", note(lab, word))
+        });
+    bundle.run().ok();
+    assert_eq!(notes(lab), ["one", "two", "three"]);
+}
+
+fn state_is_on_stdin(lab: &Lab) {
+    let file = lab.join("state.json");
+    let bundle = with(
+        lab.bundle(),
+        "createRuntime",
+        hook(&format!("cat >{}", file.display())),
+    )
+    .set("/annotations", json!({"org.example.colour": "blue"}));
+    bundle.run().ok();
+    let state: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+    assert_eq!(state["id"], bundle.id());
+    assert_eq!(state["bundle"], json!(bundle.path()));
+    assert_eq!(state["annotations"]["org.example.colour"], "blue");
+    assert!(
+        state["ociVersion"].as_str().unwrap().starts_with("1."),
+        "{state}"
+    );
+}
+
+fn state_says_the_pid(lab: &Lab) {
+    let file = lab.join("state.json");
+    let bundle = with(
+        lab.bundle(),
+        "createRuntime",
+        hook(&format!("cat >{}", file.display())),
+    );
+    bundle.create(&[]).ok();
+    let state: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+    assert_eq!(state["pid"], json!(bundle.pid()));
+}
+
+fn status_in_the_state(lab: &Lab) {
+    let mut bundle = lab.bundle();
+    for kind in [
+        "prestart",
+        "createRuntime",
+        "createContainer",
+        "poststart",
+        "poststop",
+    ] {
+        let file = lab.join(kind);
+        bundle = with(bundle, kind, hook(&format!("cat >{}", file.display())));
+    }
+    bundle.run().ok();
+    let status = |kind: &str| -> String {
+        let state: Value = serde_json::from_slice(&fs::read(lab.join(kind)).unwrap()).unwrap();
+        state["status"].as_str().unwrap().to_owned()
+    };
+    for kind in ["prestart", "createRuntime", "createContainer"] {
+        assert_eq!(status(kind), "creating", "{kind}");
+    }
+    assert!(["running", "stopped"].contains(&status("poststart").as_str()));
+    assert_eq!(status("poststop"), "stopped");
+}
+
+fn arguments_and_environment(lab: &Lab) {
+    let file = lab.join("seen");
+    let script = format!(
+        "(echo \"$0 $1\"; env | grep -v -e ^PWD= -e ^SHLVL= -e ^_= -e ^OLDPWD=) >{}",
+        file.display()
+    );
+    let bundle = with(
+        lab.bundle(),
+        "createRuntime",
+        json!({"path": "/bin/sh", "args": ["sh", "-c", script, "zero", "one"], "env": ["A=b"]}),
+    );
+    bundle.run().ok();
+    assert_eq!(fs::read_to_string(file).unwrap(), "zero one\nA=b\n");
+}
+
+fn failing_create_runtime_hook_ends_it(lab: &Lab) {
+    with(lab.bundle(), "createRuntime", hook("exit 3"))
+        .run()
+        .fails_with(&[]);
+}
+
+fn failing_prestart_hook_ends_it(lab: &Lab) {
+    with(lab.bundle(), "prestart", hook("exit 3"))
+        .run()
+        .fails_with(&[]);
+}
+
+fn failing_create_container_hook_ends_it(lab: &Lab) {
+    with(lab.bundle(), "createContainer", hook("exit 3"))
+        .run()
+        .fails_with(&[]);
+}
+
+fn failing_start_container_hook_ends_it(lab: &Lab) {
+    let bundle = with(
+        lab.bundle().sh("echo ran"),
+        "startContainer",
+        hook("exit 3"),
+    );
+    let out = bundle.run().fails_with(&[]);
+    assert_eq!(out.stdout, "");
+}
+
+fn failing_hook_is_named(lab: &Lab) {
+    let bundle = with(lab.bundle(), "createRuntime", note(lab, "first"));
+    let bundle = with(
+        bundle,
+        "createRuntime",
+        hook("echo it went wrong >&2; exit 3"),
+    );
+    let out = bundle
+        .run()
+        .fails_with(&["createRuntime", "1", "3", "it went wrong"]);
+    assert_eq!(out.stderr.lines().count(), 1, "{out:?}");
+}
+
+fn poststart_failure_ends_the_container(lab: &Lab) {
+    let bundle = with(
+        lab.bundle().args(&["/bin/sleep", "1000"]),
+        "poststart",
+        hook("exit 4"),
+    );
+    bundle.run().fails_with(&["poststart", "4"]);
+    let bundle = with(
+        lab.bundle().args(&["/bin/sleep", "1000"]),
+        "poststart",
+        hook("exit 4"),
+    );
+    bundle.create(&[]).ok();
+    bundle.verb("start").fails_with(&["poststart"]);
+    bundle.call("delete", &["--force"], &[]).ok();
+    lab.assert_nothing_left(bundle.id());
+}
+
+fn failing_poststop_hook_is_no_failure(lab: &Lab) {
+    let bundle = with(lab.bundle(), "poststop", hook("exit 3"));
+    let bundle = with(bundle, "poststop", note(lab, "still ran"));
+    bundle.create(&[]).ok();
+    bundle.verb("start").ok();
+    bundle.wait_stopped();
+    assert_eq!(bundle.verb("delete").code, 0);
+    assert_eq!(notes(lab), ["still ran"]);
+}
+
+fn hook_that_is_missing(lab: &Lab) {
+    with(
+        lab.bundle(),
+        "createRuntime",
+        json!({"path": "/no/such/hook"}),
+    )
+    .run()
+    .fails_with(&["/no/such/hook"]);
+}
+
+fn relative_hook_path_is_an_error(lab: &Lab) {
+    with(lab.bundle(), "createRuntime", json!({"path": "bin/hook"}))
+        .run()
+        .fails_with(&["hooks.createRuntime[0].path"]);
+}
+
+fn prestart_runs_in_the_hosts_namespaces(lab: &Lab) {
+    let file = lab.join("ns");
+    let script = format!(
+        "for n in mnt pid net; do readlink /proc/self/ns/$n; done >{}",
+        file.display()
+    );
+    with(lab.bundle(), "prestart", hook(&script)).run().ok();
+    let ours = ["mnt", "pid", "net"].map(|kind| {
+        fs::read_link(format!("/proc/self/ns/{kind}"))
+            .unwrap()
+            .to_string_lossy()
+            .into_owned()
+    });
+    assert_eq!(
+        fs::read_to_string(file)
+            .unwrap()
+            .lines()
+            .collect::<Vec<_>>(),
+        ours
+    );
+}
+
+fn create_runtime_sees_the_mounts_of_nobody(lab: &Lab) {
+    let file = lab.join("mounts");
+    let bundle = with(
+        lab.bundle(),
+        "createRuntime",
+        hook(&format!("cat /proc/self/mountinfo >{}", file.display())),
+    );
+    bundle.run().ok();
+    assert!(!fs::read_to_string(file).unwrap().contains(bundle.id()));
+}
+
+fn create_container_runs_in_the_containers(lab: &Lab) {
+    // In the container's mount namespace, before its root has become /.
+    let file = lab.join("ns");
+    let script = format!(
+        "readlink /proc/self/ns/mnt >{0}; pwd >>{0}; ls -d /proc/self >>{0}",
+        file.display()
+    );
+    let bundle = with(lab.bundle(), "createContainer", hook(&script));
+    bundle.run().ok();
+    let text = fs::read_to_string(file).unwrap();
+    let ours = fs::read_link("/proc/self/ns/mnt")
+        .unwrap()
+        .to_string_lossy()
+        .into_owned();
+    assert_ne!(text.lines().next().unwrap(), ours);
+}
+
+fn start_container_sees_the_containers_root(lab: &Lab) {
+    let bundle = with(
+        lab.bundle().sh("cat /seen"),
+        "startContainer",
+        hook("hostname >/seen"),
+    );
+    assert_eq!(bundle.run().ok().text(), "bundle");
+}
+
+fn timeout_ends_a_hook(lab: &Lab) {
+    let mut slow = hook("exec sleep 30");
+    slow["timeout"] = json!(1);
+    let begin = std::time::Instant::now();
+    with(lab.bundle(), "createRuntime", slow)
+        .run()
+        .fails_with(&[]);
+    assert!(begin.elapsed().as_secs() < 20);
+}
+
+fn annotations_catch_the_output(lab: &Lab) {
+    let (out, err) = (lab.join("hooks.out"), lab.join("hooks.err"));
+    let bundle = with(
+        lab.bundle(),
+        "createRuntime",
+        hook("echo said; echo warned >&2"),
+    )
+    .set(
+        "/annotations",
+        json!({"run.oci.hooks.stdout": out, "run.oci.hooks.stderr": err}),
+    );
+    finish(bundle.command(&[], "run", &[]), b"").ok();
+    assert_eq!(fs::read_to_string(out).unwrap(), "said\n");
+    assert_eq!(fs::read_to_string(err).unwrap(), "warned\n");
+}

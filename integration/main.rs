@@ -1,0 +1,75 @@
+//! The integration tests: one static program that runs real containers and asserts from inside them.
+//!
+//! One file per feature; what they share is in [`support`]. Natively the program makes a mount
+//! namespace of its own with a bare cgroup v2 view; in the test host it finds everything in place.
+//!
+//! | variable | meaning |
+//! |---|---|
+//! | `CASULO` | the runtime under test (default `bin/casulo`); any runtime with runc's command line |
+//! | `CASULO_TEST_REQUIRE` | needs whose absence is a failure, not a skip: `all`, or names as printed by a skip |
+//! | `CASULO_TEST_SKIPPED` | a file that receives the names of the tests that were skipped |
+//! | `CASULO_TEST_MUST_RUN` | such a file of another run: these tests may not be skipped here |
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "test code: a panic is a failed test, and it has threads and paths of its own"
+)]
+
+mod support;
+
+mod binary;
+mod capabilities;
+mod cgroups;
+mod devices;
+mod errors;
+mod exec;
+mod hooks;
+mod hostile;
+mod idmap;
+mod lifecycle;
+mod mount_options;
+mod mounts;
+mod namespaces;
+mod pods;
+mod process;
+mod rootless;
+mod seccomp;
+mod terminal;
+mod userns;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut args = std::env::args_os();
+    if args
+        .next()
+        .is_some_and(|arg0| arg0.to_string_lossy().ends_with("/probe"))
+    {
+        return support::probe::main(args);
+    }
+    support::run(&[
+        ("binary", binary::CASES),
+        ("capabilities", capabilities::CASES),
+        ("cgroups", cgroups::CASES),
+        ("devices", devices::CASES),
+        ("errors", errors::CASES),
+        ("exec", exec::CASES),
+        ("hooks", hooks::CASES),
+        ("hostile", hostile::CASES),
+        ("idmap", idmap::CASES),
+        ("lifecycle", lifecycle::CASES),
+        ("mount_options", mount_options::CASES),
+        ("mounts", mounts::CASES),
+        ("namespaces", namespaces::CASES),
+        ("pods", pods::CASES),
+        ("process", process::CASES),
+        ("rootless", rootless::CASES),
+        ("seccomp", seccomp::CASES),
+        ("terminal", terminal::CASES),
+        ("userns", userns::CASES),
+    ])
+}

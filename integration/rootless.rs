@@ -1,0 +1,214 @@
+//! Containers of an ordinary user.
+
+use crate::support::{Bundle, Lab, Output, cases, finish};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+cases! {
+    [Root, Casulo, Program("/usr/bin/setpriv")] => bundle_of_spec_rootless_runs, setgroups_is_denied, limits_need_a_delegated_cgroup,
+        create_start_kill_delete, exec_works, state_folder_defaults_to_the_users, the_users_own_binary_is_protected;
+    [Root, Casulo, Program("/usr/bin/setpriv"), NewUidMap] => subordinate_ids_through_newuidmap;
+}
+
+/// `nobody`, who owns no process of the host and has subordinate ids in the tests' view.
+const USER: u32 = 65534;
+
+/// The runtime as the ordinary user, with a state folder that is the user's.
+fn as_user(lab: &Lab, cwd: &Path, args: &[&str]) -> Command {
+    let state = lab.folder("users-state");
+    give(&state);
+    let mut command = Command::new("setpriv");
+    let id = USER.to_string();
+    command.args([
+        "--reuid",
+        &id,
+        "--regid",
+        &id,
+        "--clear-groups",
+        "--inh-caps=-all",
+    ]);
+    command
+        .arg(lab.runtime())
+        .arg("--root")
+        .arg(&state)
+        .args(args);
+    command
+        .current_dir(cwd)
+        .env_remove("XDG_RUNTIME_DIR")
+        .env("HOME", "/nonexistent");
+    command
+}
+
+fn call(lab: &Lab, cwd: &Path, args: &[&str]) -> Output {
+    finish(as_user(lab, cwd, args), b"")
+}
+
+/// Makes the user the owner of a tree.
+fn give(path: &Path) {
+    std::os::unix::fs::lchown(path, Some(USER), Some(USER)).unwrap();
+    if path.symlink_metadata().unwrap().is_dir() {
+        for entry in fs::read_dir(path).unwrap() {
+            let entry = entry.unwrap();
+            let kind = entry.file_type().unwrap();
+            // The rootfs's files are hard links that other tests share.
+            if kind.is_dir() || kind.is_symlink() {
+                give(&entry.path());
+            }
+        }
+    }
+}
+
+/// A bundle whose config `casulo spec --rootless` wrote, changed by `edit`.
+fn bundle<'lab>(lab: &'lab Lab, script: &str, edit: impl FnOnce(&mut Value)) -> Bundle<'lab> {
+    let bundle = lab.bundle();
+    give(bundle.path());
+    call(lab, bundle.path(), &["spec", "--rootless"]).ok();
+    let file = bundle.path().join("config.json");
+    let mut config: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    config["process"]["terminal"] = json!(false);
+    config["process"]["args"] = json!(["/bin/sh", "-c", script]);
+    config["root"]["readonly"] = json!(false);
+    edit(&mut config);
+    fs::write(&file, serde_json::to_vec(&config).unwrap()).unwrap();
+    bundle
+}
+
+fn bundle_of_spec_rootless_runs(lab: &Lab) {
+    let bundle = bundle(
+        lab,
+        "id -u; id -g; echo $$; cat /proc/self/uid_map; touch /mine; hostname",
+        |_| {},
+    );
+    let out = call(lab, bundle.path(), &["run", bundle.id()]).ok();
+    let lines = out.lines();
+    assert_eq!(&lines[..3], ["0", "0", "1"]);
+    assert_eq!(
+        lines[3].split_whitespace().collect::<Vec<_>>(),
+        ["0", "65534", "1"]
+    );
+    let mine = fs::metadata(bundle.rootfs().join("mine")).unwrap();
+    assert_eq!(std::os::unix::fs::MetadataExt::uid(&mine), USER);
+    assert_eq!(out.stderr, "");
+}
+
+fn setgroups_is_denied(lab: &Lab) {
+    let bundle = bundle(lab, "cat /proc/self/setgroups", |_| {});
+    assert_eq!(
+        call(lab, bundle.path(), &["run", bundle.id()]).ok().text(),
+        "deny"
+    );
+}
+
+fn limits_need_a_delegated_cgroup(lab: &Lab) {
+    let bundle = bundle(lab, "true", |config| {
+        config["linux"]["resources"] = json!({"pids": {"limit": 5}});
+    });
+    call(lab, bundle.path(), &["run", bundle.id()]).fails_with(&["cgroup"]);
+}
+
+fn create_start_kill_delete(lab: &Lab) {
+    let bundle = bundle(lab, "exec sleep 1000", |_| {});
+    let call = |args: &[&str]| call(lab, bundle.path(), args);
+    call(&["create", bundle.id()]).ok();
+    call(&["start", bundle.id()]).ok();
+    let status = || -> String {
+        let state: Value =
+            serde_json::from_str(&call(&["state", bundle.id()]).ok().stdout).unwrap();
+        state["status"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(status(), "running");
+    call(&["kill", bundle.id(), "KILL"]).ok();
+    crate::support::wait_until("it stops", || status() == "stopped");
+    call(&["delete", bundle.id()]).ok();
+    assert_eq!(call(&["list", "--quiet"]).ok().stdout, "");
+}
+
+fn exec_works(lab: &Lab) {
+    let bundle = bundle(lab, "exec sleep 1000", |_| {});
+    let call = |args: &[&str]| call(lab, bundle.path(), args);
+    call(&["run", "--detach", bundle.id()]).ok();
+    let out = call(&[
+        "exec",
+        bundle.id(),
+        "/bin/sh",
+        "-c",
+        "id -u; [ $(readlink /proc/self/ns/user) = $(readlink /proc/1/ns/user) ] && echo same",
+    ]);
+    let out = out.ok();
+    call(&["delete", "--force", bundle.id()]).ok();
+    assert_eq!(out.lines(), ["0", "same"]);
+}
+
+fn state_folder_defaults_to_the_users(lab: &Lab) {
+    let bundle = bundle(lab, "exec sleep 1000", |_| {});
+    let runtime_dir = lab.folder("run-user");
+    give(&runtime_dir);
+    let id = USER.to_string();
+    let call = |args: &[&str]| {
+        let mut command = Command::new("setpriv");
+        command.args([
+            "--reuid",
+            &id,
+            "--regid",
+            &id,
+            "--clear-groups",
+            "--inh-caps=-all",
+        ]);
+        command
+            .arg(lab.runtime())
+            .args(args)
+            .current_dir(bundle.path());
+        command.env("XDG_RUNTIME_DIR", &runtime_dir);
+        finish(command, b"")
+    };
+    call(&["run", "--detach", bundle.id()]).ok();
+    let there = runtime_dir.join("casulo").join(bundle.id()).exists();
+    call(&["delete", "--force", bundle.id()]).ok();
+    assert!(there);
+}
+
+fn subordinate_ids_through_newuidmap(lab: &Lab) {
+    let map = |host: u32| {
+        json!([
+            {"containerID": 0, "hostID": host, "size": 1},
+            {"containerID": 1, "hostID": 100_000, "size": 65536}
+        ])
+    };
+    let bundle = bundle(
+        lab,
+        "cat /proc/self/uid_map; cat /proc/self/setgroups",
+        |config| {
+            config["linux"]["uidMappings"] = map(USER);
+            config["linux"]["gidMappings"] = map(USER);
+        },
+    );
+    let out = call(lab, bundle.path(), &["run", bundle.id()]).ok();
+    let lines: Vec<Vec<&str>> = out
+        .lines()
+        .iter()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(lines[0], ["0", "65534", "1"]);
+    assert_eq!(lines[1], ["1", "100000", "65536"]);
+}
+
+fn the_users_own_binary_is_protected(lab: &Lab) {
+    // What runs inside before execve is a sealed memfd or a read-only mount: "exe" never names
+    // a file that the container's root could write.
+    let bundle = bundle(lab, "true", |config| {
+        config["process"]["args"] = json!(["/proc/self/exe", "--version"])
+    });
+    call(lab, bundle.path(), &["run", bundle.id()]);
+    let state = call(lab, bundle.path(), &["create", bundle.id()]);
+    if state.code == 0 {
+        let text = call(lab, bundle.path(), &["state", bundle.id()])
+            .ok()
+            .stdout;
+        let state: Value = serde_json::from_str(&text).unwrap();
+        let exe = fs::read_link(format!("/proc/{}/exe", state["pid"])).unwrap();
+        call(lab, bundle.path(), &["delete", "--force", bundle.id()]).ok();
+        assert_ne!(exe, lab.runtime());
+    }
+}

@@ -1,0 +1,110 @@
+//! What the tests share: cases and their needs, a laboratory per test, bundles, the runtime's calls.
+
+mod bundle;
+mod host;
+mod host_mount;
+mod lab;
+mod mountinfo;
+pub(crate) mod probe;
+mod runtime;
+mod sockets;
+mod terminal;
+
+pub(crate) use bundle::Bundle;
+pub(crate) use host::Need;
+pub(crate) use host_mount::HostMount;
+pub(crate) use lab::Lab;
+pub(crate) use mountinfo::{Mount, mounts};
+pub(crate) use runtime::{Output, Running, field, finish, wait_until};
+pub(crate) use sockets::Listener;
+pub(crate) use terminal::Terminal;
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::sync::Mutex;
+
+/// One test: its name, what it needs of the host, and its body.
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) needs: &'static [Need],
+    pub(crate) body: fn(&Lab),
+}
+
+/// A file's list of cases: `[needs] => test, test; …`.
+macro_rules! cases {
+    ($( $needs:tt => $($test:ident),+ ; )+) => {
+        pub(crate) const CASES: &[$crate::support::Case] = {
+            #[allow(clippy::enum_glob_use, reason = "a list of cases reads as needs => tests")]
+            use $crate::support::Need::*;
+            &[$($($crate::support::Case {
+                name: stringify!($test),
+                needs: &$needs,
+                body: $test,
+            }),+),+]
+        };
+    };
+}
+pub(crate) use cases;
+
+/// Runs the cases of all files as libtest would, and names what was skipped and why.
+pub(crate) fn run(files: &[(&'static str, &'static [Case])]) -> ExitCode {
+    let args = Arguments::from_args();
+    if !args.list {
+        lab::prepare();
+    }
+    let must_run = must_run();
+    let trials = files
+        .iter()
+        .flat_map(|(file, cases)| cases.iter().map(move |case| (file, case)))
+        .map(|(file, case)| {
+            let name = format!("{file}::{}", case.name);
+            let required = must_run.contains(&name);
+            let title = name.clone();
+            Trial::ignorable_test(title, move || run_case(&name, case, required))
+        })
+        .collect();
+    let conclusion = libtest_mimic::run(&args, trials);
+    lab::clean_up();
+    for (name, reason) in SKIPPED.lock().unwrap().iter() {
+        println!("skipped {name}: {reason}");
+    }
+    write_skipped();
+    conclusion.exit_code()
+}
+
+static SKIPPED: Mutex<Vec<(String, String)>> = Mutex::new(Vec::new());
+
+fn run_case(name: &str, case: &Case, required: bool) -> Result<Completion, Failed> {
+    for need in case.needs {
+        if let Err(reason) = need.check() {
+            if !need.is_optional() && (required || need.is_required()) {
+                return Err(Failed::from(format!("may not be skipped: {reason}")));
+            }
+            SKIPPED.lock().unwrap().push((name.into(), reason.clone()));
+            return Ok(Completion::ignored_with(reason));
+        }
+    }
+    let lab = Lab::new(name);
+    (case.body)(&lab);
+    lab.finish();
+    Ok(Completion::Completed)
+}
+
+fn must_run() -> BTreeSet<String> {
+    let Some(file) = std::env::var_os("CASULO_TEST_MUST_RUN") else {
+        return BTreeSet::new();
+    };
+    let list = std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+    list.lines().map(str::to_owned).collect()
+}
+
+fn write_skipped() {
+    if let Some(path) = std::env::var_os("CASULO_TEST_SKIPPED") {
+        let mut file = std::fs::File::create(path).unwrap();
+        for (name, _) in SKIPPED.lock().unwrap().iter() {
+            writeln!(file, "{name}").unwrap();
+        }
+    }
+}

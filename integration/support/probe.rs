@@ -1,0 +1,98 @@
+//! What a test cannot ask with busybox: this program itself, as `/bin/probe` in the container.
+//!
+//! | call | prints |
+//! |---|---|
+//! | `probe syscall NR ARG…` | `ok RESULT` or `errno NAME` of a raw system call with numbers |
+//! | `probe keyring` | the description of the session keyring |
+//! | `probe caught-exe PID FILE` | keeps an O_PATH fd of the process's program, waits for FILE, then reopens it for writing: `errno NAME` |
+
+#![allow(
+    unsafe_code,
+    reason = "the probe makes the raw calls that the tests are about"
+)]
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use std::ffi::OsString;
+use std::os::fd::AsRawFd;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// The probe's own main, inside a container.
+pub(crate) fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
+    let args: Vec<String> = args.map(|arg| arg.into_string().unwrap()).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match args.as_slice() {
+        ["syscall", numbers @ ..] => println!("{}", syscall(numbers)),
+        ["keyring"] => println!("{}", keyring()),
+        ["caught-exe", pid, file] => println!("{}", caught_exe(pid, file)),
+        other => {
+            println!("probe: what is {other:?}?");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn outcome(result: i64) -> String {
+    match Errno::result(result) {
+        Ok(value) => format!("ok {value}"),
+        Err(errno) => format!("errno {errno:?}"),
+    }
+}
+
+fn syscall(numbers: &[&str]) -> String {
+    let mut n = [0i64; 7];
+    for (slot, text) in n.iter_mut().zip(numbers) {
+        *slot = text.parse().unwrap();
+    }
+    // SAFETY: the tests pass plain numbers to calls that take no pointers, or null for a pointer.
+    let result = unsafe { libc::syscall(n[0], n[1], n[2], n[3], n[4], n[5], n[6]) };
+    outcome(result)
+}
+
+fn keyring() -> String {
+    const KEYCTL_DESCRIBE: libc::c_int = 6;
+    const KEY_SPEC_SESSION_KEYRING: libc::c_int = -3;
+    let mut buffer = [0u8; 256];
+    // SAFETY: the buffer is live and its own length is passed.
+    let length = unsafe {
+        libc::syscall(
+            libc::SYS_keyctl,
+            KEYCTL_DESCRIBE,
+            KEY_SPEC_SESSION_KEYRING,
+            buffer.as_mut_ptr(),
+            buffer.len(),
+        )
+    };
+    if length < 0 {
+        return outcome(length);
+    }
+    let end = buffer
+        .iter()
+        .position(|byte| *byte == 0)
+        .unwrap_or(buffer.len());
+    String::from_utf8_lossy(&buffer[..end]).into_owned()
+}
+
+fn caught_exe(pid: &str, file: &str) -> String {
+    let caught = open(
+        format!("/proc/{pid}/exe").as_str(),
+        OFlag::O_PATH,
+        Mode::empty(),
+    );
+    let caught = match caught {
+        Ok(fd) => fd,
+        Err(errno) => return format!("not caught: {errno:?}"),
+    };
+    println!("caught");
+    while !std::path::Path::new(file).exists() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let path = format!("/proc/self/fd/{}", caught.as_raw_fd());
+    match open(path.as_str(), OFlag::O_WRONLY, Mode::empty()) {
+        Ok(_) => "writable".into(),
+        Err(errno) => format!("errno {errno:?}"),
+    }
+}

@@ -1,0 +1,246 @@
+//! Terminals: the runtime's own in the foreground, the console socket's otherwise.
+
+use crate::support::{Bundle, Lab, Listener, Terminal, cases, finish};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::json;
+use std::process::Command;
+
+cases! {
+    [Root] => foreground_terminal_is_a_tty, typed_text_arrives, window_size_is_the_callers, console_socket_gets_the_master,
+        console_size_of_the_config, detached_terminal_needs_a_socket, dev_console_is_the_terminal, control_c_interrupts,
+        exec_with_a_tty, exec_with_a_console_socket, exit_code_through_a_terminal, resize_is_passed_on,
+        standard_streams_are_the_terminal, it_is_the_controlling_terminal;
+    [Root, Casulo] => socket_without_terminal_is_an_error, callers_terminal_is_restored, long_socket_path;
+}
+
+fn terminal_bundle<'lab>(lab: &'lab Lab, script: &str) -> Bundle<'lab> {
+    lab.bundle()
+        .set("/process/terminal", json!(true))
+        .sh(script)
+}
+
+fn foreground_terminal_is_a_tty(lab: &Lab) {
+    let bundle = terminal_bundle(
+        lab,
+        "tty; test -t 0 && test -t 1 && test -t 2 && echo three ttys",
+    );
+    let (mut terminal, mut child) = Terminal::spawn(bundle.command(&[], "run", &[]), 24, 80);
+    let text = terminal.expect("three ttys");
+    assert!(text.starts_with("/dev/pts/"), "{text:?}");
+    assert!(child.wait().unwrap().success());
+}
+
+fn typed_text_arrives(lab: &Lab) {
+    let bundle = terminal_bundle(lab, "read line; echo got $line");
+    let (mut terminal, mut child) = Terminal::spawn(bundle.command(&[], "run", &[]), 24, 80);
+    terminal.type_in("some words\r");
+    terminal.expect("got some words");
+    assert!(child.wait().unwrap().success());
+}
+
+fn window_size_is_the_callers(lab: &Lab) {
+    let bundle = terminal_bundle(lab, "sleep 0.3; stty size");
+    let (mut terminal, mut child) = Terminal::spawn(bundle.command(&[], "run", &[]), 33, 99);
+    terminal.expect("33 99");
+    child.wait().unwrap();
+}
+
+fn resize_is_passed_on(lab: &Lab) {
+    let bundle = terminal_bundle(
+        lab,
+        "trap 'stty size' WINCH; echo ready; while :; do sleep 0.1; done",
+    );
+    let (mut terminal, mut child) = Terminal::spawn(bundle.command(&[], "run", &[]), 24, 80);
+    terminal.expect("ready");
+    terminal.resize(50, 132);
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGWINCH).unwrap();
+    terminal.expect("50 132");
+    bundle.call("kill", &[], &["KILL"]).ok();
+    child.wait().unwrap();
+}
+
+fn control_c_interrupts(lab: &Lab) {
+    let bundle = terminal_bundle(
+        lab,
+        "trap 'echo interrupted; exit 7' INT; echo ready; while :; do sleep 0.1; done",
+    );
+    let (mut terminal, mut child) = Terminal::spawn(bundle.command(&[], "run", &[]), 24, 80);
+    terminal.expect("ready");
+    terminal.type_in("\x03");
+    terminal.expect("interrupted");
+    assert_eq!(child.wait().unwrap().code(), Some(7));
+}
+
+fn exit_code_through_a_terminal(lab: &Lab) {
+    let bundle = terminal_bundle(lab, "echo bye; exit 9");
+    let (mut terminal, mut child) = Terminal::spawn(bundle.command(&[], "run", &[]), 24, 80);
+    terminal.expect("bye");
+    assert_eq!(child.wait().unwrap().code(), Some(9));
+}
+
+fn standard_streams_are_the_terminal(lab: &Lab) {
+    let bundle = terminal_bundle(
+        lab,
+        "readlink /proc/$$/fd/0; readlink /proc/$$/fd/1; readlink /proc/$$/fd/2; ls /proc/self/fd; echo end",
+    );
+    let (mut terminal, mut child) = Terminal::spawn(bundle.command(&[], "run", &[]), 24, 200);
+    let text = terminal.expect("end\r\n").replace('\r', "");
+    assert!(child.wait().unwrap().success());
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].starts_with("/dev/pts/"), "{lines:?}");
+    assert!(lines[0] == lines[1] && lines[1] == lines[2], "{lines:?}");
+    assert_eq!(
+        lines[3].split_whitespace().collect::<Vec<_>>(),
+        ["0", "1", "2", "3"]
+    );
+}
+
+fn it_is_the_controlling_terminal(lab: &Lab) {
+    let bundle = terminal_bundle(
+        lab,
+        "echo to the tty >/dev/tty; cut -d' ' -f6,7 /proc/self/stat; echo end",
+    );
+    let (mut terminal, mut child) = Terminal::spawn(bundle.command(&[], "run", &[]), 24, 80);
+    let text = terminal.expect("end");
+    assert!(child.wait().unwrap().success());
+    assert!(text.contains("to the tty"), "{text:?}");
+    // Session 1, and a terminal: not 0.
+    assert!(
+        text.contains("1 34816") || text.contains("\n1 "),
+        "{text:?}"
+    );
+    assert!(!text.contains("\n1 0"), "{text:?}");
+}
+
+fn dev_console_is_the_terminal(lab: &Lab) {
+    let bundle = terminal_bundle(
+        lab,
+        "stat -c '%F' /dev/console; echo through the console >/dev/console; echo end",
+    );
+    let (mut terminal, mut child) = Terminal::spawn(bundle.command(&[], "run", &[]), 24, 80);
+    let text = terminal.expect("end");
+    child.wait().unwrap();
+    assert!(text.contains("character special file"), "{text:?}");
+    assert!(text.contains("through the console"), "{text:?}");
+}
+
+fn callers_terminal_is_restored(lab: &Lab) {
+    let bundle = terminal_bundle(lab, "true");
+    let inner = bundle.command(&[], "run", &[]);
+    let mut shell = Command::new("sh");
+    shell.args([
+        "-c",
+        "stty -a >before; \"$@\"; stty -a >after; cmp before after && echo the same",
+        "sh",
+    ]);
+    shell
+        .arg(inner.get_program())
+        .args(inner.get_args())
+        .current_dir(lab.path());
+    let (mut terminal, mut child) = Terminal::spawn(shell, 24, 80);
+    terminal.expect("the same");
+    child.wait().unwrap();
+}
+
+/// Runs a bundle detached with a console socket at `path`; returns its terminal.
+fn through_socket(lab: &Lab, bundle: &Bundle<'_>, name: &str) -> Terminal {
+    let listener = Listener::new(lab.join(name));
+    let path = listener.path().to_string_lossy().into_owned();
+    let receiver = std::thread::spawn(move || listener.receive());
+    finish(
+        bundle.command(&[], "run", &["--detach", "--console-socket", &path]),
+        b"",
+    )
+    .ok();
+    let mut received = receiver.join().unwrap();
+    assert_eq!(received.fds.len(), 1, "{received:?}");
+    assert!(received.text.len() < 4096);
+    Terminal::from_master(received.fds.remove(0))
+}
+
+fn console_socket_gets_the_master(lab: &Lab) {
+    let bundle = terminal_bundle(lab, "echo hello; read line; echo got $line; read more");
+    let mut terminal = through_socket(lab, &bundle, "console");
+    terminal.expect("hello");
+    terminal.type_in("words\r");
+    terminal.expect("got words");
+}
+
+fn console_size_of_the_config(lab: &Lab) {
+    let bundle = terminal_bundle(lab, "stty size; read line")
+        .set("/process/consoleSize", json!({"height": 41, "width": 77}));
+    through_socket(lab, &bundle, "console").expect("41 77");
+}
+
+fn long_socket_path(lab: &Lab) {
+    // sun_path holds 108 bytes; engines nest deeper than that.
+    let deep = (0..6).fold(lab.path().to_path_buf(), |path, _| {
+        path.join("a-folder-with-a-long-name")
+    });
+    std::fs::create_dir_all(&deep).unwrap();
+    let short = lab.join("s");
+    let listener = Listener::new(short.clone());
+    std::fs::rename(&short, deep.join("console")).unwrap();
+    let path = deep.join("console").to_string_lossy().into_owned();
+    let bundle = terminal_bundle(lab, "echo hello; read line");
+    let receiver = std::thread::spawn(move || listener.receive());
+    finish(
+        bundle.command(&[], "run", &["--detach", "--console-socket", &path]),
+        b"",
+    )
+    .ok();
+    let mut received = receiver.join().unwrap();
+    Terminal::from_master(received.fds.remove(0)).expect("hello");
+}
+
+fn detached_terminal_needs_a_socket(lab: &Lab) {
+    let bundle = terminal_bundle(lab, "true");
+    finish(bundle.command(&[], "run", &["--detach"]), b"").fails_with(&["console"]);
+    bundle.create(&[]).fails_with(&["console"]);
+    lab.assert_nothing_left(bundle.id());
+}
+
+fn socket_without_terminal_is_an_error(lab: &Lab) {
+    let listener = Listener::new(lab.join("console"));
+    let bundle = lab.bundle();
+    bundle
+        .create(&["--console-socket", &listener.path().to_string_lossy()])
+        .fails_with(&["terminal"]);
+}
+
+fn exec_with_a_tty(lab: &Lab) {
+    let bundle = lab.bundle().args(&["/bin/sleep", "1000"]);
+    bundle.run_detached();
+    let mut command = lab.command();
+    command.args([
+        "exec",
+        "--tty",
+        bundle.id(),
+        "/bin/sh",
+        "-c",
+        "tty; read line; echo got $line; exit 5",
+    ]);
+    let (mut terminal, mut child) = Terminal::spawn(command, 24, 80);
+    terminal.expect("/dev/pts/");
+    terminal.type_in("it\r");
+    terminal.expect("got it");
+    assert_eq!(child.wait().unwrap().code(), Some(5));
+}
+
+fn exec_with_a_console_socket(lab: &Lab) {
+    let bundle = lab.bundle().args(&["/bin/sleep", "1000"]);
+    bundle.run_detached();
+    let listener = Listener::new(lab.join("console"));
+    let path = listener.path().to_string_lossy().into_owned();
+    let receiver = std::thread::spawn(move || listener.receive());
+    bundle
+        .call(
+            "exec",
+            &["--tty", "--detach", "--console-socket", &path],
+            &["/bin/sh", "-c", "tty; read line"],
+        )
+        .ok();
+    let mut received = receiver.join().unwrap();
+    Terminal::from_master(received.fds.remove(0)).expect("/dev/pts/");
+}
