@@ -1,5 +1,5 @@
 //! How a new file system is mounted: type, parameters, attributes, and what stands in for it
-//! where the kernel refuses. Pure; [`super::attach`] does it.
+//! where the kernel refuses. Pure; `attach` does it.
 //!
 //! The way is fsopen(2), fsconfig(2), fsmount(2): typed parameters, the kernel's own words on
 //! failure, and a mount that is complete before anyone can see it. mount(2) is kept for what that

@@ -1,5 +1,5 @@
-//! `mounts` of the config as an ordered list of decided steps. Pure; [`super::sources`] opens in the
-//! parent what only the parent can, [`super::attach`] does the rest in the child.
+//! `mounts` of the config as an ordered list of decided steps. Pure; `sources` opens in the
+//! parent what only the parent can, `attach` does the rest in the child.
 
 use super::changes::{Change, changes, own_propagation};
 use super::filesystem::{self, Classic, FileSystem, Surroundings};
