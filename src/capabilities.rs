@@ -10,6 +10,7 @@ use crate::namespaces::{self, Kind};
 use crate::sys::capability;
 use caps::Capability as Number;
 use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities};
+use std::fmt;
 use std::str::FromStr;
 
 /// CAP_SYS_ADMIN as a mask: what seccomp(2) wants where no_new_privs is not set.
@@ -78,7 +79,7 @@ fn granted(set: &str, wanted: u64, available: u64) -> u64 {
     if refused != 0 {
         log::warn!(
             "the {set} capabilities {} cannot be granted here and are left out",
-            names(refused).join(", ")
+            Names(refused)
         );
     }
     wanted & available
@@ -106,6 +107,16 @@ pub fn names(mask: u64) -> Vec<String> {
         .filter(|number| mask & number.bitmask() != 0)
         .map(|number| number.to_string())
         .collect()
+}
+
+/// The names of the capabilities in a mask as a message lists them. They are looked up when they
+/// are shown: most steps that could fail with them do not.
+struct Names(u64);
+
+impl fmt::Display for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&names(self.0).join(", "))
+    }
 }
 
 /// The capability that a command line names: `CAP_CHOWN`, `chown`. None for unknown names.
@@ -158,14 +169,14 @@ impl Plan {
             capability::capset(self.held, self.held, self.inheritable).context(
                 Code::Process,
                 "set the inheritable capabilities",
-                names(self.inheritable).join(", "),
+                Names(self.inheritable),
             )?;
         }
         for cap in bits(self.bounding_drop) {
             capability::bounding_drop(cap).context(
                 Code::Process,
                 "drop from the bounding set",
-                names(1 << cap).join(""),
+                Names(1 << cap),
             )?;
         }
         Ok(())
@@ -188,7 +199,7 @@ impl Plan {
             capability::ambient_raise(cap).context(
                 Code::Process,
                 "raise the ambient capability",
-                names(1 << cap).join(""),
+                Names(1 << cap),
             )?;
         }
         Ok(())

@@ -225,6 +225,9 @@ pub struct Exec {
     /// Set no_new_privs
     #[arg(long)]
     pub no_new_privs: bool,
+    /// Cgroup for the process, below the container's [default: the container's]
+    #[arg(long, value_name = "PATH")]
+    pub cgroup: Option<PathBuf>,
     /// Pass this many descriptors after stderr to the process
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub preserve_fds: u32,

@@ -5,13 +5,17 @@
 //! everything made so far is undone in reverse and the first error is returned.
 
 pub(crate) mod agent;
+mod documents;
 mod end;
 mod hooks_outside;
+mod host_namespaces;
 mod start;
 mod undo;
 
 pub use end::{Force, delete, kill};
 pub use start::start;
+
+use documents::Documents;
 
 use crate::cgroups::Cgroup;
 use crate::error::{Code, Context, Error, Result};
@@ -138,6 +142,8 @@ fn build<'a>(
         rdt.create(intel_rdt::mount_of_host()?)?;
     }
     let joins = namespaces::open_joins(&plan.namespaces)?;
+    host_namespaces::check(&plan.rootfs, &joins)?;
+    state.namespaces &= !joins.own_flags();
     let sources = Sources::open(&plan.rootfs)?;
     let start = match request.start {
         StartBy::Socket => Some(state::listen_for_start(dir)?),
@@ -211,36 +217,9 @@ fn outside_work(
         rdt.join(intel_rdt::mount_of_host()?, init)?;
     }
     if plan.needs_go() {
-        let hook_state =
-            match plan.hooks.has(Kind::CreateContainer) || plan.hooks.has(Kind::StartContainer) {
-                true => state
-                    .document(Status::Creating, init.as_raw())
-                    .to_string()
-                    .into_bytes(),
-                false => Vec::new(),
-            };
-        let listener_state = match &plan.seccomp {
-            Some(filter) if filter.listener_path.is_some() => agent::document(
-                state,
-                Status::Creating,
-                init,
-                filter.listener_metadata.as_deref(),
-            ),
-            _ => Vec::new(),
-        };
-        channel.send(&Message::Go {
-            hook_state: length(&hook_state)?,
-            listener_state: length(&listener_state)?,
-        })?;
-        channel.send_document(&hook_state)?;
-        channel.send_document(&listener_state)?;
+        Documents::of(plan, state, init, proc)?.send(channel)?;
     }
     Ok(())
-}
-
-fn length(document: &[u8]) -> Result<u32> {
-    u32::try_from(document.len())
-        .map_err(|_too_long| Error::new(Code::Sync, "the state document is longer than 4 GiB"))
 }
 
 /// When the parent's step fails because init has just died, init's own error says more.

@@ -49,6 +49,8 @@ pub struct Request<'a> {
     pub console_socket: Option<&'a Path>,
     /// Unix socket that gets a pidfd of the process.
     pub pidfd_socket: Option<&'a Path>,
+    /// The process's cgroup, relative to the container's and below it; it must exist.
+    pub cgroup: Option<&'a Path>,
 }
 
 /// The process runs.
@@ -88,7 +90,15 @@ pub fn exec(request: &Request<'_>) -> Result<Executed> {
         .map(|filter| seccomp::compile(filter, request.seccomp_cache))
         .transpose()?;
     let agent = agent::connect(request.filter)?;
-    let cgroup = request.state.cgroup().map(Cgroup::open).transpose()?;
+    let cgroup = match (request.state.cgroup(), request.cgroup) {
+        (Some(own), Some(below)) => Some(Cgroup::open(&own.join(below))?),
+        (Some(own), None) => Some(Cgroup::open(own)?),
+        (None, None) => None,
+        (None, Some(_)) => {
+            let text = format!("container {} has no cgroup of its own", request.dir.id);
+            return Err(Error::new(Code::Cgroup, text));
+        }
+    };
     let proc = ProcFs::host().context(Code::State, "open", "/proc")?;
     let (channel, parent) = Channel::pair()?;
 
@@ -107,7 +117,9 @@ pub fn exec(request: &Request<'_>) -> Result<Executed> {
     let fd = cgroup.as_ref().and_then(Cgroup::fd);
     let side = match clone3(0, fd) {
         // The container has made cgroups below its own: its init has moved to one of them.
-        Err(Errno::EBUSY) => clone3(0, cgroup_of_init(request.state, &proc)?.fd()),
+        Err(Errno::EBUSY) if request.cgroup.is_none() => {
+            clone3(0, cgroup_of_init(request.state, &proc)?.fd())
+        }
         result => result,
     };
     let pid = match side.context(Code::Process, "clone a process into", &request.dir.id)? {
@@ -208,7 +220,8 @@ fn supervise(
             Some(Message::Ready) => {
                 let length = u32::try_from(listener_state.len()).unwrap_or(0);
                 channel.send(&Message::Go {
-                    hook_state: 0,
+                    create_state: 0,
+                    start_state: 0,
                     listener_state: length,
                 })?;
                 channel.send_document(&listener_state)?;

@@ -9,6 +9,10 @@ use std::process::ExitCode;
 /// The verbs whose process, or a child of it, enters a container.
 const ENTERS_A_CONTAINER: [&str; 3] = ["create", "run", "exec"];
 
+/// musl's own allocator maps and unmaps single pages as it goes (docs/performance.md).
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 fn main() -> ExitCode {
     // Before anything is parsed or opened: a verb in any place costs at most one needless re-exec.
     if std::env::args_os().any(|arg| ENTERS_A_CONTAINER.iter().any(|verb| arg == *verb))

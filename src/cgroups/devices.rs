@@ -209,16 +209,19 @@ pub fn program(policy: &Policy) -> Vec<u64> {
         op::load(R4, R1, 4),
         op::load(R5, R1, 8),
     ];
-    let mut emitted: Vec<&Rule> = Vec::new();
+    let mut rules: Vec<&Rule> = Vec::new();
     for rule in policy.rules.iter().rev() {
         // Engines list the default devices again: a rule behind one that says at least as much
         // is never reached, and the verifier need not walk it.
-        if emitted.iter().any(|later| later.covers(rule)) {
-            continue;
+        if !rules.iter().any(|later| later.covers(rule)) {
+            rules.push(rule);
         }
-        emitted.push(rule);
-        emit(rule, &mut code);
     }
+    // Among rules with one verdict the order changes nothing, so those with a test in common meet.
+    for equals in rules.chunk_by_mut(|one, next| one.verdict == next.verdict) {
+        equals.sort_by_key(|rule| TESTS.map(|(_, wanted)| wanted(rule)));
+    }
+    code.extend(emit(&rules, &TESTS));
     code.extend(op::return_value(policy.otherwise));
     code
 }
@@ -231,35 +234,64 @@ impl Rule {
             && (self.minor.is_none() || self.minor == other.minor)
             && self.access.includes(other.access)
     }
+
+    /// What the type must be, if the rule asks for one.
+    fn kind_number(&self) -> Option<u32> {
+        match self.kind {
+            Kind::Any => None,
+            Kind::Block => Some(1), // BPF_DEVCG_DEV_BLOCK
+            Kind::Char => Some(2),  // BPF_DEVCG_DEV_CHAR
+        }
+    }
 }
 
-fn emit(rule: &Rule, code: &mut Vec<u64>) {
-    let kind = match rule.kind {
-        Kind::Any => None,
-        Kind::Block => Some(1), // BPF_DEVCG_DEV_BLOCK
-        Kind::Char => Some(2),  // BPF_DEVCG_DEV_CHAR
+/// A register, and what a rule wants in it.
+type Test = (u8, fn(&Rule) -> Option<u32>);
+
+const TESTS: [Test; 3] = [
+    (R2, Rule::kind_number),
+    (R4, |rule| rule.major),
+    (R5, |rule| rule.minor),
+];
+
+/// Rules that share a test are jumped over together, but no more of them than a jump of 16 bits
+/// surely reaches across.
+const GROUP: usize = 2000;
+
+/// The code of `rules` in their order, each behind those of `tests` that it asks for.
+///
+/// Neighbours with the same test have it once: a value that is known already would make the
+/// verifier trace where it came from at every later test, and load time grow with the square of
+/// the rules.
+fn emit(rules: &[&Rule], tests: &[Test]) -> Vec<u64> {
+    let Some(((register, wanted), tests)) = tests.split_first() else {
+        return rules.iter().flat_map(|rule| decide(rule)).collect();
     };
-    let tests: Vec<(u8, u32)> = [(R2, kind), (R4, rule.major), (R5, rule.minor)]
-        .into_iter()
-        .filter_map(|(register, value)| Some((register, value?)))
-        .collect();
+    let mut code = Vec::new();
+    let neighbours = rules.chunk_by(|one, next| wanted(one) == wanted(next));
+    for group in neighbours.flat_map(|group| group.chunks(GROUP)) {
+        let body = emit(group, tests);
+        if let Some(value) = group.first().and_then(|rule| wanted(rule)) {
+            code.push(op::skip_unless(*register, value, body.len()));
+        }
+        code.extend(body);
+    }
+    code
+}
+
+/// What happens once all tests of a rule hold.
+fn decide(rule: &Rule) -> Vec<u64> {
     let access = u32::from(rule.access.0);
-    let decide: &[u64] = match rule.verdict {
-        _ if rule.access == Access::ALL => &[],
-        Verdict::Deny => &[op::skip_if_any(R3, access, 1), op::skip(2)],
-        Verdict::Allow => &[
+    let mut code = match rule.verdict {
+        _ if rule.access == Access::ALL => Vec::new(),
+        Verdict::Deny => vec![op::skip_if_any(R3, access, 1), op::skip(2)],
+        Verdict::Allow => vec![
             op::and(R3, u32::from(Access::ALL.0) & !access),
             op::skip_unless(R3, 0, 2),
         ],
     };
-    // Every test that fails jumps behind the two instructions of the return.
-    let mut left = tests.len() + decide.len() + 2;
-    for (register, value) in tests {
-        left -= 1;
-        code.push(op::skip_unless(register, value, left));
-    }
-    code.extend_from_slice(decide);
     code.extend(op::return_value(rule.verdict));
+    code
 }
 
 const R0: u8 = 0;
@@ -291,8 +323,8 @@ mod op {
         } else {
             destination << 4 | source
         };
-        // No jump here is longer than one rule.
-        let [low, high] = u16::try_from(offset).unwrap_or(0).to_ne_bytes();
+        // No jump here is longer than a group of rules.
+        let [low, high] = i16::try_from(offset).unwrap_or(0).to_ne_bytes();
         let [a, b, c, d] = immediate.to_ne_bytes();
         u64::from_ne_bytes([code, registers, low, high, a, b, c, d])
     }

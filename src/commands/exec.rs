@@ -10,6 +10,7 @@ use crate::sys::pidfd::pidfd_open;
 use crate::{capabilities, config, namespaces, process, seccomp};
 use oci_spec::runtime::{Capability, Process, Spec};
 use std::os::fd::AsFd;
+use std::path::{Component, Path};
 
 /// `casulo exec`; without `--detach` returns the exit code of the process.
 pub(super) fn run(global: &Global, args: &Exec) -> Result<u8> {
@@ -65,6 +66,7 @@ pub(super) fn run(global: &Global, args: &Exec) -> Result<u8> {
         pid_file: pid_file.as_deref(),
         console_socket: args.console_socket.as_deref(),
         pidfd_socket: args.pidfd_socket.as_deref(),
+        cgroup: args.cgroup.as_deref().map(sub_cgroup).transpose()?,
     })?;
     match signals {
         None => Ok(0),
@@ -176,6 +178,22 @@ fn inherit(mut process: Process, own: &Process) -> Process {
     process
 }
 
+/// The path of `--cgroup` below the container's cgroup; a leading slash means that cgroup, too. Nothing
+/// leads out of it: a cgroup hierarchy has no symbolic links.
+fn sub_cgroup(path: &Path) -> Result<&Path> {
+    let inside = path.strip_prefix("/").unwrap_or(path);
+    match inside.components().any(|part| part == Component::ParentDir) {
+        true => Err(Error::new(
+            Code::Usage,
+            format!(
+                "--cgroup {}: `..` components are not allowed",
+                path.display()
+            ),
+        )),
+        false => Ok(inside),
+    }
+}
+
 /// `UID` or `UID:GID`, decimal digits only: what follows a number is an error, never ignored
 /// (CVE-2026-30892).
 fn parse_user(text: &str) -> Result<(u32, Option<u32>)> {
@@ -202,7 +220,18 @@ fn parse_user(text: &str) -> Result<(u32, Option<u32>)> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse_user;
+    use super::{parse_user, sub_cgroup};
+    use std::path::Path;
+
+    #[test]
+    fn a_cgroup_is_below_the_containers() {
+        for (typed, inside) in [("a", "a"), ("/a/b", "a/b"), ("/", ""), ("./a", "./a")] {
+            assert_eq!(sub_cgroup(Path::new(typed)).ok(), Some(Path::new(inside)));
+        }
+        for bad in ["..", "../a", "a/..", "/a/../../b", "./.."] {
+            assert!(sub_cgroup(Path::new(bad)).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn a_user_is_digits_and_nothing_else() {

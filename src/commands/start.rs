@@ -6,6 +6,6 @@ use crate::error::Result;
 
 /// `casulo start`
 pub(super) fn run(global: &Global, args: &Id) -> Result<u8> {
-    container::start(&super::store(global)?.open(&args.id)?)?;
+    container::start(super::store(global)?.open(&args.id)?)?;
     Ok(0)
 }

@@ -1,6 +1,6 @@
 //! `start`: a later call than `create`, which knows the container by its state directory only.
 
-use super::end::kill_all;
+use super::end::{kill_all, remove};
 use super::hooks_outside::{recorded_hooks, run_hooks};
 use crate::error::{Code, Error, Result};
 use crate::hooks::Kind;
@@ -11,11 +11,11 @@ use crate::sync::Message;
 ///
 /// # Errors
 /// `E_STATUS` unless the container is created; the step of init that failed; a poststart hook, whose
-/// failure kills the container.
-pub fn start(dir: &Dir) -> Result<()> {
+/// failure ends the container: it is stopped and destroyed (runtime.md, Lifecycle, step 9).
+pub fn start(dir: Dir) -> Result<()> {
     let _lock = dir.lock()?;
     let state = dir.read()?;
-    match state::status(dir, &state)? {
+    match state::status(&dir, &state)? {
         (Status::Created, _) => {}
         (status, _) => {
             let text = format!(
@@ -26,7 +26,7 @@ pub fn start(dir: &Dir) -> Result<()> {
             return Err(Error::new(Code::Status, text));
         }
     }
-    let init = state::connect_to_init(dir)?;
+    let init = state::connect_to_init(&dir)?;
     init.send(&Message::Start)?;
     let answer = init.receive();
     dir.forget_start_socket();
@@ -37,10 +37,13 @@ pub fn start(dir: &Dir) -> Result<()> {
         let document = state
             .document(Status::Running, state.init_process_pid)
             .to_string();
-        let ran = recorded_hooks(dir)
+        let ran = recorded_hooks(&dir)
             .and_then(|hooks| run_hooks(&hooks, Kind::Poststart, &document, &state.bundle));
         if let Err(error) = ran {
-            kill_all(&state)?;
+            // The hook's failure is what the caller must know; what cannot be undone is logged.
+            if let Err(failed) = kill_all(&state).and_then(|()| remove(dir, &state)) {
+                log::warn!("undo: {failed}");
+            }
             return Err(error);
         }
     }

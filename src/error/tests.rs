@@ -83,6 +83,7 @@ fn exec_in(dir: &Dir) -> Result<()> {
         pid_file: None,
         console_socket: None,
         pidfd_socket: None,
+        cgroup: None,
     };
     exec(&request).map(|_| ())
 }
@@ -175,7 +176,7 @@ fn other_errors_lack_these_words() {
         "no such process",
     ];
     let rows = [
-        of_ended(|dir| start(&dir)),
+        of_ended(start),
         of_program("/no/such"),
         of_errno(Code::Mount, Errno::ENOENT),
         of_errno(Code::Cgroup, Errno::EBUSY),

@@ -74,6 +74,11 @@ impl Joins {
         self.own.contains(&kind)
     }
 
+    /// Clone flags of the kinds for which [`Joins::is_own`]: what `exec` need not, and partly cannot, join.
+    pub fn own_flags(&self) -> u64 {
+        self.own.iter().fold(0, |flags, kind| flags | kind.flag())
+    }
+
     /// True if nothing is to be joined.
     pub(super) fn is_empty(&self) -> bool {
         self.opened.is_empty()

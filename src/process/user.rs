@@ -167,7 +167,7 @@ impl Identity {
         error
     }
 
-    /// Child, still root: gives fds 0 to 2 to the user where they are pipes, sockets or terminals
+    /// Child, still root: gives fds 0 to 2 to the user and group where they are pipes, sockets or terminals
     /// of our own, so that the process can open them again as /dev/stdout. Files stay whose they
     /// are, and so does everything that is not the child's (CVE-2026-88265).
     ///
@@ -190,7 +190,9 @@ impl Identity {
             if !ours || stat.st_uid != me.as_raw() {
                 continue;
             }
-            match fchown(fd, Some(user), None) {
+            // A terminal stays in the group tty, whose programs may write to it.
+            let group = (kind != SFlag::S_IFCHR).then_some(Gid::from_raw(self.gid));
+            match fchown(fd, Some(user), group) {
                 // A read-only /dev, or an object of the host's user namespace that only looks like ours.
                 Ok(()) | Err(Errno::EROFS | Errno::EPERM) => {}
                 Err(errno) => {
@@ -391,14 +393,15 @@ mod tests {
             let (read, write) = nix::unistd::pipe().expect("a pipe");
             nix::unistd::dup2_stdout(&write).expect("dup");
             identity.own_stdio()?;
-            let owner = fstat(&read).expect("stat").st_uid;
+            let stat = fstat(&read).expect("stat");
+            let owner = format!("{}:{}", stat.st_uid, stat.st_gid);
             identity.assume()?;
             let lines = ["Uid", "Gid", "Groups", "Umask"].map(status_line);
             Ok(format!("{owner} {}", lines.join("|")))
         });
         assert_eq!(
             result,
-            "1234 1234\t1234\t1234\t1234|2345\t2345\t2345\t2345|5 6|0027"
+            "1234:2345 1234\t1234\t1234\t1234|2345\t2345\t2345\t2345|5 6|0027"
         );
     }
 

@@ -83,21 +83,17 @@ fn refusal(name: &str, value: &str, spec: &Spec, ns: &namespaces::Plan) -> Optio
     if name.split('/').any(odd) {
         return Some("not the name of a kernel parameter".to_owned());
     }
-    let (owner, kind) = if IPC.contains(&name) || name.starts_with("fs/mqueue/") {
-        ("ipc", Kind::Ipc)
-    } else if name.starts_with("net/") {
-        ("network", Kind::Network)
-    } else if name == "kernel/domainname" {
-        ("uts", Kind::Uts)
-    } else if name == "kernel/hostname" {
+    if name == "kernel/hostname" {
         return Some("set by the field `hostname`, not by a sysctl".to_owned());
-    } else {
+    }
+    let Some(kind) = owner(name) else {
         return Some("belongs to the whole host, not to a namespace of the container".to_owned());
     };
     if !ns.has(kind) {
         return Some(format!(
-            "needs {} {owner} namespace of the container's own",
-            if kind == Kind::Ipc { "an" } else { "a" }
+            "needs {} {} namespace of the container's own",
+            if kind == Kind::Ipc { "an" } else { "a" },
+            kind.spec_name()
         ));
     }
     let field = spec.domainname().as_deref().unwrap_or_default();
@@ -105,6 +101,23 @@ fn refusal(name: &str, value: &str, spec: &Spec, ns: &namespaces::Plan) -> Optio
         return Some("contradicts the field `domainname`".to_owned());
     }
     None
+}
+
+/// The namespace that owns the parameter `name`; None if the whole host does.
+fn owner(name: &str) -> Option<Kind> {
+    match name {
+        _ if IPC.contains(&name) || name.starts_with("fs/mqueue/") => Some(Kind::Ipc),
+        _ if name.starts_with("net/") => Some(Kind::Network),
+        "kernel/domainname" => Some(Kind::Uts),
+        _ => None,
+    }
+}
+
+impl Sysctl {
+    /// The namespace that the parameter belongs to.
+    pub fn owner(&self) -> Option<Kind> {
+        owner(self.path.strip_prefix("sys/")?)
+    }
 }
 
 /// Child, in its namespaces, with capabilities over them: writes each parameter. `proc` is a

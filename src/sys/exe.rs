@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, FcntlArg, OFlag, SealFlag, fcntl, open};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::Mode;
-use nix::sys::statvfs::{FsFlags, fstatvfs};
+use nix::sys::statvfs::{FsFlags, statvfs};
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -26,12 +26,10 @@ fn all_seals() -> SealFlag {
 /// # Errors
 /// The errno of the call that failed.
 pub fn protect() -> nix::Result<()> {
-    let exe = open(
-        "/proc/self/exe",
-        OFlag::O_PATH | OFlag::O_CLOEXEC,
-        Mode::empty(),
-    )?;
-    if fstatvfs(&exe)?.flags().contains(FsFlags::ST_RDONLY) {
+    if statvfs("/proc/self/exe")?
+        .flags()
+        .contains(FsFlags::ST_RDONLY)
+    {
         return Ok(());
     }
     match read_only_clone() {

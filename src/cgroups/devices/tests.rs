@@ -218,3 +218,25 @@ proptest! {
         prop_assert_eq!(run(&policy, request), reference(&policy, request));
     }
 }
+
+#[test]
+fn a_group_of_rules_is_no_longer_than_a_jump() {
+    let rules: Vec<Rule> = (0..10_000)
+        .map(|minor| Rule {
+            verdict: Verdict::Allow,
+            kind: Kind::Char,
+            major: Some(7),
+            minor: Some(minor),
+            access: Access::READ,
+        })
+        .collect();
+    let policy = Policy {
+        otherwise: Verdict::Deny,
+        rules,
+    };
+    for instruction in program(&policy) {
+        let [code, _, low, high, ..] = instruction.to_ne_bytes();
+        let is_jump = matches!(code, 0x05 | 0x46 | 0x56);
+        assert!(!is_jump || i16::from_ne_bytes([low, high]) > 0);
+    }
+}
