@@ -277,8 +277,12 @@ fn converse(
         match channel.receive()? {
             Some(Message::Populated) => {
                 made.hooks_ran = Some(state.clone());
-                let document = state.document(Status::Creating, init.as_raw()).to_string();
-                for kind in [Kind::Prestart, Kind::CreateRuntime] {
+                // Until spec 1.0.2 prestart hooks ran on start, and so were told `created`.
+                for (kind, status) in [
+                    (Kind::Prestart, Status::Created),
+                    (Kind::CreateRuntime, Status::Creating),
+                ] {
+                    let document = state.document(status, init.as_raw()).to_string();
                     run_hooks(&request.plan.hooks, kind, &document, &request.plan.bundle)?;
                 }
                 channel.send(&Message::HooksDone)?;
