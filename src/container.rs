@@ -277,7 +277,7 @@ fn converse(
         match channel.receive()? {
             Some(Message::Populated) => {
                 made.hooks_ran = Some(state.clone());
-                // Until spec 1.0.2 prestart hooks ran on start, and so were told `created`.
+                // Up to spec 1.0.2 prestart hooks ran on start, and so were told `created`.
                 for (kind, status) in [
                     (Kind::Prestart, Status::Created),
                     (Kind::CreateRuntime, Status::Creating),
