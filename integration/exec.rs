@@ -11,6 +11,7 @@ cases! {
         many_at_once, working_folder_is_the_configs, masks_hold_for_exec, added_capability;
     [Root, Casulo] => failure_to_start_is_255, added_capability_is_not_inheritable, no_descriptors_leak, unknown_user_text,
         no_new_privileges_option, process_file_has_the_whole_process, death_by_signal, oom_score_and_limits_of_the_process;
+    [Root, Casulo] => cgroup_below_the_containers;
     [Root, Casulo, TwoCpus] => exec_affinity;
 }
 
@@ -338,4 +339,27 @@ fn exec_affinity(lab: &Lab) {
     bundle.run_detached();
     let out = bundle.exec("grep Cpus_allowed_list /proc/self/status").ok();
     assert_eq!(out.field("Cpus_allowed_list"), "1");
+}
+
+fn cgroup_below_the_containers(lab: &Lab) {
+    let bundle = sleeping(lab);
+    fs::create_dir_all(bundle.cgroup().join("below/deep")).unwrap();
+    for below in ["below", "/below/deep"] {
+        let out = bundle.call(
+            "exec",
+            &["--cgroup", below],
+            &["/bin/cat", "/proc/self/cgroup"],
+        );
+        let cgroup = out
+            .ok()
+            .lines()
+            .into_iter()
+            .find_map(|line| line.strip_prefix("0::/").map(str::to_owned));
+        assert_eq!(cgroup.as_deref(), Some(below.trim_start_matches('/')));
+    }
+    for outside in ["..", "below/../.."] {
+        bundle
+            .call("exec", &["--cgroup", outside], &["/bin/true"])
+            .fails_with(&[outside]);
+    }
 }

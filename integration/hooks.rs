@@ -11,7 +11,8 @@ cases! {
         prestart_runs_in_the_hosts_namespaces, create_container_runs_in_the_containers, start_container_sees_the_containers_root,
         timeout_ends_a_hook, create_runtime_sees_the_mounts_of_nobody, poststop_runs_at_delete;
     [Root, Casulo] => failing_hook_is_named, poststart_failure_ends_the_container, annotations_catch_the_output,
-        status_in_the_state, relative_hook_path_is_an_error, state_says_the_pid;
+        status_in_the_state, hooks_inside_are_told_status_and_pid_as_the_container_sees_them, relative_hook_path_is_an_error,
+        state_says_the_pid;
 }
 
 /// A shell hook.
@@ -131,11 +132,29 @@ fn status_in_the_state(lab: &Lab) {
         let state: Value = serde_json::from_slice(&fs::read(lab.join(kind)).unwrap()).unwrap();
         state["status"].as_str().unwrap().to_owned()
     };
-    for kind in ["prestart", "createRuntime", "createContainer"] {
+    assert_eq!(status("prestart"), "created");
+    for kind in ["createRuntime", "createContainer"] {
         assert_eq!(status(kind), "creating", "{kind}");
     }
     assert!(["running", "stopped"].contains(&status("poststart").as_str()));
     assert_eq!(status("poststop"), "stopped");
+}
+
+fn hooks_inside_are_told_status_and_pid_as_the_container_sees_them(lab: &Lab) {
+    let file = lab.join("create.json");
+    let bundle = with(
+        lab.bundle().sh("cat /start.json"),
+        "createContainer",
+        hook(&format!("cat >{}", file.display())),
+    );
+    let ended = with(bundle, "startContainer", hook("cat >/start.json")).run();
+    let started: Value = serde_json::from_str(ended.ok().text()).unwrap();
+    assert_eq!(
+        (&started["status"], &started["pid"]),
+        (&json!("created"), &json!(1))
+    );
+    let created: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+    assert_eq!(created["pid"], json!(1));
 }
 
 fn arguments_and_environment(lab: &Lab) {

@@ -11,7 +11,8 @@ cases! {
         joined_pid_namespace_of_a_holder, wrong_type_of_joined_namespace, missing_namespace_path,
         duplicate_namespaces, unknown_namespace, hostname_without_uts_namespace, uts_of_the_host_is_kept,
         cgroup_namespace_hides_the_path, without_cgroup_namespace_the_path_shows, time_offsets;
-    [Root, Casulo] => time_offsets_without_time_namespace, without_mount_namespace_is_an_error;
+    [Root, Casulo] => time_offsets_without_time_namespace, without_mount_namespace_is_an_error,
+        joined_namespaces_of_the_host_are_not_changed, exec_after_a_join_of_the_hosts;
 }
 
 /// A process of the host that holds namespaces open.
@@ -262,4 +263,32 @@ fn without_mount_namespace_is_an_error(lab: &Lab) {
         .without_namespace("mount")
         .run()
         .fails_with(&["mount"]);
+}
+
+fn joined_namespaces_of_the_host_are_not_changed(lab: &Lab) {
+    let before = nix::unistd::gethostname().unwrap();
+    lab.bundle()
+        .join_namespace("uts", "/proc/self/ns/uts")
+        .set("/hostname", json!("renamed"))
+        .run()
+        .fails_with(&["hostname", "uts"]);
+    assert_eq!(nix::unistd::gethostname().unwrap(), before);
+    lab.bundle()
+        .join_namespace("network", "/proc/self/ns/net")
+        .set("/linux/sysctl", json!({"net.ipv4.ip_default_ttl": "63"}))
+        .run()
+        .fails_with(&["net.ipv4.ip_default_ttl", "network"]);
+    lab.bundle()
+        .join_namespace("mount", "/proc/self/ns/mnt")
+        .run()
+        .fails_with(&["mount"]);
+}
+
+fn exec_after_a_join_of_the_hosts(lab: &Lab) {
+    let bundle = lab
+        .bundle()
+        .join_namespace("user", "/proc/self/ns/user")
+        .args(&["/bin/sleep", "1000"]);
+    bundle.run_detached();
+    assert_eq!(bundle.exec("echo in").ok().text(), "in");
 }

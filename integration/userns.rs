@@ -11,7 +11,7 @@ cases! {
         ordinary_user_inside, unmapped_user_is_an_error, maps_without_namespace, hostname_and_sysctl,
         setgroups_is_allowed, exec_enters_the_user_namespace, source_below_a_closed_folder, masks_hold,
         stdio_is_usable, read_only_root_holds;
-    [Root, Casulo] => without_maps_the_caller_is_root, overlapping_maps_are_an_error, console_belongs_to_the_user;
+    [Root, Casulo] => without_maps_the_caller_is_root, one_map_alone_is_an_error, overlapping_maps_are_an_error, console_belongs_to_the_user;
 }
 
 fn root_inside_is_nobody_outside(lab: &Lab) {
@@ -185,12 +185,17 @@ fn without_maps_the_caller_is_root(lab: &Lab) {
         .args(&["/bin/cat", "/proc/self/uid_map", "/proc/self/gid_map"])
         .run()
         .ok();
-    let maps: Vec<Vec<&str>> = out
-        .stdout
-        .lines()
-        .map(|line| line.split_whitespace().collect())
-        .collect();
-    assert_eq!(maps, [["0", "0", "1"], ["0", "0", "1"]]);
+    for line in out.lines() {
+        assert_eq!(line.split_whitespace().collect::<Vec<_>>(), ["0", "0", "1"]);
+    }
+}
+
+fn one_map_alone_is_an_error(lab: &Lab) {
+    lab.bundle()
+        .in_user_namespace()
+        .remove("/linux/gidMappings")
+        .run()
+        .fails_with(&["linux.gidMappings"]);
 }
 
 fn maps_without_namespace(lab: &Lab) {

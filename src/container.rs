@@ -5,6 +5,7 @@
 //! everything made so far is undone in reverse and the first error is returned.
 
 pub(crate) mod agent;
+mod documents;
 mod end;
 mod hooks_outside;
 mod host_namespaces;
@@ -13,6 +14,8 @@ mod undo;
 
 pub use end::{Force, delete, kill};
 pub use start::start;
+
+use documents::Documents;
 
 use crate::cgroups::Cgroup;
 use crate::error::{Code, Context, Error, Result};
@@ -214,36 +217,9 @@ fn outside_work(
         rdt.join(intel_rdt::mount_of_host()?, init)?;
     }
     if plan.needs_go() {
-        let hook_state =
-            match plan.hooks.has(Kind::CreateContainer) || plan.hooks.has(Kind::StartContainer) {
-                true => state
-                    .document(Status::Creating, init.as_raw())
-                    .to_string()
-                    .into_bytes(),
-                false => Vec::new(),
-            };
-        let listener_state = match &plan.seccomp {
-            Some(filter) if filter.listener_path.is_some() => agent::document(
-                state,
-                Status::Creating,
-                init,
-                filter.listener_metadata.as_deref(),
-            ),
-            _ => Vec::new(),
-        };
-        channel.send(&Message::Go {
-            hook_state: length(&hook_state)?,
-            listener_state: length(&listener_state)?,
-        })?;
-        channel.send_document(&hook_state)?;
-        channel.send_document(&listener_state)?;
+        Documents::of(plan, state, init, proc)?.send(channel)?;
     }
     Ok(())
-}
-
-fn length(document: &[u8]) -> Result<u32> {
-    u32::try_from(document.len())
-        .map_err(|_too_long| Error::new(Code::Sync, "the state document is longer than 4 GiB"))
 }
 
 /// When the parent's step fails because init has just died, init's own error says more.
@@ -301,8 +277,12 @@ fn converse(
         match channel.receive()? {
             Some(Message::Populated) => {
                 made.hooks_ran = Some(state.clone());
-                let document = state.document(Status::Creating, init.as_raw()).to_string();
-                for kind in [Kind::Prestart, Kind::CreateRuntime] {
+                // Until spec 1.0.2 prestart hooks ran on start, and so were told `created`.
+                for (kind, status) in [
+                    (Kind::Prestart, Status::Created),
+                    (Kind::CreateRuntime, Status::Creating),
+                ] {
+                    let document = state.document(status, init.as_raw()).to_string();
                     run_hooks(&request.plan.hooks, kind, &document, &request.plan.bundle)?;
                 }
                 channel.send(&Message::HooksDone)?;

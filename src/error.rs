@@ -278,42 +278,4 @@ impl Problems {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_errno_error_reads_step_object_reason() {
-        let error = Error::step(
-            Code::Cgroup,
-            "set memory.max to 64M in",
-            "/sys/fs/cgroup/web1",
-            Errno::EBUSY,
-        );
-        assert_eq!(
-            error.to_string(),
-            "set memory.max to 64M in /sys/fs/cgroup/web1: device or resource busy"
-        );
-    }
-
-    #[test]
-    fn problems_are_joined_with_their_paths() {
-        let mut problems = Problems::default();
-        problems.add("root.path", "missing");
-        problems.add("process.args", "empty");
-        let error = problems
-            .into_result("/b/config.json")
-            .expect_err("two problems");
-        assert_eq!(
-            error.to_string(),
-            "/b/config.json: root.path: missing; process.args: empty"
-        );
-    }
-
-    #[test]
-    fn codes_round_trip_and_are_unique() {
-        for (code, text) in Code::ALL {
-            assert_eq!(code.as_str(), *text);
-            assert_eq!(Code::parse(text), *code);
-        }
-    }
-}
+mod tests;

@@ -220,7 +220,8 @@ fn supervise(
             Some(Message::Ready) => {
                 let length = u32::try_from(listener_state.len()).unwrap_or(0);
                 channel.send(&Message::Go {
-                    hook_state: 0,
+                    create_state: 0,
+                    start_state: 0,
                     listener_state: length,
                 })?;
                 channel.send_document(&listener_state)?;

@@ -96,11 +96,6 @@ impl Host {
     pub fn has_capability(&self, capability: Capability) -> bool {
         self.effective & capability.bitmask() != 0
     }
-
-    /// True if casulo is not the host's root: an ordinary user, or root of a user namespace only.
-    pub fn is_rootless(&self) -> bool {
-        self.rootless
-    }
 }
 
 /// What `/proc/self/status` says in one read; single calls would be cheaper each but dozens, since

@@ -67,9 +67,10 @@ pub fn run(plan: &Plan, inheritance: Inheritance) -> ! {
     child::leave(1)
 }
 
-/// State documents that the parent made for init, because init does not know its host pid.
+/// State documents that the parent made for init, which interprets nothing.
 struct Documents {
-    hook_state: Vec<u8>,
+    create_state: Vec<u8>,
+    start_state: Vec<u8>,
     listener_state: Vec<u8>,
 }
 
@@ -108,7 +109,7 @@ fn set_up(
     }
     if plan.hooks.has(Kind::CreateContainer) {
         let env = hooks::own_environment();
-        let state = &documents.hook_state;
+        let state = &documents.create_state;
         let call = Call {
             state,
             cwd: Some(&plan.bundle),
@@ -156,7 +157,8 @@ struct SetUp {
 impl Documents {
     fn none() -> Documents {
         Documents {
-            hook_state: Vec::new(),
+            create_state: Vec::new(),
+            start_state: Vec::new(),
             listener_state: Vec::new(),
         }
     }
@@ -165,10 +167,12 @@ impl Documents {
 fn wait_for_go(parent: &Channel) -> Result<Documents> {
     match parent.receive()? {
         Some(Message::Go {
-            hook_state,
+            create_state,
+            start_state,
             listener_state,
         }) => Ok(Documents {
-            hook_state: parent.receive_document(hook_state)?,
+            create_state: parent.receive_document(create_state)?,
+            start_state: parent.receive_document(start_state)?,
             listener_state: parent.receive_document(listener_state)?,
         }),
         _ => Err(parent_left("maps")),
@@ -233,7 +237,7 @@ fn execute(
         // Nothing of the host's environment is shown inside.
         let env = program.environment();
         let call = Call {
-            state: &documents.hook_state,
+            state: &documents.start_state,
             cwd: None,
             env,
             output: &output,

@@ -179,6 +179,8 @@ mod tests {
         assert_eq!(object["level"], "error");
         assert_eq!(object["msg"], "mount /data: not a directory");
         assert_eq!(object["code"], "E_MOUNT");
+        assert_eq!(object["step"], "mount");
+        assert_eq!(object["object"], "/data");
         assert_eq!(object["errno"], "ENOTDIR");
         assert_eq!(object["hint"], "a folder");
         let time = object["time"].as_str().expect("a string");

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!   parent                          init
-//!     │  ── Go ────────────────────► │   id maps are written, hook state and listener state follow
+//!     │  ── Go ────────────────────► │   id maps are written, the documents for hooks and agent follow
 //!     │                              │   (only where the plan needs any of them)
 //!     │ ◄──────────── Populated ──── │   the mounts are in place        (only with hooks before the pivot)
 //!     │  ── HooksDone ─────────────► │   prestart and createRuntime ran
@@ -32,10 +32,12 @@ const MAX: usize = 4096;
 /// What is said over a [`Channel`]; see the drawing above.
 #[derive(Debug)]
 pub enum Message {
-    /// Parent: go on; two byte strings of these lengths follow as messages of their own.
+    /// Parent: go on; three byte strings of these lengths follow as messages of their own.
     Go {
-        /// Length of the state document for hooks that init runs.
-        hook_state: u32,
+        /// Length of the state document for createContainer hooks.
+        create_state: u32,
+        /// Length of the state document for startContainer hooks.
+        start_state: u32,
         /// Length of the state document for the seccomp agent.
         listener_state: u32,
     },
@@ -207,11 +209,13 @@ impl std::os::fd::AsFd for Channel {
 fn encode(message: &Message) -> (Vec<u8>, Option<RawFd>) {
     match message {
         Message::Go {
-            hook_state,
+            create_state,
+            start_state,
             listener_state,
         } => {
             let mut bytes = vec![b'G'];
-            bytes.extend(hook_state.to_le_bytes());
+            bytes.extend(create_state.to_le_bytes());
+            bytes.extend(start_state.to_le_bytes());
             bytes.extend(listener_state.to_le_bytes());
             (bytes, None)
         }
@@ -259,8 +263,9 @@ fn decode(bytes: &[u8], fd: Option<OwnedFd>) -> Result<Message> {
     };
     match (bytes.first(), fd) {
         (Some(b'G'), _) => Ok(Message::Go {
-            hook_state: number(1)?,
-            listener_state: number(5)?,
+            create_state: number(1)?,
+            start_state: number(5)?,
+            listener_state: number(9)?,
         }),
         (Some(b'P'), _) => Ok(Message::Populated),
         (Some(b'H'), _) => Ok(Message::HooksDone),

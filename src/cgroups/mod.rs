@@ -59,7 +59,7 @@ pub enum Need {
 
 /// Decides the cgroup. Pure.
 ///
-/// Rootless callers (see [`Host::is_rootless`]) get no device program, as with runc and crun: only
+/// Rootless callers (see [`Host::rootless`]) get no device program, as with runc and crun: only
 /// the host's root may load one, and a user namespace opens no device node anyway unless it was
 /// bound in. The same holds for root without CAP_SYS_ADMIN, unless the config has rules.
 pub fn plan(
@@ -97,7 +97,7 @@ pub fn plan(
             return Plan::default();
         }
     }
-    let need = if host.is_rootless() && cgroups_path.is_none() && settings.is_empty() {
+    let need = if host.rootless && cgroups_path.is_none() && settings.is_empty() {
         Need::Optional
     } else {
         Need::Required
@@ -112,7 +112,7 @@ pub fn plan(
         }
         return Plan::default();
     };
-    let may_load = !host.is_rootless()
+    let may_load = !host.rootless
         && (host.has_capability(Capability::CAP_SYS_ADMIN)
             || rules.is_some_and(|rules| !rules.is_empty()));
     Plan {
@@ -136,7 +136,7 @@ fn owner(spec: &Spec, ns: &namespaces::Plan, host: &Host) -> Option<u32> {
             && !options.iter().any(|option| option == "ro")
     };
     let mounts = spec.mounts().as_deref().unwrap_or_default();
-    if host.is_rootless() || !ns.is_new(Kind::Cgroup) || !mounts.iter().any(is_writable_mount) {
+    if host.rootless || !ns.is_new(Kind::Cgroup) || !mounts.iter().any(is_writable_mount) {
         return None;
     }
     let uid = spec.process().as_ref()?.user().uid();

@@ -37,7 +37,7 @@ pub fn plan(
         }
     };
     let mut path = mount.path.clone();
-    if host.is_rootless() && !wanted.is_absolute() {
+    if host.rootless && !wanted.is_absolute() {
         let beside = mount.own.as_deref().and_then(Path::parent);
         // A path that the kernel reports never has `..` here: own_cgroup() sorts those out.
         path.extend(beside.into_iter().flat_map(Path::components).skip(1));

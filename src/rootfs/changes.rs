@@ -1,5 +1,5 @@
 //! What is changed in a mount after it was cloned or made: attributes and propagation, in as few
-//! mount_setattr(2) calls as possible. Decided here, pure; made by [`super::attach`] in the child.
+//! mount_setattr(2) calls as possible. Decided here, pure; made by `attach` in the child.
 
 use super::options::{Attributes, Depth, Options, Propagation};
 use crate::sys::mount::MountAttr;

@@ -1,18 +1,18 @@
 //! How a new file system is mounted: type, parameters, attributes, and what stands in for it
-//! where the kernel refuses. Pure; [`super::attach`] does it.
+//! where the kernel refuses. Pure; `attach` does it.
 //!
 //! The way is fsopen(2), fsconfig(2), fsmount(2): typed parameters, the kernel's own words on
 //! failure, and a mount that is complete before anyone can see it. mount(2) is kept for what that
 //! cannot say: `iversion`, `silent`, and values of more than 255 bytes (fsconfig's limit).
 
 use super::changes::Change;
+use super::label::{self, Label};
 use super::mounts::{Action, Bind, SourceKind, c_string};
 use super::options::{Attributes, Depth, Options, Propagation, Symlink};
 use crate::error::Problems;
 use crate::host::Host;
 use crate::sys::mount::MountAttr;
 use libc::c_ulong;
-use oci_spec::runtime::Spec;
 use std::ffi::CString;
 
 /// The longest value (and key) that fsconfig(2) takes.
@@ -21,9 +21,6 @@ const LONGEST_VALUE: usize = 255;
 const LONGEST_DATA: usize = 4095;
 /// Since this version overlay takes its layers one by one (`lowerdir+`).
 const OVERLAY_LAYERS: (u32, u32) = (6, 7);
-/// The names of SELinux's mount parameters.
-const CONTEXTS: [&str; 4] = ["context", "fscontext", "defcontext", "rootcontext"];
-
 /// A file system to be made by fsopen, fsconfig and fsmount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileSystem {
@@ -91,51 +88,6 @@ pub struct Classic {
     pub data: Option<CString>,
 }
 
-/// SELinux's mount parameter: `context` or one of its siblings, and the label.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Label {
-    key: &'static str,
-    label: String,
-}
-
-/// `linux.mountLabel` and the annotation `run.oci.mount_context_type` (crun's). Pure.
-///
-/// On a host without SELinux a label means nothing, and every file system would refuse it: it is
-/// left out with a warning, as crun does.
-pub fn label(spec: &Spec, host: &Host, problems: &mut Problems) -> Option<Label> {
-    const ANNOTATION: &str = "run.oci.mount_context_type";
-    let wanted = spec
-        .annotations()
-        .as_ref()
-        .and_then(|all| all.get(ANNOTATION));
-    let key = match wanted {
-        None => "context",
-        Some(wanted) => match CONTEXTS.iter().find(|key| *key == wanted) {
-            Some(key) => key,
-            None => {
-                problems.add(
-                    format!("annotations.{ANNOTATION}"),
-                    format!("{wanted:?} is none of {}", CONTEXTS.join(", ")),
-                );
-                return None;
-            }
-        },
-    };
-    let label = spec.linux().as_ref()?.mount_label().clone()?;
-    if label.is_empty() {
-        return None;
-    }
-    if label.contains(['"', '\0']) {
-        problems.add("linux.mountLabel", "contains a quote or a NUL");
-        return None;
-    }
-    if !host.selinux {
-        log::warn!("linux.mountLabel is left out: SELinux is not enabled on this host");
-        return None;
-    }
-    Some(Label { key, label })
-}
-
 /// What the plan of one file system depends on beside its options.
 #[derive(Debug)]
 pub struct Surroundings<'a> {
@@ -183,7 +135,8 @@ pub fn plan(
         words.extend(parameter(fstype, word, around.host));
     }
     if let (Some(label), true) = (around.label, takes_label(fstype)) {
-        words.push((label.key.to_owned(), Some(label.label.clone())));
+        let (key, context) = label.words();
+        words.push((key.into_owned(), Some(context.into_owned())));
     }
 
     let too_long = |text: &str| text.len() > LONGEST_VALUE;
@@ -242,7 +195,8 @@ pub fn classic(
 ) -> Classic {
     let mut data = options.data.clone();
     if let (Some(label), true) = (label, takes_label(fstype)) {
-        data.push(format!("{}=\"{}\"", label.key, label.label));
+        let (key, context) = label.words();
+        data.push(format!("{key}=\"{context}\""));
     }
     let data = data.join(",");
     if data.len() > LONGEST_DATA {
@@ -289,7 +243,7 @@ fn parameter(fstype: &str, word: &str, host: &Host) -> Vec<(String, Option<Strin
             overlay_layers(layers)
         }
         // Quotes protect a label's commas in mount(2)'s data; fsconfig takes the label itself.
-        Some((key, value)) if CONTEXTS.contains(&key) => {
+        Some((key, value)) if label::is_key(key) => {
             vec![(key.to_owned(), Some(value.trim_matches('"').to_owned()))]
         }
         Some((key, value)) => vec![(key.to_owned(), Some(value.to_owned()))],

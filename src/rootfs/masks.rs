@@ -6,6 +6,7 @@
 //! A masked folder becomes an empty read-only tmpfs, a masked file `/dev/null`. Kubernetes masks a
 //! path for each CPU, so there is one tmpfs, and every further mask is a clone of its mount.
 
+use super::label::Label;
 use super::root::Root;
 use crate::error::{Code, Context, Error, Problems, Result};
 use crate::sys::mount::{
@@ -14,7 +15,6 @@ use crate::sys::mount::{
 use nix::errno::Errno;
 use nix::sys::stat::{SFlag, fstat, major, minor};
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
-use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -29,11 +29,11 @@ pub struct Plan {
     /// Paths of the container that will be read-only, with all that is mounted below them.
     pub readonly: Vec<PathBuf>,
     /// SELinux context of the tmpfs (`linux.mountLabel`).
-    pub label: Option<CString>,
+    pub label: Option<Label>,
 }
 
 /// Decides. Pure. A path that is named twice is kept once.
-pub fn plan(spec: &Spec, problems: &mut Problems) -> Plan {
+pub fn plan(spec: &Spec, label: Option<&Label>, problems: &mut Problems) -> Plan {
     let Some(linux) = spec.linux().as_ref() else {
         return Plan::default();
     };
@@ -67,10 +67,7 @@ pub fn plan(spec: &Spec, problems: &mut Problems) -> Plan {
     Plan {
         masked,
         readonly,
-        label: linux
-            .mount_label()
-            .as_ref()
-            .and_then(|label| CString::new(label.as_str()).ok()),
+        label: label.cloned(),
     }
 }
 
@@ -149,7 +146,7 @@ struct Masks {
 
 impl Masks {
     /// A mount to put on a folder: empty and read-only.
-    fn of_a_folder(&mut self, label: Option<&CString>) -> Result<OwnedFd> {
+    fn of_a_folder(&mut self, label: Option<&Label>) -> Result<OwnedFd> {
         let step = "make an empty tmpfs for";
         let object = "linux.maskedPaths";
         match &self.folder {
@@ -182,7 +179,7 @@ impl Masks {
 }
 
 /// A detached tmpfs with room for nothing but its root.
-fn empty_tmpfs(label: Option<&CString>) -> nix::Result<OwnedFd> {
+fn empty_tmpfs(label: Option<&Label>) -> nix::Result<OwnedFd> {
     let fs = fsopen(c"tmpfs")?;
     for (key, value) in [
         (c"nr_blocks", Some(c"1")),
@@ -193,9 +190,7 @@ fn empty_tmpfs(label: Option<&CString>) -> nix::Result<OwnedFd> {
         fsconfig_set(fs.as_fd(), key, value)?;
     }
     if let Some(label) = label {
-        // A kernel without SELinux does not know the parameter. A folder without the label is
-        // as empty, only its listing may be refused.
-        let _ = fsconfig_set(fs.as_fd(), c"context", Some(label));
+        label.apply(fs.as_fd())?;
     }
     fsconfig_create(fs.as_fd())?;
     let attributes = libc::MOUNT_ATTR_RDONLY
@@ -240,7 +235,7 @@ mod tests {
         let config = format!(r#"{{"ociVersion":"1.3.0","linux":{linux}}}"#);
         let spec: Spec = serde_json::from_str(&config).expect("a spec");
         let mut problems = Problems::default();
-        let plan = plan(&spec, &mut problems);
+        let plan = plan(&spec, None, &mut problems);
         problems.into_result("c").map_err(|e| e.to_string())?;
         Ok(plan)
     }

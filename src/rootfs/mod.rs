@@ -12,6 +12,7 @@ mod copyup;
 pub mod devices;
 pub mod filesystem;
 pub mod idmap;
+pub mod label;
 pub mod masks;
 pub mod mounts;
 pub mod options;
@@ -129,6 +130,7 @@ pub fn plan(
     if path == Path::new("/") {
         problems.add("root.path", "the host's own root cannot be a container's");
     }
+    let label = label::plan(spec, host, problems);
     let mut plan = Plan {
         path,
         way: match (ns.has(Kind::Mount), options.no_pivot) {
@@ -142,8 +144,8 @@ pub fn plan(
             false => Opener::Child,
         },
         readonly: configured.and_then(|root| root.readonly()).unwrap_or(false),
-        devices: devices::plan(spec, ns, host, problems),
-        masks: masks::plan(spec, problems),
+        devices: devices::plan(spec, ns, host, label.as_ref(), problems),
+        masks: masks::plan(spec, label.as_ref(), problems),
         sysctls: sysctl::plan(spec, ns, problems),
         hostname: spec.hostname().clone(),
         domainname: spec.domainname().clone(),
@@ -155,6 +157,7 @@ pub fn plan(
         ns,
         host,
         bundle: &options.bundle,
+        label: label.as_ref(),
         propagation: match propagation {
             Some((Propagation::Private | Propagation::Unbindable, _)) => Propagation::Private,
             _ => Propagation::Slave,

@@ -1,9 +1,10 @@
-//! `mounts` of the config as an ordered list of decided steps. Pure; [`super::sources`] opens in the
-//! parent what only the parent can, [`super::attach`] does the rest in the child.
+//! `mounts` of the config as an ordered list of decided steps. Pure; `sources` opens in the
+//! parent what only the parent can, `attach` does the rest in the child.
 
 use super::changes::{Change, changes, own_propagation};
 use super::filesystem::{self, Classic, FileSystem, Surroundings};
 use super::idmap::{self, IdMapping};
+use super::label::Label;
 use super::options::{self, Depth, Propagation, Symlink};
 use crate::error::Problems;
 use crate::host::Host;
@@ -131,15 +132,16 @@ pub struct Context<'a> {
     pub host: &'a Host,
     /// The bundle's folder, absolute: relative bind sources start there.
     pub bundle: &'a Path,
+    /// `linux.mountLabel`.
+    pub label: Option<&'a Label>,
     /// What a bind mount's propagation is unless its own words say otherwise.
     pub propagation: Propagation,
 }
 
 /// Decides all mounts, in the config's order (config.md, Mounts). Pure.
 pub fn plan(context: &Context<'_>, problems: &mut Problems) -> Vec<Mount> {
-    let label = filesystem::label(context.spec, context.host, problems);
     let around = Surroundings {
-        label: label.as_ref(),
+        label: context.label,
         host: context.host,
     };
     let mounts = context.spec.mounts().as_deref().unwrap_or_default();

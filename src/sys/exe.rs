@@ -8,7 +8,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::Mode;
 use nix::sys::statvfs::{FsFlags, statvfs};
 use std::convert::Infallible;
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// All seals of a memfd that nobody can change any more.
@@ -85,36 +85,25 @@ fn sealed_copy(exe: &OwnedFd) -> nix::Result<OwnedFd> {
     Ok(memfd)
 }
 
-/// `int execveat(int fd, "", argv, envp, AT_EMPTY_PATH)`, execveat(2), with our own arguments.
+/// `int execveat(int fd, "", argv, environ, AT_EMPTY_PATH)`, execveat(2), with our own arguments
+/// and environment.
 fn re_execute(exe: BorrowedFd<'_>) -> nix::Result<Infallible> {
     use std::os::unix::ffi::OsStringExt;
-    let argv: Vec<CString> = std::env::args_os()
+    unsafe extern "C" {
+        /// environ(7).
+        static environ: *const *const libc::c_char;
+    }
+    let arguments: Vec<CString> = std::env::args_os()
         .filter_map(|arg| CString::new(arg.into_vec()).ok())
         .collect();
-    let env: Vec<CString> = std::env::vars_os()
-        .filter_map(|(key, value)| {
-            let mut line = key.into_vec();
-            line.push(b'=');
-            line.extend(value.into_vec());
-            CString::new(line).ok()
-        })
+    let argv: Vec<*const libc::c_char> = arguments
+        .iter()
+        .map(|arg| arg.as_ptr())
+        .chain([std::ptr::null()])
         .collect();
-    execveat_self(exe, &argv, &env)
-}
-
-fn execveat_self(
-    exe: BorrowedFd<'_>,
-    argv: &[CString],
-    env: &[CString],
-) -> nix::Result<Infallible> {
-    let pointers = |strings: &[CString]| -> Vec<*const libc::c_char> {
-        strings
-            .iter()
-            .map(|s| CStr::as_ptr(s))
-            .chain([std::ptr::null()])
-            .collect()
-    };
-    let (argv, env) = (pointers(argv), pointers(env));
+    // SAFETY: the C library has set `environ` before main, and nothing in casulo changes the
+    // environment (`std::env::set_var` is a disallowed method).
+    let env = unsafe { environ };
     // SAFETY: both arrays end in null and point at C strings that outlive the call; on success
     // the call does not return.
     let result = unsafe {
@@ -123,7 +112,7 @@ fn execveat_self(
             exe.as_raw_fd(),
             c"".as_ptr(),
             argv.as_ptr(),
-            env.as_ptr(),
+            env,
             libc::AT_EMPTY_PATH,
         )
     };

@@ -67,8 +67,7 @@ fn tmpfs(plan: &Plan) -> nix::Result<OwnedFd> {
     let fs = fsopen(c"tmpfs")?;
     fsconfig_set(fs.as_fd(), c"mode", Some(c"0700"))?;
     if let Some(label) = &plan.label {
-        // Only a kernel with SELinux knows the parameter; elsewhere there is nothing to label.
-        let _ = fsconfig_set(fs.as_fd(), c"context", Some(label));
+        label.apply(fs.as_fd())?;
     }
     fsconfig_create(fs.as_fd())?;
     fsmount(

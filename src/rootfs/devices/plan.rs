@@ -3,9 +3,9 @@
 use crate::error::Problems;
 use crate::host::Host;
 use crate::namespaces::{self, IdMap};
+use crate::rootfs::label::Label;
 use caps::Capability;
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceType, Spec};
-use std::ffi::CString;
 use std::path::{Component, Path, PathBuf};
 
 /// What `fileMode` may hold beside the permissions: the file type, which the type field gives.
@@ -34,7 +34,7 @@ pub struct Plan {
     /// The devices, in the order in which they are made, each path once.
     pub devices: Vec<Device>,
     /// SELinux context of nodes that the parent makes (`linux.mountLabel`).
-    pub label: Option<CString>,
+    pub label: Option<Label>,
 }
 
 impl Default for Plan {
@@ -116,7 +116,13 @@ pub enum Origin {
 /// usually the host's own. A default device on which the config mounts something is left to that
 /// mount. A node bound from the host in a user namespace keeps the host's mode and owner, unless
 /// casulo has the privilege to make one with those of the config.
-pub fn plan(spec: &Spec, ns: &namespaces::Plan, host: &Host, problems: &mut Problems) -> Plan {
+pub fn plan(
+    spec: &Spec,
+    ns: &namespaces::Plan,
+    host: &Host,
+    label: Option<&Label>,
+    problems: &mut Problems,
+) -> Plan {
     let bound = ns.has(namespaces::Kind::User) || host.in_user_namespace;
     let linux = spec.linux().as_ref();
     let given = linux.and_then(|linux| linux.devices().as_ref());
@@ -168,9 +174,7 @@ pub fn plan(spec: &Spec, ns: &namespaces::Plan, host: &Host, problems: &mut Prob
         dev,
         way: if bound { Way::Bind } else { Way::Make },
         devices,
-        label: linux
-            .and_then(|linux| linux.mount_label().as_ref())
-            .and_then(|label| CString::new(label.as_str()).ok()),
+        label: label.cloned(),
     }
 }
 

@@ -41,7 +41,7 @@ fn planned(
         ..Default::default()
     };
     let mut problems = Problems::default();
-    let plan = plan(&spec, &ns, host, &mut problems);
+    let plan = plan(&spec, &ns, host, None, &mut problems);
     problems.into_result("c").map_err(text)?;
     Ok(plan)
 }

@@ -411,8 +411,10 @@ fn a_mount_label_becomes_a_context_where_the_file_system_takes_one() {
     let labelled = spec(mounts.clone(), more);
     let ns = namespaces(&[Kind::Mount]);
     let plan = decide(&labelled, &ns, &selinux).expect("a plan");
+    assert!(plan.masks.label.is_some() && plan.masks.label == plan.devices.label);
     assert_eq!(has_context(plan), [false, true]);
     let plan = decide(&labelled, &ns, &host()).expect("a plan");
+    assert_eq!((&plan.masks.label, &plan.devices.label), (&None, &None));
     assert_eq!(has_context(plan), [false, false]);
 
     let more = json!({"annotations": {"run.oci.mount_context_type": "any"}});

@@ -1,0 +1,199 @@
+//! The shape of our errors, and the words in them that callers look for.
+
+use super::*;
+use crate::container::{Force, delete, kill, start};
+use crate::exec::{Request, exec};
+use crate::host::Host;
+use crate::lsm;
+use crate::plan::Options;
+use crate::process::{self, fixtures};
+use crate::rootfs::root::Root;
+use crate::state::{Dir, State, Store};
+use crate::sys::forked::words_of_child;
+use crate::sys::procfs::ProcFs;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+
+#[test]
+fn an_errno_error_reads_step_object_reason() {
+    let error = Error::step(
+        Code::Cgroup,
+        "set memory.max to 64M in",
+        "/sys/fs/cgroup/web1",
+        Errno::EBUSY,
+    );
+    assert_eq!(
+        error.to_string(),
+        "set memory.max to 64M in /sys/fs/cgroup/web1: device or resource busy"
+    );
+}
+
+#[test]
+fn problems_are_joined_with_their_paths() {
+    let mut problems = Problems::default();
+    problems.add("root.path", "missing");
+    problems.add("process.args", "empty");
+    let error = problems
+        .into_result("/b/config.json")
+        .expect_err("two problems");
+    assert_eq!(
+        error.to_string(),
+        "/b/config.json: root.path: missing; process.args: empty"
+    );
+}
+
+#[test]
+fn codes_round_trip_and_are_unique() {
+    for (code, text) in Code::ALL {
+        assert_eq!(code.as_str(), *text);
+        assert_eq!(Code::parse(text), *code);
+    }
+}
+
+/// The error of a container `web1` that was made and has ended.
+fn of_ended(what: impl FnOnce(Dir) -> Result<()>) -> String {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::at(folder.path().to_owned());
+    let dir = store.reserve("web1").expect("reserved");
+    what(dir).expect_err("it has ended").to_string()
+}
+
+fn planned(more: &str) -> process::Plan {
+    let mut problems = Problems::default();
+    let plan = process::plan(
+        &fixtures::process(more),
+        &fixtures::spec(r#"{"ociVersion":"1.3.0"}"#),
+        &crate::namespaces::Plan::default(),
+        &Options::default(),
+        &Host::of_root(),
+        "process",
+        &mut problems,
+    );
+    assert!(problems.is_empty());
+    plan
+}
+
+fn exec_in(dir: &Dir) -> Result<()> {
+    let request = Request {
+        dir,
+        state: &State::default(),
+        process: &planned("{}"),
+        filter: None,
+        seccomp_cache: dir.path(),
+        pid_file: None,
+        console_socket: None,
+        pidfd_socket: None,
+        cgroup: None,
+    };
+    exec(&request).map(|_| ())
+}
+
+/// The error of looking for the program `arg` on this machine.
+fn of_program(arg: &str) -> String {
+    let plan = planned(&format!(r#"{{"args":[{arg:?}]}}"#));
+    words_of_child(|| {
+        let top = open("/", OFlag::O_PATH, Mode::empty()).context(Code::Io, "open", "/")?;
+        let root = Root::from_fd(top);
+        let entered = plan.enter(&root)?;
+        plan.locate(&root, entered)
+            .map(|found| format!("{found:?}"))
+    })
+}
+
+fn of_errno(code: Code, errno: Errno) -> String {
+    let failed: nix::Result<()> = Err(errno);
+    let error = failed.context(code, "mount", "data on /mnt (mounts[3])");
+    error.expect_err("it failed").to_string()
+}
+
+/// containerd, cri-o, Podman and Docker tell by words in the message what happened, some of them
+/// by case. None of these may ever change.
+#[test]
+fn errors_have_the_words_that_callers_look_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let plain = folder.path().join("plain");
+    std::fs::write(&plain, "no program").expect("a file");
+    let inside = |name: &str| folder.path().join(name).display().to_string();
+    let labels = lsm::Plan {
+        apparmor: Some("no such profile".to_owned()),
+        selinux: None,
+    };
+    let rows = [
+        (
+            of_ended(|dir| kill(&dir, 15, false)),
+            "container not running",
+        ),
+        (of_ended(|dir| exec_in(&dir)), "container not running"),
+        (
+            Store::at(folder.path().to_owned())
+                .open("web1")
+                .expect_err("there is none")
+                .to_string(),
+            "does not exist",
+        ),
+        (
+            of_program("no-such-program"),
+            "executable file not found in $PATH",
+        ),
+        (of_program("/no/such"), "no such file or directory"),
+        (of_program(&inside("plain")), "permission denied"),
+        (of_program(&inside("")), "is a directory"),
+        (of_program(&inside("")), "permission denied"),
+        (of_program(&inside("plain/x")), "not a directory"),
+        (of_errno(Code::Mount, Errno::ENOTDIR), "not a directory"),
+        (
+            of_errno(Code::Mount, Errno::ENOENT),
+            "no such file or directory",
+        ),
+        (of_errno(Code::Mount, Errno::EACCES), "permission denied"),
+        (
+            of_errno(Code::Namespace, Errno::EPERM),
+            "operation not permitted",
+        ),
+        (of_errno(Code::Signal, Errno::ESRCH), "no such process"),
+        (
+            words_of_child(|| {
+                let proc = ProcFs::host().context(Code::Io, "open", "/proc")?;
+                labels.set_for_exec(&proc).map(|()| String::new())
+            }),
+            "exec`: ",
+        ),
+    ];
+    for (message, words) in rows {
+        assert!(message.contains(words), "no {words:?} in {message:?}");
+        assert_eq!(message.lines().count(), 1, "{message:?}");
+    }
+}
+
+/// A caller takes `does not exist` for success of a deletion, and `not found` for the lack of a
+/// program: words in the wrong place are lies.
+#[test]
+fn other_errors_lack_these_words() {
+    let never = [
+        "does not exist",
+        "container not running",
+        "executable file not found",
+        "no such process",
+    ];
+    let rows = [
+        of_ended(start),
+        of_program("/no/such"),
+        of_errno(Code::Mount, Errno::ENOENT),
+        of_errno(Code::Cgroup, Errno::EBUSY),
+    ];
+    for message in rows {
+        for words in never {
+            assert!(!message.contains(words), "{words:?} in {message:?}");
+        }
+    }
+}
+
+#[test]
+fn what_has_ended_can_be_deleted_and_killed_with_all_its_processes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::at(folder.path().to_owned());
+    let dir = store.reserve("web1").expect("reserved");
+    kill(&dir, 15, true).expect("nothing to kill is no error");
+    delete(dir, Force::No).expect("deleted");
+    assert!(store.open("web1").is_err());
+}
