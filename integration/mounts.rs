@@ -20,7 +20,7 @@ cases! {
         target_through_a_link_stays_inside, bind_below_another_bind, source_that_is_a_link, hundred_mounts,
         read_only_mount_below_a_read_only_root, bind_of_a_device, new_mounts_are_not_in_the_source_of_a_read_only_bind;
     [Root, Casulo] => remount_of_a_bind_keeps_the_hosts_flags, unknown_root_propagation;
-    [Root, Selinux] => mount_label_is_applied;
+    [Root, Selinux] => selinux_mount_label_is_applied;
 }
 
 /// The container's own view of its mounts.
@@ -656,7 +656,7 @@ fn remount_of_a_bind_keeps_the_hosts_flags(lab: &Lab) {
     );
 }
 
-fn mount_label_is_applied(lab: &Lab) {
+fn selinux_mount_label_is_applied(lab: &Lab) {
     let label = "system_u:object_r:tmp_t:s0";
     let table = table(lab.bundle().set("/linux/mountLabel", json!(label)).mount(
         "/t",
