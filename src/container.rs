@@ -88,11 +88,6 @@ pub struct Created<'a> {
 /// The first step that failed; nothing is left behind.
 pub fn create<'a>(request: &Request<'a>) -> Result<Created<'a>> {
     let plan = request.plan;
-    let filter = plan.seccomp.as_ref();
-    let bpf = filter
-        .map(|filter| seccomp::compile(filter, &request.store.seccomp_cache()))
-        .transpose()?;
-    let agent = agent::connect(filter)?;
     let dir = request.store.reserve(&plan.id)?;
     let mut made = Made {
         plan,
@@ -103,7 +98,7 @@ pub fn create<'a>(request: &Request<'a>) -> Result<Created<'a>> {
         pid_file: None,
         hooks_ran: None,
     };
-    match build(request, bpf, agent, &mut made) {
+    match build(request, &mut made) {
         Ok((state, channel, console, init)) => Ok(Created {
             init,
             console,
@@ -117,13 +112,14 @@ pub fn create<'a>(request: &Request<'a>) -> Result<Created<'a>> {
 
 type Built = (State, Channel, Option<OwnedFd>, Pid);
 
-fn build<'a>(
-    request: &Request<'a>,
-    bpf: Option<seccomp::Bpf>,
-    agent: Option<OwnedFd>,
-    made: &mut Made<'a>,
-) -> Result<Built> {
+fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
     let plan = request.plan;
+    // After the id is reserved: the cache lies in the folder that this makes.
+    let filter = plan.seccomp.as_ref();
+    let bpf = filter
+        .map(|filter| seccomp::compile(filter, &request.store.seccomp_cache()))
+        .transpose()?;
+    let agent = agent::connect(filter)?;
     let proc = ProcFs::host().context(Code::State, "open", "/proc")?;
     let mut state = facts(request, &proc)?;
     let dir = made

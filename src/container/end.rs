@@ -105,7 +105,7 @@ pub(super) fn remove(dir: Dir, state: &State) -> Result<()> {
         let document = state.document(Status::Stopped, 0).to_string();
         match recorded_hooks(&dir) {
             Ok(hooks) => run_poststop(&hooks, &document, &state.bundle),
-            Err(failed) => log::warn!("poststop hooks are not run: {failed}"),
+            Err(failed) => log::error!("poststop hooks are not run: {failed}"),
         }
     }
     dir.remove()
