@@ -224,6 +224,8 @@ fn become_hook(hook: &Hook, call: &Call<'_>, stdin: &OwnedFd, output: &OwnedFd) 
     let become_it = || {
         // A group of its own, which a timeout can kill whole.
         setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
+        // A casulo that is killed waits for nobody and sees no timeout: its hook ends with it.
+        nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
         dup2_stdin(stdin)?;
         dup2_stdout(call.output.stdout.as_ref().unwrap_or(output))?;
         dup2_stderr(call.output.stderr.as_ref().unwrap_or(output))?;
