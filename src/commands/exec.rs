@@ -137,14 +137,15 @@ fn wanted_process(args: &Exec, spec: &Spec, config_file: String) -> Result<(Proc
         process.set_no_new_privileges(Some(true));
     }
     if !args.cap.is_empty() {
-        let extra: Vec<Capability> = args
-            .cap
-            .iter()
-            .map(|name| {
-                capabilities::parse(name)
-                    .ok_or_else(|| Error::new(Code::Usage, format!("unknown capability {name:?}")))
-            })
-            .collect::<Result<_>>()?;
+        // A name that nobody knows is warned of, as in a config (config.md, capabilities).
+        let known = |name: &String| {
+            let capability = capabilities::parse(name);
+            if capability.is_none() {
+                log::warn!("unknown capability {name:?} is left out");
+            }
+            capability
+        };
+        let extra: Vec<Capability> = args.cap.iter().filter_map(known).collect();
         let sets = capabilities::add_for_exec(process.capabilities().as_ref(), &extra);
         process.set_capabilities(Some(sets));
     }
