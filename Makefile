@@ -7,6 +7,7 @@ MACHINE := $(shell uname -m)
 TARGET := $(MACHINE)-unknown-linux-musl
 OTHER_TARGET := $(if $(filter aarch64,$(MACHINE)),x86_64,aarch64)-unknown-linux-gnu
 PREFIX ?= /usr/local
+COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 export CARGO_BUILD_TARGET := $(TARGET)
 export LIBSECCOMP_LINK_TYPE := static
 export LIBSECCOMP_LIB_PATH := $(CURDIR)/target/native
@@ -34,7 +35,7 @@ native-libs: build-tools target/native/libseccomp.a
 
 .PHONY: build
 build: native-libs ## the release binary: bin/casulo, static and stripped
-	cargo build --release --bin casulo
+	$(if $(COMMIT),CASULO_COMMIT=$(COMMIT)) cargo build --release --bin casulo
 	@mkdir -p bin
 	@install -m 755 target/$(TARGET)/release/casulo bin/casulo
 
