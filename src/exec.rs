@@ -307,10 +307,7 @@ impl Child<'_> {
         process.prepare(proc.as_ref())?;
         drop(proc);
         let entered = process.enter(&root)?;
-        let sys_admin = match &self.bpf {
-            Some(_) if !process.no_new_privs => SysAdmin::Keep,
-            _ => SysAdmin::Drop,
-        };
+        let sys_admin = process.sys_admin_until(self.request.filter);
         process.become_user(sys_admin)?;
         let program = process.locate(&root, entered)?;
         parent.send(&Message::Ready)?;

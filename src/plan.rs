@@ -131,13 +131,9 @@ impl Plan {
         !self.rootfs.sysctls.is_empty() || self.process.writes_proc()
     }
 
-    /// Whether CAP_SYS_ADMIN stays until the filter is loaded: the kernel wants that or
-    /// no_new_privs, and no_new_privs is only ever set when the config says so.
+    /// Whether CAP_SYS_ADMIN stays until the container's filter is loaded.
     pub fn sys_admin_until_filter(&self) -> SysAdmin {
-        match &self.seccomp {
-            Some(_) if !self.process.no_new_privs => SysAdmin::Keep,
-            _ => SysAdmin::Drop,
-        }
+        self.process.sys_admin_until(self.seccomp.as_ref())
     }
 
     /// The value of an annotation.

@@ -294,6 +294,15 @@ impl Plan {
         Ok(())
     }
 
+    /// Whether CAP_SYS_ADMIN stays until `filter` is loaded: the kernel wants that or no_new_privs, and
+    /// no_new_privs is only ever set when the config says so. Pure; for init and for exec.
+    pub fn sys_admin_until(&self, filter: Option<&crate::seccomp::Filter>) -> SysAdmin {
+        match filter {
+            Some(_) if !self.no_new_privs => SysAdmin::Keep,
+            _ => SysAdmin::Drop,
+        }
+    }
+
     /// Child, after [`SysAdmin::Keep`] and the seccomp filter: the final capability sets, by one
     /// capset(2) at most.
     ///
