@@ -145,11 +145,17 @@ impl Cgroup {
 
     /// Writes one limit; where its file is missing, enables the controllers first, once.
     fn apply(&self, setting: &Setting, plan: &Plan, may_enable: &mut bool) -> Result<()> {
-        let Setting { file, value, .. } = setting;
+        let (mut file, mut value) = (&setting.file, &setting.value);
         let mut result = write(self.folder.as_fd(), Path::new(file), value);
         if result == Err(Errno::ENOENT) && std::mem::take(may_enable) {
             let above = self.path.parent().unwrap_or(&plan.mount);
             controllers::enable(above, plan)?;
+            result = write(self.folder.as_fd(), Path::new(file), value);
+        }
+        if let (Err(Errno::ENOENT), Absent::Instead { file: f, value: v }) =
+            (result, &setting.absent)
+        {
+            (file, value) = (f, v);
             result = write(self.folder.as_fd(), Path::new(file), value);
         }
         match result {

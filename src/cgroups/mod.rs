@@ -23,7 +23,7 @@ use crate::host::Host;
 use crate::namespaces::{self, Kind};
 use crate::plan::{CgroupManager, Options};
 use caps::Capability;
-use limits::Setting;
+use limits::{Current, Setting};
 use oci_spec::runtime::Spec;
 use std::path::{Path, PathBuf};
 
@@ -74,7 +74,9 @@ pub fn plan(
     let cgroups_path = linux
         .and_then(|it| it.cgroups_path().as_deref())
         .filter(|path| !path.as_os_str().is_empty());
-    let settings = resources.map_or_else(Vec::new, |it| limits::plan(it, problems));
+    let settings = resources.map_or_else(Vec::new, |it| {
+        limits::plan(it, &Current::default(), problems)
+    });
     let rules = resources.and_then(|it| it.devices().as_deref());
     let policy = devices::plan(rules.unwrap_or_default(), problems);
     match options.cgroup_manager {
