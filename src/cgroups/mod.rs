@@ -14,6 +14,7 @@ mod folders;
 pub mod fs;
 pub mod limits;
 pub mod path;
+mod refusal;
 pub mod tree;
 
 pub use fs::Cgroup;
