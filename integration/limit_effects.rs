@@ -18,7 +18,7 @@ cases! {
     [Root, Controller("cpu"), Controller("cpuset")] => shares_divide_a_cpu;
     [Root, Controller("cpu"), Controller("memory")] => kubernetes_resources;
     [Root, Controller("io"), Disk] => writes_are_throttled, reads_are_throttled;
-    [Root, Controller("hugetlb")] => huge_pages_beyond_the_limit_are_refused;
+    [Root, Casulo, Controller("hugetlb")] => huge_pages_beyond_the_limit_are_refused;
 }
 
 const MIB: u64 = 1 << 20;

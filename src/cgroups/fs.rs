@@ -144,7 +144,12 @@ impl Cgroup {
     }
 
     /// Writes one limit; where its file is missing, enables the controllers first, once.
-    fn apply(&self, setting: &Setting, plan: &Plan, may_enable: &mut bool) -> Result<()> {
+    pub(super) fn apply(
+        &self,
+        setting: &Setting,
+        plan: &Plan,
+        may_enable: &mut bool,
+    ) -> Result<()> {
         let mut result = self.set(setting);
         if result == Err(Errno::ENOENT) && std::mem::take(may_enable) {
             let above = self.path.parent().unwrap_or(&plan.mount);
