@@ -7,6 +7,7 @@ mod exec;
 pub mod features;
 mod kill;
 mod list;
+mod pause;
 mod run;
 pub mod spec;
 mod start;
@@ -44,6 +45,8 @@ pub fn dispatch(cli: Cli) -> Result<u8> {
         Command::Exec(args) => exec::run(global, &args),
         Command::State(args) => state::run(global, &args),
         Command::Kill(args) => kill::run(global, &args),
+        Command::Pause(args) => pause::pause(global, &args),
+        Command::Resume(args) => pause::resume(global, &args),
         Command::Delete(args) => delete::run(global, &args),
         Command::List(args) => list::run(global, &args),
         Command::Spec(args) => {

@@ -1,8 +1,8 @@
 //! The shape of our errors, and the words in them that callers look for.
 
 use super::*;
-use crate::container::{Force, delete, kill, start};
-use crate::exec::{Request, exec};
+use crate::container::{Force, delete, kill, pause, resume, start};
+use crate::exec::{Request, WhenPaused, exec};
 use crate::host::Host;
 use crate::lsm;
 use crate::plan::Options;
@@ -84,6 +84,7 @@ fn exec_in(dir: &Dir) -> Result<()> {
         console_socket: None,
         pidfd_socket: None,
         cgroup: None,
+        paused: WhenPaused::Refuse,
     };
     exec(&request).map(|_| ())
 }
@@ -124,6 +125,8 @@ fn errors_have_the_words_that_callers_look_for() {
             "container not running",
         ),
         (of_ended(|dir| exec_in(&dir)), "container not running"),
+        (of_ended(|dir| pause(&dir)), "container not running"),
+        (of_ended(|dir| resume(&dir)), "container not paused"),
         (
             Store::at(folder.path().to_owned())
                 .open("web1")
