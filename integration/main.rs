@@ -40,6 +40,7 @@ mod process;
 mod rootless;
 mod seccomp;
 mod terminal;
+mod update;
 mod userns;
 
 use std::process::ExitCode;
@@ -72,6 +73,7 @@ fn main() -> ExitCode {
         ("rootless", rootless::CASES),
         ("seccomp", seccomp::CASES),
         ("terminal", terminal::CASES),
+        ("update", update::CASES),
         ("userns", userns::CASES),
     ])
 }

@@ -3,6 +3,10 @@
 //! Every option may be repeated and the last one wins: conmon-rs passes `--root` twice. Options may
 //! also follow the id, except where the rest of the line belongs to the process (exec).
 
+mod update;
+
+pub use update::Update;
+
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -120,6 +124,8 @@ pub enum Command {
     Pause(Id),
     /// Let the processes of a paused container run on
     Resume(Id),
+    /// Change the limits and device rules of a container
+    Update(Update),
     /// Remove a container that has stopped
     Delete(Delete),
     /// List the containers of this root

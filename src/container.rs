@@ -12,10 +12,12 @@ mod host_namespaces;
 mod pause;
 mod start;
 mod undo;
+mod update;
 
 pub use end::{Force, delete, kill};
 pub use pause::{pause, resume};
 pub use start::start;
+pub use update::{Update, update};
 
 use documents::Documents;
 

@@ -1,5 +1,5 @@
 //! Control groups, version 2: from `linux.cgroupsPath` and `linux.resources` to a cgroup with
-//! limits that the container is born in.
+//! limits that the container is born in; [`update`] changes both later.
 //!
 //! [`plan`] decides (pure): [`path`] the folder, [`limits`] what is written into which file,
 //! [`devices`] which devices may be used. [`fs`] then makes the cgroup and [`tree`] looks after it
@@ -16,6 +16,7 @@ pub mod fs;
 pub mod limits;
 pub mod path;
 pub mod tree;
+pub mod update;
 
 pub use fs::Cgroup;
 

@@ -12,6 +12,7 @@ mod run;
 pub mod spec;
 mod start;
 mod state;
+mod update;
 mod version;
 
 use crate::cli::{Cli, Command, Global, LogFormat, LogLevel, Manager, Rootless};
@@ -47,6 +48,7 @@ pub fn dispatch(cli: Cli) -> Result<u8> {
         Command::Kill(args) => kill::run(global, &args),
         Command::Pause(args) => pause::pause(global, &args),
         Command::Resume(args) => pause::resume(global, &args),
+        Command::Update(args) => update::run(global, &args),
         Command::Delete(args) => delete::run(global, &args),
         Command::List(args) => list::run(global, &args),
         Command::Spec(args) => {
