@@ -18,6 +18,7 @@ cases! {
     [Root, Casulo, Controller("cpu")] => cpu_burst_and_quota_change_together, cpu_idle_and_back;
     [Root, Controller("cpuset")] => cpuset_options;
     [Root, Controller("pids")] => pids_option, zero_is_unset_but_for_pids;
+    [Root, Casulo, Controller("io"), Controller("pids")] => throttles_of_a_disk_are_brought_back;
     [Root, Casulo, Controller("cpu"), Controller("memory"), Controller("pids")] =>
         the_last_value_refused_leaves_all_old_ones, limits_can_be_added_to_a_container_without;
 }
@@ -534,4 +535,39 @@ fn limits_can_be_added_to_a_container_without(lab: &Lab) {
     assert_eq!(file(&bundle, "cpu.max"), "50000 100000");
     let out = bundle.exec("cat /sys/fs/cgroup/pids.max").ok();
     assert_eq!(out.text(), "20", "read from inside");
+}
+
+fn throttles_of_a_disk_are_brought_back(lab: &Lab) {
+    let disk = disk();
+    let bundle = sleeping(lab);
+    let refused = |throttle: &str| {
+        let resources = json!({"unified": {
+            "io.max": format!("{disk} {throttle}"), "pids.max": "nonsense"
+        }});
+        update_with(lab, &bundle, &resources).fails_with(&["pids.max", "nonsense"]);
+    };
+    // A disk without throttles has no line in the file.
+    refused("wbps=1048576 riops=100");
+    assert_eq!(file(&bundle, "io.max"), "");
+    let resources = json!({"unified": {"io.max": format!("{disk} rbps=4194304")}});
+    update_with(lab, &bundle, &resources).ok();
+    let before = file(&bundle, "io.max");
+    assert_eq!(
+        before,
+        format!("{disk} rbps=4194304 wbps=max riops=max wiops=max")
+    );
+    refused("rbps=1048576 wbps=1048576");
+    assert_eq!(file(&bundle, "io.max"), before);
+}
+
+/// The number of a disk of this machine: not a loop device, which may come and go.
+fn disk() -> String {
+    let mut disks: Vec<_> = fs::read_dir("/sys/block")
+        .unwrap()
+        .flatten()
+        .filter(|it| !it.file_name().to_string_lossy().starts_with("loop"))
+        .map(|it| fs::read_to_string(it.path().join("dev")).unwrap())
+        .collect();
+    disks.sort();
+    disks.first().expect("a disk").trim().to_owned()
 }

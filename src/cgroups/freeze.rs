@@ -55,7 +55,7 @@ impl Cgroup {
         };
         Err(match thawed {
             Ok(()) => error.hint(
-                "a process in state D cannot freeze before its system call returns; all run on",
+                "a process in state D cannot freeze before its system call returns; the processes run on",
             ),
             Err(failed) => error.hint(format!("they stay half frozen: {failed}")),
         })
