@@ -13,11 +13,13 @@ cases! {
         one_device_program_that_goes_with_the_container, a_refused_limit_leaves_the_device_rules,
         no_key_leaves_the_device_rules;
     [Root, Casulo, NoController("memory")] => a_missing_controller_is_named;
-    [Root, Controller("memory")] => memory_options, memory_swap_options, a_limit_below_the_use_is_checked;
+    [Root, Controller("memory")] => memory_options, memory_swap_options;
+    [Root, Casulo, Controller("memory")] => a_limit_below_the_use_is_checked;
     [Root, Controller("cpu")] => cpu_options, a_quota_keeps_the_period;
     [Root, Casulo, Controller("cpu")] => cpu_burst_and_quota_change_together, cpu_idle_and_back;
     [Root, Controller("cpuset")] => cpuset_options;
-    [Root, Controller("pids")] => pids_option, zero_is_unset_but_for_pids;
+    [Root, Controller("pids")] => pids_option;
+    [Root, Casulo, Controller("pids")] => zero_is_unset_but_for_pids;
     [Root, Casulo, Controller("io"), Controller("pids")] => throttles_of_a_disk_are_brought_back;
     [Root, Casulo, Controller("cpu"), Controller("memory"), Controller("pids")] =>
         the_last_value_refused_leaves_all_old_ones, limits_can_be_added_to_a_container_without;
@@ -417,7 +419,6 @@ fn cpu_options(lab: &Lab) {
             "cpu.max",
             "20000 50000",
         ),
-        (&["--cpu-burst", "10000"], "cpu.max.burst", "10000"),
         (
             &["--cpu-quota", "-1", "--cpu-period", "50000"],
             "cpu.max",
@@ -449,6 +450,8 @@ fn cpu_burst_and_quota_change_together(lab: &Lab) {
     update(&bundle, &["--cpu-quota", "80000", "--cpu-burst", "70000"]).ok();
     assert_eq!(file(&bundle, "cpu.max"), "80000 100000");
     assert_eq!(file(&bundle, "cpu.max.burst"), "70000");
+    update(&bundle, &["--cpu-burst", "5000"]).ok();
+    assert_eq!(file(&bundle, "cpu.max.burst"), "5000");
 }
 
 fn cpu_idle_and_back(lab: &Lab) {
