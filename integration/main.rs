@@ -31,6 +31,8 @@ mod hooks;
 mod hostile;
 mod idmap;
 mod lifecycle;
+mod limit_effects;
+mod limits;
 mod mount_options;
 mod mounts;
 mod namespaces;
@@ -64,6 +66,8 @@ fn main() -> ExitCode {
         ("hostile", hostile::CASES),
         ("idmap", idmap::CASES),
         ("lifecycle", lifecycle::CASES),
+        ("limit_effects", limit_effects::CASES),
+        ("limits", limits::CASES),
         ("mount_options", mount_options::CASES),
         ("mounts", mounts::CASES),
         ("namespaces", namespaces::CASES),

@@ -32,6 +32,8 @@ pub(crate) fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     match args.as_slice() {
         ["syscall", numbers @ ..] => println!("{}", syscall(numbers)),
         ["keyring"] => println!("{}", keyring()),
+        ["allocate", bytes] => println!("{}", allocate(bytes.parse().unwrap())),
+        ["huge-pages", count] => println!("{}", huge_pages(count.parse().unwrap())),
         ["caught-exe", pid, file] => println!("{}", caught_exe(pid, file)),
         ["open-loop", file, devices @ ..] => open_loop(file, devices),
         ["stuck", cgroup] => stuck(cgroup),
@@ -58,6 +60,31 @@ fn syscall(numbers: &[&str]) -> String {
     // SAFETY: the tests pass plain numbers to calls that take no pointers, or null for a pointer.
     let result = unsafe { libc::syscall(n[0], n[1], n[2], n[3], n[4], n[5], n[6]) };
     outcome(result)
+}
+
+/// Memory that is really used: every byte of it is written.
+fn allocate(bytes: usize) -> String {
+    let memory = std::hint::black_box(vec![1u8; bytes]);
+    format!("ok {}", memory.len())
+}
+
+/// Maps so many huge pages of 2 MB.
+fn huge_pages(count: usize) -> String {
+    // SAFETY: the kernel chooses the address, and nobody touches what is mapped.
+    let address = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            count << 21,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_HUGETLB,
+            -1,
+            0,
+        )
+    };
+    if address == libc::MAP_FAILED {
+        return outcome(-1);
+    }
+    "ok".to_owned()
 }
 
 fn keyring() -> String {

@@ -8,7 +8,7 @@
 use super::controllers;
 use super::folders::{Folders, make_folders, remove_empty};
 use super::limits::{Absent, Setting};
-use super::{Need, Plan};
+use super::{Need, Plan, refusal};
 use crate::error::{Code, Context, Error, Result};
 use crate::host::CgroupMount;
 use nix::errno::Errno;
@@ -148,30 +148,23 @@ impl Cgroup {
         plan: &Plan,
         may_enable: &mut bool,
     ) -> Result<()> {
-        let (mut file, mut value) = (&setting.file, &setting.value);
-        let mut result = write(self.folder.as_fd(), Path::new(file), value);
+        let mut result = self.set(setting);
         if result == Err(Errno::ENOENT) && std::mem::take(may_enable) {
             let above = self.path.parent().unwrap_or(&plan.mount);
             controllers::enable(above, plan)?;
-            result = write(self.folder.as_fd(), Path::new(file), value);
+            result = self.set(setting);
         }
-        if let (Err(Errno::ENOENT), Absent::Instead { file: f, value: v }) =
-            (result, &setting.absent)
-        {
-            (file, value) = (f, v);
-            result = write(self.folder.as_fd(), Path::new(file), value);
+        match (result, &setting.absent) {
+            (Err(Errno::ENOENT), Absent::Skip) => Ok(()),
+            (result, _) => result.map_err(|errno| refusal::explain(setting, self, errno)),
         }
-        match result {
-            Err(Errno::ENOENT) if setting.absent == Absent::Skip => Ok(()),
-            result => result.map_err(|errno| {
-                let step = format!("set {file} to {value} in");
-                let error = Error::step(Code::Cgroup, step, self.path.display().to_string(), errno);
-                match (errno, hint(file, errno)) {
-                    (Errno::ENOENT, _) => error.because("this kernel has no such file"),
-                    (_, Some(hint)) => error.hint(hint),
-                    (_, None) => error,
-                }
-            }),
+    }
+
+    /// Writes one limit into its file, or into the one that does instead.
+    fn set(&self, setting: &Setting) -> nix::Result<()> {
+        match (self.write(&setting.file, &setting.value), &setting.absent) {
+            (Err(Errno::ENOENT), Absent::Instead { file, value }) => self.write(file, value),
+            (result, _) => result,
         }
     }
 
@@ -258,21 +251,6 @@ fn make(plan: &Plan, path: &Path) -> Result<Cgroup> {
             remove_empty(&made);
             Err(error)
         }
-    }
-}
-
-/// What to look at when the kernel refuses a value.
-fn hint(file: &str, errno: Errno) -> Option<&'static str> {
-    match (file, errno) {
-        ("cpu.max", Errno::EINVAL) => Some(
-            "quota and period are at least 1000 µs, the period at most 1000000, the quota not \
-             above that of the cgroups above",
-        ),
-        ("cpuset.cpus" | "cpuset.mems", Errno::EINVAL | Errno::ERANGE | Errno::ENODEV) => {
-            Some("a list like 0-3,7 of CPUs or memory nodes that this host has")
-        }
-        (_, Errno::EACCES | Errno::EPERM) => Some("this cgroup is not delegated to the caller"),
-        _ => None,
     }
 }
 

@@ -15,6 +15,7 @@ pub mod freeze;
 pub mod fs;
 pub mod limits;
 pub mod path;
+mod refusal;
 pub mod tree;
 pub mod update;
 

@@ -23,18 +23,8 @@ pub struct Plan {
     pub settings: Vec<Setting>,
     /// The new device rules; None leaves those that hold.
     pub devices: Option<Policy>,
-    /// Whether memory limits are compared with what is in use.
-    pub check: Check,
-}
-
-/// `checkBeforeUpdate` (config-linux.md, "Memory").
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Check {
-    /// The kernel decides: it reclaims, and kills where that is not enough.
-    #[default]
-    No,
-    /// A memory limit below the use is refused.
-    BeforeUpdate,
+    /// A memory limit that is refused while more is in use.
+    pub check: Option<u64>,
 }
 
 /// Decides. Pure. Without the key `devices` the rules stay; an empty list is what it is at create:
@@ -45,16 +35,12 @@ pub fn plan(
     host: &Host,
     problems: &mut Problems,
 ) -> Plan {
-    let check = match resources.memory().as_ref() {
-        Some(memory) if memory.check_before_update() == Some(true) => Check::BeforeUpdate,
-        _ => Check::No,
-    };
     let rules = resources.devices().as_deref();
     let devices = rules.map(|rules| devices::plan(rules, problems));
     Plan {
         settings: limits::plan(resources, current, problems),
         devices: devices.filter(|_| may_load_devices(host)),
-        check,
+        check: limits::limit_to_check(resources),
     }
 }
 
@@ -74,32 +60,25 @@ impl Cgroup {
         }
     }
 
-    /// Refuses a limit below what is in use (spec, `checkBeforeUpdate`). A use that cannot be read
-    /// refuses nothing: without the controller the limit itself will fail.
+    /// Refuses a memory limit below what is in use (spec, `checkBeforeUpdate`). A use that cannot
+    /// be read refuses nothing: without the controller the limit itself will fail.
     ///
     /// # Errors
     /// `E_CGROUP` naming both numbers.
-    pub fn check_use(&self, settings: &[Setting]) -> Result<()> {
-        let number = |text: &str| text.trim().parse::<u64>().ok();
-        for (file, used) in [
-            ("memory.max", "memory.current"),
-            ("memory.swap.max", "memory.swap.current"),
-        ] {
-            let limit = settings.iter().rfind(|it| it.file == file);
-            let limit = limit.and_then(|it| number(&it.value));
-            let used = self.read(used).ok().and_then(|text| number(&text));
-            if let (Some(limit), Some(used)) = (limit, used)
-                && limit < used
-            {
-                let why = format!("checkBeforeUpdate: {used} bytes are in use");
-                return Err(Error {
-                    step: format!("set {file} to {limit} in"),
-                    object: self.path.display().to_string(),
-                    ..Error::new(Code::Cgroup, why)
-                });
-            }
+    pub fn check_use(&self, limit: u64) -> Result<()> {
+        let used = self.read("memory.current").ok();
+        let used = used.and_then(|text| text.trim().parse::<u64>().ok());
+        match used {
+            Some(used) if limit < used => Err(Error {
+                step: format!("set memory.max to {limit} in"),
+                object: self.path.display().to_string(),
+                ..Error::new(
+                    Code::Cgroup,
+                    format!("checkBeforeUpdate: {used} bytes are in use"),
+                )
+            }),
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -144,25 +123,8 @@ impl<'a> Changes<'a> {
             let above = self.cgroup.path.parent().unwrap_or(mount);
             controllers::enable(above, &plan)?;
         }
-        // Some values bound each other: a burst is at most the quota, and an idle cgroup takes no
-        // weight. Which order works depends on what holds now, so what is refused is tried again
-        // behind the others.
-        let mut refused = Vec::new();
-        for (index, setting) in settings.iter().enumerate() {
-            let later = settings.get(index + 1..).unwrap_or_default();
-            match self.change(setting, &plan) {
-                Err(error)
-                    if error.errno == Some(Errno::EINVAL)
-                        && !later.is_empty()
-                        && !later.iter().any(|it| it.file == setting.file) =>
-                {
-                    refused.push(setting);
-                }
-                result => result?,
-            }
-        }
-        refused
-            .into_iter()
+        settings
+            .iter()
             .try_for_each(|setting| self.change(setting, &plan))
     }
 

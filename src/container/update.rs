@@ -4,7 +4,7 @@
 //! fails undoes those before it, so that a refused update leaves the container as it was.
 
 use crate::cgroups::Cgroup;
-use crate::cgroups::update::{self, Changes, Check, Plan};
+use crate::cgroups::update::{self, Changes, Plan};
 use crate::error::{Code, Error, Problems, Result};
 use crate::host::Host;
 use crate::plan::Options;
@@ -61,8 +61,8 @@ pub fn update(dir: &Dir, request: &Update<'_>) -> Result<()> {
         }
         return write_rdt(rdt.as_ref()).map(drop);
     };
-    if plan.check == Check::BeforeUpdate {
-        cgroup.check_use(&plan.settings)?;
+    if let Some(limit) = plan.check {
+        cgroup.check_use(limit)?;
     }
     let mount = request.host.cgroup.as_ref();
     let mount = mount.map_or(Path::new("/sys/fs/cgroup"), |it| &it.path);

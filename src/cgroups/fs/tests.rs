@@ -80,6 +80,29 @@ fn a_file_that_the_kernel_lacks_is_named_with_its_value() {
 }
 
 #[test]
+fn a_file_that_is_missing_gives_way_to_the_one_that_does_instead() {
+    let instead = Setting {
+        absent: Absent::Instead {
+            file: "io.weight".into(),
+            value: "910".into(),
+        },
+        ..setting("io.bfq.weight", "100")
+    };
+    for (files, written) in [
+        (&["io.weight"][..], "io.weight=910"),
+        (&["io.bfq.weight", "io.weight"], "io.bfq.weight=100"),
+    ] {
+        // No cgroup.subtree_control: nothing may be enabled where one of the two is there.
+        let folder = folder(files);
+        let mount = folder.path().parent().expect("a parent");
+        let plan = plan(mount, folder.path().to_owned(), vec![instead.clone()]);
+        let cgroup = Cgroup::create(&plan).expect("created").expect("a cgroup");
+        let (file, value) = written.split_once('=').expect("a pair");
+        assert_eq!(cgroup.read(file).as_deref(), Ok(value));
+    }
+}
+
+#[test]
 fn a_cgroup_in_use_or_frozen_is_refused() {
     for (events, why) in [
         ("populated 1\nfrozen 0\n", "already has processes"),

@@ -49,52 +49,17 @@ fn rules_change_only_where_they_are_spoken_of() {
 }
 
 #[test]
-fn check_before_update_is_asked_for() {
-    for (json, check) in [
-        (
-            r#"{"memory":{"limit":1,"checkBeforeUpdate":true}}"#,
-            Check::BeforeUpdate,
-        ),
-        (
-            r#"{"memory":{"limit":1,"checkBeforeUpdate":false}}"#,
-            Check::No,
-        ),
-        (r#"{"memory":{"limit":1}}"#, Check::No),
-        ("{}", Check::No),
-    ] {
-        assert_eq!(decide(json, &host()).check, check, "{json}");
-    }
-}
-
-#[test]
 fn a_limit_below_the_use_is_refused_with_both_numbers() {
-    let (_folder, cgroup) = cgroup(&[
-        ("memory.current", "5000\n"),
-        ("memory.swap.current", "300\n"),
-    ]);
-    for (file, value) in [
-        ("memory.max", "5000"),
-        ("memory.max", "max"),
-        ("memory.swap.max", "300"),
-        ("pids.max", "1"),
-    ] {
-        cgroup.check_use(&[setting(file, value)]).expect(value);
+    let (_mount, busy) = cgroup(&[("memory.current", "5000\n")]);
+    for limit in [5000, 5001] {
+        busy.check_use(limit).expect("enough");
     }
-    for (file, value, used) in [
-        ("memory.max", "4999", "5000"),
-        ("memory.swap.max", "0", "300"),
-    ] {
-        let error = cgroup.check_use(&[setting(file, value)]).expect_err(value);
-        let text = error.to_string();
-        assert!(
-            text.starts_with(&format!("set {file} to {value} in ")),
-            "{text}"
-        );
-        assert!(
-            text.ends_with(&format!(": {used} bytes are in use")),
-            "{text}"
-        );
-    }
+    let error = busy.check_use(4999).expect_err("less than is in use");
+    let text = error.to_string();
+    assert!(text.starts_with("set memory.max to 4999 in "), "{text}");
+    assert!(text.ends_with(": 5000 bytes are in use"), "{text}");
+    let (_mount, without) = cgroup(&[]);
+    without.check_use(1).expect("nothing to compare with");
 }
 
 #[test]
