@@ -31,14 +31,18 @@ mod hooks;
 mod hostile;
 mod idmap;
 mod lifecycle;
+mod limit_effects;
+mod limits;
 mod mount_options;
 mod mounts;
 mod namespaces;
+mod pause;
 mod pods;
 mod process;
 mod rootless;
 mod seccomp;
 mod terminal;
+mod update;
 mod userns;
 
 use std::process::ExitCode;
@@ -62,14 +66,18 @@ fn main() -> ExitCode {
         ("hostile", hostile::CASES),
         ("idmap", idmap::CASES),
         ("lifecycle", lifecycle::CASES),
+        ("limit_effects", limit_effects::CASES),
+        ("limits", limits::CASES),
         ("mount_options", mount_options::CASES),
         ("mounts", mounts::CASES),
         ("namespaces", namespaces::CASES),
+        ("pause", pause::CASES),
         ("pods", pods::CASES),
         ("process", process::CASES),
         ("rootless", rootless::CASES),
         ("seccomp", seccomp::CASES),
         ("terminal", terminal::CASES),
+        ("update", update::CASES),
         ("userns", userns::CASES),
     ])
 }

@@ -1,4 +1,4 @@
-//! The parent's sequences: `create` here, `start`, `kill` and `delete` each below. Host privileges,
+//! The parent's sequences: `create` here, those of the later verbs each below. Host privileges,
 //! host mount namespace.
 //!
 //! Each resource is recorded in the state directory before it is acquired; when a step fails,
@@ -9,11 +9,15 @@ mod documents;
 mod end;
 mod hooks_outside;
 mod host_namespaces;
+mod pause;
 mod start;
 mod undo;
+mod update;
 
 pub use end::{Force, delete, kill};
+pub use pause::{pause, resume};
 pub use start::start;
+pub use update::{Update, update};
 
 use documents::Documents;
 

@@ -42,6 +42,9 @@ fn an_unknown_container_does_not_exist() {
         &["start", "web"],
         &["kill", "web"],
         &["delete", "web"],
+        &["pause", "web"],
+        &["resume", "web"],
+        &["update", "web"],
         &["exec", "web", "true"],
     ] {
         let output = casulo(root.path(), args);

@@ -32,6 +32,8 @@ pub(crate) enum Need {
     Kernel(u32, u32),
     /// More than one CPU.
     TwoCpus,
+    /// The tests' folder lies on a disk that the tests may open.
+    Disk,
     /// A host program.
     Program(&'static str),
 }
@@ -101,6 +103,10 @@ impl Need {
             Need::TwoCpus => (
                 std::thread::available_parallelism().is_ok_and(|n| n.get() > 1),
                 "twocpus: one CPU".into(),
+            ),
+            Need::Disk => (
+                lab::disk().is_some(),
+                "disk: the tests' folder is on no disk that can be opened".into(),
             ),
             Need::Program(path) => (Path::new(path).exists(), format!("program: no {path}")),
         };

@@ -1,5 +1,6 @@
 //! What the tests share: cases and their needs, a laboratory per test, bundles, the runtime's calls.
 
+pub(crate) mod bpf;
 mod bundle;
 mod host;
 mod host_mount;
@@ -13,7 +14,7 @@ mod terminal;
 pub(crate) use bundle::Bundle;
 pub(crate) use host::Need;
 pub(crate) use host_mount::HostMount;
-pub(crate) use lab::Lab;
+pub(crate) use lab::{Lab, disk};
 pub(crate) use mountinfo::{Mount, mounts};
 pub(crate) use runtime::{Output, Running, field, finish, wait_until};
 pub(crate) use sockets::Listener;
