@@ -3,7 +3,7 @@
 //!
 //! [`plan`] decides (pure): [`path`] the folder, [`limits`] what is written into which file,
 //! [`devices`] which devices may be used. [`fs`] then makes the cgroup and [`tree`] looks after it
-//! (signals, removal). All of it runs in the parent with the caller's privileges; the container's
+//! (signals, removal); [`stats`] reads what it has used, [`notify`] waits for what happens in it. All of it runs in the parent with the caller's privileges; the container's
 //! first process is cloned into the finished cgroup (`CLONE_INTO_CGROUP`) and never writes here.
 //!
 //! Only the cgroupfs driver exists: casulo writes the files itself.
@@ -13,10 +13,13 @@ pub mod devices;
 mod folders;
 pub mod fs;
 pub mod limits;
+pub mod notify;
 pub mod path;
+pub mod stats;
 pub mod tree;
 
 pub use fs::Cgroup;
+pub use tree::PATIENCE;
 
 use crate::error::Problems;
 use crate::host::Host;
