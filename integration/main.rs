@@ -36,8 +36,10 @@ mod mounts;
 mod namespaces;
 mod pods;
 mod process;
+mod ps;
 mod rootless;
 mod seccomp;
+mod teardown;
 mod terminal;
 mod userns;
 
@@ -67,8 +69,10 @@ fn main() -> ExitCode {
         ("namespaces", namespaces::CASES),
         ("pods", pods::CASES),
         ("process", process::CASES),
+        ("ps", ps::CASES),
         ("rootless", rootless::CASES),
         ("seccomp", seccomp::CASES),
+        ("teardown", teardown::CASES),
         ("terminal", terminal::CASES),
         ("userns", userns::CASES),
     ])

@@ -1,4 +1,4 @@
-//! The parent's sequences: `create` here, `start`, `kill` and `delete` each below. Host privileges,
+//! The parent's sequences: `create` here, `start`, `kill`, `delete`, and `ps` below. Host privileges,
 //! host mount namespace.
 //!
 //! Each resource is recorded in the state directory before it is acquired; when a step fails,
@@ -9,10 +9,13 @@ mod documents;
 mod end;
 mod hooks_outside;
 mod host_namespaces;
+mod processes;
 mod start;
+mod survivors;
 mod undo;
 
-pub use end::{Force, delete, kill};
+pub use end::{Force, Whom, delete, kill};
+pub use processes::processes;
 pub use start::start;
 
 use documents::Documents;

@@ -32,6 +32,8 @@ pub(crate) enum Need {
     Kernel(u32, u32),
     /// More than one CPU.
     TwoCpus,
+    /// FUSE, for a process that cannot be killed.
+    Fuse,
     /// A host program.
     Program(&'static str),
 }
@@ -102,6 +104,7 @@ impl Need {
                 std::thread::available_parallelism().is_ok_and(|n| n.get() > 1),
                 "twocpus: one CPU".into(),
             ),
+            Need::Fuse => (super::fuse::is_there(), "fuse: no /dev/fuse".into()),
             Need::Program(path) => (Path::new(path).exists(), format!("program: no {path}")),
         };
         if met { Ok(()) } else { Err(reason) }

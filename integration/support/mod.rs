@@ -1,6 +1,7 @@
 //! What the tests share: cases and their needs, a laboratory per test, bundles, the runtime's calls.
 
 mod bundle;
+mod fuse;
 mod host;
 mod host_mount;
 mod lab;
@@ -11,6 +12,7 @@ mod sockets;
 mod terminal;
 
 pub(crate) use bundle::Bundle;
+pub(crate) use fuse::{STUCK, StuckFs};
 pub(crate) use host::Need;
 pub(crate) use host_mount::HostMount;
 pub(crate) use lab::Lab;

@@ -7,6 +7,7 @@ mod exec;
 pub mod features;
 mod kill;
 mod list;
+mod ps;
 mod run;
 pub mod spec;
 mod start;
@@ -46,6 +47,7 @@ pub fn dispatch(cli: Cli) -> Result<u8> {
         Command::Kill(args) => kill::run(global, &args),
         Command::Delete(args) => delete::run(global, &args),
         Command::List(args) => list::run(global, &args),
+        Command::Ps(args) => ps::run(global, &args),
         Command::Spec(args) => {
             let ids = (
                 nix::unistd::geteuid().as_raw(),

@@ -16,7 +16,7 @@ pub use store::{Store, check_id};
 use crate::error::{Code, Context, Error, Result};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, fstat};
 use nix::unistd::{UnlinkatFlags, unlinkat, write};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -76,6 +76,11 @@ impl State {
         self.cgroup_paths.get("").map(PathBuf::as_path)
     }
 
+    /// True if it has a pid namespace that is not the caller's: its processes end with init.
+    pub fn has_own_pids(&self) -> bool {
+        self.namespaces & (libc::CLONE_NEWPID as u64) != 0
+    }
+
     /// Init by pid and start time; `None` before it exists.
     pub fn init(&self) -> Option<ProcessRef> {
         (self.init_process_pid > 0).then_some(ProcessRef {
@@ -118,15 +123,21 @@ impl Dir {
     /// Released when the returned value is dropped, or when casulo ends.
     ///
     /// # Errors
+    /// `E_NOT_FOUND` when the container was deleted meanwhile: the id may be another one's by now.
     /// `E_STATE`.
     pub fn lock(&self) -> Result<nix::fcntl::Flock<OwnedFd>> {
         let fd = self
             .fd
             .try_clone()
             .context(Code::State, "lock", self.path.display())?;
-        nix::fcntl::Flock::lock(fd, nix::fcntl::FlockArg::LockExclusive).map_err(|(_, errno)| {
-            Error::step(Code::State, "lock", self.path.display().to_string(), errno)
-        })
+        let lock = nix::fcntl::Flock::lock(fd, nix::fcntl::FlockArg::LockExclusive).map_err(
+            |(_, errno)| Error::step(Code::State, "lock", self.path.display().to_string(), errno),
+        )?;
+        let stat = fstat(&self.fd).context(Code::State, "look at", self.path.display())?;
+        if stat.st_nlink == 0 {
+            return Err(not_found(&self.id));
+        }
+        Ok(lock)
     }
 
     /// Replaces `state.json` by rename, so that a reader or a crash sees the old or the new one.
@@ -257,6 +268,11 @@ impl AsFd for Dir {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// What callers look for when there is no such container.
+fn not_found(id: &str) -> Error {
+    Error::new(Code::NotFound, format!("container {id} does not exist"))
 }
 
 /// The present moment as `state` shows it.
