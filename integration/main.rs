@@ -26,6 +26,7 @@ mod capabilities;
 mod cgroups;
 mod devices;
 mod errors;
+mod events;
 mod exec;
 mod hooks;
 mod hostile;
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
         ("cgroups", cgroups::CASES),
         ("devices", devices::CASES),
         ("errors", errors::CASES),
+        ("events", events::CASES),
         ("exec", exec::CASES),
         ("hooks", hooks::CASES),
         ("hostile", hostile::CASES),

@@ -123,6 +123,8 @@ pub enum Command {
     List(List),
     /// List the processes of a container
     Ps(Ps),
+    /// Print what a container uses and what happens to it, as JSON, one object a line
+    Events(Events),
     /// Write a config.json to start from
     Spec(Spec),
     /// Print what this runtime supports, as JSON
@@ -314,6 +316,20 @@ pub enum PsFormat {
     Table,
     /// A JSON array of pids
     Json,
+}
+
+/// `events`
+#[derive(Clone, Debug, Args)]
+pub struct Events {
+    /// Print the statistics once, and leave
+    #[arg(long)]
+    pub stats: bool,
+    /// Time between statistics, as Go writes it: 500ms, 1.5s, 1m30s
+    #[arg(long, value_name = "DURATION", default_value = "5s")]
+    pub interval: String,
+    /// Container id
+    #[arg(value_name = "CONTAINER")]
+    pub id: String,
 }
 
 /// `spec`

@@ -43,6 +43,8 @@ fn an_unknown_container_does_not_exist() {
         &["kill", "web"],
         &["delete", "web"],
         &["exec", "web", "true"],
+        &["ps", "web"],
+        &["events", "web"],
     ] {
         let output = casulo(root.path(), args);
         assert!(

@@ -3,6 +3,7 @@
 mod completion;
 mod create;
 mod delete;
+mod events;
 mod exec;
 pub mod features;
 mod kill;
@@ -48,6 +49,7 @@ pub fn dispatch(cli: Cli) -> Result<u8> {
         Command::Delete(args) => delete::run(global, &args),
         Command::List(args) => list::run(global, &args),
         Command::Ps(args) => ps::run(global, &args),
+        Command::Events(args) => events::run(global, &args),
         Command::Spec(args) => {
             let ids = (
                 nix::unistd::geteuid().as_raw(),
