@@ -3,6 +3,7 @@
 use crate::support::{Bundle, Lab, Running, STUCK, StuckFs, cases, finish, wait_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::json;
 use std::fs;
 
 cases! {
@@ -15,9 +16,8 @@ cases! {
 }
 
 /// A container that may change its own cgroup, running `script` and then sleeping.
-fn with_cgroup<'lab>(lab: &'lab Lab, script: &str) -> Bundle<'lab> {
-    let bundle = lab
-        .bundle()
+fn with_cgroup<'lab>(bundle: Bundle<'lab>, script: &str) -> Bundle<'lab> {
+    let bundle = bundle
         .without_mount("/sys/fs/cgroup")
         .mount("/sys/fs/cgroup", "cgroup", "cgroup", &["rw"])
         .sh(&format!(
@@ -54,7 +54,7 @@ fn frozen_container_is_deleted(lab: &Lab) {
 
 fn frozen_nested_cgroup_is_deleted(lab: &Lab) {
     let script = "mkdir -p a/b; sleep 1001 & echo $! >a/b/cgroup.procs; echo 1 >a/cgroup.freeze";
-    let bundle = with_cgroup(lab, script);
+    let bundle = with_cgroup(lab.bundle(), script);
     delete_by_force(lab, &bundle);
 }
 
@@ -62,7 +62,7 @@ fn deep_and_wide_nesting_is_deleted(lab: &Lab) {
     let script = "for i in 1 2 3 4 5 6 7 8 9; do mkdir -p $i/a/b/c/d/e/f/g/h; \
                   sleep 1001 & echo $! >$i/a/b/c/d/e/f/g/h/cgroup.procs; done; \
                   i=0; while [ $i -lt 200 ]; do mkdir wide$i; i=$((i+1)); done";
-    let bundle = with_cgroup(lab, script);
+    let bundle = with_cgroup(lab.bundle(), script);
     assert!(bundle.cgroup().join("9/a/b/c/d/e/f/g/h").exists());
     assert!(bundle.cgroup().join("wide199").exists());
     delete_by_force(lab, &bundle);
@@ -72,7 +72,7 @@ fn threaded_cgroups_are_deleted(lab: &Lab) {
     // The container's own cgroup becomes the domain of the threads below.
     let script = "mkdir t t/u; echo threaded >t/cgroup.type; echo threaded >t/u/cgroup.type; \
                   sleep 1001 & echo $! >t/u/cgroup.threads";
-    let bundle = with_cgroup(lab, script);
+    let bundle = with_cgroup(lab.bundle(), script);
     let kind = fs::read_to_string(bundle.cgroup().join("t/u/cgroup.type")).unwrap();
     assert_eq!(kind.trim(), "threaded");
     assert_ne!(
@@ -84,8 +84,11 @@ fn threaded_cgroups_are_deleted(lab: &Lab) {
 
 fn nested_cgroups_with_controllers_are_deleted(lab: &Lab) {
     let script = "mkdir -p a/b; echo $$ >a/b/cgroup.procs; echo +pids >cgroup.subtree_control; \
-                  echo +pids >a/cgroup.subtree_control; cat a/b/pids.max";
-    let bundle = with_cgroup(lab, script);
+                  echo +pids >a/cgroup.subtree_control";
+    let limited = lab
+        .bundle()
+        .set("/linux/resources/pids", json!({"limit": 100}));
+    let bundle = with_cgroup(limited, script);
     assert!(bundle.cgroup().join("a/b/pids.max").exists());
     delete_by_force(lab, &bundle);
 }

@@ -307,6 +307,22 @@ mod tests {
     }
 
     #[test]
+    fn a_lock_that_was_waited_for_is_of_the_container_that_was_meant() {
+        let root = tempfile::tempdir().expect("folder");
+        let store = Store::at(root.path().to_owned());
+        store.reserve("web").expect("reserved");
+        let (first, second) = (store.open("web"), store.open("web"));
+        let (first, second) = (first.expect("open"), second.expect("open"));
+        drop(first.lock().expect("locked"));
+        first.remove().expect("removed");
+        // Another container with the same id must not be taken for the one that was deleted.
+        store.reserve("web").expect("reserved again");
+        let error = second.lock().expect_err("its folder is gone");
+        assert_eq!(error.code, Code::NotFound);
+        assert_eq!(store.ids().expect("list"), ["web"]);
+    }
+
+    #[test]
     fn facts_come_back_as_written() {
         let root = tempfile::tempdir().expect("folder");
         let dir = Store::at(root.path().to_owned())
