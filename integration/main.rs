@@ -23,6 +23,7 @@ mod support;
 
 mod binary;
 mod capabilities;
+mod cgroup_tree;
 mod cgroups;
 mod devices;
 mod errors;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
     support::run(&[
         ("binary", binary::CASES),
         ("capabilities", capabilities::CASES),
+        ("cgroup_tree", cgroup_tree::CASES),
         ("cgroups", cgroups::CASES),
         ("devices", devices::CASES),
         ("errors", errors::CASES),

@@ -2,6 +2,7 @@
 
 mod bundle;
 mod host;
+mod host_cgroup;
 mod host_mount;
 mod lab;
 mod mountinfo;
@@ -12,6 +13,7 @@ mod terminal;
 
 pub(crate) use bundle::Bundle;
 pub(crate) use host::Need;
+pub(crate) use host_cgroup::HostCgroup;
 pub(crate) use host_mount::HostMount;
 pub(crate) use lab::Lab;
 pub(crate) use mountinfo::{Mount, mounts};

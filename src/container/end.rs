@@ -1,7 +1,7 @@
 //! `kill` and `delete`: signals to a container, and the end of all that it has on the host.
 
 use super::hooks_outside::{recorded_hooks, run_poststop};
-use crate::cgroups::Cgroup;
+use crate::cgroups::{self, Cgroup};
 use crate::error::{Code, Context, Error, Result};
 use crate::intel_rdt;
 use crate::state::{self, Dir, State, Status};
@@ -100,6 +100,7 @@ pub(super) fn remove(dir: Dir, state: &State) -> Result<()> {
         cgroup.kill()?;
         cgroup.remove()?;
     }
+    cgroups::remove_empty(&state.cgroup_parents);
     intel_rdt::remove(&state.intel_rdt_paths)?;
     if state.has_poststop {
         let document = state.document(Status::Stopped, 0).to_string();
