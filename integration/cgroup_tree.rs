@@ -16,6 +16,7 @@ cases! {
         a_threaded_cgroup_above_is_named, a_read_only_hierarchy_is_named, disabled_manager_refuses_limits, disabled_manager_spares_the_caller,
         exec_into_a_cgroup_that_was_named_says_why, inside_a_cgroup_namespace_the_mount_is_the_top;
     [Root, Controller("pids"), Program("/usr/bin/strace")] => exec_while_init_moves;
+    [Root, Casulo, Controller("pids"), Program("/usr/bin/strace")] => limits_take_at_most_20_system_calls;
     [Root, Controller("pids")] => controllers_are_enabled_along_the_path, processes_in_the_cgroup_above_are_named,
         exec_follows_init_into_a_nested_cgroup;
     [Root, Casulo, Program("/usr/bin/setpriv")] => an_ordinary_users_cgroups_are_not_writable_from_inside;
@@ -179,6 +180,42 @@ fn controllers_are_enabled_along_the_path(lab: &Lab) {
     assert_eq!(bundle.run().ok().text(), "7");
     let given = fs::read_to_string(top.path().join("cgroup.subtree_control")).unwrap();
     assert!(given.split_whitespace().any(|name| name == "pids"));
+}
+
+fn limits_take_at_most_20_system_calls(lab: &Lab) {
+    let above = HostCgroup::new("casulo-test/counted");
+    for parent in [above.path().parent().unwrap(), above.path()] {
+        fs::write(parent.join("cgroup.subtree_control"), "+cpu +memory +pids").unwrap();
+    }
+    let bundle = lab.bundle();
+    let path = format!("/casulo-test/counted/{}", bundle.id());
+    let bundle = bundle
+        .set("/linux/cgroupsPath", json!(path))
+        .set(
+            "/linux/resources/cpu",
+            json!({"shares": 512, "quota": 50_000, "period": 100_000}),
+        )
+        .set("/linux/resources/memory", json!({"limit": 64 << 20}))
+        .set("/linux/resources/pids", json!({"limit": 100}));
+    let trace = lab.join("trace");
+    let script = format!("exec strace -qq -o {} \"$@\"", trace.display());
+    lab.through_shell(&script, &bundle.command(&[], "create", &[]))
+        .ok();
+    bundle.call("delete", &["--force"], &[]).ok();
+
+    // Those before the folder is made that name the hierarchy's folders, and all from there to the
+    // first that has to do with the rootfs.
+    let text = fs::read_to_string(&trace).unwrap();
+    let is_made = |call: &&str| call.starts_with("mkdir(\"/sys/fs/cgroup");
+    let before = text.lines().take_while(|call| !is_made(call));
+    let making = text.lines().skip_while(|call| !is_made(call));
+    let calls: Vec<&str> = before
+        .filter(|call| call.contains("/sys/fs/cgroup/casulo-test"))
+        .chain(making.take_while(|call| !call.starts_with("open_tree")))
+        .collect();
+    let of_device_rules = calls.iter().filter(|call| call.starts_with("bpf")).count();
+    assert_eq!(of_device_rules, 2, "{text}");
+    assert!(calls.len() <= 20, "{} calls: {calls:#?}", calls.len());
 }
 
 fn processes_in_the_cgroup_above_are_named(lab: &Lab) {
