@@ -25,6 +25,7 @@ mod binary;
 mod capabilities;
 mod cgroup_tree;
 mod cgroups;
+mod cycles;
 mod devices;
 mod errors;
 mod exec;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         ("capabilities", capabilities::CASES),
         ("cgroup_tree", cgroup_tree::CASES),
         ("cgroups", cgroups::CASES),
+        ("cycles", cycles::CASES),
         ("devices", devices::CASES),
         ("errors", errors::CASES),
         ("exec", exec::CASES),
