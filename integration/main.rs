@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `CASULO` | the runtime under test (default `bin/casulo`); any runtime with runc's command line |
 //! | `CASULO_TEST_REQUIRE` | needs whose absence is a failure, not a skip: `all`, or names as printed by a skip |
-//! | `CASULO_TEST_SKIPPED` | a file that receives the names of the tests that were skipped |
+//! | `CASULO_TEST_SKIPPED` | a file that receives the names of the tests that were skipped and that another host can run |
 //! | `CASULO_TEST_MUST_RUN` | such a file of another run: these tests may not be skipped here |
 
 #![allow(
@@ -23,9 +23,12 @@ mod support;
 
 mod binary;
 mod capabilities;
+mod cgroup_tree;
 mod cgroups;
+mod cycles;
 mod devices;
 mod errors;
+mod events;
 mod exec;
 mod hooks;
 mod hostile;
@@ -36,11 +39,15 @@ mod limits;
 mod mount_options;
 mod mounts;
 mod namespaces;
+mod pause;
 mod pods;
 mod process;
+mod ps;
 mod rootless;
 mod seccomp;
+mod teardown;
 mod terminal;
+mod update;
 mod userns;
 
 use std::process::ExitCode;
@@ -56,9 +63,12 @@ fn main() -> ExitCode {
     support::run(&[
         ("binary", binary::CASES),
         ("capabilities", capabilities::CASES),
+        ("cgroup_tree", cgroup_tree::CASES),
         ("cgroups", cgroups::CASES),
+        ("cycles", cycles::CASES),
         ("devices", devices::CASES),
         ("errors", errors::CASES),
+        ("events", events::CASES),
         ("exec", exec::CASES),
         ("hooks", hooks::CASES),
         ("hostile", hostile::CASES),
@@ -69,11 +79,15 @@ fn main() -> ExitCode {
         ("mount_options", mount_options::CASES),
         ("mounts", mounts::CASES),
         ("namespaces", namespaces::CASES),
+        ("pause", pause::CASES),
         ("pods", pods::CASES),
         ("process", process::CASES),
+        ("ps", ps::CASES),
         ("rootless", rootless::CASES),
         ("seccomp", seccomp::CASES),
+        ("teardown", teardown::CASES),
         ("terminal", terminal::CASES),
+        ("update", update::CASES),
         ("userns", userns::CASES),
     ])
 }

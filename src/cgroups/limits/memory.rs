@@ -2,7 +2,7 @@
 
 use super::{Absent, Current, Setting, amount};
 use crate::error::Problems;
-use oci_spec::runtime::LinuxMemory;
+use oci_spec::runtime::{LinuxMemory, LinuxResources};
 
 /// Adds what the memory fields say.
 pub(super) fn settings(
@@ -60,7 +60,7 @@ pub(super) fn settings(
     if memory.use_hierarchy() == Some(false) {
         problems.add(path("useHierarchy"), "cgroup v2 is always hierarchical");
     }
-    // checkBeforeUpdate is about the present use, which no plan knows.
+    // checkBeforeUpdate is about the present use, which a plan does not know: see `limit_to_check`.
 }
 
 /// v1 limits memory and swap together, v2 swap alone: the difference. None is unset.
@@ -93,4 +93,12 @@ fn swap(
         None => problems.add(path, "needs memory.limit: it is the limit of both together"),
     }
     None
+}
+
+/// The limit that an update may not set while more is in use: `checkBeforeUpdate` asks for that. On
+/// v2 the kernel itself would not refuse but reclaim and then kill.
+pub fn limit_to_check(resources: &LinuxResources) -> Option<u64> {
+    let memory = resources.memory().as_ref()?;
+    let limit = u64::try_from(memory.limit()?).ok()?;
+    (memory.check_before_update() == Some(true) && limit != 0).then_some(limit)
 }

@@ -12,6 +12,8 @@ mod memory;
 mod rdma;
 mod unified;
 
+pub use memory::limit_to_check;
+
 use crate::error::Problems;
 use oci_spec::runtime::{LinuxNetwork, LinuxResources};
 

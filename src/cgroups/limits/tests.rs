@@ -342,3 +342,24 @@ fn an_update_keeps_what_it_does_not_speak_of() {
         assert!(error.starts_with(&expected), "{error}");
     }
 }
+
+#[test]
+fn the_limit_is_checked_before_an_update_that_asks_for_it() {
+    for (json, expected) in [
+        (
+            r#"{"memory":{"limit":4096,"checkBeforeUpdate":true}}"#,
+            Some(4096),
+        ),
+        (
+            r#"{"memory":{"limit":4096,"checkBeforeUpdate":false}}"#,
+            None,
+        ),
+        (r#"{"memory":{"limit":4096}}"#, None),
+        (r#"{"memory":{"limit":-1,"checkBeforeUpdate":true}}"#, None),
+        (r#"{"memory":{"limit":0,"checkBeforeUpdate":true}}"#, None),
+        ("{}", None),
+    ] {
+        let resources = serde_json::from_str(json).expect("resources");
+        assert_eq!(limit_to_check(&resources), expected, "{json}");
+    }
+}
