@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `probe syscall NR ARG…` | `ok RESULT` or `errno NAME` of a raw system call with numbers |
 //! | `probe keyring` | the description of the session keyring |
+//! | `probe allocate BYTES` | `ok BYTES` once all of them were written |
+//! | `probe huge-pages COUNT` | `ok` or `errno NAME` of mapping so many pages of 2 MB |
 //! | `probe caught-exe PID FILE` | keeps an O_PATH fd of the process's program, waits for FILE, then reopens it for writing: `errno NAME` |
 //! | `probe open-loop FILE DEVICE…` | opens the devices again and again until FILE is there; then for each device the outcomes it saw |
 //! | `probe stuck CGROUP` | on the host: moves itself into CGROUP and waits where nothing but its death ends it |
