@@ -26,6 +26,7 @@ mod capabilities;
 mod cgroups;
 mod devices;
 mod errors;
+mod events;
 mod exec;
 mod hooks;
 mod hostile;
@@ -39,8 +40,10 @@ mod namespaces;
 mod pause;
 mod pods;
 mod process;
+mod ps;
 mod rootless;
 mod seccomp;
+mod teardown;
 mod terminal;
 mod update;
 mod userns;
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         ("cgroups", cgroups::CASES),
         ("devices", devices::CASES),
         ("errors", errors::CASES),
+        ("events", events::CASES),
         ("exec", exec::CASES),
         ("hooks", hooks::CASES),
         ("hostile", hostile::CASES),
@@ -74,8 +78,10 @@ fn main() -> ExitCode {
         ("pause", pause::CASES),
         ("pods", pods::CASES),
         ("process", process::CASES),
+        ("ps", ps::CASES),
         ("rootless", rootless::CASES),
         ("seccomp", seccomp::CASES),
+        ("teardown", teardown::CASES),
         ("terminal", terminal::CASES),
         ("update", update::CASES),
         ("userns", userns::CASES),

@@ -46,6 +46,8 @@ fn an_unknown_container_does_not_exist() {
         &["resume", "web"],
         &["update", "web"],
         &["exec", "web", "true"],
+        &["ps", "web"],
+        &["events", "web"],
     ] {
         let output = casulo(root.path(), args);
         assert!(

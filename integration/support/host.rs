@@ -34,6 +34,8 @@ pub(crate) enum Need {
     TwoCpus,
     /// The tests' folder lies on a disk that the tests may open.
     Disk,
+    /// FUSE, for a process that cannot be killed.
+    Fuse,
     /// A host program.
     Program(&'static str),
 }
@@ -108,6 +110,7 @@ impl Need {
                 lab::disk().is_some(),
                 "disk: the tests' folder is on no disk that can be opened".into(),
             ),
+            Need::Fuse => (super::fuse::is_there(), "fuse: no /dev/fuse".into()),
             Need::Program(path) => (Path::new(path).exists(), format!("program: no {path}")),
         };
         if met { Ok(()) } else { Err(reason) }

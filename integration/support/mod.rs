@@ -2,6 +2,7 @@
 
 pub(crate) mod bpf;
 mod bundle;
+mod fuse;
 mod host;
 mod host_mount;
 mod lab;
@@ -12,6 +13,7 @@ mod sockets;
 mod terminal;
 
 pub(crate) use bundle::Bundle;
+pub(crate) use fuse::{STUCK, StuckFs};
 pub(crate) use host::Need;
 pub(crate) use host_mount::HostMount;
 pub(crate) use lab::{Lab, disk};

@@ -2,9 +2,10 @@
 //! limits that the container is born in; [`update`] changes both later.
 //!
 //! [`plan`] decides (pure): [`path`] the folder, [`limits`] what is written into which file,
-//! [`devices`] which devices may be used. [`fs`] then makes the cgroup and [`tree`] looks after it
-//! (signals, removal). All of it runs in the parent with the caller's privileges; the container's
-//! first process is cloned into the finished cgroup (`CLONE_INTO_CGROUP`) and never writes here.
+//! [`devices`] which devices may be used. [`fs`] then makes the cgroup, [`tree`] looks after it
+//! (signals, removal), [`stats`] reads what it has used and [`notify`] what happens in it. All of
+//! it runs in the parent with the caller's privileges; the container's first process is cloned into
+//! the finished cgroup (`CLONE_INTO_CGROUP`) and never writes here.
 //!
 //! Only the cgroupfs driver exists: casulo writes the files itself.
 
@@ -14,12 +15,15 @@ mod folders;
 pub mod freeze;
 pub mod fs;
 pub mod limits;
+pub mod notify;
 pub mod path;
 mod refusal;
+pub mod stats;
 pub mod tree;
 pub mod update;
 
 pub use fs::Cgroup;
+pub use tree::PATIENCE;
 
 use crate::error::Problems;
 use crate::host::Host;

@@ -3,11 +3,13 @@
 mod completion;
 mod create;
 mod delete;
+mod events;
 mod exec;
 pub mod features;
 mod kill;
 mod list;
 mod pause;
+mod ps;
 mod run;
 pub mod spec;
 mod start;
@@ -51,6 +53,8 @@ pub fn dispatch(cli: Cli) -> Result<u8> {
         Command::Update(args) => update::run(global, &args),
         Command::Delete(args) => delete::run(global, &args),
         Command::List(args) => list::run(global, &args),
+        Command::Ps(args) => ps::run(global, &args),
+        Command::Events(args) => events::run(global, &args),
         Command::Spec(args) => {
             let ids = (
                 nix::unistd::geteuid().as_raw(),

@@ -1,7 +1,7 @@
 //! The shape of our errors, and the words in them that callers look for.
 
 use super::*;
-use crate::container::{Force, Update, delete, kill, pause, resume, start, update};
+use crate::container::{Force, Update, Whom, delete, kill, pause, resume, start, update};
 use crate::exec::{Request, WhenPaused, exec};
 use crate::host::Host;
 use crate::lsm;
@@ -132,7 +132,7 @@ fn errors_have_the_words_that_callers_look_for() {
     };
     let rows = [
         (
-            of_ended(|dir| kill(&dir, 15, false)),
+            of_ended(|dir| kill(&dir, 15, Whom::Init)),
             "container not running",
         ),
         (of_ended(|dir| exec_in(&dir)), "container not running"),
@@ -208,7 +208,7 @@ fn what_has_ended_can_be_deleted_and_killed_with_all_its_processes() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Store::at(folder.path().to_owned());
     let dir = store.reserve("web1").expect("reserved");
-    kill(&dir, 15, true).expect("nothing to kill is no error");
+    kill(&dir, 15, Whom::All).expect("nothing to kill is no error");
     delete(dir, Force::No).expect("deleted");
     assert!(store.open("web1").is_err());
 }
