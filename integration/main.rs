@@ -32,9 +32,12 @@ mod hooks;
 mod hostile;
 mod idmap;
 mod lifecycle;
+mod limit_effects;
+mod limits;
 mod mount_options;
 mod mounts;
 mod namespaces;
+mod pause;
 mod pods;
 mod process;
 mod ps;
@@ -42,6 +45,7 @@ mod rootless;
 mod seccomp;
 mod teardown;
 mod terminal;
+mod update;
 mod userns;
 
 use std::process::ExitCode;
@@ -66,9 +70,12 @@ fn main() -> ExitCode {
         ("hostile", hostile::CASES),
         ("idmap", idmap::CASES),
         ("lifecycle", lifecycle::CASES),
+        ("limit_effects", limit_effects::CASES),
+        ("limits", limits::CASES),
         ("mount_options", mount_options::CASES),
         ("mounts", mounts::CASES),
         ("namespaces", namespaces::CASES),
+        ("pause", pause::CASES),
         ("pods", pods::CASES),
         ("process", process::CASES),
         ("ps", ps::CASES),
@@ -76,6 +83,7 @@ fn main() -> ExitCode {
         ("seccomp", seccomp::CASES),
         ("teardown", teardown::CASES),
         ("terminal", terminal::CASES),
+        ("update", update::CASES),
         ("userns", userns::CASES),
     ])
 }

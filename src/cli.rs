@@ -3,6 +3,10 @@
 //! Every option may be repeated and the last one wins: conmon-rs passes `--root` twice. Options may
 //! also follow the id, except where the rest of the line belongs to somebody else (exec, ps).
 
+mod update;
+
+pub use update::Update;
+
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -116,6 +120,12 @@ pub enum Command {
     State(Id),
     /// Send a signal to a container's process
     Kill(Kill),
+    /// Freeze all processes of a container
+    Pause(Id),
+    /// Let the processes of a paused container run on
+    Resume(Id),
+    /// Change the limits and device rules of a container
+    Update(Update),
     /// Remove a container that has stopped
     Delete(Delete),
     /// List the containers of this root
@@ -235,6 +245,9 @@ pub struct Exec {
     /// Pass this many descriptors after stderr to the process
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub preserve_fds: u32,
+    /// Execute in a paused container too: the process starts once that is resumed
+    #[arg(long)]
+    pub ignore_paused: bool,
     /// Container id
     #[arg(value_name = "CONTAINER")]
     pub id: String,

@@ -1,4 +1,4 @@
-//! The parent's sequences: `create` here, `start`, `kill`, `delete`, `ps` and `events` below. Host privileges,
+//! The parent's sequences: `create` here, those of the later verbs each below. Host privileges,
 //! host mount namespace.
 //!
 //! Each resource is recorded in the state directory before it is acquired; when a step fails,
@@ -10,14 +10,18 @@ mod end;
 pub mod events;
 mod hooks_outside;
 mod host_namespaces;
+mod pause;
 mod processes;
 mod start;
 mod survivors;
 mod undo;
+mod update;
 
 pub use end::{Force, Whom, delete, kill};
+pub use pause::{pause, resume};
 pub use processes::processes;
 pub use start::start;
+pub use update::{Update, update};
 
 use documents::Documents;
 

@@ -34,6 +34,8 @@ pub(crate) enum Need {
     TwoCpus,
     /// FUSE, for a process that cannot be killed.
     Fuse,
+    /// The tests' folder lies on a disk that the tests may open.
+    Disk,
     /// A host program.
     Program(&'static str),
 }
@@ -105,6 +107,10 @@ impl Need {
                 "twocpus: one CPU".into(),
             ),
             Need::Fuse => (super::fuse::is_there(), "fuse: no /dev/fuse".into()),
+            Need::Disk => (
+                lab::disk().is_some(),
+                "disk: the tests' folder is on no disk that can be opened".into(),
+            ),
             Need::Program(path) => (Path::new(path).exists(), format!("program: no {path}")),
         };
         if met { Ok(()) } else { Err(reason) }

@@ -1,5 +1,6 @@
 //! What the tests share: cases and their needs, a laboratory per test, bundles, the runtime's calls.
 
+pub(crate) mod bpf;
 mod bundle;
 mod fuse;
 mod host;
@@ -15,7 +16,7 @@ pub(crate) use bundle::Bundle;
 pub(crate) use fuse::{STUCK, StuckFs};
 pub(crate) use host::Need;
 pub(crate) use host_mount::HostMount;
-pub(crate) use lab::Lab;
+pub(crate) use lab::{Lab, disk};
 pub(crate) use mountinfo::{Mount, mounts};
 pub(crate) use runtime::{Output, Running, field, finish, wait_until};
 pub(crate) use sockets::Listener;

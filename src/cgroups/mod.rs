@@ -1,5 +1,5 @@
 //! Control groups, version 2: from `linux.cgroupsPath` and `linux.resources` to a cgroup with
-//! limits that the container is born in.
+//! limits that the container is born in; [`update`] changes both later.
 //!
 //! [`plan`] decides (pure): [`path`] the folder, [`limits`] what is written into which file,
 //! [`devices`] which devices may be used. [`fs`] then makes the cgroup, [`tree`] looks after it
@@ -12,12 +12,15 @@
 mod controllers;
 pub mod devices;
 mod folders;
+pub mod freeze;
 pub mod fs;
 pub mod limits;
 pub mod notify;
 pub mod path;
+mod refusal;
 pub mod stats;
 pub mod tree;
+pub mod update;
 
 pub use fs::Cgroup;
 pub use tree::PATIENCE;
@@ -63,9 +66,7 @@ pub enum Need {
 
 /// Decides the cgroup. Pure.
 ///
-/// Rootless callers (see [`Host::rootless`]) get no device program, as with runc and crun: only
-/// the host's root may load one, and a user namespace opens no device node anyway unless it was
-/// bound in. The same holds for root without CAP_SYS_ADMIN, unless the config has rules.
+/// Root without CAP_SYS_ADMIN gets no device program, unless the config has rules.
 pub fn plan(
     spec: &Spec,
     ns: &namespaces::Plan,
@@ -118,7 +119,7 @@ pub fn plan(
         }
         return Plan::default();
     };
-    let may_load = !host.rootless
+    let may_load = may_load_devices(host)
         && (host.has_capability(Capability::CAP_SYS_ADMIN)
             || rules.is_some_and(|rules| !rules.is_empty()));
     Plan {
@@ -129,6 +130,13 @@ pub fn plan(
         devices: Some(policy).filter(|policy| may_load && !policy.allows_everything()),
         owner: owner(spec, ns, host),
     }
+}
+
+/// Rootless callers (see [`Host::rootless`]) get no device program, as with runc and crun: only
+/// the host's root may load one, and a user namespace opens no device node anyway unless it was
+/// bound in.
+fn may_load_devices(host: &Host) -> bool {
+    !host.rootless
 }
 
 /// Who shall own the cgroup (spec, "Cgroup ownership"): the user of the process, if the container
