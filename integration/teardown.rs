@@ -10,8 +10,8 @@ use std::fs;
 
 cases! {
     [Root] => frozen_container_is_deleted, frozen_nested_cgroup_is_deleted, deep_and_wide_nesting_is_deleted,
-        threaded_cgroups_are_deleted, processes_without_their_init_are_deleted, half_made_state_is_deleted;
-    [Root, Casulo] => kill_all_returns_when_all_have_ended, kill_all_of_a_frozen_container,
+        threaded_cgroups_are_deleted, half_made_state_is_deleted;
+    [Root, Casulo] => processes_without_their_init_are_deleted, kill_all_returns_when_all_have_ended, kill_all_of_a_frozen_container,
         kill_all_where_the_cgroup_is_the_callers, kill_all_never_reaches_the_caller, deletes_at_once_have_a_winner;
     [Root, Casulo, Fuse] => process_that_cannot_die_is_named;
     [Root, Controller("pids")] => nested_cgroups_with_controllers_are_deleted;
