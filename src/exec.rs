@@ -90,9 +90,9 @@ pub fn exec(request: &Request<'_>) -> Result<Executed> {
         .map(|filter| seccomp::compile(filter, request.seccomp_cache))
         .transpose()?;
     let agent = agent::connect(request.filter)?;
-    let cgroup = match (request.state.cgroup(), request.cgroup) {
+    let cgroup = match (request.state.process_cgroup(), request.cgroup) {
         (Some(own), Some(below)) => Some(Cgroup::open(&own.join(below))?),
-        (Some(own), None) => Some(Cgroup::open(own)?),
+        (Some(own), None) => Some(Cgroup::open(&own)?),
         (None, None) => None,
         (None, Some(_)) => {
             let text = format!("container {} has no cgroup of its own", request.dir.id);

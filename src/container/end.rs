@@ -1,7 +1,7 @@
 //! `kill` and `delete`: signals to a container, and the end of all that it has on the host.
 
 use super::hooks_outside::{recorded_hooks, run_poststop};
-use crate::cgroups::Cgroup;
+use crate::cgroups::{Cgroup, systemd};
 use crate::error::{Code, Context, Error, Result};
 use crate::intel_rdt;
 use crate::state::{self, Dir, State, Status};
@@ -93,12 +93,15 @@ pub fn delete(dir: Dir, force: Force) -> Result<()> {
     removed
 }
 
-/// Removes cgroup, RDT group and state directory of a container whose processes have ended, and runs
+/// Removes cgroup, scope, RDT group and state directory of a container whose processes have ended, and runs
 /// its poststop hooks (whose failures are only logged: runtime.md, Lifecycle, step 13).
 pub(super) fn remove(dir: Dir, state: &State) -> Result<()> {
     if let Some(cgroup) = cgroup_of(state)? {
         cgroup.kill()?;
         cgroup.remove()?;
+    }
+    if let Some(scope) = &state.systemd_scope {
+        systemd::stop(scope)?;
     }
     intel_rdt::remove(&state.intel_rdt_paths)?;
     if state.has_poststop {
