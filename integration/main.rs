@@ -38,6 +38,7 @@ mod pods;
 mod process;
 mod rootless;
 mod seccomp;
+mod systemd;
 mod terminal;
 mod userns;
 
@@ -69,6 +70,7 @@ fn main() -> ExitCode {
         ("process", process::CASES),
         ("rootless", rootless::CASES),
         ("seccomp", seccomp::CASES),
+        ("systemd", systemd::CASES),
         ("terminal", terminal::CASES),
         ("userns", userns::CASES),
     ])

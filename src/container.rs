@@ -171,8 +171,7 @@ fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
     };
     made.init = Some(init);
     drop((parent, start, agent));
-    if let Some(scope) = &made.scope {
-        state.systemd_scope = Some(scope.clone());
+    if made.scope.is_some() {
         state.set_cgroup(made.cgroup.as_ref().map(Cgroup::path));
     }
     if let (Some(cgroup), Some(name)) = (&made.cgroup, &plan.cgroup.delegate) {
@@ -251,6 +250,7 @@ fn facts(request: &Request<'_>, proc: &ProcFs) -> Result<State> {
         annotations: plan.annotations.iter().cloned().collect(),
         owner: request.host.euid,
         creator: (creator.pid, creator.start),
+        systemd_scope: plan.cgroup.scope.as_ref().map(|it| it.scope.clone()),
         delegate_cgroup: plan.cgroup.delegate.clone(),
         intel_rdt_paths: match &plan.intel_rdt {
             Some(rdt) => rdt.folders(intel_rdt::mount_of_host()?),
@@ -261,8 +261,7 @@ fn facts(request: &Request<'_>, proc: &ProcFs) -> Result<State> {
         has_poststop: plan.hooks.has(Kind::Poststop),
         ..State::default()
     };
-    // Where systemd will put one is not known yet; should casulo die before it is, then so do the
-    // processes in it, and systemd forgets the scope.
+    // Where systemd will put one is not known yet.
     state.set_cgroup(plan.cgroup.path.as_deref());
     Ok(state)
 }

@@ -8,7 +8,7 @@
 //! close-on-exec.
 
 use crate::capabilities::SysAdmin;
-use crate::cgroups::Cgroup;
+use crate::cgroups::{Cgroup, systemd};
 use crate::container::agent;
 use crate::error::{Code, Context, Error, Result};
 use crate::init::send_listener;
@@ -104,8 +104,9 @@ pub fn exec(request: &Request<'_>) -> Result<Executed> {
 
     nix::sys::prctl::set_dumpable(false).context(Code::Process, "become non-dumpable", "")?;
     let rest = enter_pid_namespace(&init, request.state.namespaces)?;
-    let child = Child {
+    let mut child = Child {
         request,
+        waits: false,
         init: &init,
         namespaces: rest,
         bpf,
@@ -120,8 +121,15 @@ pub fn exec(request: &Request<'_>) -> Result<Executed> {
         Err(Errno::EBUSY) if request.cgroup.is_none() => {
             clone3(0, cgroup_of_init(request.state, &proc)?.fd())
         }
+        // Only from within its tree may an ordinary user's casulo put a process there (cgroups(7),
+        // "Delegation containment"). systemd may.
+        Err(Errno::EACCES) if request.state.systemd_scope.is_some() => {
+            child.waits = true;
+            clone3(0, None)
+        }
         result => result,
     };
+    let waits = child.waits;
     let pid = match side.context(Code::Process, "clone a process into", &request.dir.id)? {
         Side::Child => {
             drop(channel);
@@ -130,7 +138,12 @@ pub fn exec(request: &Request<'_>) -> Result<Executed> {
         Side::Parent(pid) => pid,
     };
     drop(parent);
-    match supervise(request, &channel, pid, &proc) {
+    let moved = match (waits, &request.state.systemd_scope, &cgroup) {
+        (true, Some(scope), Some(cgroup)) => systemd::attach(scope, cgroup.path(), pid)
+            .and_then(|()| channel.send(&Message::Release)),
+        _ => Ok(()),
+    };
+    match moved.and_then(|()| supervise(request, &channel, pid, &proc)) {
         Ok(console) => Ok(Executed { pid, console }),
         Err(error) => {
             if let Ok(pidfd) = pidfd_open(pid) {
@@ -255,6 +268,8 @@ fn supervise(
 /// What the child inherits.
 struct Child<'a> {
     request: &'a Request<'a>,
+    /// Until the parent says that it is in the container's cgroup.
+    waits: bool,
     init: &'a OwnedFd,
     namespaces: CloneFlags,
     bpf: Option<Bpf>,
@@ -274,6 +289,12 @@ impl Child<'_> {
     /// From the clone to execve; returns execve's error.
     fn become_process(self, parent: &Channel) -> Result<Error> {
         let process = self.request.process;
+        if self.waits && parent.receive()?.is_none() {
+            return Err(Error::new(
+                Code::Sync,
+                "the parent left before the process could start",
+            ));
+        }
         if !self.namespaces.is_empty() {
             setns(self.init, self.namespaces).context(
                 Code::Namespace,

@@ -100,8 +100,10 @@ pub(super) fn remove(dir: Dir, state: &State) -> Result<()> {
         cgroup.kill()?;
         cgroup.remove()?;
     }
-    if let Some(scope) = &state.systemd_scope {
-        systemd::stop(scope)?;
+    match &state.systemd_scope {
+        Some(scope) if state.cgroup().is_some() => systemd::stop(scope)?,
+        Some(scope) => systemd::stop_empty(scope)?,
+        None => {}
     }
     intel_rdt::remove(&state.intel_rdt_paths)?;
     if state.has_poststop {

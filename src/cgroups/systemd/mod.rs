@@ -150,11 +150,15 @@ pub(super) fn plan(
 /// # Errors
 /// `E_SYSTEMD`. What systemd has begun ends with the process.
 pub fn start(plan: &Plan, process: Pid) -> Result<()> {
-    let pid = u32::try_from(process.as_raw()).unwrap_or_default();
-    let pids = Value::Array("u".to_owned(), vec![Value::Uint32(pid)]);
     let mut properties = plan.properties.clone();
-    properties.push(("PIDs".to_owned(), pids));
+    properties.push(("PIDs".to_owned(), pids(process)));
     unit::start(&plan.scope, &properties)
+}
+
+/// The list of this one process.
+fn pids(process: Pid) -> Value {
+    let pid = u32::try_from(process.as_raw()).unwrap_or_default();
+    Value::Array("u".to_owned(), vec![Value::Uint32(pid)])
 }
 
 /// Stops the scope and waits until it is gone. No error when it was gone already.
@@ -163,6 +167,26 @@ pub fn start(plan: &Plan, process: Pid) -> Result<()> {
 /// `E_SYSTEMD`
 pub fn stop(scope: &Scope) -> Result<()> {
     unit::stop(scope)
+}
+
+/// [`stop`] for a scope of which it is not known whether casulo made it or found its name taken: the
+/// casulo that asked for it was killed before it heard. Then the processes that it put there are
+/// gone, too, so whatever has a process is another's.
+///
+/// # Errors
+/// `E_SYSTEMD`
+pub fn stop_empty(scope: &Scope) -> Result<()> {
+    unit::stop_empty(scope)
+}
+
+/// Lets systemd move a process into the scope, to the cgroup at `path` in it.
+///
+/// # Errors
+/// `E_SYSTEMD`
+pub fn attach(scope: &Scope, path: &Path, process: Pid) -> Result<()> {
+    let names = path.iter().skip_while(|name| *name != scope.unit.as_str());
+    let below: PathBuf = ["/".as_ref()].into_iter().chain(names.skip(1)).collect();
+    unit::attach(scope, &below, process)
 }
 
 /// The cgroup of a container in its scope.

@@ -7,6 +7,7 @@ use super::dbus::value::Value;
 use super::{Manager, Property, Scope};
 use crate::error::{Code, Error, Result};
 use nix::errno::Errno;
+use nix::unistd::Pid;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const SYSTEMD: &str = "org.freedesktop.systemd1";
+const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
+const UNIT_EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
 
 /// A method of the manager.
 fn manager_call<'a>(member: &'a str, body: &'a [Value]) -> Call<'a> {
@@ -57,7 +60,7 @@ pub(super) fn start(scope: &Scope, properties: &[Property]) -> Result<()> {
     let start = manager_call("StartTransientUnit", &body);
     let mut started = job(&mut connection, &start);
     if let Err(Failure::Refused(name, _)) = &started
-        && name == "org.freedesktop.systemd1.UnitExists"
+        && name == UNIT_EXISTS
     {
         let unit = [Value::text(&scope.unit)];
         // It only helps a unit that has failed; of any other the next call says what this one did.
@@ -81,15 +84,54 @@ pub(super) fn start(scope: &Scope, properties: &[Property]) -> Result<()> {
 /// # Errors
 /// `E_SYSTEMD`
 pub(super) fn stop(scope: &Scope) -> Result<()> {
+    stop_over(&mut connect("stop", scope)?, scope)
+}
+
+/// [`stop`], if it has no process.
+///
+/// # Errors
+/// `E_SYSTEMD`
+pub(super) fn stop_empty(scope: &Scope) -> Result<()> {
     let mut connection = connect("stop", scope)?;
+    let body = [Value::text(&scope.unit)];
+    match connection.call(&manager_call("GetUnitProcesses", &body)) {
+        Ok(answer) => match answer.as_slice() {
+            [Value::Array(_, processes)] if processes.is_empty() => {
+                stop_over(&mut connection, scope)
+            }
+            _ => Ok(()),
+        },
+        Err(Failure::Refused(name, _)) if name == NO_SUCH_UNIT => Ok(()),
+        Err(failure) => Err(failed("look into", scope, None, failure)),
+    }
+}
+
+fn stop_over(connection: &mut Connection, scope: &Scope) -> Result<()> {
     let body = [Value::text(&scope.unit), Value::text("replace")];
-    match job(&mut connection, &manager_call("StopUnit", &body)) {
-        Err(Failure::Refused(name, _)) if name == "org.freedesktop.systemd1.NoSuchUnit" => Ok(()),
+    match job(connection, &manager_call("StopUnit", &body)) {
+        Err(Failure::Refused(name, _)) if name == NO_SUCH_UNIT => Ok(()),
         // Whatever became of the job: a later one of somebody else may have taken its place.
         result => result
             .map(drop)
             .map_err(|failure| failed("stop", scope, None, failure)),
     }
+}
+
+/// Has systemd move a process to the cgroup `below` the scope's.
+///
+/// # Errors
+/// `E_SYSTEMD`
+pub(super) fn attach(scope: &Scope, below: &Path, process: Pid) -> Result<()> {
+    let mut connection = connect("enter", scope)?;
+    let body = [
+        Value::text(&scope.unit),
+        Value::text(&below.to_string_lossy()),
+        super::pids(process),
+    ];
+    connection
+        .call(&manager_call("AttachProcessesToUnit", &body))
+        .map(drop)
+        .map_err(|failure| failed("enter", scope, None, failure))
 }
 
 /// The sockets of a manager: its own first, which needs no bus and on which it tells of its jobs
@@ -204,6 +246,8 @@ fn failed(verb: &str, scope: &Scope, socket: Option<&Path>, failure: Failure) ->
             errno: Some(errno),
             ..error(format!("the connection to {socket} broke"))
         },
+        Failure::OtherPids => error(format!("{socket} counts processes in another pid namespace"))
+            .hint("run casulo in that one, or use --cgroup-manager cgroupfs"),
         Failure::TimedOut => error(format!(
             "no answer from {socket} within {} seconds",
             PATIENCE.as_secs()

@@ -6,7 +6,7 @@ use super::message::{Call, FIXED, Kind, Message, length};
 use super::value::Value;
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt,
+    AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, setsockopt, socket, sockopt,
 };
 use nix::sys::time::{TimeVal, TimeValLike};
 use std::io::{ErrorKind, Read, Write};
@@ -22,6 +22,8 @@ pub(crate) enum Failure {
     Connect(Errno),
     /// The other side closed the connection, or the kernel did.
     Broken(Errno),
+    /// The other side does not see our processes, or not by our numbers.
+    OtherPids,
     /// The deadline is over.
     TimedOut,
     /// The other side does not speak the protocol.
@@ -64,6 +66,12 @@ impl Connection {
             Err(Errno::EAGAIN) => return Err(Failure::TimedOut),
             result => result.map_err(Failure::Connect)?,
         }
+        // unix(7): who listens, with the pid that it has here. It is told pids, and would take them
+        // for those of strangers.
+        match getsockopt(&fd, sockopt::PeerCredentials) {
+            Ok(peer) if peer.pid() == 0 => return Err(Failure::OtherPids),
+            result => result.map_err(Failure::Connect)?,
+        };
         let mut connection = Connection {
             stream: fd.into(),
             deadline,
