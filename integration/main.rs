@@ -26,20 +26,27 @@ mod capabilities;
 mod cgroups;
 mod devices;
 mod errors;
+mod events;
 mod exec;
 mod hooks;
 mod hostile;
 mod idmap;
 mod lifecycle;
+mod limit_effects;
+mod limits;
 mod mount_options;
 mod mounts;
 mod namespaces;
+mod pause;
 mod pods;
 mod process;
+mod ps;
 mod rootless;
 mod seccomp;
 mod systemd;
+mod teardown;
 mod terminal;
+mod update;
 mod userns;
 
 use std::process::ExitCode;
@@ -58,20 +65,27 @@ fn main() -> ExitCode {
         ("cgroups", cgroups::CASES),
         ("devices", devices::CASES),
         ("errors", errors::CASES),
+        ("events", events::CASES),
         ("exec", exec::CASES),
         ("hooks", hooks::CASES),
         ("hostile", hostile::CASES),
         ("idmap", idmap::CASES),
         ("lifecycle", lifecycle::CASES),
+        ("limit_effects", limit_effects::CASES),
+        ("limits", limits::CASES),
         ("mount_options", mount_options::CASES),
         ("mounts", mounts::CASES),
         ("namespaces", namespaces::CASES),
+        ("pause", pause::CASES),
         ("pods", pods::CASES),
         ("process", process::CASES),
+        ("ps", ps::CASES),
         ("rootless", rootless::CASES),
         ("seccomp", seccomp::CASES),
         ("systemd", systemd::CASES),
+        ("teardown", teardown::CASES),
         ("terminal", terminal::CASES),
+        ("update", update::CASES),
         ("userns", userns::CASES),
     ])
 }

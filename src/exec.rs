@@ -51,6 +51,17 @@ pub struct Request<'a> {
     pub pidfd_socket: Option<&'a Path>,
     /// The process's cgroup, relative to the container's and below it; it must exist.
     pub cgroup: Option<&'a Path>,
+    /// What happens in a paused container.
+    pub paused: WhenPaused,
+}
+
+/// How `exec` treats a paused container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenPaused {
+    /// An error.
+    Refuse,
+    /// The process is made, frozen as it is born, and casulo waits until it is resumed.
+    Wait,
 }
 
 /// The process runs.
@@ -71,11 +82,11 @@ pub fn exec(request: &Request<'_>) -> Result<Executed> {
     let (status, pidfd) = state::status(request.dir, request.state)?;
     let init = match (status, pidfd) {
         (Status::Created | Status::Running, Some(pidfd)) => pidfd,
+        (Status::Paused, Some(pidfd)) if request.paused == WhenPaused::Wait => pidfd,
         (Status::Paused, _) => {
-            return Err(Error::new(
-                Code::Status,
-                format!("cannot exec in container {}: it is paused", request.dir.id),
-            ));
+            let text = format!("cannot exec in container {}: it is paused", request.dir.id);
+            return Err(Error::new(Code::Status, text)
+                .hint("resume it, or wait for that with --ignore-paused"));
         }
         _ => {
             let text = format!(

@@ -1,6 +1,8 @@
 //! What the tests share: cases and their needs, a laboratory per test, bundles, the runtime's calls.
 
+pub(crate) mod bpf;
 mod bundle;
+mod fuse;
 mod host;
 mod host_mount;
 mod lab;
@@ -11,9 +13,10 @@ mod sockets;
 mod terminal;
 
 pub(crate) use bundle::Bundle;
+pub(crate) use fuse::{STUCK, StuckFs};
 pub(crate) use host::Need;
 pub(crate) use host_mount::HostMount;
-pub(crate) use lab::Lab;
+pub(crate) use lab::{Lab, disk};
 pub(crate) use mountinfo::{Mount, mounts};
 pub(crate) use runtime::{Output, Running, field, finish, wait_until};
 pub(crate) use sockets::Listener;

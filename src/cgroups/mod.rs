@@ -1,10 +1,11 @@
 //! Control groups, version 2: from `linux.cgroupsPath` and `linux.resources` to a cgroup with
-//! limits that the container is born in.
+//! limits that the container is born in; [`update`] changes both later.
 //!
 //! [`plan`] decides (pure): [`path`] the folder, [`limits`] what is written into which file,
-//! [`devices`] which devices may be used. [`fs`] then makes the cgroup and [`tree`] looks after it
-//! (signals, removal). All of it runs in the parent with the caller's privileges; the container's
-//! first process is cloned into the finished cgroup (`CLONE_INTO_CGROUP`) and never writes here.
+//! [`devices`] which devices may be used. [`fs`] then makes the cgroup, [`tree`] looks after it
+//! (signals, removal), [`stats`] reads what it has used and [`notify`] what happens in it. All of
+//! it runs in the parent with the caller's privileges; the container's first process is cloned into
+//! the finished cgroup (`CLONE_INTO_CGROUP`) and never writes here.
 //!
 //! With the systemd driver the folder is below a scope that systemd makes ([`systemd`]); what is in
 //! it is made by the same code.
@@ -13,13 +14,19 @@ mod controllers;
 mod delegate;
 pub mod devices;
 mod folders;
+pub mod freeze;
 pub mod fs;
 pub mod limits;
+pub mod notify;
 pub mod path;
+mod refusal;
+pub mod stats;
 pub mod systemd;
 pub mod tree;
+pub mod update;
 
 pub use fs::Cgroup;
+pub use tree::PATIENCE;
 
 use crate::error::Problems;
 use crate::host::Host;
@@ -87,9 +94,7 @@ fn sub_path(name: &str) -> Result<PathBuf, &'static str> {
 
 /// Decides the cgroup. Pure.
 ///
-/// Rootless callers (see [`Host::rootless`]) get no device program, as with runc and crun: only
-/// the host's root may load one, and a user namespace opens no device node anyway unless it was
-/// bound in. The same holds for root without CAP_SYS_ADMIN, unless the config has rules.
+/// Root without CAP_SYS_ADMIN gets no device program, unless the config has rules.
 pub fn plan(
     spec: &Spec,
     ns: &namespaces::Plan,
@@ -137,7 +142,7 @@ pub fn plan(
         }
         return Plan::default();
     };
-    let may_load = !host.rootless
+    let may_load = may_load_devices(host)
         && (host.has_capability(Capability::CAP_SYS_ADMIN)
             || rules.is_some_and(|rules| !rules.is_empty()));
     let annotations = spec.annotations().clone().unwrap_or_default();
@@ -164,6 +169,13 @@ pub fn plan(
         devices: Some(policy).filter(|policy| may_load && !policy.allows_everything()),
         owner: owner(spec, ns, host),
     }
+}
+
+/// Rootless callers (see [`Host::rootless`]) get no device program, as with runc and crun: only
+/// the host's root may load one, and a user namespace opens no device node anyway unless it was
+/// bound in.
+fn may_load_devices(host: &Host) -> bool {
+    !host.rootless
 }
 
 /// Who shall own the cgroup (spec, "Cgroup ownership"): the user of the process, if the container

@@ -40,6 +40,7 @@ pub(super) fn run(global: &Global, args: &Run) -> Result<u8> {
     let relay = created.console.take().map(Relay::of_stdio).transpose()?;
     created.start()?;
     let ended = foreground::wait(&signals, created.init, pidfd.as_fd(), relay);
+    created.report_oom_kills();
     if !args.keep {
         created.clean_up()?;
     }
