@@ -14,6 +14,7 @@ cases! {
         device_rules_survive_a_daemon_reload, annotations_become_properties, bad_annotations_are_named,
         a_name_that_is_taken, a_unit_that_failed_gives_way, subgroup_is_renamed, without_a_subgroup,
         a_delegated_cgroup_in_a_scope, namespaces_are_joined_in_a_scope, later_commands_need_no_flag,
+        an_update_is_told_to_systemd, a_refused_update_changes_nothing,
         run_leaves_nothing, a_failed_create_leaves_nothing, a_failed_scope_does_not_stay,
         without_systemd_nothing_is_left, delete_without_systemd_removes_the_cgroups, the_bus_will_do, the_scope_goes_with_a_killed_runtime;
     [Root, Casulo, Systemd, Program("/usr/bin/unshare")] => systemd_that_never_answers, other_pid_namespaces_are_refused;
@@ -396,6 +397,77 @@ fn later_commands_need_no_flag(lab: &Lab) {
     bundle.wait_stopped();
     bundle.verb("delete").ok();
     assert_gone(&bundle);
+}
+
+/// The limits of the scope: in its files, and as systemd knows them.
+fn limits(bundle: &Bundle<'_>) -> Vec<String> {
+    let folder = scope_folder(bundle);
+    let inner = folder.join("container");
+    let mut found = Vec::new();
+    for file in [
+        "memory.max",
+        "pids.max",
+        "cpu.weight",
+        "cpuset.cpus",
+        "memory.oom.group",
+    ] {
+        found.push(read(&inner, file));
+        assert_eq!(read(&folder, file), read(&inner, file), "{file}");
+    }
+    let properties = ["MemoryMax", "TasksMax", "CPUWeight", "AllowedCPUs"];
+    found.extend(properties.map(|property| show(&unit(bundle), property)));
+    found
+}
+
+fn an_update_is_told_to_systemd(lab: &Lab) {
+    let bundle = bundle(lab).set(
+        "/linux/resources/unified",
+        json!({"memory.max": "67108864", "pids.max": "20", "memory.oom.group": "0"}),
+    );
+    start(&bundle);
+    let resources = json!({
+        "memory": {"limit": 128 << 20},
+        "pids": {"limit": 30},
+        "unified": {"cpu.weight": "50", "cpuset.cpus": "0", "memory.oom.group": "1"},
+        "devices": [{"allow": true, "type": "c", "major": 1, "minor": 11, "access": "rwm"}]
+    });
+    let mut command = lab.command();
+    command.args(["update", "--resources", "-", bundle.id()]);
+    finish(command, resources.to_string().as_bytes()).ok();
+    let memory = (128 << 20).to_string();
+    let expected = [&memory, "30", "50", "0", "1", &memory, "30", "50", "0"];
+    assert_eq!(limits(&bundle), expected);
+    systemctl(&["daemon-reload"]).ok();
+    assert_eq!(limits(&bundle), expected);
+    delete(&bundle);
+}
+
+fn a_refused_update_changes_nothing(lab: &Lab) {
+    let bundle = bundle(lab).set(
+        "/linux/resources/unified",
+        json!({"memory.max": "67108864", "pids.max": "20", "cpu.weight": "60", "cpuset.cpus": "0"}),
+    );
+    start(&bundle);
+    let before = limits(&bundle);
+    // The kernel refuses the last one; systemd has been told of none then.
+    let resources =
+        json!({"pids": {"limit": 30}, "unified": {"cpu.weight": "50", "memory.oom.group": "7"}});
+    let update = |resources: Value| {
+        let mut command = lab.command();
+        command.args(["update", "--resources", "-", bundle.id()]);
+        (command, resources.to_string())
+    };
+    let (command, text) = update(resources);
+    finish(command, text.as_bytes()).fails_with(&["memory.oom.group"]);
+    assert_eq!(limits(&bundle), before);
+    // systemd cannot be told.
+    let empty = lab.folder("empty");
+    let folders = [(empty.as_path(), "/run/systemd"), (&empty, "/run/dbus")];
+    let (command, text) =
+        update(json!({"pids": {"limit": 30}, "unified": {"memory.oom.group": "1"}}));
+    finish(with_folders(&command, &folders), text.as_bytes()).fails_with(&["/run/systemd/private"]);
+    assert_eq!(limits(&bundle), before);
+    delete(&bundle);
 }
 
 fn run_leaves_nothing(lab: &Lab) {

@@ -4,7 +4,7 @@
 //! the limits and the device program, which no `systemctl daemon-reload` touches.
 //!
 //! [`plan`] decides (pure): [`name`] the units, [`properties`] and [`annotations`] what they are
-//! like. [`start`], [`fill`] and [`stop`] do it, in the parent. A scope begins with a process, and
+//! like. [`start`], [`fill`], [`update`] and [`stop`] do it, in the parent. A scope begins with a process, and
 //! init does not exist yet: the bridge ([`crate::namespaces::Bridge`]) stands in for it.
 
 mod annotations;
@@ -13,6 +13,7 @@ mod gvariant;
 mod name;
 mod properties;
 mod unit;
+pub mod update;
 
 pub use dbus::value::Value;
 

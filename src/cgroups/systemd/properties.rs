@@ -7,7 +7,7 @@
 
 use super::Property;
 use super::dbus::value::Value;
-use crate::cgroups::limits::Setting;
+use crate::cgroups::limits::{Absent, Setting};
 
 /// Limits as systemd takes them, and those that it does not know.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -31,13 +31,16 @@ const LAST_BIT: usize = 8191;
 pub(super) fn of(settings: &[Setting]) -> Limits {
     let mut limits = Limits::default();
     for setting in settings {
-        match properties(&setting.file, &setting.value) {
-            Some(properties) => {
-                for property in properties {
-                    merge(&mut limits.properties, property);
-                }
+        let mut known = properties(&setting.file, &setting.value);
+        if known.is_none() {
+            limits.files.push(setting.clone());
+            // What the other file would say is at least what the kernel is told of it.
+            if let Absent::Instead { file, value } = &setting.absent {
+                known = properties(file, value);
             }
-            None => limits.files.push(setting.clone()),
+        }
+        for property in known.into_iter().flatten() {
+            merge(&mut limits.properties, property);
         }
     }
     limits
@@ -115,7 +118,8 @@ fn quota(value: &str) -> Option<Vec<Property>> {
 /// A list like `0-3,7` → a bit for each, the lowest in the first byte.
 fn mask(name: &str, list: &str) -> Option<Vec<Property>> {
     let mut bytes: Vec<u8> = Vec::new();
-    for range in list.trim().split(',') {
+    // An empty list is no choice, in the file as in the property.
+    for range in list.trim().split(',').filter(|it| !it.is_empty()) {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
         let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
         if last > LAST_BIT {
@@ -162,7 +166,6 @@ fn per_device(name: &str, device: &str, value: u64) -> Option<Property> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cgroups::limits::Absent;
 
     fn setting(file: &str, value: &str) -> Setting {
         Setting {
@@ -221,6 +224,11 @@ mod tests {
                 vec![("AllowedCPUs".into(), Value::bytes(&[0b111, 0b10]))],
             ),
             (
+                "cpuset.cpus",
+                "\n",
+                vec![("AllowedCPUs".into(), Value::bytes(&[]))],
+            ),
+            (
                 "cpuset.mems",
                 "0",
                 vec![("AllowedMemoryNodes".into(), Value::bytes(&[1]))],
@@ -269,6 +277,21 @@ mod tests {
             assert_eq!(limits.properties, [], "{file} {value}");
             assert_eq!(limits.files, [setting]);
         }
+    }
+
+    #[test]
+    fn a_weight_for_one_scheduler_is_told_by_the_scale_of_the_other() {
+        let setting = Setting {
+            absent: Absent::Instead {
+                file: "io.weight".into(),
+                value: "4950".into(),
+            },
+            ..setting("io.bfq.weight", "500")
+        };
+        let limits = of(std::slice::from_ref(&setting));
+        let expected = ("IOWeight".to_owned(), Value::Uint64(4950));
+        assert_eq!(limits.properties, [expected]);
+        assert_eq!(limits.files, [setting]);
     }
 
     #[test]

@@ -47,14 +47,10 @@ fn bus_call<'a>(member: &'a str, body: &'a [Value]) -> Call<'a> {
 /// `E_SYSTEMD` naming the unit, what systemd says and what to look at.
 pub(super) fn start(scope: &Scope, properties: &[Property]) -> Result<()> {
     let mut connection = connect("start", scope)?;
-    let properties = properties
-        .iter()
-        .map(|(name, value)| Value::Struct(vec![Value::text(name), Value::variant(value.clone())]))
-        .collect();
     let body = [
         Value::text(&scope.unit),
         Value::text("fail"),
-        Value::Array("(sv)".to_owned(), properties),
+        list(properties),
         Value::Array("(sa(sv))".to_owned(), Vec::new()),
     ];
     let start = manager_call("StartTransientUnit", &body);
@@ -76,6 +72,31 @@ pub(super) fn start(scope: &Scope, properties: &[Property]) -> Result<()> {
         )
         .hint(look_at(scope))),
     }
+}
+
+/// `a(sv)`
+fn list(properties: &[Property]) -> Value {
+    let pairs = properties
+        .iter()
+        .map(|(name, value)| Value::Struct(vec![Value::text(name), Value::variant(value.clone())]));
+    Value::Array("(sv)".to_owned(), pairs.collect())
+}
+
+/// Changes properties, all or none, for as long as the scope is there.
+///
+/// # Errors
+/// `E_SYSTEMD`
+pub(super) fn set(scope: &Scope, properties: &[Property]) -> Result<()> {
+    let mut connection = connect("update", scope)?;
+    let body = [
+        Value::text(&scope.unit),
+        Value::Bool(true),
+        list(properties),
+    ];
+    connection
+        .call(&manager_call("SetUnitProperties", &body))
+        .map(drop)
+        .map_err(|failure| failed("update", scope, None, failure))
 }
 
 /// Stops the scope, which kills what is still in it, and waits until it is gone. No error when it
