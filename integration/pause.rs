@@ -189,7 +189,8 @@ fn a_process_that_does_not_freeze_is_named(lab: &Lab) {
     bundle.verb("pause").fails_with(&[
         "freeze",
         "not frozen after",
-        &format!("process {pid} (state D"),
+        &format!("process {pid} ("),
+        ", state D",
     ]);
     assert!(start.elapsed() < Duration::from_secs(30));
     // All run on.

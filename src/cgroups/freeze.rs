@@ -4,20 +4,13 @@
 //! `cgroup.events` says when all have (cgroup-v2.rst, "cgroup.freeze"). What has frozen may still
 //! be killed.
 
-use super::fs::{Cgroup, read_all, value_of};
+use super::fs::{Cgroup, value_of};
+use super::notify::Announced;
+use super::wchan::Waiting;
 use crate::error::{Code, Error, Result};
 use crate::sys::procfs::ProcFs;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::stat::Mode;
-use nix::unistd::{Pid, Whence, lseek};
-use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
-
-/// How long the processes may take to freeze: nothing but a wait that no signal ends takes longer
-/// than a moment.
-pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What is asked of the processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,27 +92,10 @@ impl Cgroup {
 
     /// Waits until `cgroup.events` says so; false when it does not within `patience`.
     fn wait_for(&self, wanted: Wanted, patience: Duration) -> nix::Result<bool> {
-        let end = Instant::now() + patience;
-        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-        let events = openat(&self.folder, "cgroup.events", flags, Mode::empty())?;
-        loop {
-            lseek(&events, 0, Whence::SeekSet)?;
-            let is_frozen = value_of(&read_all(&events)?, "frozen") == Some(1);
-            if is_frozen == (wanted == Wanted::Frozen) {
-                return Ok(true);
-            }
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(false);
-            }
-            // POLLPRI means that the file has changed since it was read.
-            let mut fds = [PollFd::new(events.as_fd(), PollFlags::POLLPRI)];
-            let milliseconds = u16::try_from(left.as_millis().max(1)).unwrap_or(u16::MAX);
-            match poll(&mut fds, PollTimeout::from(milliseconds)) {
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(errno) => return Err(errno),
-            }
-        }
+        Announced::open(self, "cgroup.events")?.wait_until(Instant::now() + patience, |text| {
+            let is_frozen = value_of(text, "frozen") == Some(1);
+            is_frozen == (wanted == Wanted::Frozen)
+        })
     }
 
     /// Which processes have not frozen, for a person to read.
@@ -128,33 +104,19 @@ impl Cgroup {
         let Ok(proc) = ProcFs::host() else {
             return format!("{} processes", pids.len());
         };
-        let awake: Vec<String> = pids.iter().filter_map(|pid| awake(*pid, &proc)).collect();
+        // A frozen process sleeps, and one that sleeps can freeze; what is left runs or waits for
+        // something that no signal ends.
+        let awake: Vec<String> = pids
+            .iter()
+            .filter_map(|pid| Waiting::of(*pid, &proc))
+            .filter(|process| matches!(process.state, 'R' | 'D'))
+            .map(|process| format!("process {process}"))
+            .collect();
         match awake.is_empty() {
-            true => "one of its threads, or a process that has ended since".to_owned(),
+            true => "a process that has ended since".to_owned(),
             false => awake.join(", "),
         }
     }
-}
-
-/// The process with its state and the place in the kernel where it waits (`stat` and `wchan` of
-/// proc(5)), if it is not frozen. A frozen process sleeps, and one that sleeps can freeze; what is
-/// left runs or waits for something that no signal ends.
-fn awake(pid: Pid, proc: &ProcFs) -> Option<String> {
-    let text = |file: &str| {
-        let file = proc.open(&format!("{pid}/{file}"), OFlag::O_RDONLY).ok()?;
-        read_all(&file).ok()
-    };
-    let stat = text("stat")?;
-    let state = state_letter(&stat)?;
-    let place = text("wchan").filter(|place| !matches!(place.as_str(), "" | "0"));
-    let place = place.map_or(String::new(), |place| format!(", in {place}"));
-    matches!(state, "R" | "D").then(|| format!("process {pid} (state {state}{place})"))
-}
-
-/// Field 3 of proc_pid_stat(5): behind the command, which may hold anything, a `)` too.
-fn state_letter(stat: &str) -> Option<&str> {
-    let (_, fields) = stat.rsplit_once(')')?;
-    fields.split_whitespace().next()
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ mod refusal;
 pub mod stats;
 pub mod tree;
 pub mod update;
+pub mod wchan;
 
 pub use fs::Cgroup;
 pub use tree::PATIENCE;

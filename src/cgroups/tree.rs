@@ -10,7 +10,6 @@ use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, UnlinkatFlags, unlinkat};
 use std::ffi::{CStr, CString};
@@ -199,23 +198,11 @@ impl Cgroup {
     /// Waits until the last process in it and below is gone, by the kernel's own announcement.
     /// False if some are left at `end`.
     pub fn wait_until_empty(&self, end: Instant) -> bool {
-        let Ok(events) = Announced::open(self, "cgroup.events") else {
+        let is_empty = |text: &str| value_of(text, "populated") != Some(1);
+        match Announced::open(self, "cgroup.events") {
+            Ok(events) => events.wait_until(end, is_empty).unwrap_or(true),
             // It was removed.
-            return true;
-        };
-        loop {
-            let text = events.read().unwrap_or_default();
-            if value_of(&text, "populated") != Some(1) {
-                return true;
-            }
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return false;
-            }
-            let mut fds = [PollFd::new(events.as_fd(), PollFlags::POLLPRI)];
-            let timeout = PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX);
-            // A change, the time or a signal: all lead to another look.
-            let _ = poll(&mut fds, timeout);
+            Err(_) => true,
         }
     }
 

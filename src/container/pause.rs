@@ -1,6 +1,6 @@
 //! `pause` and `resume`: all processes of a container freeze, and run on.
 
-use crate::cgroups::{Cgroup, freeze::PATIENCE};
+use crate::cgroups::{Cgroup, PATIENCE};
 use crate::error::{Code, Error, Result};
 use crate::state::{self, Dir, State, Status};
 

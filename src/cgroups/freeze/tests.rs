@@ -1,6 +1,6 @@
 use super::*;
-use crate::cgroups::Plan;
 use crate::cgroups::tests::{TestCgroup, sleeper};
+use crate::cgroups::{PATIENCE, Plan};
 
 fn create(test: &TestCgroup) -> Cgroup {
     Cgroup::create(&Plan {
@@ -65,16 +65,4 @@ fn a_cgroup_below_a_frozen_one_cannot_be_thawed() {
         "{error}"
     );
     cgroup.thaw().expect("thawed");
-}
-
-#[test]
-fn the_state_stands_behind_any_command() {
-    for (stat, state) in [
-        ("1 (sh) S 0 1", Some("S")),
-        ("1 (a) D b) R 0", Some("R")),
-        ("1 sh", None),
-        ("", None),
-    ] {
-        assert_eq!(state_letter(stat), state, "{stat}");
-    }
 }
