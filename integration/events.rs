@@ -175,9 +175,16 @@ fn figures_are_the_kernels(lab: &Lab) {
     let data = statistics(&bundle);
     let memory = &data["memory"];
     assert_eq!(memory["usage"]["limit"], 64 * MEBI);
-    assert_eq!(memory["usage"]["usage"], number("memory.current"));
+    // The kernel's count moves a little while nothing happens.
+    let is_near = |member: &Value, file: &str| {
+        member.as_u64().unwrap().abs_diff(number(file)) < 1 << 20 && member.as_u64() > Some(0)
+    };
+    assert!(
+        is_near(&memory["usage"]["usage"], "memory.current"),
+        "{data}"
+    );
     if bundle.cgroup().join("memory.peak").exists() {
-        assert_eq!(memory["usage"]["max"], number("memory.peak"));
+        assert!(is_near(&memory["usage"]["max"], "memory.peak"), "{data}");
     }
     let raw: BTreeSet<&str> = memory["raw"]
         .as_object()
