@@ -330,13 +330,9 @@ fn run_says_what_the_limit_killed(lab: &Lab) {
 fn run_keeps_silent_otherwise(lab: &Lab) {
     let silent = |out: &Output| assert_eq!((out.code, out.stderr.as_str()), (137, ""));
     silent(&limited(lab, 64 * MEBI).sh("exit 137").run());
-    let bundle = limited(lab, 64 * MEBI).args(&["/bin/sleep", "1000"]);
+    let bundle = limited(lab, 64 * MEBI).sh("touch /ready; exec sleep 1000");
     let running = bundle.running();
-    wait_until("it runs", || {
-        fs::read_to_string(bundle.cgroup().join("cgroup.procs")).is_ok_and(|it| !it.is_empty())
-            && bundle.verb("state").code == 0
-            && bundle.status() == "running"
-    });
+    wait_until("it runs", || bundle.rootfs().join("ready").exists());
     bundle.call("kill", &[], &["KILL"]).ok();
     silent(&running.wait());
 }

@@ -272,6 +272,7 @@ fn facts(request: &Request<'_>, proc: &ProcFs) -> Result<State> {
             .map(|path| (String::new(), path.to_owned()))
             .into_iter()
             .collect(),
+        cgroup_parents: plan.cgroup.missing_parents(),
         cgroup_is_callers: plan.cgroup.path.is_none(),
         intel_rdt_paths: match &plan.intel_rdt {
             Some(rdt) => rdt.folders(intel_rdt::mount_of_host()?),

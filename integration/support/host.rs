@@ -32,10 +32,10 @@ pub(crate) enum Need {
     Kernel(u32, u32),
     /// More than one CPU.
     TwoCpus,
-    /// FUSE, for a process that cannot be killed.
-    Fuse,
     /// The tests' folder lies on a disk that the tests may open.
     Disk,
+    /// FUSE, for a process that cannot be killed.
+    Fuse,
     /// A host program.
     Program(&'static str),
 }
@@ -106,11 +106,11 @@ impl Need {
                 std::thread::available_parallelism().is_ok_and(|n| n.get() > 1),
                 "twocpus: one CPU".into(),
             ),
-            Need::Fuse => (super::fuse::is_there(), "fuse: no /dev/fuse".into()),
             Need::Disk => (
                 lab::disk().is_some(),
                 "disk: the tests' folder is on no disk that can be opened".into(),
             ),
+            Need::Fuse => (super::fuse::is_there(), "fuse: no /dev/fuse".into()),
             Need::Program(path) => (Path::new(path).exists(), format!("program: no {path}")),
         };
         if met { Ok(()) } else { Err(reason) }

@@ -4,54 +4,20 @@
 //! `cgroup.events` says when all have (cgroup-v2.rst, "cgroup.freeze"). What has frozen may still
 //! be killed.
 
-use super::fs::{Cgroup, value_of};
-use super::notify::Announced;
-use super::wchan::Waiting;
-use crate::error::{Code, Error, Result};
-use crate::sys::procfs::ProcFs;
-use nix::errno::Errno;
+use super::fs::Cgroup;
+use crate::error::{Code, Context, Error, Result};
 use std::time::{Duration, Instant};
 
-/// What is asked of the processes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wanted {
-    Frozen,
-    Thawed,
-}
-
 impl Cgroup {
-    /// Freezes all processes in it and below; returns once they are frozen.
+    /// Freezes all processes in it and below; true once they are frozen. False if some are not at
+    /// `end`: the caller then thaws it again.
     ///
     /// # Errors
-    /// `E_CGROUP`. When some have not frozen after `patience` all are thawed again, and the error
-    /// names those.
-    pub fn freeze(&self, patience: Duration) -> Result<()> {
-        self.ask(Wanted::Frozen)?;
-        let result = self.wait_for(Wanted::Frozen, patience);
-        if result == Ok(true) {
-            return Ok(());
-        }
-        // Before they are let go: afterwards nobody can tell.
-        let awake = self.awake();
-        let thawed = self.ask(Wanted::Thawed);
-        let object = self.path.display().to_string();
-        let error = match result {
-            Err(errno) => Error::step(Code::Cgroup, "freeze", object, errno),
-            Ok(_) => Error {
-                step: "freeze".to_owned(),
-                object,
-                ..Error::new(
-                    Code::Cgroup,
-                    format!("not frozen after {} s: {awake}", patience.as_secs()),
-                )
-            },
-        };
-        Err(match thawed {
-            Ok(()) => error.hint(
-                "a process in state D cannot freeze before its system call returns; the processes run on",
-            ),
-            Err(failed) => error.hint(format!("they stay half frozen: {failed}")),
-        })
+    /// `E_CGROUP`
+    pub fn freeze(&self, end: Instant) -> Result<bool> {
+        let written = self.write("cgroup.freeze", "1");
+        written.context(Code::Cgroup, "freeze", self.path.display())?;
+        Ok(self.wait_for_event("frozen", 1, end))
     }
 
     /// Lets the processes run again.
@@ -59,63 +25,22 @@ impl Cgroup {
     /// # Errors
     /// `E_CGROUP`
     pub fn thaw(&self) -> Result<()> {
-        self.ask(Wanted::Thawed)?;
-        // The kernel does not wait for anybody here; only a cgroup above can keep it frozen.
-        match self.wait_for(Wanted::Thawed, Duration::from_secs(1)) {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(Error {
-                step: "thaw".to_owned(),
-                object: self.path.display().to_string(),
-                ..Error::new(Code::Cgroup, "a cgroup above it is frozen")
-            }),
-            Err(errno) => Err(self.failed("thaw", errno)),
+        let written = self.write("cgroup.freeze", "0");
+        written.context(Code::Cgroup, "thaw", self.path.display())?;
+        // The kernel waits for nobody here; only a cgroup above can keep it frozen.
+        if self.wait_for_event("frozen", 0, Instant::now() + Duration::from_secs(1)) {
+            return Ok(());
         }
+        Err(Error {
+            step: "thaw".to_owned(),
+            object: self.path.display().to_string(),
+            ..Error::new(Code::Cgroup, "a cgroup above it is frozen")
+        })
     }
 
     /// True if it was asked to freeze, whether or not all processes have.
     pub fn is_freezing(&self) -> bool {
         self.read("cgroup.freeze").is_ok_and(|it| it.trim() == "1")
-    }
-
-    fn ask(&self, wanted: Wanted) -> Result<()> {
-        let (step, value) = match wanted {
-            Wanted::Frozen => ("freeze", "1"),
-            Wanted::Thawed => ("thaw", "0"),
-        };
-        self.write("cgroup.freeze", value)
-            .map_err(|errno| self.failed(step, errno))
-    }
-
-    fn failed(&self, step: &str, errno: Errno) -> Error {
-        Error::step(Code::Cgroup, step, self.path.display().to_string(), errno)
-    }
-
-    /// Waits until `cgroup.events` says so; false when it does not within `patience`.
-    fn wait_for(&self, wanted: Wanted, patience: Duration) -> nix::Result<bool> {
-        Announced::open(self, "cgroup.events")?.wait_until(Instant::now() + patience, |text| {
-            let is_frozen = value_of(text, "frozen") == Some(1);
-            is_frozen == (wanted == Wanted::Frozen)
-        })
-    }
-
-    /// Which processes have not frozen, for a person to read.
-    fn awake(&self) -> String {
-        let pids = self.pids().unwrap_or_default();
-        let Ok(proc) = ProcFs::host() else {
-            return format!("{} processes", pids.len());
-        };
-        // A frozen process sleeps, and one that sleeps can freeze; what is left runs or waits for
-        // something that no signal ends.
-        let awake: Vec<String> = pids
-            .iter()
-            .filter_map(|pid| Waiting::of(*pid, &proc))
-            .filter(|process| matches!(process.state, 'R' | 'D'))
-            .map(|process| format!("process {process}"))
-            .collect();
-        match awake.is_empty() {
-            true => "a process that has ended since".to_owned(),
-            false => awake.join(", "),
-        }
     }
 }
 

@@ -12,7 +12,7 @@
 mod controllers;
 pub mod devices;
 mod folders;
-pub mod freeze;
+mod freeze;
 pub mod fs;
 pub mod limits;
 pub mod notify;
@@ -21,8 +21,8 @@ mod refusal;
 pub mod stats;
 pub mod tree;
 pub mod update;
-pub mod wchan;
 
+pub use folders::remove_empty;
 pub use fs::Cgroup;
 pub use tree::PATIENCE;
 
@@ -52,6 +52,17 @@ pub struct Plan {
     /// Host uid that gets the cgroup's folder and its delegatable files, so that the container
     /// can make cgroups below its own.
     pub owner: Option<u32>,
+}
+
+impl Plan {
+    /// The folders above the cgroup that will be made for it. They are recorded before that, and
+    /// removed with the last cgroup in them; those that were there belong to somebody else, even
+    /// when they are empty (an orchestrator's pod between two containers).
+    pub fn missing_parents(&self) -> Vec<PathBuf> {
+        self.path
+            .as_deref()
+            .map_or_else(Vec::new, |path| folders::missing_above(path, &self.mount))
+    }
 }
 
 /// What it means when the cgroup cannot be made.

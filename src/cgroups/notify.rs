@@ -3,13 +3,10 @@
 
 use super::Cgroup;
 use super::fs::read_all;
-use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 use nix::unistd::{Whence, lseek};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Instant;
 
 /// One such file, open. poll(2) tells POLLPRI once it has changed since it was last read through
 /// this descriptor, and for ever when the cgroup is removed (cgroup-v2.rst, "\[un\]populated
@@ -34,29 +31,6 @@ impl Announced {
     pub fn read(&self) -> nix::Result<String> {
         lseek(&self.0, 0, Whence::SeekSet)?;
         read_all(&self.0)
-    }
-
-    /// Waits until the text is as wanted; false if it is not by `end`.
-    ///
-    /// # Errors
-    /// ENODEV when the cgroup was removed.
-    pub fn wait_until(&self, end: Instant, holds: impl Fn(&str) -> bool) -> nix::Result<bool> {
-        loop {
-            if holds(&self.read()?) {
-                return Ok(true);
-            }
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(false);
-            }
-            let mut fds = [PollFd::new(self.as_fd(), PollFlags::POLLPRI)];
-            // Rounded up: it would wake too early and spin.
-            let timeout = PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX);
-            match poll(&mut fds, timeout) {
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(errno) => return Err(errno),
-            }
-        }
     }
 }
 

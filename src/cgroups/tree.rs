@@ -10,6 +10,7 @@ use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, UnlinkatFlags, unlinkat};
 use std::ffi::{CStr, CString};
@@ -195,14 +196,30 @@ impl Cgroup {
         remove()
     }
 
-    /// Waits until the last process in it and below is gone, by the kernel's own announcement.
-    /// False if some are left at `end`.
+    /// Waits until the last process in it and below is gone. False if some are left at `end`.
     pub fn wait_until_empty(&self, end: Instant) -> bool {
-        let is_empty = |text: &str| value_of(text, "populated") != Some(1);
-        match Announced::open(self, "cgroup.events") {
-            Ok(events) => events.wait_until(end, is_empty).unwrap_or(true),
-            // It was removed.
-            Err(_) => true,
+        self.wait_for_event("populated", 0, end)
+    }
+
+    /// Waits until `cgroup.events` has this value, by the kernel's own announcement; false if it
+    /// has not at `end`. A cgroup that was removed is neither populated nor frozen.
+    pub(super) fn wait_for_event(&self, key: &str, value: u64, end: Instant) -> bool {
+        let Ok(events) = Announced::open(self, "cgroup.events") else {
+            return value == 0;
+        };
+        loop {
+            let text = events.read().unwrap_or_default();
+            if value_of(&text, key).unwrap_or(0) == value {
+                return true;
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            let mut fds = [PollFd::new(events.as_fd(), PollFlags::POLLPRI)];
+            let timeout = PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX);
+            // A change, the time or a signal: all lead to another look.
+            let _ = poll(&mut fds, timeout);
         }
     }
 

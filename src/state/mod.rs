@@ -58,6 +58,8 @@ pub struct State {
     pub creator: (i32, u64),
     /// Folder of the cgroup, absolute on the host, under the key `""` (runc's shape for v2).
     pub cgroup_paths: BTreeMap<String, PathBuf>,
+    /// Folders above the cgroup that did not exist before, from the top down.
+    pub cgroup_parents: Vec<PathBuf>,
     /// No cgroup was made: the caller's own holds the processes.
     pub cgroup_is_callers: bool,
     /// Folders of the Intel RDT groups that casulo made.
