@@ -34,6 +34,7 @@ mod lifecycle;
 mod mount_options;
 mod mounts;
 mod namespaces;
+mod notify;
 mod pods;
 mod process;
 mod rootless;
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
         ("mount_options", mount_options::CASES),
         ("mounts", mounts::CASES),
         ("namespaces", namespaces::CASES),
+        ("notify", notify::CASES),
         ("pods", pods::CASES),
         ("process", process::CASES),
         ("rootless", rootless::CASES),

@@ -23,6 +23,7 @@ use crate::hooks::{Kind, Output};
 use crate::host::Host;
 use crate::init::{self, Inheritance};
 use crate::namespaces::{self, Joins, Spawned};
+use crate::notify::{self, Proxy};
 use crate::plan::Plan;
 use crate::process::Role;
 use crate::rootfs::Sources;
@@ -59,6 +60,8 @@ pub struct Request<'a> {
     pub console_socket: Option<&'a Path>,
     /// Unix socket that gets a pidfd of init.
     pub pidfd_socket: Option<&'a Path>,
+    /// Whether the plan mounts a notify socket.
+    pub notify: notify::Socket,
 }
 
 /// Who will start the container.
@@ -77,6 +80,8 @@ pub struct Created<'a> {
     pub init: Pid,
     /// The master of the pty, if there is one and no console socket took it.
     pub console: Option<OwnedFd>,
+    /// The proxy to the service manager, if there is one, from [`Created::start`] on.
+    pub notify: Option<Proxy>,
     made: Made<'a>,
     state: State,
     channel: Channel,
@@ -102,6 +107,7 @@ pub fn create<'a>(request: &Request<'a>) -> Result<Created<'a>> {
         Ok((state, channel, console, init)) => Ok(Created {
             init,
             console,
+            notify: None,
             made,
             state,
             channel,
@@ -127,6 +133,9 @@ fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
         .as_ref()
         .ok_or_else(|| Error::new(Code::State, "no state directory"))?;
     dir.write_config(request.config)?;
+    if request.notify == notify::Socket::Own {
+        dir.make_notify_folder()?;
+    }
     dir.write(&state)?;
 
     made.cgroup = Cgroup::create(&plan.cgroup)?;
@@ -301,14 +310,14 @@ impl Created<'_> {
     /// # Errors
     /// The step of init that failed, or a poststart hook; the container is then undone.
     pub fn start(&mut self) -> Result<()> {
-        let started =
-            self.channel
-                .send(&Message::Start)
-                .and_then(|()| match self.channel.receive()? {
-                    None => Ok(()),
-                    Some(Message::Failed(error)) => Err(error),
-                    Some(other) => Err(Error::new(Code::Sync, format!("init said {other:?}"))),
-                });
+        let started = self.listen_for_notifications().and_then(|()| {
+            self.channel.send(&Message::Start)?;
+            match self.channel.receive()? {
+                None => Ok(()),
+                Some(Message::Failed(error)) => Err(error),
+                Some(other) => Err(Error::new(Code::Sync, format!("init said {other:?}"))),
+            }
+        });
         let poststart = |state: &State| {
             let document = state
                 .document(Status::Running, state.init_process_pid)
@@ -323,6 +332,13 @@ impl Created<'_> {
         started
             .and_then(|()| poststart(&self.state))
             .map_err(|error| self.made.undo(error))
+    }
+
+    fn listen_for_notifications(&mut self) -> Result<()> {
+        if let Some(dir) = &self.made.dir {
+            self.notify = Proxy::listen(dir, self.init)?;
+        }
+        Ok(())
     }
 
     /// Removes what the container leaves after its process has ended (`run` in the foreground).

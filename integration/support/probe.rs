@@ -5,6 +5,7 @@
 //! | `probe syscall NR ARG…` | `ok RESULT` or `errno NAME` of a raw system call with numbers |
 //! | `probe keyring` | the description of the session keyring |
 //! | `probe caught-exe PID FILE` | keeps an O_PATH fd of the process's program, waits for FILE, then reopens it for writing: `errno NAME` |
+//! | `probe notify TEXT` | sends TEXT to the socket that NOTIFY_SOCKET names: `sent`, or the error |
 
 #![allow(
     unsafe_code,
@@ -26,6 +27,7 @@ pub(crate) fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     match args.as_slice() {
         ["syscall", numbers @ ..] => println!("{}", syscall(numbers)),
         ["keyring"] => println!("{}", keyring()),
+        ["notify", text] => println!("{}", notify(text)),
         ["caught-exe", pid, file] => println!("{}", caught_exe(pid, file)),
         other => {
             println!("probe: what is {other:?}?");
@@ -74,6 +76,12 @@ fn keyring() -> String {
         .position(|byte| *byte == 0)
         .unwrap_or(buffer.len());
     String::from_utf8_lossy(&buffer[..end]).into_owned()
+}
+
+fn notify(text: &str) -> String {
+    let socket = std::os::unix::net::UnixDatagram::unbound().unwrap();
+    let sent = socket.send_to(text.as_bytes(), std::env::var("NOTIFY_SOCKET").unwrap());
+    sent.map_or_else(|error| error.to_string(), |_| "sent".into())
 }
 
 fn caught_exe(pid: &str, file: &str) -> String {

@@ -79,6 +79,7 @@ pub(super) fn run(global: &Global, args: &Exec) -> Result<u8> {
                 executed.pid,
                 pidfd.as_fd(),
                 relay,
+                None,
             )?)
         }
     }

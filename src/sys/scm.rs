@@ -27,12 +27,32 @@ pub fn send_fd(socket: BorrowedFd<'_>, payload: &[u8], fd: BorrowedFd<'_>) -> ni
     }
 }
 
-/// `recvmsg(socket, …, MSG_CMSG_CLOEXEC)`, recvmsg(2): one message with one fd, whose payload goes
-/// to `payload`; returns its length and the fd.
+/// [`receive`] for a message that must come with an fd.
 ///
 /// # Errors
 /// EPIPE when the other side closed the socket or sent no fd.
 pub fn receive_fd(socket: BorrowedFd<'_>, payload: &mut [u8]) -> nix::Result<(usize, OwnedFd)> {
+    let (length, fd) = receive(socket, payload)?;
+    Ok((length, fd.ok_or(Errno::EPIPE)?))
+}
+
+/// `send(socket, payload, MSG_NOSIGNAL)`, send(2): one message.
+///
+/// # Errors
+/// ECONNREFUSED when the other side is gone; EMSGSIZE for a payload that is too long.
+pub fn send(socket: BorrowedFd<'_>, payload: &[u8]) -> nix::Result<()> {
+    nix::sys::socket::send(socket.as_raw_fd(), payload, MsgFlags::MSG_NOSIGNAL).map(drop)
+}
+
+/// `recvmsg(socket, …, MSG_CMSG_CLOEXEC)`, recvmsg(2): one message, and the first fd that came with
+/// it; the kernel closes others.
+///
+/// # Errors
+/// EAGAIN on a nonblocking socket without a message.
+pub fn receive(
+    socket: BorrowedFd<'_>,
+    payload: &mut [u8],
+) -> nix::Result<(usize, Option<OwnedFd>)> {
     let mut room = nix::cmsg_space!([RawFd; 1]);
     let mut slices = [IoSliceMut::new(payload)];
     let flags = MsgFlags::MSG_CMSG_CLOEXEC;
@@ -41,8 +61,8 @@ pub fn receive_fd(socket: BorrowedFd<'_>, payload: &mut [u8]) -> nix::Result<(us
         ControlMessageOwned::ScmRights(fds) => fds.first().copied(),
         _ => None,
     });
-    let fd = fd.ok_or(Errno::EPIPE)?;
     // SAFETY: the kernel has just installed this descriptor for us; `room` holds no more than one,
     // so none is lost, and nobody else owns it.
-    Ok((message.bytes, unsafe { OwnedFd::from_raw_fd(fd) }))
+    let fd = fd.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+    Ok((message.bytes, fd))
 }
