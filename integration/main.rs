@@ -27,6 +27,7 @@ mod cgroups;
 mod devices;
 mod errors;
 mod exec;
+mod exec_confined;
 mod hooks;
 mod hostile;
 mod idmap;
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
         ("devices", devices::CASES),
         ("errors", errors::CASES),
         ("exec", exec::CASES),
+        ("exec_confined", exec_confined::CASES),
         ("hooks", hooks::CASES),
         ("hostile", hostile::CASES),
         ("idmap", idmap::CASES),

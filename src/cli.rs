@@ -233,6 +233,12 @@ pub struct Exec {
     /// Set no_new_privs
     #[arg(long)]
     pub no_new_privs: bool,
+    /// AppArmor profile of the process [default: the container's]
+    #[arg(long, value_name = "PROFILE")]
+    pub apparmor: Option<String>,
+    /// SELinux label of the process [default: the container's]
+    #[arg(long, value_name = "LABEL")]
+    pub process_label: Option<String>,
     /// Cgroup for the process, below the container's [default: the container's]
     #[arg(long, value_name = "PATH")]
     pub cgroup: Option<PathBuf>,
