@@ -8,6 +8,7 @@
 //! | `CASULO` | the runtime under test (default `bin/casulo`); any runtime with runc's command line |
 //! | `CASULO_TEST_REQUIRE` | needs whose absence is a failure, not a skip: `all`, or names as printed by a skip |
 //! | `CASULO_TEST_SKIPPED` | a file that receives the names of the tests that were skipped |
+//! | `CASULO_TEST_ENGINES` | if set, all tests of the engines are run, not only a smoke test of each |
 //! | `CASULO_TEST_MUST_RUN` | such a file of another run: these tests may not be skipped here |
 
 #![allow(
@@ -25,6 +26,7 @@ mod binary;
 mod capabilities;
 mod cgroups;
 mod devices;
+mod engines;
 mod errors;
 mod exec;
 mod exec_confined;
@@ -53,7 +55,7 @@ fn main() -> ExitCode {
     {
         return support::probe::main(args);
     }
-    support::run(&[
+    let mut files = vec![
         ("binary", binary::CASES),
         ("capabilities", capabilities::CASES),
         ("cgroups", cgroups::CASES),
@@ -75,5 +77,7 @@ fn main() -> ExitCode {
         ("seccomp", seccomp::CASES),
         ("terminal", terminal::CASES),
         ("userns", userns::CASES),
-    ])
+    ];
+    files.extend(engines::files());
+    support::run(&files)
 }

@@ -15,7 +15,7 @@ pub(crate) use host::Need;
 pub(crate) use host_mount::HostMount;
 pub(crate) use lab::Lab;
 pub(crate) use mountinfo::{Mount, mounts};
-pub(crate) use runtime::{Output, Running, field, finish, wait_until};
+pub(crate) use runtime::{Output, Running, field, finish, original, wait_until};
 pub(crate) use sockets::Listener;
 pub(crate) use terminal::Terminal;
 
