@@ -67,14 +67,22 @@ pub(crate) fn run(files: &[(&'static str, &'static [Case])]) -> ExitCode {
         .collect();
     let conclusion = libtest_mimic::run(&args, trials);
     lab::clean_up();
-    for (name, reason) in SKIPPED.lock().unwrap().iter() {
-        println!("skipped {name}: {reason}");
+    for skip in SKIPPED.lock().unwrap().iter() {
+        println!("skipped {}: {}", skip.name, skip.reason);
     }
     write_skipped();
     conclusion.exit_code()
 }
 
-static SKIPPED: Mutex<Vec<(String, String)>> = Mutex::new(Vec::new());
+/// A test that this host cannot run.
+struct Skip {
+    name: String,
+    reason: String,
+    /// Nobody can ask that another host runs it.
+    is_optional: bool,
+}
+
+static SKIPPED: Mutex<Vec<Skip>> = Mutex::new(Vec::new());
 
 fn run_case(name: &str, case: &Case, required: bool) -> Result<Completion, Failed> {
     for need in case.needs {
@@ -82,7 +90,11 @@ fn run_case(name: &str, case: &Case, required: bool) -> Result<Completion, Faile
             if !need.is_optional() && (required || need.is_required()) {
                 return Err(Failed::from(format!("may not be skipped: {reason}")));
             }
-            SKIPPED.lock().unwrap().push((name.into(), reason.clone()));
+            SKIPPED.lock().unwrap().push(Skip {
+                name: name.into(),
+                reason: reason.clone(),
+                is_optional: need.is_optional(),
+            });
             return Ok(Completion::ignored_with(reason));
         }
     }
@@ -103,8 +115,9 @@ fn must_run() -> BTreeSet<String> {
 fn write_skipped() {
     if let Some(path) = std::env::var_os("CASULO_TEST_SKIPPED") {
         let mut file = std::fs::File::create(path).unwrap();
-        for (name, _) in SKIPPED.lock().unwrap().iter() {
-            writeln!(file, "{name}").unwrap();
+        let skipped = SKIPPED.lock().unwrap();
+        for skip in skipped.iter().filter(|skip| !skip.is_optional) {
+            writeln!(file, "{}", skip.name).unwrap();
         }
     }
 }
