@@ -7,8 +7,10 @@
 //! the pidfd and then becomes the process. It holds no fd of the host but its channel, which is
 //! close-on-exec.
 
+mod birth;
+
 use crate::capabilities::SysAdmin;
-use crate::cgroups::Cgroup;
+use crate::cgroups::systemd;
 use crate::container::agent;
 use crate::error::{Code, Context, Error, Result};
 use crate::init::send_listener;
@@ -17,10 +19,11 @@ use crate::rootfs::root::Root;
 use crate::seccomp::{self, Bpf};
 use crate::state::{Dir, State, Status};
 use crate::sync::{Channel, Message};
-use crate::sys::clone::{Side, clone3};
+use crate::sys::clone::Side;
 use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
 use crate::sys::procfs::ProcFs;
 use crate::{caller_socket, pidfile, process, state, terminal};
+use birth::Place;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sched::{CloneFlags, setns};
@@ -51,6 +54,17 @@ pub struct Request<'a> {
     pub pidfd_socket: Option<&'a Path>,
     /// The process's cgroup, relative to the container's and below it; it must exist.
     pub cgroup: Option<&'a Path>,
+    /// What happens in a paused container.
+    pub paused: WhenPaused,
+}
+
+/// How `exec` treats a paused container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenPaused {
+    /// An error.
+    Refuse,
+    /// The process is made, frozen as it is born, and casulo waits until it is resumed.
+    Wait,
 }
 
 /// The process runs.
@@ -71,11 +85,11 @@ pub fn exec(request: &Request<'_>) -> Result<Executed> {
     let (status, pidfd) = state::status(request.dir, request.state)?;
     let init = match (status, pidfd) {
         (Status::Created | Status::Running, Some(pidfd)) => pidfd,
+        (Status::Paused, Some(pidfd)) if request.paused == WhenPaused::Wait => pidfd,
         (Status::Paused, _) => {
-            return Err(Error::new(
-                Code::Status,
-                format!("cannot exec in container {}: it is paused", request.dir.id),
-            ));
+            let text = format!("cannot exec in container {}: it is paused", request.dir.id);
+            return Err(Error::new(Code::Status, text)
+                .hint("resume it, or wait for that with --ignore-paused"));
         }
         _ => {
             let text = format!(
@@ -90,15 +104,6 @@ pub fn exec(request: &Request<'_>) -> Result<Executed> {
         .map(|filter| seccomp::compile(filter, request.seccomp_cache))
         .transpose()?;
     let agent = agent::connect(request.filter)?;
-    let cgroup = match (request.state.cgroup(), request.cgroup) {
-        (Some(own), Some(below)) => Some(Cgroup::open(&own.join(below))?),
-        (Some(own), None) => Some(Cgroup::open(own)?),
-        (None, None) => None,
-        (None, Some(_)) => {
-            let text = format!("container {} has no cgroup of its own", request.dir.id);
-            return Err(Error::new(Code::Cgroup, text));
-        }
-    };
     let proc = ProcFs::host().context(Code::State, "open", "/proc")?;
     let (channel, parent) = Channel::pair()?;
 
@@ -114,23 +119,22 @@ pub fn exec(request: &Request<'_>) -> Result<Executed> {
     if let Some(affinity) = &request.process.exec_affinity {
         schedule::pin_parent(affinity)?;
     }
-    let fd = cgroup.as_ref().and_then(Cgroup::fd);
-    let side = match clone3(0, fd) {
-        // The container has made cgroups below its own: its init has moved to one of them.
-        Err(Errno::EBUSY) if request.cgroup.is_none() => {
-            clone3(0, cgroup_of_init(request.state, &proc)?.fd())
-        }
-        result => result,
-    };
-    let pid = match side.context(Code::Process, "clone a process into", &request.dir.id)? {
+    let (side, place) = birth::clone_into_cgroup(request, &init, &proc)?;
+    let pid = match side {
         Side::Child => {
             drop(channel);
-            child.run(parent)
+            child.run(parent, &place)
         }
         Side::Parent(pid) => pid,
     };
     drop(parent);
-    match supervise(request, &channel, pid, &proc) {
+    let moved = match &place {
+        Place::Final => Ok(()),
+        Place::LeftToSystemd { scope, cgroup } => {
+            systemd::attach(scope, cgroup, pid).and_then(|()| channel.send(&Message::Release))
+        }
+    };
+    match moved.and_then(|()| supervise(request, &channel, pid, &proc)) {
         Ok(console) => Ok(Executed { pid, console }),
         Err(error) => {
             if let Ok(pidfd) = pidfd_open(pid) {
@@ -165,31 +169,6 @@ fn enter_pid_namespace(init: &OwnedFd, namespaces: u64) -> Result<CloneFlags> {
         result => result
             .context(Code::Namespace, "join the pid namespace of", "init")
             .map(|()| rest),
-    }
-}
-
-fn cgroup_of_init(state: &State, proc: &ProcFs) -> Result<Cgroup> {
-    let file = proc
-        .open(
-            &format!("{}/cgroup", state.init_process_pid),
-            OFlag::O_RDONLY,
-        )
-        .context(Code::Cgroup, "read the cgroup of", "init")?;
-    let mut buffer = [0u8; 4096];
-    let length = nix::unistd::read(&file, &mut buffer).context(
-        Code::Cgroup,
-        "read the cgroup of",
-        "init",
-    )?;
-    let text = String::from_utf8_lossy(buffer.get(..length).unwrap_or(&[])).into_owned();
-    let inside = text.lines().find_map(|line| line.strip_prefix("0::/"));
-    let mount = crate::cgroups::fs::mount_of_host();
-    match (inside, mount) {
-        (Some(inside), Some(mount)) => Cgroup::open(&mount.path.join(inside)),
-        _ => Err(Error::new(
-            Code::Cgroup,
-            "init is in no cgroup of the v2 hierarchy",
-        )),
     }
 }
 
@@ -262,8 +241,8 @@ struct Child<'a> {
 }
 
 impl Child<'_> {
-    fn run(self, parent: Channel) -> ! {
-        let error = match self.become_process(&parent) {
+    fn run(self, parent: Channel, place: &Place) -> ! {
+        let error = match self.become_process(&parent, place) {
             Err(error) | Ok(error) => error,
         };
         // If nobody listens any more there is nobody to tell.
@@ -272,8 +251,14 @@ impl Child<'_> {
     }
 
     /// From the clone to execve; returns execve's error.
-    fn become_process(self, parent: &Channel) -> Result<Error> {
+    fn become_process(self, parent: &Channel, place: &Place) -> Result<Error> {
         let process = self.request.process;
+        if matches!(place, Place::LeftToSystemd { .. }) && parent.receive()?.is_none() {
+            return Err(Error::new(
+                Code::Sync,
+                "the parent left before the process could start",
+            ));
+        }
         if !self.namespaces.is_empty() {
             setns(self.init, self.namespaces).context(
                 Code::Namespace,

@@ -28,9 +28,9 @@ pub fn document() -> Value {
             "cgroup": {
                 "v1": false,
                 "v2": true,
-                "systemd": false,
-                "systemdUser": false,
-                "rdma": false,
+                "systemd": true,
+                "systemdUser": true,
+                "rdma": true,
             },
             "seccomp": {
                 "enabled": true,

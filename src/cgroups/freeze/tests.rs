@@ -1,0 +1,52 @@
+use super::*;
+use crate::cgroups::tests::{TestCgroup, sleeper};
+use crate::cgroups::{PATIENCE, Plan};
+
+fn create(test: &TestCgroup) -> Cgroup {
+    Cgroup::create(&Plan {
+        path: Some(test.path.clone()),
+        mount: test.mount.clone(),
+        ..Plan::default()
+    })
+    .expect("created")
+    .expect("a cgroup")
+}
+
+fn soon() -> Instant {
+    Instant::now() + PATIENCE
+}
+
+#[test]
+fn frozen_processes_are_frozen_when_it_returns_and_can_be_killed() {
+    let Some(test) = TestCgroup::new() else {
+        return;
+    };
+    let cgroup = create(&test);
+    let mut process = sleeper(&cgroup);
+    assert!(cgroup.freeze(soon()).expect("asked"), "frozen");
+    assert!(cgroup.is_frozen() && cgroup.is_freezing());
+    cgroup.thaw().expect("thawed");
+    assert!(!cgroup.is_frozen() && !cgroup.is_freezing());
+    assert!(cgroup.freeze(soon()).expect("asked"), "frozen");
+    cgroup.kill().expect("killed although frozen");
+    process.wait().expect("reaped");
+    cgroup.remove().expect("removed");
+}
+
+#[test]
+fn a_cgroup_below_a_frozen_one_cannot_be_thawed() {
+    let Some(test) = TestCgroup::new() else {
+        return;
+    };
+    let cgroup = create(&test);
+    let path = cgroup.path().join("below");
+    std::fs::create_dir(&path).expect("nested cgroup");
+    let below = Cgroup::open(&path).expect("open it");
+    assert!(cgroup.freeze(soon()).expect("asked"), "frozen");
+    let error = below.thaw().expect_err("the one above is frozen");
+    assert!(
+        error.to_string().ends_with("a cgroup above it is frozen"),
+        "{error}"
+    );
+    cgroup.thaw().expect("thawed");
+}
