@@ -12,7 +12,7 @@ use std::os::unix::fs::MetadataExt;
 
 cases! {
     [Root] => life, exec, exec_with_a_console_socket, pid_file_is_replaced, log_of_many_calls, kill_all_after_the_end,
-        delete_of_nobody, ps_as_json, update_from_stdin, list_as_json;
+        kill_all_without_init, streams_of_an_ordinary_user, delete_of_nobody, ps_as_json, update_from_stdin, list_as_json;
     // Neither is in runc 1.1, or not without controllers.
     [Root, Casulo] => statistics_once, descriptor_for_the_pidfd_socket;
 }
@@ -192,6 +192,54 @@ fn kill_all_after_the_end(lab: &Lab) {
     bundle.wait_stopped();
     caller.silent(&["kill", "--all", bundle.id(), "9"]);
     caller.silent(&["delete", bundle.id()]);
+}
+
+/// Rule 12: in a shared pid namespace processes outlive init, and hold its streams.
+fn kill_all_without_init(lab: &Lab) {
+    let bundle = lab
+        .bundle()
+        .without_namespace("pid")
+        .sh("sleep 1000 & exit 5");
+    let caller = shim_of(lab, &bundle);
+    let shim = create(&caller, &bundle);
+    assert_eq!(shim.code(), 0, "{:?}", shim.said());
+    caller.silent(&["start", bundle.id()]);
+    assert_eq!(shim.ended(pid_in(&bundle.path().join("init.pid"))), 5);
+    caller.silent(&["kill", "--all", bundle.id(), "9"]);
+    shim.stdout_to_its_end();
+    caller.silent(&["delete", bundle.id()]);
+}
+
+/// Rule 8: the shim's pipes are root's and for their owner alone; a user can open them again by name.
+fn streams_of_an_ordinary_user(lab: &Lab) {
+    let script = "echo out >/dev/stdout; echo err >/dev/stderr";
+    let user = json!({"uid": 1000, "gid": 1000});
+    let bundle = lab.bundle().set("/process/user", user.clone()).sh(script);
+    let caller = shim_of(lab, &bundle);
+    let shim = create(&caller, &bundle);
+    assert_eq!(shim.code(), 0, "{:?}", shim.said());
+    caller.silent(&["start", bundle.id()]);
+    assert_eq!(shim.stdout_to_its_end(), "out\n");
+    assert_eq!(shim.stderr_to_its_end(), "err\n");
+    assert_eq!(shim.ended(pid_in(&bundle.path().join("init.pid"))), 0);
+    let (bundle, caller, _shim) = sleeping(lab);
+    let process = json!({"args": ["/bin/sh", "-c", script], "user": user});
+    let process = process_file(lab, "runc-process123", process);
+    let pid_file = bundle.path().join("exec1.pid");
+    let exec = caller.shim(&[
+        "exec",
+        "--process",
+        text(&process),
+        "--detach",
+        "--pid-file",
+        text(&pid_file),
+        bundle.id(),
+    ]);
+    assert_eq!(exec.stdout_to_its_end(), "out\n");
+    assert_eq!(exec.stderr_to_its_end(), "err\n");
+    assert_eq!(exec.code(), 0);
+    // What no container may have: the null device is everybody's.
+    assert_eq!(fs::metadata("/dev/null").unwrap().uid(), 0);
 }
 
 /// Rules 13, 18: what the shim takes for success.

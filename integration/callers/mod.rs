@@ -13,11 +13,11 @@
 //! | 5 | the log: appended, one JSON object a failure, RFC 3339 | `containerd::log_of_many_calls`, `podman::log_is_one_object`, `errors` |
 //! | 6 | stderr repeats the error beside a log, and is silent on success | `conmon::failed_create_is_explained`, each caller's own |
 //! | 7 | pid files: digits, by rename, none after a failed exec | `containerd::pid_file_is_replaced`, `conmon::failed_exec_leaves_no_pid_file` |
-//! | 8 | stdio is the container's own, and nobody else's | `conmon::life`, `containerd::life` |
+//! | 8 | stdio is the container's own, and nobody else's | `conmon::life`, `containerd::life`, `containerd::streams_of_an_ordinary_user` |
 //! | 9 | one message with one descriptor at the console socket, however long its path | `conmon::terminal_by_console_socket`, `containerd::exec_with_a_console_socket`, `terminal::long_socket_paths` |
 //! | 10 | the caller's death signal does not reach the container | `conmon::container_outlives_its_caller`, `process::death_signal_is_cleared` |
 //! | 11 | init and exec's process become children of the caller | `conmon::life`, `conmon::exec`, `buildah::life` |
-//! | 12 | signals as numbers, as names, or none; `--all` of a container that has ended | `podman::a_life_in_direct_calls`, `containerd::kill_all_after_the_end`, `buildah::kill_with_and_without_a_signal` |
+//! | 12 | signals as numbers, as names, or none; `--all` of a container that has ended | `podman::a_life_in_direct_calls`, `containerd::kill_all_after_the_end`, `containerd::kill_all_without_init`, `buildah::kill_with_and_without_a_signal` |
 //! | 13 | words in errors | `words` |
 //! | 14 | state: its keys, its statuses, also of a stopped container | `buildah::life`, `crio::state_document` |
 //! | 15 | features without options or a state folder | `docker::features_without_options`, `lifecycle::features_document` |

@@ -13,7 +13,6 @@ use crate::support::wait_until;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::prctl::{set_child_subreaper, set_pdeathsig};
 use nix::sys::signal::Signal;
-use nix::sys::stat::{Mode, fchmod};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::ffi::OsString;
@@ -109,8 +108,6 @@ impl Shim {
         shim.stdin(std::process::Stdio::null());
         for stream in [&stdout, &stderr] {
             let (reader, writer) = std::io::pipe().unwrap();
-            // Whatever user the container has may open its /dev/stderr anew: conmon.
-            fchmod(&writer, Mode::from_bits_truncate(0o777)).unwrap();
             stream.read_in_background(reader);
             match std::ptr::eq(stream, &stdout) {
                 true => shim.stdout(writer),
