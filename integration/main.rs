@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `CASULO` | the runtime under test (default `bin/casulo`); any runtime with runc's command line |
 //! | `CASULO_TEST_REQUIRE` | needs whose absence is a failure, not a skip: `all`, or names as printed by a skip |
-//! | `CASULO_TEST_SKIPPED` | a file that receives the names of the tests that were skipped |
+//! | `CASULO_TEST_SKIPPED` | a file that receives the names of the tests that were skipped and that another host can run |
 //! | `CASULO_TEST_MUST_RUN` | such a file of another run: these tests may not be skipped here |
 
 #![allow(
@@ -23,7 +23,9 @@ mod support;
 
 mod binary;
 mod capabilities;
+mod cgroup_tree;
 mod cgroups;
+mod cycles;
 mod devices;
 mod errors;
 mod events;
@@ -62,7 +64,9 @@ fn main() -> ExitCode {
     support::run(&[
         ("binary", binary::CASES),
         ("capabilities", capabilities::CASES),
+        ("cgroup_tree", cgroup_tree::CASES),
         ("cgroups", cgroups::CASES),
+        ("cycles", cycles::CASES),
         ("devices", devices::CASES),
         ("errors", errors::CASES),
         ("events", events::CASES),

@@ -276,6 +276,7 @@ fn facts(request: &Request<'_>, proc: &ProcFs) -> Result<State> {
         creator: (creator.pid, creator.start),
         systemd_scope: plan.cgroup.scope.as_ref().map(|it| it.scope.clone()),
         delegate_cgroup: plan.cgroup.delegate.clone(),
+        cgroup_parents: plan.cgroup.missing_parents(),
         intel_rdt_paths: match &plan.intel_rdt {
             Some(rdt) => rdt.folders(intel_rdt::mount_of_host()?),
             None => Vec::new(),

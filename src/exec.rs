@@ -7,8 +7,12 @@
 //! the pidfd and then becomes the process. It holds no fd of the host but its channel, which is
 //! close-on-exec.
 
+mod birth;
+
+use birth::Born;
+
 use crate::capabilities::SysAdmin;
-use crate::cgroups::{Cgroup, systemd};
+use crate::cgroups::systemd;
 use crate::container::agent;
 use crate::error::{Code, Context, Error, Result};
 use crate::init::send_listener;
@@ -17,7 +21,7 @@ use crate::rootfs::root::Root;
 use crate::seccomp::{self, Bpf};
 use crate::state::{Dir, State, Status};
 use crate::sync::{Channel, Message};
-use crate::sys::clone::{Side, clone3};
+use crate::sys::clone::Side;
 use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
 use crate::sys::procfs::ProcFs;
 use crate::{caller_socket, pidfile, process, state, terminal};
@@ -101,15 +105,6 @@ pub fn exec(request: &Request<'_>) -> Result<Executed> {
         .map(|filter| seccomp::compile(filter, request.seccomp_cache))
         .transpose()?;
     let agent = agent::connect(request.filter)?;
-    let cgroup = match (request.state.process_cgroup(), request.cgroup) {
-        (Some(own), Some(below)) => Some(Cgroup::open(&own.join(below))?),
-        (Some(own), None) => Some(Cgroup::open(&own)?),
-        (None, None) => None,
-        (None, Some(_)) => {
-            let text = format!("container {} has no cgroup of its own", request.dir.id);
-            return Err(Error::new(Code::Cgroup, text));
-        }
-    };
     let proc = ProcFs::host().context(Code::State, "open", "/proc")?;
     let (channel, parent) = Channel::pair()?;
 
@@ -126,22 +121,9 @@ pub fn exec(request: &Request<'_>) -> Result<Executed> {
     if let Some(affinity) = &request.process.exec_affinity {
         schedule::pin_parent(affinity)?;
     }
-    let fd = cgroup.as_ref().and_then(Cgroup::fd);
-    let side = match clone3(0, fd) {
-        // The container has made cgroups below its own: its init has moved to one of them.
-        Err(Errno::EBUSY) if request.cgroup.is_none() => {
-            clone3(0, cgroup_of_init(request.state, &proc)?.fd())
-        }
-        // Only from within its tree may an ordinary user's casulo put a process there (cgroups(7),
-        // "Delegation containment"). systemd may.
-        Err(Errno::EACCES) if request.state.systemd_scope.is_some() => {
-            child.waits = true;
-            clone3(0, None)
-        }
-        result => result,
-    };
-    let waits = child.waits;
-    let pid = match side.context(Code::Process, "clone a process into", &request.dir.id)? {
+    let Born { side, target } = birth::clone_into_cgroup(request, &init, &proc)?;
+    child.waits = target.is_some();
+    let pid = match side {
         Side::Child => {
             drop(channel);
             child.run(parent)
@@ -149,9 +131,10 @@ pub fn exec(request: &Request<'_>) -> Result<Executed> {
         Side::Parent(pid) => pid,
     };
     drop(parent);
-    let moved = match (waits, &request.state.systemd_scope, &cgroup) {
-        (true, Some(scope), Some(cgroup)) => systemd::attach(scope, cgroup.path(), pid)
-            .and_then(|()| channel.send(&Message::Release)),
+    let moved = match (&request.state.systemd_scope, &target) {
+        (Some(scope), Some(path)) => {
+            systemd::attach(scope, path, pid).and_then(|()| channel.send(&Message::Release))
+        }
         _ => Ok(()),
     };
     match moved.and_then(|()| supervise(request, &channel, pid, &proc)) {
@@ -189,31 +172,6 @@ fn enter_pid_namespace(init: &OwnedFd, namespaces: u64) -> Result<CloneFlags> {
         result => result
             .context(Code::Namespace, "join the pid namespace of", "init")
             .map(|()| rest),
-    }
-}
-
-fn cgroup_of_init(state: &State, proc: &ProcFs) -> Result<Cgroup> {
-    let file = proc
-        .open(
-            &format!("{}/cgroup", state.init_process_pid),
-            OFlag::O_RDONLY,
-        )
-        .context(Code::Cgroup, "read the cgroup of", "init")?;
-    let mut buffer = [0u8; 4096];
-    let length = nix::unistd::read(&file, &mut buffer).context(
-        Code::Cgroup,
-        "read the cgroup of",
-        "init",
-    )?;
-    let text = String::from_utf8_lossy(buffer.get(..length).unwrap_or(&[])).into_owned();
-    let inside = text.lines().find_map(|line| line.strip_prefix("0::/"));
-    let mount = crate::cgroups::fs::mount_of_host();
-    match (inside, mount) {
-        (Some(inside), Some(mount)) => Cgroup::open(&mount.path.join(inside)),
-        _ => Err(Error::new(
-            Code::Cgroup,
-            "init is in no cgroup of the v2 hierarchy",
-        )),
     }
 }
 

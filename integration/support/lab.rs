@@ -373,7 +373,7 @@ impl Drop for Lab {
 }
 
 /// Removes a cgroup and those below it, once their killed processes are gone.
-fn remove_cgroup(path: &Path) {
+pub(super) fn remove_cgroup(path: &Path) {
     for entry in fs::read_dir(path).into_iter().flatten().flatten() {
         if entry.path().is_dir() {
             remove_cgroup(&entry.path());

@@ -4,6 +4,7 @@ pub(crate) mod bpf;
 mod bundle;
 mod fuse;
 mod host;
+mod host_cgroup;
 mod host_mount;
 mod lab;
 mod mountinfo;
@@ -13,8 +14,9 @@ mod sockets;
 mod terminal;
 
 pub(crate) use bundle::Bundle;
-pub(crate) use fuse::{STUCK, StuckFs};
+pub(crate) use fuse::{STUCK, StuckFs, waiting_cat};
 pub(crate) use host::Need;
+pub(crate) use host_cgroup::HostCgroup;
 pub(crate) use host_mount::HostMount;
 pub(crate) use lab::{Lab, disk};
 pub(crate) use mountinfo::{Mount, mounts};
@@ -70,14 +72,22 @@ pub(crate) fn run(files: &[(&'static str, &'static [Case])]) -> ExitCode {
         .collect();
     let conclusion = libtest_mimic::run(&args, trials);
     lab::clean_up();
-    for (name, reason) in SKIPPED.lock().unwrap().iter() {
-        println!("skipped {name}: {reason}");
+    for skip in SKIPPED.lock().unwrap().iter() {
+        println!("skipped {}: {}", skip.name, skip.reason);
     }
     write_skipped();
     conclusion.exit_code()
 }
 
-static SKIPPED: Mutex<Vec<(String, String)>> = Mutex::new(Vec::new());
+/// A test that this host cannot run.
+struct Skip {
+    name: String,
+    reason: String,
+    /// Nobody can ask that another host runs it.
+    is_optional: bool,
+}
+
+static SKIPPED: Mutex<Vec<Skip>> = Mutex::new(Vec::new());
 
 fn run_case(name: &str, case: &Case, required: bool) -> Result<Completion, Failed> {
     for need in case.needs {
@@ -85,7 +95,11 @@ fn run_case(name: &str, case: &Case, required: bool) -> Result<Completion, Faile
             if !need.is_optional() && (required || need.is_required()) {
                 return Err(Failed::from(format!("may not be skipped: {reason}")));
             }
-            SKIPPED.lock().unwrap().push((name.into(), reason.clone()));
+            SKIPPED.lock().unwrap().push(Skip {
+                name: name.into(),
+                reason: reason.clone(),
+                is_optional: need.is_optional(),
+            });
             return Ok(Completion::ignored_with(reason));
         }
     }
@@ -106,8 +120,9 @@ fn must_run() -> BTreeSet<String> {
 fn write_skipped() {
     if let Some(path) = std::env::var_os("CASULO_TEST_SKIPPED") {
         let mut file = std::fs::File::create(path).unwrap();
-        for (name, _) in SKIPPED.lock().unwrap().iter() {
-            writeln!(file, "{name}").unwrap();
+        let skipped = SKIPPED.lock().unwrap();
+        for skip in skipped.iter().filter(|skip| !skip.is_optional) {
+            writeln!(file, "{}", skip.name).unwrap();
         }
     }
 }

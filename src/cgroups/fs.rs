@@ -39,10 +39,11 @@ pub fn mount_of_host() -> Option<CgroupMount> {
 /// casulo's own cgroup (`/proc/self/cgroup`), absolute below the mount. Only a rootless plan needs
 /// it. None without a v2 hierarchy, and where the caller's cgroup namespace does not show it.
 pub fn own_cgroup() -> Option<PathBuf> {
-    own_of(&read(AT_FDCWD, Path::new("/proc/self/cgroup")).ok()?)
+    path_in(&read(AT_FDCWD, Path::new("/proc/self/cgroup")).ok()?)
 }
 
-pub(super) fn own_of(text: &str) -> Option<PathBuf> {
+/// The v2 cgroup that a text of `/proc/PID/cgroup` names, absolute below the mount.
+pub fn path_in(text: &str) -> Option<PathBuf> {
     let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
     let is_shown = path.starts_with('/') && !path.split('/').any(|name| name == "..");
     is_shown.then(|| PathBuf::from(path))

@@ -14,7 +14,7 @@ mod controllers;
 mod delegate;
 pub mod devices;
 mod folders;
-pub mod freeze;
+mod freeze;
 pub mod fs;
 pub mod limits;
 pub mod notify;
@@ -25,6 +25,7 @@ pub mod systemd;
 pub mod tree;
 pub mod update;
 
+pub use folders::remove_empty;
 pub use fs::Cgroup;
 pub use tree::PATIENCE;
 
@@ -62,6 +63,17 @@ pub struct Plan {
     /// Host uid that gets the cgroup's folder and its delegatable files, so that the container
     /// can make cgroups below its own.
     pub owner: Option<u32>,
+}
+
+impl Plan {
+    /// The folders above the cgroup that will be made for it. They are recorded before that, and
+    /// removed with the last cgroup in them; those that were there belong to somebody else, even
+    /// when they are empty (an orchestrator's pod between two containers).
+    pub fn missing_parents(&self) -> Vec<PathBuf> {
+        self.path
+            .as_deref()
+            .map_or_else(Vec::new, |path| folders::missing_above(path, &self.mount))
+    }
 }
 
 /// What it means when the cgroup cannot be made.

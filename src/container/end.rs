@@ -3,7 +3,7 @@
 use super::hooks_outside::{recorded_hooks, run_poststop};
 use super::processes::processes_of;
 use super::survivors;
-use crate::cgroups::{Cgroup, PATIENCE, systemd};
+use crate::cgroups::{self, Cgroup, PATIENCE, systemd};
 use crate::error::{Code, Context, Error, Result};
 use crate::intel_rdt;
 use crate::state::{self, Dir, State, Status};
@@ -130,6 +130,7 @@ pub(super) fn remove(dir: Dir, state: &State) -> Result<()> {
         Some(scope) => systemd::stop_empty(scope)?,
         None => {}
     }
+    cgroups::remove_empty(&state.cgroup_parents);
     intel_rdt::remove(&state.intel_rdt_paths)?;
     if state.has_poststop {
         let document = state.document(Status::Stopped, 0).to_string();

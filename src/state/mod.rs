@@ -59,6 +59,8 @@ pub struct State {
     pub creator: (i32, u64),
     /// Folder of the cgroup, absolute on the host, under the key `""` (runc's shape for v2).
     pub cgroup_paths: BTreeMap<String, PathBuf>,
+    /// Folders above the cgroup that did not exist before, from the top down.
+    pub cgroup_parents: Vec<PathBuf>,
     /// The scope in which systemd holds that cgroup.
     pub systemd_scope: Option<Scope>,
     /// The cgroup below it that processes of the container are in, relative to it.

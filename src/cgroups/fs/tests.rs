@@ -139,7 +139,7 @@ fn own_cgroup_is_the_line_of_v2() {
         ("9:pids:/x\n", None),
         ("0::/../outside\n", None),
     ] {
-        assert_eq!(own_of(text), own.map(PathBuf::from), "{text}");
+        assert_eq!(path_in(text), own.map(PathBuf::from), "{text}");
     }
 }
 

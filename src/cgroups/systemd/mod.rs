@@ -245,7 +245,7 @@ fn folder_of(unit: &str, mount: &Path, bridge: Pid, proc: &ProcFs) -> Result<Pat
         .open(&format!("{bridge}/cgroup"), OFlag::O_RDONLY)
         .context(Code::Cgroup, "read the cgroup of", bridge)?;
     let text = fs::read_all(&file).context(Code::Cgroup, "read the cgroup of", bridge)?;
-    let path = fs::own_of(&text).filter(|path| path.ends_with(unit));
+    let path = fs::path_in(&text).filter(|path| path.ends_with(unit));
     let path = path.ok_or_else(|| {
         Error::new(
             Code::Systemd,
