@@ -9,8 +9,6 @@
 
 mod birth;
 
-use birth::Born;
-
 use crate::capabilities::SysAdmin;
 use crate::cgroups::systemd;
 use crate::container::agent;
@@ -25,6 +23,7 @@ use crate::sys::clone::Side;
 use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
 use crate::sys::procfs::ProcFs;
 use crate::{caller_socket, pidfile, process, state, terminal};
+use birth::Born;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sched::{CloneFlags, setns};
