@@ -23,7 +23,7 @@ use crate::sys::clone::Side;
 use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
 use crate::sys::procfs::ProcFs;
 use crate::{caller_socket, pidfile, process, state, terminal};
-use birth::Born;
+use birth::Place;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sched::{CloneFlags, setns};
@@ -109,9 +109,8 @@ pub fn exec(request: &Request<'_>) -> Result<Executed> {
 
     nix::sys::prctl::set_dumpable(false).context(Code::Process, "become non-dumpable", "")?;
     let rest = enter_pid_namespace(&init, request.state.namespaces)?;
-    let mut child = Child {
+    let child = Child {
         request,
-        waits: false,
         init: &init,
         namespaces: rest,
         bpf,
@@ -120,21 +119,20 @@ pub fn exec(request: &Request<'_>) -> Result<Executed> {
     if let Some(affinity) = &request.process.exec_affinity {
         schedule::pin_parent(affinity)?;
     }
-    let Born { side, target } = birth::clone_into_cgroup(request, &init, &proc)?;
-    child.waits = target.is_some();
+    let (side, place) = birth::clone_into_cgroup(request, &init, &proc)?;
     let pid = match side {
         Side::Child => {
             drop(channel);
-            child.run(parent)
+            child.run(parent, &place)
         }
         Side::Parent(pid) => pid,
     };
     drop(parent);
-    let moved = match (&request.state.systemd_scope, &target) {
-        (Some(scope), Some(path)) => {
-            systemd::attach(scope, path, pid).and_then(|()| channel.send(&Message::Release))
+    let moved = match &place {
+        Place::Final => Ok(()),
+        Place::LeftToSystemd { scope, cgroup } => {
+            systemd::attach(scope, cgroup, pid).and_then(|()| channel.send(&Message::Release))
         }
-        _ => Ok(()),
     };
     match moved.and_then(|()| supervise(request, &channel, pid, &proc)) {
         Ok(console) => Ok(Executed { pid, console }),
@@ -236,8 +234,6 @@ fn supervise(
 /// What the child inherits.
 struct Child<'a> {
     request: &'a Request<'a>,
-    /// Until the parent says that it is in the container's cgroup.
-    waits: bool,
     init: &'a OwnedFd,
     namespaces: CloneFlags,
     bpf: Option<Bpf>,
@@ -245,8 +241,8 @@ struct Child<'a> {
 }
 
 impl Child<'_> {
-    fn run(self, parent: Channel) -> ! {
-        let error = match self.become_process(&parent) {
+    fn run(self, parent: Channel, place: &Place) -> ! {
+        let error = match self.become_process(&parent, place) {
             Err(error) | Ok(error) => error,
         };
         // If nobody listens any more there is nobody to tell.
@@ -255,9 +251,9 @@ impl Child<'_> {
     }
 
     /// From the clone to execve; returns execve's error.
-    fn become_process(self, parent: &Channel) -> Result<Error> {
+    fn become_process(self, parent: &Channel, place: &Place) -> Result<Error> {
         let process = self.request.process;
-        if self.waits && parent.receive()?.is_none() {
+        if matches!(place, Place::LeftToSystemd { .. }) && parent.receive()?.is_none() {
             return Err(Error::new(
                 Code::Sync,
                 "the parent left before the process could start",

@@ -125,12 +125,12 @@ pub(super) fn remove(dir: Dir, state: &State) -> Result<()> {
             }
         })?;
     }
+    cgroups::remove_empty(&state.cgroup_parents);
     match &state.systemd_scope {
         Some(scope) if state.cgroup().is_some() => systemd::stop(scope)?,
         Some(scope) => systemd::stop_empty(scope)?,
         None => {}
     }
-    cgroups::remove_empty(&state.cgroup_parents);
     intel_rdt::remove(&state.intel_rdt_paths)?;
     if state.has_poststop {
         let document = state.document(Status::Stopped, 0).to_string();

@@ -8,6 +8,7 @@
 use super::Request;
 use crate::cgroups::Cgroup;
 use crate::cgroups::fs::{mount_of_host, path_in};
+use crate::cgroups::systemd::Scope;
 use crate::error::{Code, Context, Error, Result};
 use crate::state::State;
 use crate::sys::clone::{Side, clone3};
@@ -23,20 +24,26 @@ use std::path::PathBuf;
 /// that moves it to and fro loses every time only by chance.
 const ATTEMPTS: usize = 200;
 
-/// A process that was just cloned.
-pub(super) struct Born {
-    /// Which side this is.
-    pub(super) side: Side,
-    /// Where systemd must move it; None where it is in its cgroup already.
-    pub(super) target: Option<PathBuf>,
+/// Where a process is after its birth.
+pub(super) enum Place {
+    /// In its cgroup.
+    Final,
+    /// In casulo's own; systemd shall move it, and it must not go on before.
+    LeftToSystemd {
+        /// The container's scope.
+        scope: Scope,
+        /// Where it shall be: a folder of the scope's, absolute on the host.
+        cgroup: PathBuf,
+    },
 }
 
 /// Clones a process into the container's cgroup, or into the one below it that `request` names.
+/// Returns twice, with the same place.
 pub(super) fn clone_into_cgroup(
     request: &Request<'_>,
     init: &OwnedFd,
     proc: &ProcFs,
-) -> Result<Born> {
+) -> Result<(Side, Place)> {
     let cgroup = match (request.state.process_cgroup(), request.cgroup) {
         (Some(own), Some(below)) => Some(Cgroup::open(&own.join(below))?),
         (Some(own), None) => Some(Cgroup::open(&own)?),
@@ -47,6 +54,18 @@ pub(super) fn clone_into_cgroup(
         }
     };
     let mut side = clone3(0, cgroup.as_ref().and_then(Cgroup::fd));
+    let mut place = Place::Final;
+    // Only from within its tree may an ordinary user's casulo put a process there (cgroups(7),
+    // "Delegation containment"). systemd may.
+    if let (Err(Errno::EACCES), Some(cgroup), Some(scope)) =
+        (&side, &cgroup, &request.state.systemd_scope)
+    {
+        place = Place::LeftToSystemd {
+            scope: scope.clone(),
+            cgroup: cgroup.path().to_owned(),
+        };
+        side = clone3(0, None);
+    }
     // A cgroup that the caller has named is not exchanged for another.
     let attempts = if request.cgroup.is_none() {
         ATTEMPTS
@@ -60,16 +79,6 @@ pub(super) fn clone_into_cgroup(
             }
             _ => break,
         }
-    }
-    // Only from within its tree may an ordinary user's casulo put a process there (cgroups(7),
-    // "Delegation containment"). systemd may.
-    let mut target = None;
-    if matches!(side, Err(Errno::EACCES)) && request.state.systemd_scope.is_some() {
-        target = Some(match (cgroup, request.cgroup) {
-            (Some(cgroup), Some(_)) => cgroup.path().to_owned(),
-            _ => cgroup_of_init(request.state, init, proc)?,
-        });
-        side = clone3(0, None);
     }
     let side = side.map_err(|errno| {
         let error = Error::step(
@@ -87,7 +96,7 @@ pub(super) fn clone_into_cgroup(
             _ => error,
         }
     })?;
-    Ok(Born { side, target })
+    Ok((side, place))
 }
 
 /// The kernel's words for a cgroup with controllers for those below it, for one that became invalid
