@@ -18,7 +18,7 @@ cases! {
     [Root, Controller("cpu"), Controller("cpuset")] => shares_divide_a_cpu;
     [Root, Controller("cpu"), Controller("memory")] => kubernetes_resources;
     [Root, Controller("io"), Disk] => writes_are_throttled, reads_are_throttled;
-    [Root, Controller("hugetlb")] => huge_pages_beyond_the_limit_are_refused;
+    [Root, Casulo, Controller("hugetlb")] => huge_pages_beyond_the_limit_are_refused;
 }
 
 const MIB: u64 = 1 << 20;
@@ -82,23 +82,18 @@ impl Drop for Swap {
 
 fn swap_beyond_its_limit_is_not_had(lab: &Lab) {
     // So little that a neighbour test that runs out of memory still does.
-    let _swap = Swap::new(lab, 16 * MIB);
-    let script = "/bin/probe allocate 20000000; echo $?; /bin/probe allocate 60000000; echo $?; cat /sys/fs/cgroup/memory.swap.events";
-    let out = limited(
-        lab,
-        &json!({"memory": {"limit": 16 * MIB, "swap": 28 * MIB}}),
-    )
-    .sh(script)
-    .run();
-    assert_eq!(out.lines()[..3], ["ok 20000000", "0", "137"], "{out:?}");
-    assert!(number(&out.stdout, "max") > 0, "{out:?}");
-    let out = limited(
-        lab,
-        &json!({"memory": {"limit": 16 * MIB, "swap": 16 * MIB}}),
-    )
-    .sh(script)
-    .run();
-    assert_eq!(out.lines()[..2], ["137", "137"], "{out:?}");
+    let _swap = Swap::new(lab, 48 * MIB);
+    let run = |swap: u64| {
+        limited(lab, &json!({"memory": {"limit": 32 * MIB, "swap": 32 * MIB + swap}}))
+            .sh("/bin/probe allocate 48000000; /bin/probe allocate 150000000; cat /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory.swap.events")
+            .run()
+    };
+    let out = run(40 * MIB);
+    assert_eq!(out.lines()[0], "ok 48000000", "{out:?}");
+    assert_eq!(number(&out.stdout, "oom_kill"), 1, "{out:?}");
+    assert!(number(&out.stdout, "fail") > 0, "{out:?}");
+    let out = run(0);
+    assert_eq!(number(&out.stdout, "oom_kill"), 2, "{out:?}");
 }
 
 fn forks_beyond_the_limit_are_refused(lab: &Lab) {

@@ -12,7 +12,7 @@
 mod controllers;
 pub mod devices;
 mod folders;
-pub mod freeze;
+mod freeze;
 pub mod fs;
 pub mod limits;
 pub mod notify;

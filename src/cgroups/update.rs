@@ -118,8 +118,13 @@ impl<'a> Changes<'a> {
             ..CgroupPlan::default()
         };
         // Enabled here and not by `apply`: the old text of a file can be read only once it exists.
-        let is_missing = |it: &Setting| self.cgroup.read(&it.file) == Err(Errno::ENOENT);
-        if settings.iter().any(is_missing) {
+        let is_missing = |file: &str| self.cgroup.read(file) == Err(Errno::ENOENT);
+        let needs_more = |it: &Setting| match &it.absent {
+            Absent::Fail => is_missing(&it.file),
+            Absent::Instead { file, .. } => is_missing(&it.file) && is_missing(file),
+            Absent::Skip => false,
+        };
+        if settings.iter().any(needs_more) {
             let above = self.cgroup.path.parent().unwrap_or(mount);
             controllers::enable(above, &plan)?;
         }
