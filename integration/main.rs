@@ -45,6 +45,7 @@ mod process;
 mod ps;
 mod rootless;
 mod seccomp;
+mod systemd;
 mod teardown;
 mod terminal;
 mod update;
@@ -85,6 +86,7 @@ fn main() -> ExitCode {
         ("ps", ps::CASES),
         ("rootless", rootless::CASES),
         ("seccomp", seccomp::CASES),
+        ("systemd", systemd::CASES),
         ("teardown", teardown::CASES),
         ("terminal", terminal::CASES),
         ("update", update::CASES),

@@ -156,6 +156,16 @@ impl<'a> Changes<'a> {
         self.cgroup.apply(setting, plan, &mut may_enable)
     }
 
+    /// What would bring back the values of before.
+    pub fn old(&self) -> Vec<Setting> {
+        let old = |it: &Change| Setting {
+            file: it.file.clone(),
+            value: undo::undo(&it.file, &it.written, &it.old),
+            absent: Absent::Fail,
+        };
+        self.done.iter().rev().map(old).collect()
+    }
+
     /// Brings back the values of before, the last change first. What the kernel does not take
     /// back is logged: the error that led here is the one to report.
     pub fn restore(self) {

@@ -27,12 +27,24 @@ pub fn send_fd(socket: BorrowedFd<'_>, payload: &[u8], fd: BorrowedFd<'_>) -> ni
     }
 }
 
-/// `recvmsg(socket, …, MSG_CMSG_CLOEXEC)`, recvmsg(2): one message with one fd, whose payload goes
-/// to `payload`; returns its length and the fd.
+/// [`receive`] of a message that must have an fd.
 ///
 /// # Errors
 /// EPIPE when the other side closed the socket or sent no fd.
 pub fn receive_fd(socket: BorrowedFd<'_>, payload: &mut [u8]) -> nix::Result<(usize, OwnedFd)> {
+    let (length, fd) = receive(socket, payload)?;
+    Ok((length, fd.ok_or(Errno::EPIPE)?))
+}
+
+/// `recvmsg(socket, …, MSG_CMSG_CLOEXEC)`, recvmsg(2): one message, whose payload goes to
+/// `payload`; returns its length and its fd. A length of 0 means that the other side is gone.
+///
+/// # Errors
+/// Those of recvmsg(2).
+pub fn receive(
+    socket: BorrowedFd<'_>,
+    payload: &mut [u8],
+) -> nix::Result<(usize, Option<OwnedFd>)> {
     let mut room = nix::cmsg_space!([RawFd; 1]);
     let mut slices = [IoSliceMut::new(payload)];
     let flags = MsgFlags::MSG_CMSG_CLOEXEC;
@@ -41,8 +53,8 @@ pub fn receive_fd(socket: BorrowedFd<'_>, payload: &mut [u8]) -> nix::Result<(us
         ControlMessageOwned::ScmRights(fds) => fds.first().copied(),
         _ => None,
     });
-    let fd = fd.ok_or(Errno::EPIPE)?;
     // SAFETY: the kernel has just installed this descriptor for us; `room` holds no more than one,
     // so none is lost, and nobody else owns it.
-    Ok((message.bytes, unsafe { OwnedFd::from_raw_fd(fd) }))
+    let fd = fd.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+    Ok((message.bytes, fd))
 }
