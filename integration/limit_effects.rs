@@ -128,6 +128,23 @@ fn share_of_a_cpu(cgroups: &[PathBuf]) -> Vec<f64> {
     shares.collect()
 }
 
+/// A quarter of a CPU is never exceeded, and is had as soon as the machine has the time.
+#[track_caller]
+fn assert_a_quarter(bundle: &Bundle) {
+    let mut seen = Vec::new();
+    while seen.len() < 10 {
+        let share = share_of_a_cpu(&[bundle.cgroup()])[0];
+        assert!(share < 0.35, "{share} of a CPU");
+        if share > 0.15 {
+            let stat = fs::read_to_string(bundle.cgroup().join("cpu.stat")).unwrap();
+            assert!(number(&stat, "nr_throttled") > 0, "{stat}");
+            return;
+        }
+        seen.push(share);
+    }
+    panic!("parts of a CPU, in two seconds each: {seen:?}");
+}
+
 const SPIN: &str = "while :; do :; done";
 
 fn a_quota_holds(lab: &Lab) {
@@ -135,10 +152,7 @@ fn a_quota_holds(lab: &Lab) {
     let bundle = limited(lab, &json!({"cpu": {"quota": 25_000, "period": 100_000}}))
         .sh(&format!("({SPIN}) & {SPIN}"));
     bundle.run_detached();
-    let share = share_of_a_cpu(&[bundle.cgroup()])[0];
-    assert!((0.1..0.35).contains(&share), "{share}");
-    let stat = fs::read_to_string(bundle.cgroup().join("cpu.stat")).unwrap();
-    assert!(number(&stat, "nr_throttled") > 0, "{stat}");
+    assert_a_quarter(&bundle);
 }
 
 fn shares_divide_a_cpu(lab: &Lab) {
@@ -156,15 +170,17 @@ fn shares_divide_a_cpu(lab: &Lab) {
 /// A pod's container with requests of cpu 100m and memory 128Mi, and limits of cpu 250m and memory
 /// 256Mi, as kubelet asks for it: the memory request is nowhere in it.
 fn kubernetes_resources(lab: &Lab) {
-    let bundle = limited(
-        lab,
-        &json!({
-            "cpu": {"shares": 102, "quota": 25_000, "period": 100_000},
-            "memory": {"limit": 268_435_456}
-        }),
-    )
-    .sh(SPIN);
-    bundle.run_detached();
+    let container = || {
+        limited(
+            lab,
+            &json!({
+                "cpu": {"shares": 102, "quota": 25_000, "period": 100_000},
+                "memory": {"limit": 268_435_456}
+            }),
+        )
+    };
+    let spinner = container().sh(SPIN);
+    spinner.run_detached();
     for (file, expected) in [
         ("cpu.weight", "17"),
         ("cpu.max", "25000 100000"),
@@ -173,27 +189,18 @@ fn kubernetes_resources(lab: &Lab) {
         ("memory.low", "0"),
         ("memory.high", "max"),
     ] {
-        let outside = fs::read_to_string(bundle.cgroup().join(file)).unwrap();
+        let outside = fs::read_to_string(spinner.cgroup().join(file)).unwrap();
         assert_eq!(outside.trim(), expected, "{file}");
     }
-    let inside = bundle
-        .exec("cd /sys/fs/cgroup; cat cpu.weight cpu.max memory.max")
-        .ok();
-    assert_eq!(inside.lines(), ["17", "25000 100000", "268435456"]);
+    assert_a_quarter(&spinner);
+    spinner.call("delete", &["--force"], &[]).ok();
 
-    let share = share_of_a_cpu(&[bundle.cgroup()])[0];
-    assert!((0.1..0.35).contains(&share), "{share}");
-
-    let events = || fs::read_to_string(bundle.cgroup().join("memory.events")).unwrap();
-    assert_eq!(number(&events(), "oom_kill"), 0);
-    let out = bundle.call("exec", &[], &["/bin/probe", "allocate", "400000000"]);
-    assert_eq!(out.code, 137, "{out:?}");
-    assert_eq!(number(&events(), "oom_kill"), 1);
-    assert_eq!(
-        bundle.status(),
-        "running",
-        "only what was too large is killed"
-    );
+    let out = container()
+        .sh("cd /sys/fs/cgroup; cat cpu.weight cpu.max memory.max; /bin/probe allocate 400000000; echo $?; cat memory.events")
+        .run();
+    let expected = ["17", "25000 100000", "268435456", "137"];
+    assert_eq!(out.lines()[..4], expected, "{out:?}");
+    assert_eq!(number(&out.stdout, "oom_kill"), 1, "{out:?}");
 }
 
 /// Runs dd under a throttle and returns how much of the disk's I/O it did in which time. `word` is

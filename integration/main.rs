@@ -8,6 +8,7 @@
 //! | `CASULO` | the runtime under test (default `bin/casulo`); any runtime with runc's command line |
 //! | `CASULO_TEST_REQUIRE` | needs whose absence is a failure, not a skip: `all`, or names as printed by a skip |
 //! | `CASULO_TEST_SKIPPED` | a file that receives the names of the tests that were skipped and that another host can run |
+//! | `CASULO_TEST_ENGINES` | if set, all tests of the engines are run, not only a smoke test of each |
 //! | `CASULO_TEST_MUST_RUN` | such a file of another run: these tests may not be skipped here |
 
 #![allow(
@@ -27,9 +28,11 @@ mod cgroup_tree;
 mod cgroups;
 mod cycles;
 mod devices;
+mod engines;
 mod errors;
 mod events;
 mod exec;
+mod exec_confined;
 mod hooks;
 mod hostile;
 mod idmap;
@@ -39,6 +42,7 @@ mod limits;
 mod mount_options;
 mod mounts;
 mod namespaces;
+mod notify;
 mod pause;
 mod pods;
 mod process;
@@ -61,7 +65,7 @@ fn main() -> ExitCode {
     {
         return support::probe::main(args);
     }
-    support::run(&[
+    let mut files = vec![
         ("binary", binary::CASES),
         ("capabilities", capabilities::CASES),
         ("cgroup_tree", cgroup_tree::CASES),
@@ -71,6 +75,7 @@ fn main() -> ExitCode {
         ("errors", errors::CASES),
         ("events", events::CASES),
         ("exec", exec::CASES),
+        ("exec_confined", exec_confined::CASES),
         ("hooks", hooks::CASES),
         ("hostile", hostile::CASES),
         ("idmap", idmap::CASES),
@@ -80,6 +85,7 @@ fn main() -> ExitCode {
         ("mount_options", mount_options::CASES),
         ("mounts", mounts::CASES),
         ("namespaces", namespaces::CASES),
+        ("notify", notify::CASES),
         ("pause", pause::CASES),
         ("pods", pods::CASES),
         ("process", process::CASES),
@@ -91,5 +97,7 @@ fn main() -> ExitCode {
         ("terminal", terminal::CASES),
         ("update", update::CASES),
         ("userns", userns::CASES),
-    ])
+    ];
+    files.extend(engines::files());
+    support::run(&files)
 }

@@ -505,7 +505,7 @@ fn no_new_keyring_keeps_the_callers(lab: &Lab) {
 }
 
 /// Loads an AppArmor profile that forbids writing below /forbidden.
-fn load_profile(lab: &Lab, name: &str) {
+pub(crate) fn load_profile(lab: &Lab, name: &str) {
     let file = lab.join("profile");
     let text = format!(
         "profile {name} flags=(attach_disconnected,mediate_deleted) {{ file, capability, network, signal, ptrace, deny /forbidden/** w, }}\n"

@@ -1,5 +1,5 @@
 //! Unix sockets on which a caller of casulo waits for a descriptor: the console socket, the pidfd
-//! socket, the seccomp agent. Used by the parent, in the caller's mount namespace.
+//! socket, the seccomp agent, the service manager. Used by the parent, in the caller's mount namespace.
 
 use crate::sys::scm;
 use nix::errno::Errno;
@@ -8,7 +8,9 @@ use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, UnixAddr, connect as connect_socket, socket,
 };
 use nix::sys::stat::Mode;
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// Connects to the stream socket at `path` (relative to the working directory, of any length).
@@ -16,19 +18,40 @@ use std::path::Path;
 /// # Errors
 /// ENOENT or ECONNREFUSED where nobody listens.
 pub fn connect(path: &Path) -> nix::Result<OwnedFd> {
-    let kind = SockType::Stream;
-    let stream = socket(AddressFamily::Unix, kind, SockFlag::SOCK_CLOEXEC, None)?;
+    connect_as(SockType::Stream, path)
+}
+
+/// Connects to the datagram socket of a service manager: a path of any length, or `@` and an
+/// abstract name (`NOTIFY_SOCKET`, sd_notify(3)).
+///
+/// # Errors
+/// As [`connect`].
+pub fn connect_datagram(name: &OsStr) -> nix::Result<OwnedFd> {
+    let Some(abstract_name) = name.as_bytes().strip_prefix(b"@") else {
+        return connect_as(SockType::Datagram, Path::new(name));
+    };
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let datagram = socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
+    connect_socket(
+        datagram.as_raw_fd(),
+        &UnixAddr::new_abstract(abstract_name)?,
+    )?;
+    Ok(datagram)
+}
+
+fn connect_as(kind: SockType, path: &Path) -> nix::Result<OwnedFd> {
+    let fd = socket(AddressFamily::Unix, kind, SockFlag::SOCK_CLOEXEC, None)?;
     match UnixAddr::new(path) {
-        Ok(address) => connect_socket(stream.as_raw_fd(), &address)?,
+        Ok(address) => connect_socket(fd.as_raw_fd(), &address)?,
         // Longer than sun_path's 108 bytes: an fd of the socket has a short name.
         Err(Errno::ENAMETOOLONG) => {
             let listener = nix::fcntl::open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
             let short = format!("/proc/self/fd/{}", listener.as_raw_fd());
-            connect_socket(stream.as_raw_fd(), &UnixAddr::new(short.as_str())?)?;
+            connect_socket(fd.as_raw_fd(), &UnixAddr::new(short.as_str())?)?;
         }
         Err(errno) => return Err(errno),
     }
-    Ok(stream)
+    Ok(fd)
 }
 
 /// Sends `fd` in one message with `payload` to whoever listens at `path`.

@@ -10,10 +10,18 @@ pub use update::Update;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
+/// What casulo takes from its environment.
+const ENVIRONMENT: &str = "\
+XDG_RUNTIME_DIR: where an ordinary user's state is, and the sockets of their systemd.
+NOTIFY_SOCKET (create, start, run): the service manager's socket; the container gets one of its own, and what it says \
+there is passed on. A detached run, and start, return when it has said READY=1.
+LISTEN_FDS, LISTEN_PID, LISTEN_FDNAMES (create, run, exec): sockets of a service manager, passed to the process.";
+
 /// An OCI container runtime: turns a bundle into an isolated process.
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "casulo",
+    after_long_help = ENVIRONMENT,
     disable_version_flag = true,
     args_override_self = true,
     propagate_version = false
@@ -239,6 +247,12 @@ pub struct Exec {
     /// Set no_new_privs
     #[arg(long)]
     pub no_new_privs: bool,
+    /// AppArmor profile of the process [default: the container's]
+    #[arg(long, value_name = "PROFILE")]
+    pub apparmor: Option<String>,
+    /// SELinux label of the process [default: the container's]
+    #[arg(long, value_name = "LABEL")]
+    pub process_label: Option<String>,
     /// Cgroup for the process, below the container's [default: the container's]
     #[arg(long, value_name = "PATH")]
     pub cgroup: Option<PathBuf>,

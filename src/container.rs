@@ -33,6 +33,7 @@ use crate::hooks::{Kind, Output};
 use crate::host::Host;
 use crate::init::{self, Inheritance};
 use crate::namespaces::{self, Joins, Spawned};
+use crate::notify::{self, Proxy};
 use crate::plan::Plan;
 use crate::process::Role;
 use crate::rootfs::Sources;
@@ -68,6 +69,8 @@ pub struct Request<'a> {
     pub console_socket: Option<&'a Path>,
     /// Unix socket that gets a pidfd of init.
     pub pidfd_socket: Option<&'a Path>,
+    /// Whether the plan mounts a notify socket.
+    pub notify: notify::Socket,
 }
 
 /// Who will start the container.
@@ -86,6 +89,8 @@ pub struct Created<'a> {
     pub init: Pid,
     /// The master of the pty, if there is one and no console socket took it.
     pub console: Option<OwnedFd>,
+    /// The proxy to the service manager, if there is one, from [`Created::start`] on.
+    pub notify: Option<Proxy>,
     made: Made<'a>,
     state: State,
     channel: Channel,
@@ -112,6 +117,7 @@ pub fn create<'a>(request: &Request<'a>) -> Result<Created<'a>> {
         Ok((state, channel, console, init)) => Ok(Created {
             init,
             console,
+            notify: None,
             made,
             state,
             channel,
@@ -133,6 +139,9 @@ fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
     let proc = ProcFs::host().context(Code::State, "open", "/proc")?;
     let mut state = facts(request, &proc)?;
     made.dir()?.write_config(request.config)?;
+    if request.notify == notify::Socket::Own {
+        made.dir()?.make_notify_folder()?;
+    }
     made.dir()?.write(&state)?;
 
     made.cgroup = Cgroup::create(&plan.cgroup)?;
@@ -332,14 +341,14 @@ impl Created<'_> {
     /// # Errors
     /// The step of init that failed, or a poststart hook; the container is then undone.
     pub fn start(&mut self) -> Result<()> {
-        let started =
-            self.channel
-                .send(&Message::Start)
-                .and_then(|()| match self.channel.receive()? {
-                    None => Ok(()),
-                    Some(Message::Failed(error)) => Err(error),
-                    Some(other) => Err(Error::new(Code::Sync, format!("init said {other:?}"))),
-                });
+        let started = self.listen_for_notifications().and_then(|()| {
+            self.channel.send(&Message::Start)?;
+            match self.channel.receive()? {
+                None => Ok(()),
+                Some(Message::Failed(error)) => Err(error),
+                Some(other) => Err(Error::new(Code::Sync, format!("init said {other:?}"))),
+            }
+        });
         let poststart = |state: &State| {
             let document = state
                 .document(Status::Running, state.init_process_pid)
@@ -354,6 +363,13 @@ impl Created<'_> {
         started
             .and_then(|()| poststart(&self.state))
             .map_err(|error| self.made.undo(error))
+    }
+
+    fn listen_for_notifications(&mut self) -> Result<()> {
+        if let Some(dir) = &self.made.dir {
+            self.notify = Proxy::listen(dir, self.init)?;
+        }
+        Ok(())
     }
 
     /// Says in the log if the kernel has killed a process of it for want of memory: no exit code

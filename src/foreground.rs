@@ -10,6 +10,7 @@ mod stdio;
 pub use relay::Relay;
 
 use crate::error::{Code, Context, Result};
+use crate::notify::Proxy;
 use crate::sys::child::{self, Ended, Patience, ignores};
 use crate::sys::pidfd::pidfd_send_signal;
 use crate::sys::signal;
@@ -59,7 +60,7 @@ impl Signals {
 
 /// Parent: waits until `process` has ended and returns its exit code, or 128 + the signal that
 /// killed it. `pidfd` is that process's; `relay` moves the bytes of its terminal, if it has one,
-/// to the last one. Every other child that ends meanwhile is reaped too: casulo may be a subreaper.
+/// to the last one; `notify` is served until the process ends. Every other child that ends meanwhile is reaped too: casulo may be a subreaper.
 ///
 /// # Errors
 /// E_SIGNAL; E_PROCESS with ECHILD where `process` is not our child.
@@ -68,6 +69,7 @@ pub fn wait(
     process: Pid,
     pidfd: BorrowedFd<'_>,
     mut relay: Option<Relay<'_>>,
+    notify: Option<&Proxy>,
 ) -> Result<i32> {
     let mut ended = None;
     loop {
@@ -75,7 +77,10 @@ pub fn wait(
             return Ok(exit_code(ended));
         }
         let process_fd = Some(pidfd).filter(|_| ended.is_none());
-        let mut look = wait_for_something(signals, process_fd, relay.as_ref())?;
+        let mut look = wait_for_something(signals, process_fd, relay.as_ref(), notify)?;
+        if let Some(proxy) = notify {
+            proxy.serve();
+        }
         if let Some(relay) = &mut relay {
             relay.serve();
         }
@@ -92,6 +97,10 @@ pub fn wait(
             if let Some(relay) = relay.as_mut().filter(|_| ended.is_some()) {
                 relay.finish();
             }
+            // Its last words may have come after the look above.
+            if let Some(proxy) = notify {
+                proxy.serve();
+            }
         }
     }
 }
@@ -102,9 +111,11 @@ fn wait_for_something(
     signals: &Signals,
     pidfd: Option<BorrowedFd<'_>>,
     relay: Option<&Relay<'_>>,
+    notify: Option<&Proxy>,
 ) -> Result<bool> {
     let mut fds = vec![PollFd::new(signals.fd.as_fd(), PollFlags::POLLIN)];
     fds.extend(pidfd.map(|pidfd| PollFd::new(pidfd, PollFlags::POLLIN)));
+    fds.extend(notify.map(|proxy| PollFd::new(proxy.fd(), PollFlags::POLLIN)));
     let timeout = relay.map_or(PollTimeout::NONE, |relay| relay.watch(&mut fds));
     match poll(&mut fds, timeout) {
         Ok(_) | Err(Errno::EINTR) => {}

@@ -27,6 +27,7 @@ pub mod intel_rdt;
 pub mod log;
 pub mod lsm;
 pub mod namespaces;
+pub mod notify;
 pub mod pidfile;
 pub mod plan;
 pub mod process;

@@ -144,6 +144,18 @@ fn a_pids_object_without_a_limit_sets_none_and_0_stays_0() {
 }
 
 #[test]
+fn podman_means_no_pids_limit_by_0() {
+    for (manager, limit) in [("libpod", None), ("other", Some(0))] {
+        let mut config = with("/linux/resources/pids", json!({"limit": 0}));
+        config["annotations"] = json!({"io.container.manager": manager});
+        let spec = accepted(&config);
+        let linux = spec.linux().as_ref().unwrap();
+        let pids = linux.resources().as_ref().unwrap().pids().as_ref();
+        assert_eq!(pids.map(|pids| pids.limit()), limit, "{manager}");
+    }
+}
+
+#[test]
 fn an_io_priority_without_a_class_is_refused() {
     assert_eq!(
         refused(&with("/process/ioPriority", json!({"priority": 3}))),

@@ -241,6 +241,13 @@ impl Lab {
         path
     }
 
+    /// A folder that tests share; whoever is first makes it.
+    pub(crate) fn shared_folder(&self, name: &str) -> PathBuf {
+        let path = shared().base.path().join(name);
+        fs::create_dir_all(&path).unwrap();
+        path
+    }
+
     /// The runtime's state folder.
     pub(crate) fn root(&self) -> PathBuf {
         self.join("state")

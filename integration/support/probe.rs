@@ -7,6 +7,7 @@
 //! | `probe allocate BYTES` | `ok BYTES` once all of them were written |
 //! | `probe huge-pages COUNT` | `ok` or `errno NAME` of mapping so many pages of 2 MB |
 //! | `probe caught-exe PID FILE` | keeps an O_PATH fd of the process's program, waits for FILE, then reopens it for writing: `errno NAME` |
+//! | `probe notify TEXT` | sends TEXT to the socket that NOTIFY_SOCKET names: `sent`, or the error |
 //! | `probe open-loop FILE DEVICE…` | opens the devices again and again until FILE is there; then for each device the outcomes it saw |
 
 #![allow(
@@ -31,6 +32,7 @@ pub(crate) fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     match args.as_slice() {
         ["syscall", numbers @ ..] => println!("{}", syscall(numbers)),
         ["keyring"] => println!("{}", keyring()),
+        ["notify", text] => println!("{}", notify(text)),
         ["allocate", bytes] => println!("{}", allocate(bytes.parse().unwrap())),
         ["huge-pages", count] => println!("{}", huge_pages(count.parse().unwrap())),
         ["caught-exe", pid, file] => println!("{}", caught_exe(pid, file)),
@@ -107,6 +109,12 @@ fn keyring() -> String {
         .position(|byte| *byte == 0)
         .unwrap_or(buffer.len());
     String::from_utf8_lossy(&buffer[..end]).into_owned()
+}
+
+fn notify(text: &str) -> String {
+    let socket = std::os::unix::net::UnixDatagram::unbound().unwrap();
+    let sent = socket.send_to(text.as_bytes(), std::env::var("NOTIFY_SOCKET").unwrap());
+    sent.map_or_else(|error| error.to_string(), |_| "sent".into())
 }
 
 fn caught_exe(pid: &str, file: &str) -> String {

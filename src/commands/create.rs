@@ -7,7 +7,7 @@ use crate::error::{Code, Error, Result};
 use crate::host::Host;
 use crate::plan::{Options, Plan};
 use crate::state::Store;
-use crate::{config, state};
+use crate::{config, notify, state};
 use std::path::PathBuf;
 
 /// `casulo create`
@@ -37,6 +37,7 @@ pub(super) struct Prepared {
     config: Vec<u8>,
     host: Host,
     pid_file: Option<PathBuf>,
+    notify: notify::Socket,
 }
 
 impl Prepared {
@@ -44,8 +45,15 @@ impl Prepared {
     pub(super) fn new(global: &Global, args: &Create) -> Result<Prepared> {
         let store = super::store(global)?;
         state::check_id(&args.id)?;
-        let bundle = Bundle::open(&args.bundle, args.config.as_deref())?;
+        let mut bundle = Bundle::open(&args.bundle, args.config.as_deref())?;
         config::require_process(&bundle.spec, &bundle.file)?;
+        let notify = match notify::manager_socket() {
+            Some(manager) => {
+                let folder = super::absolute(&store.notify_folder(&args.id))?;
+                notify::add_to(&mut bundle.spec, &manager, folder)
+            }
+            None => notify::Socket::None,
+        };
         let host = Host::ask(Some(&bundle.spec), super::rootless(global))?;
         let options = Options {
             id: args.id.clone(),
@@ -64,6 +72,7 @@ impl Prepared {
             config: bundle.config,
             host,
             pid_file,
+            notify,
         })
     }
 
@@ -78,6 +87,7 @@ impl Prepared {
             pid_file: self.pid_file.as_deref(),
             console_socket: args.console_socket.as_deref(),
             pidfd_socket: args.pidfd_socket.as_deref(),
+            notify: self.notify,
         })
     }
 }

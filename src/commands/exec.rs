@@ -18,8 +18,10 @@ pub(super) fn run(global: &Global, args: &Exec) -> Result<u8> {
     let dir = store.open(&args.id)?;
     let state = dir.read()?;
     let (file, bytes) = dir.read_config()?;
-    let spec = config::parse(&bytes, &file)?;
+    let mut spec = config::parse(&bytes, &file)?;
     let (wanted, file) = wanted_process(args, &spec, file)?;
+    // Which LSMs are asked for is a matter of this process.
+    spec.set_process(Some(wanted.clone()));
 
     let host = Host::ask(Some(&spec), super::rootless(global))?;
     let options = Options {
@@ -83,6 +85,7 @@ pub(super) fn run(global: &Global, args: &Exec) -> Result<u8> {
                 executed.pid,
                 pidfd.as_fd(),
                 relay,
+                None,
             )?)
         }
     }
@@ -137,6 +140,12 @@ fn wanted_process(args: &Exec, spec: &Spec, config_file: String) -> Result<(Proc
         user.set_additional_gids(Some(gids));
         process.set_user(user);
     }
+    if args.apparmor.is_some() {
+        process.set_apparmor_profile(args.apparmor.clone());
+    }
+    if args.process_label.is_some() {
+        process.set_selinux_label(args.process_label.clone());
+    }
     if args.no_new_privs {
         process.set_no_new_privileges(Some(true));
     }
@@ -179,6 +188,20 @@ fn inherit(mut process: Process, own: &Process) -> Process {
     }
     if process.oom_score_adj().is_none() {
         process.set_oom_score_adj(own.oom_score_adj());
+    }
+    if process.scheduler().is_none() {
+        process.set_scheduler(own.scheduler().clone());
+    }
+    if process.io_priority().is_none() {
+        process.set_io_priority(*own.io_priority());
+    }
+    if process.exec_cpu_affinity().is_none() {
+        process.set_exec_cpu_affinity(own.exec_cpu_affinity().clone());
+    }
+    if process.user().umask().is_none() {
+        let mut user = process.user().clone();
+        user.set_umask(own.user().umask());
+        process.set_user(user);
     }
     process
 }

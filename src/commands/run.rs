@@ -22,7 +22,13 @@ pub(super) fn run(global: &Global, args: &Run) -> Result<u8> {
         .hint("without --detach casulo shows the terminal itself"));
     }
     if args.detach {
-        prepared.create(&args.create, StartBy::Parent)?.start()?;
+        let mut created = prepared.create(&args.create, StartBy::Parent)?;
+        created.start()?;
+        if let Some(proxy) = created.notify.take() {
+            let pidfd =
+                pidfd_open(created.init).context(Code::Process, "open a pidfd of", created.init)?;
+            proxy.wait_until_ready(pidfd.as_fd())?;
+        }
         return Ok(0);
     }
     if !args.no_subreaper {
@@ -39,7 +45,8 @@ pub(super) fn run(global: &Global, args: &Run) -> Result<u8> {
     // Before the process starts: it may ask for the terminal's size at once.
     let relay = created.console.take().map(Relay::of_stdio).transpose()?;
     created.start()?;
-    let ended = foreground::wait(&signals, created.init, pidfd.as_fd(), relay);
+    let notify = created.notify.as_ref();
+    let ended = foreground::wait(&signals, created.init, pidfd.as_fd(), relay, notify);
     created.report_oom_kills();
     if !args.keep {
         created.clean_up()?;

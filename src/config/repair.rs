@@ -120,11 +120,16 @@ fn mend(value: &mut Value, root: &str) {
             rule.remove("type");
         }
     });
-    // `{}` sets no limit; to the types it is a limit of 0, which is another thing.
+    // `{}` sets no limit; to the types it is a limit of 0, which is another thing. But not to Podman,
+    // whose version 4 writes 0 for `--pids-limit=-1`; the annotation tells its configs.
+    let is_podmans = value.pointer("/annotations/io.container.manager") == Some(&json!("libpod"));
     each_object(value, root, "linux.resources", &mut |resources| {
         let unset = |pids: &Value| {
             pids.as_object()
-                .is_some_and(|pids| !pids.contains_key("limit"))
+                .is_some_and(|pids| match pids.get("limit") {
+                    None => true,
+                    Some(limit) => is_podmans && *limit == json!(0),
+                })
         };
         if resources.get("pids").is_some_and(unset) {
             resources.remove("pids");

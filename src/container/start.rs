@@ -4,8 +4,11 @@ use super::end::{kill_all, remove};
 use super::hooks_outside::{recorded_hooks, run_hooks};
 use crate::error::{Code, Error, Result};
 use crate::hooks::Kind;
+use crate::notify::Proxy;
 use crate::state::{self, Dir, Status};
 use crate::sync::Message;
+use nix::unistd::Pid;
+use std::os::fd::AsFd;
 
 /// `start`: tells the waiting init to execute the program; runs the poststart hooks.
 ///
@@ -13,10 +16,10 @@ use crate::sync::Message;
 /// `E_STATUS` unless the container is created; the step of init that failed; a poststart hook, whose
 /// failure ends the container: it is stopped and destroyed (runtime.md, Lifecycle, step 9).
 pub fn start(dir: Dir) -> Result<()> {
-    let _lock = dir.lock()?;
+    let lock = dir.lock()?;
     let state = dir.read()?;
-    match state::status(&dir, &state)? {
-        (Status::Created, _) => {}
+    let pidfd = match state::status(&dir, &state)? {
+        (Status::Created, Some(pidfd)) => pidfd,
         (status, _) => {
             let text = format!(
                 "cannot start container {}: it is {}, not created",
@@ -25,7 +28,8 @@ pub fn start(dir: Dir) -> Result<()> {
             );
             return Err(Error::new(Code::Status, text));
         }
-    }
+    };
+    let notify = Proxy::listen(&dir, Pid::from_raw(state.init_process_pid))?;
     let init = state::connect_to_init(&dir)?;
     init.send(&Message::Start)?;
     let answer = init.receive();
@@ -47,5 +51,10 @@ pub fn start(dir: Dir) -> Result<()> {
             return Err(error);
         }
     }
-    Ok(())
+    // A service may take its time to become ready; until then it can still be killed and deleted.
+    drop(lock);
+    match notify {
+        Some(proxy) => proxy.wait_until_ready(pidfd.as_fd()),
+        None => Ok(()),
+    }
 }

@@ -54,7 +54,7 @@ fn exit_of(script: &str) -> Answer<i32> {
     let signals = Signals::block().map_err(text)?;
     let pid = start(None, script)?;
     let pidfd = pidfd_open(pid).map_err(text)?;
-    wait(&signals, pid, pidfd.as_fd(), None).map_err(text)
+    wait(&signals, pid, pidfd.as_fd(), None, None).map_err(text)
 }
 
 fn a_terminal() -> Answer<terminal::Terminal> {
@@ -78,7 +78,7 @@ fn on_a_terminal(script: &str, input: BorrowedFd<'_>, output: BorrowedFd<'_>) ->
     let pid = start(Some(&pty.slave), script)?;
     drop(pty.slave);
     let pidfd = pidfd_open(pid).map_err(text)?;
-    wait(&signals, pid, pidfd.as_fd(), Some(relay)).map_err(text)
+    wait(&signals, pid, pidfd.as_fd(), Some(relay), None).map_err(text)
 }
 
 fn a_file() -> Answer<(tempfile::NamedTempFile, OwnedFd)> {
@@ -135,7 +135,7 @@ fn signals_are_passed_on_even_those_from_before_the_process() {
         };
         nix::unistd::read(&ready, &mut [0; 16]).map_err(text)?;
         let pidfd = pidfd_open(pid).map_err(text)?;
-        let code = wait(&signals, pid, pidfd.as_fd(), None).map_err(text)?;
+        let code = wait(&signals, pid, pidfd.as_fd(), None, None).map_err(text)?;
         truth(code == 42, &code.to_string())
     });
 }
@@ -147,7 +147,7 @@ fn a_process_that_is_not_our_child_is_an_error() {
         let pid = start(None, "exit 0")?;
         let pidfd = pidfd_open(pid).map_err(text)?;
         child::wait(Some(pid), Patience::UntilOneEnds).map_err(text)?;
-        match wait(&signals, pid, pidfd.as_fd(), None) {
+        match wait(&signals, pid, pidfd.as_fd(), None, None) {
             Err(error) if error.errno == Some(Errno::ECHILD) => Ok(()),
             other => Err(format!("{other:?}")),
         }
@@ -298,7 +298,7 @@ fn our_terminal_is_raw_meanwhile_lends_its_size_and_is_restored() {
         let pid = start(Some(&pty.slave), script)?;
         drop(pty.slave);
         let pidfd = pidfd_open(pid).map_err(text)?;
-        let code = wait(&signals, pid, pidfd.as_fd(), Some(relay)).map_err(text)?;
+        let code = wait(&signals, pid, pidfd.as_fd(), Some(relay), None).map_err(text)?;
         let found = fs::read_to_string(file.path()).map_err(text)?;
         truth(
             code == 6 && found.contains("33 99"),

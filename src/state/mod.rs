@@ -17,7 +17,7 @@ use crate::cgroups::systemd::Scope;
 use crate::error::{Code, Context, Error, Result};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
-use nix::sys::stat::{Mode, fstat};
+use nix::sys::stat::{Mode, fstat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat, write};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -28,6 +28,8 @@ use std::time::SystemTime;
 const STATE: &str = "state.json";
 const STATE_NEW: &str = "state.json.new";
 const CONFIG: &str = "config.json";
+/// The folder that is mounted in the container, for its notify socket.
+const NOTIFY: &str = "notify";
 /// The start socket's name in the container's folder.
 pub(crate) const START_SOCKET: &str = "start.sock";
 
@@ -240,6 +242,24 @@ impl Dir {
         Ok((path.display().to_string(), bytes))
     }
 
+    /// Makes the folder that holds the container's notify socket; see [`crate::notify`].
+    ///
+    /// # Errors
+    /// `E_STATE`.
+    pub fn make_notify_folder(&self) -> Result<()> {
+        let made = mkdirat(&self.fd, NOTIFY, Mode::from_bits_truncate(0o755));
+        made.context(Code::State, "make", self.path.join(NOTIFY).display())
+    }
+
+    /// The folder of the notify socket, open as a path.
+    ///
+    /// # Errors
+    /// ENOENT where the container was created without one.
+    pub fn notify_folder(&self) -> nix::Result<OwnedFd> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        openat(&self.fd, NOTIFY, flags, Mode::empty())
+    }
+
     /// True until the container is started.
     pub fn waits_for_start(&self) -> bool {
         nix::sys::stat::fstatat(&self.fd, START_SOCKET, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
@@ -269,6 +289,7 @@ impl Dir {
                 }
             }
         }
+        self.remove_notify_folder();
         match unlinkat(&self.parent, self.id.as_str(), UnlinkatFlags::RemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
             // Something that casulo did not put there: the folder is still only this container's.
@@ -283,6 +304,14 @@ impl Dir {
                 self.path.display().to_string(),
                 errno,
             )),
+        }
+    }
+
+    /// What cannot be removed here fails again, with its reason, when the folder above is removed.
+    fn remove_notify_folder(&self) {
+        if let Ok(folder) = self.notify_folder() {
+            let _ = unlinkat(&folder, crate::notify::SOCKET, UnlinkatFlags::NoRemoveDir);
+            let _ = unlinkat(&self.fd, NOTIFY, UnlinkatFlags::RemoveDir);
         }
     }
 }

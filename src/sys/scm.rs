@@ -27,7 +27,7 @@ pub fn send_fd(socket: BorrowedFd<'_>, payload: &[u8], fd: BorrowedFd<'_>) -> ni
     }
 }
 
-/// [`receive`] of a message that must have an fd.
+/// [`receive`] for a message that must come with an fd.
 ///
 /// # Errors
 /// EPIPE when the other side closed the socket or sent no fd.
@@ -36,11 +36,19 @@ pub fn receive_fd(socket: BorrowedFd<'_>, payload: &mut [u8]) -> nix::Result<(us
     Ok((length, fd.ok_or(Errno::EPIPE)?))
 }
 
-/// `recvmsg(socket, …, MSG_CMSG_CLOEXEC)`, recvmsg(2): one message, whose payload goes to
-/// `payload`; returns its length and its fd. A length of 0 means that the other side is gone.
+/// `send(socket, payload, MSG_NOSIGNAL)`, send(2): one message.
 ///
 /// # Errors
-/// Those of recvmsg(2).
+/// ECONNREFUSED when the other side is gone; EMSGSIZE for a payload that is too long.
+pub fn send(socket: BorrowedFd<'_>, payload: &[u8]) -> nix::Result<()> {
+    nix::sys::socket::send(socket.as_raw_fd(), payload, MsgFlags::MSG_NOSIGNAL).map(drop)
+}
+
+/// `recvmsg(socket, …, MSG_CMSG_CLOEXEC)`, recvmsg(2): one message, and the first fd that came with
+/// it; the kernel closes others. A length of 0 means that the other side of a stream is gone.
+///
+/// # Errors
+/// EAGAIN on a nonblocking socket without a message.
 pub fn receive(
     socket: BorrowedFd<'_>,
     payload: &mut [u8],
