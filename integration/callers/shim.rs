@@ -145,7 +145,9 @@ impl Shim {
         let mut second = None;
         wait_until(&format!("the shim reports {first}"), || {
             let text = fs::read_to_string(&self.report).unwrap();
-            second = text.lines().find_map(|line| {
+            // The last line may not be written to its end.
+            let (whole, _) = text.rsplit_once('\n').unwrap_or_default();
+            second = whole.lines().find_map(|line| {
                 let (word, number) = line.split_once(' ')?;
                 (word == first).then(|| number.parse().unwrap())
             });
