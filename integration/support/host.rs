@@ -32,6 +32,8 @@ pub(crate) enum Need {
     Kernel(u32, u32),
     /// More than one CPU.
     TwoCpus,
+    /// systemd is process 1, with all of cgroup v2.
+    Systemd,
     /// A host program.
     Program(&'static str),
 }
@@ -101,6 +103,10 @@ impl Need {
             Need::TwoCpus => (
                 std::thread::available_parallelism().is_ok_and(|n| n.get() > 1),
                 "twocpus: one CPU".into(),
+            ),
+            Need::Systemd => (
+                Path::new("/run/systemd/private").exists() && has_controller("memory"),
+                "systemd: systemd does not run this host, or not with cgroup v2".into(),
             ),
             Need::Program(path) => (Path::new(path).exists(), format!("program: no {path}")),
         };

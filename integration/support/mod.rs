@@ -48,8 +48,8 @@ macro_rules! cases {
 }
 pub(crate) use cases;
 
-/// Runs the cases of all files as libtest would, and names what was skipped and why.
-pub(crate) fn run(files: &[(&'static str, &'static [Case])]) -> ExitCode {
+/// Runs the cases of all files as libtest would, then `at_end`, and names what was skipped and why.
+pub(crate) fn run(files: &[(&'static str, &'static [Case])], at_end: fn()) -> ExitCode {
     let args = Arguments::from_args();
     if !args.list {
         lab::prepare();
@@ -66,6 +66,7 @@ pub(crate) fn run(files: &[(&'static str, &'static [Case])]) -> ExitCode {
         })
         .collect();
     let conclusion = libtest_mimic::run(&args, trials);
+    at_end();
     lab::clean_up();
     for skip in SKIPPED.lock().unwrap().iter() {
         println!("skipped {}: {}", skip.name, skip.reason);
