@@ -94,6 +94,10 @@ integration: build test-tools ## the integration tests on this machine; FILTER=t
 compare: test-tools native-libs ## the integration tests against another runtime: RUNTIME=/usr/sbin/runc
 	@$(MAKE) --no-print-directory integration CASULO=$(RUNTIME)
 
+.PHONY: cycles
+cycles: build test-tools ## 200 containers in the test host, half with the runtime killed; N=number, SEED=number
+	scripts/cycles $(or $(N),200)
+
 .PHONY: testhost
 testhost: ## build the virtual machine that `make test` boots (once; MIRROR=url where this is not Debian)
 	@integration/testhost/build

@@ -1,7 +1,7 @@
 //! The cgroup: where it is, what is written to it, and that it goes away.
 
 use crate::support::{Lab, cases};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::fs;
 use std::path::Path;
 
@@ -10,31 +10,9 @@ cases! {
         path_with_dots_stays_below_the_mount, nested_cgroups_are_removed, detached_processes_are_killed_with_it,
         exec_is_in_the_same_cgroup, devices_alone_need_no_controller;
     [Root, Casulo] => keep_leaves_the_cgroup, disabled_manager_makes_none, systemd_needs_its_driver,
-        unsupported_resource_is_refused, an_occupied_cgroup_of_another_container, limits_of_zero_are_checked;
+        an_occupied_cgroup_of_another_container;
     [Root, Casulo, NoController("memory")] => missing_controller_is_named;
-    [Root, Controller("memory")] => memory_limits_are_written, unlimited_memory, swap_is_the_difference;
     [Root, Casulo, Controller("memory")] => death_by_the_memory_limit_during_start;
-    [Root, Controller("cpu")] => cpu_quota_and_period, shares_become_weight;
-    [Root, Controller("cpuset")] => cpus_are_chosen;
-    [Root, Controller("pids")] => pids_limit_holds, pids_limit_minus_one_is_max;
-    [Root, Casulo, Controller("pids")] => pids_limit_zero_is_one, empty_pids_is_unset, limits_are_read_back_from_inside;
-}
-
-/// Runs a container under `resources` and prints these files of its own cgroup.
-fn files(lab: &Lab, resources: &Value, names: &[&str]) -> Vec<String> {
-    let mut resources = resources.clone();
-    resources["devices"] = json!([{"allow": false, "access": "rwm"}]);
-    let paths: Vec<String> = names
-        .iter()
-        .map(|name| format!("/sys/fs/cgroup/{name}"))
-        .collect();
-    let out = lab
-        .bundle()
-        .set("/linux/resources", resources)
-        .sh(&format!("cat {}", paths.join(" ")))
-        .run()
-        .ok();
-    out.lines().iter().map(|line| (*line).to_owned()).collect()
 }
 
 fn process_is_in_its_cgroup(lab: &Lab) {
@@ -178,26 +156,6 @@ fn systemd_needs_its_driver(lab: &Lab) {
     lab.assert_nothing_left(bundle.id());
 }
 
-fn unsupported_resource_is_refused(lab: &Lab) {
-    // Never accepted and then not applied.
-    let cases = [
-        (
-            "hugepageLimits",
-            json!([{"pageSize": "2MB", "limit": 2_097_152}]),
-        ),
-        ("blockIO", json!({"weight": 100})),
-        ("rdma", json!({"mlx5_1": {"hcaHandles": 3}})),
-        ("network", json!({"classID": 1})),
-    ];
-    for (name, value) in cases {
-        let out = lab
-            .bundle()
-            .set(&format!("/linux/resources/{name}"), value)
-            .run();
-        out.fails_with(&[&format!("linux.resources.{name}")]);
-    }
-}
-
 fn missing_controller_is_named(lab: &Lab) {
     let limit = json!({"limit": 64 << 20});
     lab.bundle()
@@ -221,121 +179,10 @@ fn an_occupied_cgroup_of_another_container(lab: &Lab) {
     assert_eq!(first.status(), "running");
 }
 
-fn limits_of_zero_are_checked(lab: &Lab) {
-    let out = lab
-        .bundle()
-        .set("/linux/resources/memory", json!({"limit": "much"}))
-        .run();
-    out.fails_with(&["linux.resources.memory.limit"]);
-}
-
-fn memory_limits_are_written(lab: &Lab) {
-    let resources = json!({"memory": {"limit": 64 << 20, "reservation": 32 << 20}});
-    let found = files(lab, &resources, &["memory.max", "memory.low"]);
-    assert_eq!(found, [(64 << 20).to_string(), (32 << 20).to_string()]);
-}
-
-fn unlimited_memory(lab: &Lab) {
-    let found = files(lab, &json!({"memory": {"limit": -1}}), &["memory.max"]);
-    assert_eq!(found, ["max"]);
-}
-
-fn swap_is_the_difference(lab: &Lab) {
-    // The spec's swap is memory and swap together; cgroup v2 counts swap alone.
-    let resources = json!({"memory": {"limit": 64 << 20, "swap": 96 << 20}});
-    assert_eq!(
-        files(lab, &resources, &["memory.swap.max"]),
-        [(32 << 20).to_string()]
-    );
-    let resources = json!({"memory": {"limit": 64 << 20, "swap": -1}});
-    assert_eq!(files(lab, &resources, &["memory.swap.max"]), ["max"]);
-}
-
 fn death_by_the_memory_limit_during_start(lab: &Lab) {
     let out = lab
         .bundle()
         .set("/linux/resources/memory", json!({"limit": 4096}))
         .run();
     assert!(out.stderr.contains("memory limit"), "{out:?}");
-}
-
-fn cpu_quota_and_period(lab: &Lab) {
-    let found = files(
-        lab,
-        &json!({"cpu": {"quota": 50_000, "period": 200_000}}),
-        &["cpu.max"],
-    );
-    assert_eq!(found, ["50000 200000"]);
-    assert_eq!(
-        files(lab, &json!({"cpu": {"quota": -1}}), &["cpu.max"]),
-        ["max 100000"]
-    );
-    assert_eq!(
-        files(lab, &json!({"cpu": {"period": 50_000}}), &["cpu.max"]),
-        ["max 50000"]
-    );
-}
-
-fn shares_become_weight(lab: &Lab) {
-    let weight = |shares: u64| -> u64 {
-        files(lab, &json!({"cpu": {"shares": shares}}), &["cpu.weight"])[0]
-            .parse()
-            .unwrap()
-    };
-    let (least, usual, double, most) = (weight(2), weight(1024), weight(2048), weight(262_144));
-    assert_eq!((least, most), (1, 10_000));
-    assert!(least < usual && usual < double && double < most);
-}
-
-fn cpus_are_chosen(lab: &Lab) {
-    let resources = json!({"cpu": {"cpus": "0", "mems": "0"}});
-    let found = files(
-        lab,
-        &resources,
-        &["cpuset.cpus", "cpuset.mems", "cpuset.cpus.effective"],
-    );
-    assert_eq!(found, ["0", "0", "0"]);
-}
-
-fn pids_limit_holds(lab: &Lab) {
-    let out = lab
-        .bundle()
-        .set("/linux/resources/pids", json!({"limit": 4}))
-        .sh("cat /sys/fs/cgroup/pids.max; for i in 1 2 3 4 5 6; do sleep 5 & done; true")
-        .run();
-    assert_eq!(out.lines()[0], "4");
-    assert!(
-        out.stderr.contains("can't fork") || out.code != 0,
-        "{out:?}"
-    );
-}
-
-fn pids_limit_minus_one_is_max(lab: &Lab) {
-    assert_eq!(
-        files(lab, &json!({"pids": {"limit": -1}}), &["pids.max"]),
-        ["max"]
-    );
-}
-
-fn pids_limit_zero_is_one(lab: &Lab) {
-    // The kernel knows no 0 here that would be useful; one process may run, and fork none.
-    let out = lab
-        .bundle()
-        .set("/linux/resources/pids", json!({"limit": 0}))
-        .args(&["/bin/cat", "/sys/fs/cgroup/pids.max"]);
-    assert_eq!(out.run().ok().text(), "1");
-}
-
-fn empty_pids_is_unset(lab: &Lab) {
-    assert_eq!(files(lab, &json!({"pids": {}}), &["pids.max"]), ["max"]);
-}
-
-fn limits_are_read_back_from_inside(lab: &Lab) {
-    let resources = json!({
-        "cpu": {"quota": 100_000, "period": 100_000, "shares": 512},
-        "memory": {"limit": 128 << 20},
-        "pids": {"limit": 100}
-    });
-    let found = files(lab, &resources, &["cpu.max", "memory.max", "pids.max"]);
-    assert_eq!(found, ["100000 100000", &(128 << 20).to_string(), "100"]);
 }

@@ -1,6 +1,6 @@
 //! Device nodes and the rules about them.
 
-use crate::support::{Lab, cases};
+use crate::support::{Lab, cases, disk};
 use serde_json::json;
 
 cases! {
@@ -8,8 +8,9 @@ cases! {
         default_devices_work, unlisted_device_is_refused, listed_device_is_allowed, access_letters_count,
         made_nodes_follow_the_rules, no_rules_but_deny_leaves_the_defaults, wildcard_minor,
         device_without_numbers, device_path_is_inside, configured_device_over_a_default, rules_hold_for_exec,
-        bound_dev_of_the_host;
-    [Root, Casulo] => unknown_device_type;
+        read_only_rule_refuses_writing, bound_dev_of_the_host;
+    [Root, Disk] => block_device_by_rule;
+    [Root, Casulo] => unknown_device_type, default_device_that_is_narrowed, mknod_that_is_denied;
 }
 
 /// A char device that no driver serves: opening it says ENXIO or ENODEV where the rules allow it.
@@ -167,6 +168,86 @@ fn access_letters_count(lab: &Lab) {
     ]);
     let said = nobodys_device(lab, rules);
     assert!(said.contains("not permitted"), "{said}");
+}
+
+fn read_only_rule_refuses_writing(lab: &Lab) {
+    let out = lab
+        .bundle()
+        .push(
+            "/linux/devices",
+            json!({"path": "/dev/nobody", "type": "c", "major": NOBODY.0, "minor": NOBODY.1}),
+        )
+        .set(
+            "/linux/resources/devices",
+            json!([
+                {"allow": false, "access": "rwm"},
+                {"allow": true, "type": "c", "major": NOBODY.0, "minor": NOBODY.1, "access": "r"}
+            ]),
+        )
+        .sh("cat /dev/nobody; echo x >/dev/nobody; cat <>/dev/nobody")
+        .run();
+    let said: Vec<&str> = out.stderr.lines().collect();
+    assert!(said[0].contains("No such device"), "reading: {out:?}");
+    assert!(said[1].contains("not permitted"), "writing: {out:?}");
+    assert!(said[2].contains("not permitted"), "both at once: {out:?}");
+}
+
+fn block_device_by_rule(lab: &Lab) {
+    // A disk with a driver behind it: it can be read, and the container could write it, were it not
+    // for the rule.
+    let disk = disk().unwrap();
+    let (major, minor) = disk.split_once(':').unwrap();
+    let (major, minor): (u32, u32) = (major.parse().unwrap(), minor.parse().unwrap());
+    let bundle = |allow: bool| {
+        lab.bundle()
+            .push(
+                "/linux/devices",
+                json!({"path": "/dev/disk", "type": "b", "major": major, "minor": minor}),
+            )
+            .set(
+                "/linux/resources/devices",
+                json!([
+                    {"allow": false, "access": "rwm"},
+                    // The same numbers of the other type are another device.
+                    {"allow": true, "type": "c", "major": major, "minor": minor, "access": "rwm"},
+                    {"allow": allow, "type": "b", "major": major, "minor": minor, "access": "r"}
+                ]),
+            )
+            .sh("dd if=/dev/disk bs=512 count=1 | wc -c; dd if=/dev/zero of=/dev/disk count=0")
+    };
+    let out = bundle(true).run();
+    assert_eq!(out.text(), "512", "{out:?}");
+    assert!(out.stderr.contains("not permitted"), "{out:?}");
+    let out = bundle(false).run();
+    assert_eq!(out.text(), "0", "{out:?}");
+    assert_eq!(out.stderr.matches("not permitted").count(), 2, "{out:?}");
+}
+
+fn default_device_that_is_narrowed(lab: &Lab) {
+    let out = lab
+        .bundle()
+        .push(
+            "/linux/resources/devices",
+            json!({"allow": false, "type": "c", "major": 1, "minor": 3, "access": "w"}),
+        )
+        .sh("cat /dev/null && echo read; echo x >/dev/null; echo x >/dev/zero && echo written")
+        .run();
+    assert_eq!(out.lines(), ["read", "written"], "{out:?}");
+    assert_eq!(out.stderr.matches("not permitted").count(), 1, "{out:?}");
+}
+
+fn mknod_that_is_denied(lab: &Lab) {
+    let out = lab
+        .bundle()
+        .capabilities(&["CAP_MKNOD"])
+        .push(
+            "/linux/resources/devices",
+            json!({"allow": false, "type": "b", "access": "m"}),
+        )
+        .sh("mknod /char c 10 253 && echo made; mknod /block b 7 7 || echo refused")
+        .run();
+    assert_eq!(out.lines(), ["made", "refused"], "{out:?}");
+    assert!(out.stderr.contains("not permitted"), "{out:?}");
 }
 
 fn made_nodes_follow_the_rules(lab: &Lab) {

@@ -550,6 +550,8 @@ fn help_of_every_verb(lab: &Lab) {
         "kill",
         "delete",
         "list",
+        "ps",
+        "events",
         "spec",
         "features",
         "completion",

@@ -24,25 +24,34 @@ mod support;
 
 mod binary;
 mod capabilities;
+mod cgroup_tree;
 mod cgroups;
+mod cycles;
 mod devices;
 mod engines;
 mod errors;
+mod events;
 mod exec;
 mod exec_confined;
 mod hooks;
 mod hostile;
 mod idmap;
 mod lifecycle;
+mod limit_effects;
+mod limits;
 mod mount_options;
 mod mounts;
 mod namespaces;
 mod notify;
+mod pause;
 mod pods;
 mod process;
+mod ps;
 mod rootless;
 mod seccomp;
+mod teardown;
 mod terminal;
+mod update;
 mod userns;
 
 use std::process::ExitCode;
@@ -58,24 +67,33 @@ fn main() -> ExitCode {
     let mut files = vec![
         ("binary", binary::CASES),
         ("capabilities", capabilities::CASES),
+        ("cgroup_tree", cgroup_tree::CASES),
         ("cgroups", cgroups::CASES),
+        ("cycles", cycles::CASES),
         ("devices", devices::CASES),
         ("errors", errors::CASES),
+        ("events", events::CASES),
         ("exec", exec::CASES),
         ("exec_confined", exec_confined::CASES),
         ("hooks", hooks::CASES),
         ("hostile", hostile::CASES),
         ("idmap", idmap::CASES),
         ("lifecycle", lifecycle::CASES),
+        ("limit_effects", limit_effects::CASES),
+        ("limits", limits::CASES),
         ("mount_options", mount_options::CASES),
         ("mounts", mounts::CASES),
         ("namespaces", namespaces::CASES),
         ("notify", notify::CASES),
+        ("pause", pause::CASES),
         ("pods", pods::CASES),
         ("process", process::CASES),
+        ("ps", ps::CASES),
         ("rootless", rootless::CASES),
         ("seccomp", seccomp::CASES),
+        ("teardown", teardown::CASES),
         ("terminal", terminal::CASES),
+        ("update", update::CASES),
         ("userns", userns::CASES),
     ];
     files.extend(engines::files());

@@ -1,7 +1,11 @@
 //! The command line: clap types only. Man pages and completions are generated from them.
 //!
 //! Every option may be repeated and the last one wins: conmon-rs passes `--root` twice. Options may
-//! also follow the id, except where the rest of the line belongs to the process (exec).
+//! also follow the id, except where the rest of the line belongs to somebody else (exec, ps).
+
+mod update;
+
+pub use update::Update;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -124,11 +128,21 @@ pub enum Command {
     State(Id),
     /// Send a signal to a container's process
     Kill(Kill),
+    /// Freeze all processes of a container
+    Pause(Id),
+    /// Let the processes of a paused container run on
+    Resume(Id),
+    /// Change the limits and device rules of a container
+    Update(Update),
     /// Remove a container that has stopped
     Delete(Delete),
     /// List the containers of this root
     #[command(alias = "ls")]
     List(List),
+    /// List the processes of a container
+    Ps(Ps),
+    /// Print what a container uses and what happens to it, as JSON, one object a line
+    Events(Events),
     /// Write a config.json to start from
     Spec(Spec),
     /// Print what this runtime supports, as JSON
@@ -245,6 +259,9 @@ pub struct Exec {
     /// Pass this many descriptors after stderr to the process
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub preserve_fds: u32,
+    /// Execute in a paused container too: the process starts once that is resumed
+    #[arg(long)]
+    pub ignore_paused: bool,
     /// Container id
     #[arg(value_name = "CONTAINER")]
     pub id: String,
@@ -260,7 +277,7 @@ pub struct Exec {
 /// `kill`
 #[derive(Clone, Debug, Args)]
 pub struct Kill {
-    /// Signal every process of the container
+    /// Signal every process of the container; KILL also waits until they have ended
     #[arg(short, long)]
     pub all: bool,
     /// Container id
@@ -300,6 +317,46 @@ pub enum ListFormat {
     Table,
     /// A JSON array
     Json,
+}
+
+/// `ps`
+#[derive(Clone, Debug, Args)]
+pub struct Ps {
+    /// How the list looks
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub format: PsFormat,
+    /// Container id, then arguments of the host's ps, whose output is cut down to the container [default: -ef]
+    // One list: behind the id nothing is casulo's, not even what it would understand.
+    #[arg(
+        value_names = ["CONTAINER", "ARGUMENT"],
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    pub id_and_arguments: Vec<String>,
+}
+
+/// `ps --format`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PsFormat {
+    /// The host's ps, without the lines of other processes
+    Table,
+    /// A JSON array of pids
+    Json,
+}
+
+/// `events`
+#[derive(Clone, Debug, Args)]
+pub struct Events {
+    /// Print the statistics once, and leave
+    #[arg(long)]
+    pub stats: bool,
+    /// Time between statistics, as Go writes it: 500ms, 1.5s, 1m30s
+    #[arg(long, value_name = "DURATION", default_value = "5s")]
+    pub interval: String,
+    /// Container id
+    #[arg(value_name = "CONTAINER")]
+    pub id: String,
 }
 
 /// `spec`
@@ -351,6 +408,32 @@ mod tests {
             cli.expect("accepted").global.root,
             Some(PathBuf::from("/b"))
         );
+    }
+
+    #[test]
+    fn what_follows_the_id_in_ps_belongs_to_the_hosts_ps() {
+        for (line, format, words) in [
+            (&["-f", "json", "web"][..], PsFormat::Json, &["web"][..]),
+            (&["web", "-f", "-e"], PsFormat::Table, &["web", "-f", "-e"]),
+            (
+                &["--format=table", "web", "--format", "x"],
+                PsFormat::Table,
+                &["web", "--format", "x"],
+            ),
+            (&["web", ""], PsFormat::Table, &["web", ""]),
+        ] {
+            let cli = Cli::try_parse_from([&["casulo", "ps"][..], line].concat());
+            match cli.expect("accepted").command {
+                Some(Command::Ps(ps)) => {
+                    assert_eq!(
+                        (ps.format, ps.id_and_arguments),
+                        (format, words.iter().map(ToString::to_string).collect())
+                    );
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(Cli::try_parse_from(["casulo", "ps"]).is_err());
     }
 
     #[test]

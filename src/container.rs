@@ -1,4 +1,4 @@
-//! The parent's sequences: `create` here, `start`, `kill` and `delete` each below. Host privileges,
+//! The parent's sequences: `create` here, those of the later verbs each below. Host privileges,
 //! host mount namespace.
 //!
 //! Each resource is recorded in the state directory before it is acquired; when a step fails,
@@ -7,17 +7,26 @@
 pub(crate) mod agent;
 mod documents;
 mod end;
+pub mod events;
 mod hooks_outside;
 mod host_namespaces;
+mod pause;
+mod processes;
 mod start;
+mod survivors;
 mod undo;
+mod update;
 
-pub use end::{Force, delete, kill};
+pub use end::{Force, Whom, delete, kill};
+pub use pause::{pause, resume};
+pub use processes::processes;
 pub use start::start;
+pub use update::{Update, update};
 
 use documents::Documents;
 
 use crate::cgroups::Cgroup;
+use crate::cgroups::stats::MemoryEvents;
 use crate::error::{Code, Context, Error, Result};
 use crate::hooks::{Kind, Output};
 use crate::host::Host;
@@ -227,6 +236,21 @@ fn outside_work(
     Ok(())
 }
 
+/// None where nothing was killed.
+fn oom_report(id: &str, events: &MemoryEvents) -> Option<String> {
+    let processes = match events.oom_kill {
+        0 => return None,
+        1 => "1 process was",
+        count => &format!("{count} processes were"),
+    };
+    // Without an `oom` of its own the shortage was the host's, or that of a cgroup above.
+    let reason = match events.oom {
+        0 => "for want of memory, within its own limit",
+        _ => "by its memory limit",
+    };
+    Some(format!("container {id}: {processes} killed {reason}"))
+}
+
 /// When the parent's step fails because init has just died, init's own error says more.
 fn prefer_childs_error(channel: &Channel, error: Error) -> Error {
     let mut readable = [PollFd::new(channel.as_fd(), PollFlags::POLLIN)];
@@ -257,6 +281,7 @@ fn facts(request: &Request<'_>, proc: &ProcFs) -> Result<State> {
             .map(|path| (String::new(), path.to_owned()))
             .into_iter()
             .collect(),
+        cgroup_parents: plan.cgroup.missing_parents(),
         cgroup_is_callers: plan.cgroup.path.is_none(),
         intel_rdt_paths: match &plan.intel_rdt {
             Some(rdt) => rdt.folders(intel_rdt::mount_of_host()?),
@@ -341,6 +366,15 @@ impl Created<'_> {
         Ok(())
     }
 
+    /// Says in the log if the kernel has killed a process of it for want of memory: no exit code
+    /// tells that from any other SIGKILL.
+    pub fn report_oom_kills(&self) {
+        let events = self.made.cgroup.as_ref().map(Cgroup::memory_events);
+        if let Some(text) = events.and_then(|events| oom_report(&self.state.id, &events)) {
+            log::error!("{text}");
+        }
+    }
+
     /// Removes what the container leaves after its process has ended (`run` in the foreground).
     ///
     /// # Errors
@@ -349,6 +383,47 @@ impl Created<'_> {
         match self.made.dir.take() {
             Some(dir) => remove(dir, &self.state),
             None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_killed_for_want_of_memory_is_said_with_the_reason() {
+        let report = |oom, oom_kill| {
+            oom_report(
+                "web",
+                &MemoryEvents {
+                    max: 9,
+                    oom,
+                    oom_kill,
+                    ..MemoryEvents::default()
+                },
+            )
+        };
+        assert_eq!(report(0, 0), None);
+        assert_eq!(report(3, 0), None);
+        for (oom, oom_kill, expected) in [
+            (
+                1,
+                1,
+                "container web: 1 process was killed by its memory limit",
+            ),
+            (
+                2,
+                5,
+                "container web: 5 processes were killed by its memory limit",
+            ),
+            (
+                0,
+                1,
+                "container web: 1 process was killed for want of memory, within its own limit",
+            ),
+        ] {
+            assert_eq!(report(oom, oom_kill).as_deref(), Some(expected));
         }
     }
 }

@@ -7,8 +7,9 @@
 //! the pidfd and then becomes the process. It holds no fd of the host but its channel, which is
 //! close-on-exec.
 
+mod birth;
+
 use crate::capabilities::SysAdmin;
-use crate::cgroups::Cgroup;
 use crate::container::agent;
 use crate::error::{Code, Context, Error, Result};
 use crate::init::send_listener;
@@ -17,7 +18,7 @@ use crate::rootfs::root::Root;
 use crate::seccomp::{self, Bpf};
 use crate::state::{Dir, State, Status};
 use crate::sync::{Channel, Message};
-use crate::sys::clone::{Side, clone3};
+use crate::sys::clone::Side;
 use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
 use crate::sys::procfs::ProcFs;
 use crate::{caller_socket, pidfile, process, state, terminal};
@@ -51,6 +52,17 @@ pub struct Request<'a> {
     pub pidfd_socket: Option<&'a Path>,
     /// The process's cgroup, relative to the container's and below it; it must exist.
     pub cgroup: Option<&'a Path>,
+    /// What happens in a paused container.
+    pub paused: WhenPaused,
+}
+
+/// How `exec` treats a paused container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenPaused {
+    /// An error.
+    Refuse,
+    /// The process is made, frozen as it is born, and casulo waits until it is resumed.
+    Wait,
 }
 
 /// The process runs.
@@ -71,11 +83,11 @@ pub fn exec(request: &Request<'_>) -> Result<Executed> {
     let (status, pidfd) = state::status(request.dir, request.state)?;
     let init = match (status, pidfd) {
         (Status::Created | Status::Running, Some(pidfd)) => pidfd,
+        (Status::Paused, Some(pidfd)) if request.paused == WhenPaused::Wait => pidfd,
         (Status::Paused, _) => {
-            return Err(Error::new(
-                Code::Status,
-                format!("cannot exec in container {}: it is paused", request.dir.id),
-            ));
+            let text = format!("cannot exec in container {}: it is paused", request.dir.id);
+            return Err(Error::new(Code::Status, text)
+                .hint("resume it, or wait for that with --ignore-paused"));
         }
         _ => {
             let text = format!(
@@ -90,15 +102,6 @@ pub fn exec(request: &Request<'_>) -> Result<Executed> {
         .map(|filter| seccomp::compile(filter, request.seccomp_cache))
         .transpose()?;
     let agent = agent::connect(request.filter)?;
-    let cgroup = match (request.state.cgroup(), request.cgroup) {
-        (Some(own), Some(below)) => Some(Cgroup::open(&own.join(below))?),
-        (Some(own), None) => Some(Cgroup::open(own)?),
-        (None, None) => None,
-        (None, Some(_)) => {
-            let text = format!("container {} has no cgroup of its own", request.dir.id);
-            return Err(Error::new(Code::Cgroup, text));
-        }
-    };
     let proc = ProcFs::host().context(Code::State, "open", "/proc")?;
     let (channel, parent) = Channel::pair()?;
 
@@ -114,15 +117,7 @@ pub fn exec(request: &Request<'_>) -> Result<Executed> {
     if let Some(affinity) = &request.process.exec_affinity {
         schedule::pin_parent(affinity)?;
     }
-    let fd = cgroup.as_ref().and_then(Cgroup::fd);
-    let side = match clone3(0, fd) {
-        // The container has made cgroups below its own: its init has moved to one of them.
-        Err(Errno::EBUSY) if request.cgroup.is_none() => {
-            clone3(0, cgroup_of_init(request.state, &proc)?.fd())
-        }
-        result => result,
-    };
-    let pid = match side.context(Code::Process, "clone a process into", &request.dir.id)? {
+    let pid = match birth::clone_into_cgroup(request, &init, &proc)? {
         Side::Child => {
             drop(channel);
             child.run(parent)
@@ -165,31 +160,6 @@ fn enter_pid_namespace(init: &OwnedFd, namespaces: u64) -> Result<CloneFlags> {
         result => result
             .context(Code::Namespace, "join the pid namespace of", "init")
             .map(|()| rest),
-    }
-}
-
-fn cgroup_of_init(state: &State, proc: &ProcFs) -> Result<Cgroup> {
-    let file = proc
-        .open(
-            &format!("{}/cgroup", state.init_process_pid),
-            OFlag::O_RDONLY,
-        )
-        .context(Code::Cgroup, "read the cgroup of", "init")?;
-    let mut buffer = [0u8; 4096];
-    let length = nix::unistd::read(&file, &mut buffer).context(
-        Code::Cgroup,
-        "read the cgroup of",
-        "init",
-    )?;
-    let text = String::from_utf8_lossy(buffer.get(..length).unwrap_or(&[])).into_owned();
-    let inside = text.lines().find_map(|line| line.strip_prefix("0::/"));
-    let mount = crate::cgroups::fs::mount_of_host();
-    match (inside, mount) {
-        (Some(inside), Some(mount)) => Cgroup::open(&mount.path.join(inside)),
-        _ => Err(Error::new(
-            Code::Cgroup,
-            "init is in no cgroup of the v2 hierarchy",
-        )),
     }
 }
 

@@ -42,7 +42,12 @@ fn an_unknown_container_does_not_exist() {
         &["start", "web"],
         &["kill", "web"],
         &["delete", "web"],
+        &["pause", "web"],
+        &["resume", "web"],
+        &["update", "web"],
         &["exec", "web", "true"],
+        &["ps", "web"],
+        &["events", "web"],
     ] {
         let output = casulo(root.path(), args);
         assert!(

@@ -1,9 +1,9 @@
 //! What config.json may look like and what is then read: the differences between oci-spec's types
 //! and the specification, and the errors' texts.
 
-use casulo::config::{parse, parse_process, require_process};
+use casulo::config::{parse, parse_process, parse_resources, require_process};
 use casulo::error::Code;
-use oci_spec::runtime::{Capability, LinuxSchedulerFlag, Process, Spec};
+use oci_spec::runtime::{Capability, LinuxResources, LinuxSchedulerFlag, Process, Spec};
 use serde_json::{Value, json};
 
 /// A small valid config.
@@ -601,4 +601,50 @@ fn both_ways_through_the_parser_read_the_same() {
         config["windows"] = json!(1);
         assert_eq!(accepted(&config), straight, "{bundle}");
     }
+}
+
+fn resources(value: Value) -> Result<LinuxResources, String> {
+    parse_resources(value.to_string().as_bytes(), "r.json").map_err(|error| error.to_string())
+}
+
+#[test]
+fn resources_alone_get_the_same_repairs() {
+    let found = resources(json!({
+        "pids": {},
+        "cpu": {"cpus": "", "mems": null, "shares": 5},
+        "hugepageLimits": [{"pageSize": "2MB", "limit": u64::MAX}],
+        "devices": [{"allow": false, "type": "", "access": "rwm"}]
+    }))
+    .unwrap();
+    assert!(found.pids().is_none());
+    let cpu = found.cpu().clone().unwrap();
+    assert_eq!((cpu.cpus(), cpu.shares()), (&None, Some(5)));
+    assert_eq!(
+        found.hugepage_limits().as_ref().unwrap()[0].limit(),
+        i64::MAX
+    );
+    assert_eq!(found.devices().as_ref().unwrap()[0].typ(), None);
+    let zero = resources(json!({"pids": {"limit": 0}})).unwrap();
+    assert_eq!(zero.pids().unwrap().limit(), 0);
+}
+
+#[test]
+fn problems_of_resources_alone_have_the_paths_of_a_config() {
+    let error = resources(json!({
+        "memory": {"limit": "much"},
+        "hugepageLimits": [{"pageSize": "2MB", "limit": -1}]
+    }));
+    let error = error.unwrap_err();
+    for part in [
+        "r.json: ",
+        "linux.resources.memory.limit: ",
+        "linux.resources.hugepageLimits[0].limit: must not be negative",
+    ] {
+        assert!(error.contains(part), "no {part:?} in {error}");
+    }
+    assert!(
+        resources(json!([1]))
+            .unwrap_err()
+            .contains("must be a JSON object")
+    );
 }

@@ -34,26 +34,35 @@ enum Step {
     Element(usize),
 }
 
-/// The rows of all tables with three columns.
+fn source_folder() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The cells of every row of docs/spec.md that begins with a name.
+fn tables() -> Vec<Vec<String>> {
+    let text = fs::read_to_string(source_folder().join("docs/spec.md")).expect("docs/spec.md");
+    let rows = text.lines().filter(|line| line.starts_with("| `"));
+    rows.map(|line| {
+        let cells = line.trim_matches('|').split(" |");
+        cells.map(|cell| cell.trim().to_owned()).collect()
+    })
+    .collect()
+}
+
+/// The rows of all tables of fields: those with a status in the second of three columns or more.
 fn rows() -> Vec<Row> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/spec.md");
-    let text = fs::read_to_string(file).expect("docs/spec.md");
     let mut rows = Vec::new();
-    for line in text.lines() {
-        let Some(cells) = line.strip_prefix("| `") else {
+    for cells in tables() {
+        let [field, status, _, ..] = &cells[..] else {
             continue;
         };
-        let cells: Vec<&str> = cells.split(" |").map(str::trim).collect();
-        let [field, status, _, ""] = cells[..] else {
-            continue;
-        };
-        let status = match status {
+        let status = match status.as_str() {
             "applied" => Status::Applied,
             "rejected" => Status::Rejected,
             "ignored" => Status::Ignored,
-            other => panic!("docs/spec.md: no status named {other}: {line}"),
+            other => panic!("docs/spec.md: no status named {other}: {cells:?}"),
         };
-        let field = field.trim_end_matches('`').to_owned();
+        let field = field.trim_matches('`').to_owned();
         rows.push(Row { field, status });
     }
     assert!(rows.len() > 150, "docs/spec.md: the tables were not found");
@@ -296,5 +305,52 @@ fn every_row_has_its_proof() {
             ));
         }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The text of every Rust file below these folders.
+fn sources(folders: &[&str]) -> String {
+    let mut left: Vec<_> = folders.iter().map(|it| source_folder().join(it)).collect();
+    let mut text = String::new();
+    while let Some(path) = left.pop() {
+        if path.is_dir() {
+            let entries = fs::read_dir(&path).expect("a folder");
+            left.extend(entries.map(|entry| entry.expect("an entry of it").path()));
+        } else if path.extension().is_some_and(|it| it == "rs") {
+            text += &fs::read_to_string(&path).expect("a source file");
+        }
+    }
+    text
+}
+
+#[test]
+fn every_resource_has_its_tests() {
+    let sources = sources(&["src", "tests", "integration"]);
+    let mut count = 0;
+    let mut wrong = Vec::new();
+    for cells in tables() {
+        let [field, _, _, _, _, tests] = &cells[..] else {
+            assert!(
+                !cells[0].starts_with("`linux.resources."),
+                "no columns for file and test: {cells:?}"
+            );
+            continue;
+        };
+        count += 1;
+        let names: Vec<&str> = tests.split(", ").map(|it| it.trim_matches('`')).collect();
+        if names == [""] {
+            wrong.push(format!("{field}: no test"));
+            continue;
+        }
+        for name in names {
+            if !sources.contains(&format!("fn {name}(")) {
+                wrong.push(format!("{field}: no test is called {name}"));
+            }
+        }
+    }
+    assert!(
+        count > 40,
+        "docs/spec.md: the table of resources was not found"
+    );
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

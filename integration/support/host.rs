@@ -34,6 +34,10 @@ pub(crate) enum Need {
     TwoCpus,
     /// systemd is process 1, with all of cgroup v2.
     Systemd,
+    /// The tests' folder lies on a disk that the tests may open.
+    Disk,
+    /// FUSE, for a process that cannot be killed.
+    Fuse,
     /// A host program.
     Program(&'static str),
 }
@@ -108,6 +112,11 @@ impl Need {
                 Path::new("/run/systemd/private").exists() && has_controller("memory"),
                 "systemd: systemd does not run this host, or not with cgroup v2".into(),
             ),
+            Need::Disk => (
+                lab::disk().is_some(),
+                "disk: the tests' folder is on no disk that can be opened".into(),
+            ),
+            Need::Fuse => (super::fuse::is_there(), "fuse: no /dev/fuse".into()),
             Need::Program(path) => (Path::new(path).exists(), format!("program: no {path}")),
         };
         if met { Ok(()) } else { Err(reason) }

@@ -9,7 +9,7 @@ use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, EXT4_SUPER_MAGIC, TMPFS_MAGIC, statf
 use nix::unistd::geteuid;
 use std::cell::RefCell;
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -185,6 +185,22 @@ pub(crate) fn can_idmap() -> bool {
         Ok(TMPFS_MAGIC) => super::Need::Kernel(6, 3).check().is_ok(),
         _ => false,
     }
+}
+
+/// The whole disk that holds the tests, as `MAJOR:MINOR`; None where it is no disk, and where the
+/// tests themselves may not open it.
+pub(crate) fn disk() -> Option<String> {
+    let device = fs::metadata(shared().base.path()).unwrap().dev();
+    let number = format!("{}:{}", libc::major(device), libc::minor(device));
+    let mut folder = fs::canonicalize(format!("/sys/dev/block/{number}")).ok()?;
+    if folder.join("partition").exists() {
+        folder.pop();
+    }
+    let name = fs::read_to_string(folder.join("uevent")).ok()?;
+    let name = name.lines().find_map(|it| it.strip_prefix("DEVNAME="))?;
+    fs::File::open(Path::new("/dev").join(name)).ok()?;
+    let number = fs::read_to_string(folder.join("dev")).ok()?;
+    Some(number.trim().to_owned())
 }
 
 /// The place of one test.
@@ -364,7 +380,7 @@ impl Drop for Lab {
 }
 
 /// Removes a cgroup and those below it, once their killed processes are gone.
-fn remove_cgroup(path: &Path) {
+pub(super) fn remove_cgroup(path: &Path) {
     for entry in fs::read_dir(path).into_iter().flatten().flatten() {
         if entry.path().is_dir() {
             remove_cgroup(&entry.path());

@@ -1,7 +1,10 @@
 //! What the tests share: cases and their needs, a laboratory per test, bundles, the runtime's calls.
 
+pub(crate) mod bpf;
 mod bundle;
+mod fuse;
 mod host;
+mod host_cgroup;
 mod host_mount;
 mod lab;
 mod mountinfo;
@@ -11,9 +14,11 @@ mod sockets;
 mod terminal;
 
 pub(crate) use bundle::Bundle;
+pub(crate) use fuse::{STUCK, StuckFs};
 pub(crate) use host::Need;
+pub(crate) use host_cgroup::HostCgroup;
 pub(crate) use host_mount::HostMount;
-pub(crate) use lab::Lab;
+pub(crate) use lab::{Lab, disk};
 pub(crate) use mountinfo::{Mount, mounts};
 pub(crate) use runtime::{Output, Running, field, finish, original, wait_until};
 pub(crate) use sockets::Listener;

@@ -6,6 +6,8 @@
 //! | `probe keyring` | the description of the session keyring |
 //! | `probe caught-exe PID FILE` | keeps an O_PATH fd of the process's program, waits for FILE, then reopens it for writing: `errno NAME` |
 //! | `probe notify TEXT` | sends TEXT to the socket that NOTIFY_SOCKET names: `sent`, or the error |
+//! | `probe open-loop FILE DEVICE…` | opens the devices again and again until FILE is there; then for each device the outcomes it saw |
+//! | `probe stuck CGROUP` | on the host: moves itself into CGROUP and waits where nothing but its death ends it |
 
 #![allow(
     unsafe_code,
@@ -14,9 +16,13 @@
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::Mode;
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::os::fd::AsRawFd;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -28,7 +34,11 @@ pub(crate) fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         ["syscall", numbers @ ..] => println!("{}", syscall(numbers)),
         ["keyring"] => println!("{}", keyring()),
         ["notify", text] => println!("{}", notify(text)),
+        ["allocate", bytes] => println!("{}", allocate(bytes.parse().unwrap())),
+        ["huge-pages", count] => println!("{}", huge_pages(count.parse().unwrap())),
         ["caught-exe", pid, file] => println!("{}", caught_exe(pid, file)),
+        ["open-loop", file, devices @ ..] => open_loop(file, devices),
+        ["stuck", cgroup] => stuck(cgroup),
         other => {
             println!("probe: what is {other:?}?");
             return ExitCode::FAILURE;
@@ -52,6 +62,31 @@ fn syscall(numbers: &[&str]) -> String {
     // SAFETY: the tests pass plain numbers to calls that take no pointers, or null for a pointer.
     let result = unsafe { libc::syscall(n[0], n[1], n[2], n[3], n[4], n[5], n[6]) };
     outcome(result)
+}
+
+/// Memory that is really used: every byte of it is written.
+fn allocate(bytes: usize) -> String {
+    let memory = std::hint::black_box(vec![1u8; bytes]);
+    format!("ok {}", memory.len())
+}
+
+/// Maps so many huge pages of 2 MB.
+fn huge_pages(count: usize) -> String {
+    // SAFETY: the kernel chooses the address, and nobody touches what is mapped.
+    let address = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            count << 21,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_HUGETLB,
+            -1,
+            0,
+        )
+    };
+    if address == libc::MAP_FAILED {
+        return outcome(-1);
+    }
+    "ok".to_owned()
 }
 
 fn keyring() -> String {
@@ -95,7 +130,7 @@ fn caught_exe(pid: &str, file: &str) -> String {
         Err(errno) => return format!("not caught: {errno:?}"),
     };
     println!("caught");
-    while !std::path::Path::new(file).exists() {
+    while !Path::new(file).exists() {
         std::thread::sleep(Duration::from_millis(5));
     }
     let path = format!("/proc/self/fd/{}", caught.as_raw_fd());
@@ -103,4 +138,36 @@ fn caught_exe(pid: &str, file: &str) -> String {
         Ok(_) => "writable".into(),
         Err(errno) => format!("errno {errno:?}"),
     }
+}
+
+fn open_loop(file: &str, devices: &[&str]) {
+    let mut seen = vec![BTreeSet::new(); devices.len()];
+    println!("opens");
+    while !Path::new(file).exists() {
+        for (device, seen) in devices.iter().zip(&mut seen) {
+            let opened = open(*device, OFlag::O_RDONLY | OFlag::O_NONBLOCK, Mode::empty());
+            seen.insert(opened.map_or_else(|errno| errno.to_string(), |_| "opened".to_owned()));
+        }
+    }
+    for (device, seen) in devices.iter().zip(seen) {
+        let seen: Vec<String> = seen.into_iter().collect();
+        println!("{device}: {}", seen.join(" "));
+    }
+}
+
+/// A file system of our own namespace that nobody serves.
+fn stuck(cgroup: &str) {
+    unshare(CloneFlags::CLONE_NEWNS).unwrap();
+    let none = None::<&str>;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+    let fuse = open("/dev/fuse", OFlag::O_RDWR, Mode::empty()).unwrap();
+    let options = format!(
+        "fd={},rootmode=40000,user_id=0,group_id=0",
+        fuse.as_raw_fd()
+    );
+    let kind = Some("fuse");
+    mount(kind, "/mnt", kind, MsFlags::empty(), Some(options.as_str())).unwrap();
+    std::fs::write(Path::new(cgroup).join("cgroup.procs"), "0").unwrap();
+    println!("asks");
+    let _ = std::fs::metadata("/mnt/x");
 }

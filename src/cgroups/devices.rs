@@ -1,7 +1,9 @@
 //! `linux.resources.devices` → one eBPF program that the kernel asks about every open and mknod of
 //! a device by the container (cgroup v2 has no files for this: kernel, cgroup-v2.rst, "Device
-//! controller"). Pure; [`super::fs`] loads and attaches it, in the parent, before the container
-//! has a process.
+//! controller"). Pure; [`attached`] loads and attaches it, in the parent: before the container has a
+//! process, and when an update brings other rules.
+
+mod attached;
 
 use crate::error::Problems;
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType};

@@ -4,7 +4,7 @@
 use crate::error::{Code, Error, Result};
 use nix::errno::Errno;
 use nix::sys::stat::Mode;
-use nix::unistd::mkdir;
+use nix::unistd::{AccessFlags, access, mkdir};
 use std::path::{Path, PathBuf};
 
 /// How often folders are made anew when somebody else removes them at the same time.
@@ -69,6 +69,20 @@ pub(super) fn make_folders(path: &Path, mount: &Path) -> Result<Folders> {
     }
 }
 
+/// The folders between `mount` and `path`, both excluded, that do not exist, from the top down.
+pub(super) fn missing_above(path: &Path, mount: &Path) -> Vec<PathBuf> {
+    let is_missing = |folder: &&Path| access(*folder, AccessFlags::F_OK) == Err(Errno::ENOENT);
+    let mut missing: Vec<PathBuf> = path
+        .ancestors()
+        .skip(1)
+        .take_while(|folder| *folder != mount && folder.starts_with(mount))
+        .take_while(is_missing)
+        .map(Path::to_owned)
+        .collect();
+    missing.reverse();
+    missing
+}
+
 /// Makes the missing folders between `mount` and `path`, both excluded, and notes them in `made`.
 fn make_parents<'a>(
     path: &'a Path,
@@ -92,8 +106,8 @@ fn make_parents<'a>(
     Ok(())
 }
 
-/// Removes folders that were made here, from the bottom up, as far as nobody else uses them.
-pub(super) fn remove_empty(made: &[PathBuf]) {
+/// Removes folders that casulo made, from the bottom up, as far as nobody else uses them.
+pub fn remove_empty(made: &[PathBuf]) {
     for folder in made.iter().rev() {
         if std::fs::remove_dir(folder).is_err() {
             return;

@@ -6,13 +6,11 @@
 //! and why is only looked up to explain an error.
 
 use super::controllers;
-use super::devices::{self, Policy};
 use super::folders::{Folders, make_folders, remove_empty};
 use super::limits::{Absent, Setting};
-use super::{Need, Plan};
+use super::{Need, Plan, refusal};
 use crate::error::{Code, Context, Error, Result};
 use crate::host::CgroupMount;
-use crate::sys::bpf;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
 use nix::sys::stat::Mode;
@@ -41,10 +39,11 @@ pub fn mount_of_host() -> Option<CgroupMount> {
 /// casulo's own cgroup (`/proc/self/cgroup`), absolute below the mount. Only a rootless plan needs
 /// it. None without a v2 hierarchy, and where the caller's cgroup namespace does not show it.
 pub fn own_cgroup() -> Option<PathBuf> {
-    own_of(&read(AT_FDCWD, Path::new("/proc/self/cgroup")).ok()?)
+    path_in(&read(AT_FDCWD, Path::new("/proc/self/cgroup")).ok()?)
 }
 
-fn own_of(text: &str) -> Option<PathBuf> {
+/// The v2 cgroup that a text of `/proc/PID/cgroup` names, absolute below the mount.
+pub fn path_in(text: &str) -> Option<PathBuf> {
     let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
     let is_shown = path.starts_with('/') && !path.split('/').any(|name| name == "..");
     is_shown.then(|| PathBuf::from(path))
@@ -122,7 +121,7 @@ impl Cgroup {
             self.apply(setting, plan, &mut may_enable)?;
         }
         if let Some(policy) = &plan.devices {
-            self.attach(policy)?;
+            self.attach_devices(policy)?;
         }
         match plan.owner {
             Some(uid) => self.give_to(uid),
@@ -144,41 +143,30 @@ impl Cgroup {
     }
 
     /// Writes one limit; where its file is missing, enables the controllers first, once.
-    fn apply(&self, setting: &Setting, plan: &Plan, may_enable: &mut bool) -> Result<()> {
-        let (mut file, mut value) = (&setting.file, &setting.value);
-        let mut result = write(self.folder.as_fd(), Path::new(file), value);
+    pub(super) fn apply(
+        &self,
+        setting: &Setting,
+        plan: &Plan,
+        may_enable: &mut bool,
+    ) -> Result<()> {
+        let mut result = self.set(setting);
         if result == Err(Errno::ENOENT) && std::mem::take(may_enable) {
             let above = self.path.parent().unwrap_or(&plan.mount);
             controllers::enable(above, plan)?;
-            result = write(self.folder.as_fd(), Path::new(file), value);
+            result = self.set(setting);
         }
-        if let (Err(Errno::ENOENT), Absent::Instead { file: f, value: v }) =
-            (result, &setting.absent)
-        {
-            (file, value) = (f, v);
-            result = write(self.folder.as_fd(), Path::new(file), value);
-        }
-        match result {
-            Err(Errno::ENOENT) if setting.absent == Absent::Skip => Ok(()),
-            result => result.map_err(|errno| {
-                let step = format!("set {file} to {value} in");
-                let error = Error::step(Code::Cgroup, step, self.path.display().to_string(), errno);
-                match (errno, hint(file, errno)) {
-                    (Errno::ENOENT, _) => error.because("this kernel has no such file"),
-                    (_, Some(hint)) => error.hint(hint),
-                    (_, None) => error,
-                }
-            }),
+        match (result, &setting.absent) {
+            (Err(Errno::ENOENT), Absent::Skip) => Ok(()),
+            (result, _) => result.map_err(|errno| refusal::explain(setting, self, errno)),
         }
     }
 
-    fn attach(&self, policy: &Policy) -> Result<()> {
-        let program = load(&devices::program(policy))?;
-        bpf::attach_device_program(self.folder.as_fd(), program.as_fd()).context(
-            Code::Devices,
-            "attach the device rules to",
-            self.path.display(),
-        )
+    /// Writes one limit into its file, or into the one that does instead.
+    fn set(&self, setting: &Setting) -> nix::Result<()> {
+        match (self.write(&setting.file, &setting.value), &setting.absent) {
+            (Err(Errno::ENOENT), Absent::Instead { file, value }) => self.write(file, value),
+            (result, _) => result,
+        }
     }
 
     /// Spec, "Cgroup ownership": the folder and the files that /sys/kernel/cgroup/delegate lists;
@@ -265,56 +253,6 @@ fn make(plan: &Plan, path: &Path) -> Result<Cgroup> {
             Err(error)
         }
     }
-}
-
-/// What to look at when the kernel refuses a value.
-fn hint(file: &str, errno: Errno) -> Option<&'static str> {
-    match (file, errno) {
-        ("cpu.max", Errno::EINVAL) => Some(
-            "quota and period are at least 1000 µs, the period at most 1000000, the quota not \
-             above that of the cgroups above",
-        ),
-        ("cpuset.cpus" | "cpuset.mems", Errno::EINVAL | Errno::ERANGE | Errno::ENODEV) => {
-            Some("a list like 0-3,7 of CPUs or memory nodes that this host has")
-        }
-        (_, Errno::EACCES | Errno::EPERM) => Some("this cgroup is not delegated to the caller"),
-        _ => None,
-    }
-}
-
-/// Loads the device program. Before Linux 5.11 it counts towards RLIMIT_MEMLOCK, so a refusal is
-/// tried again with the limit raised; a second one is explained by the verifier's own words.
-fn load(program: &[u64]) -> Result<OwnedFd> {
-    let mut result = bpf::load_device_program(program, &mut []);
-    if matches!(result, Err(Errno::EPERM)) && raise_memlock().is_ok() {
-        result = bpf::load_device_program(program, &mut []);
-    }
-    result.map_err(|errno| {
-        let error = Error::step(Code::Devices, "load the device rules", "", errno);
-        if errno == Errno::EPERM {
-            return error.hint(
-                "this takes CAP_SYS_ADMIN (or CAP_BPF and CAP_NET_ADMIN) in the initial user \
-                 namespace",
-            );
-        }
-        let mut log = vec![0; 64 * 1024];
-        // Only the log is wanted; the same program fails the same way.
-        let _ = bpf::load_device_program(program, &mut log);
-        let text = log.split(|byte| *byte == 0).next().unwrap_or_default();
-        let last: Vec<&str> = std::str::from_utf8(text)
-            .unwrap_or_default()
-            .lines()
-            .rev()
-            .take(3)
-            .collect();
-        let last: Vec<&str> = last.into_iter().rev().collect();
-        error.because(last.join(", "))
-    })
-}
-
-fn raise_memlock() -> nix::Result<()> {
-    use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
-    setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY)
 }
 
 /// Writes a cgroup file: one open and one write(2), as the kernel takes a value whole.

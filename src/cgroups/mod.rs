@@ -1,22 +1,30 @@
 //! Control groups, version 2: from `linux.cgroupsPath` and `linux.resources` to a cgroup with
-//! limits that the container is born in.
+//! limits that the container is born in; [`update`] changes both later.
 //!
 //! [`plan`] decides (pure): [`path`] the folder, [`limits`] what is written into which file,
-//! [`devices`] which devices may be used. [`fs`] then makes the cgroup and [`tree`] looks after it
-//! (signals, removal). All of it runs in the parent with the caller's privileges; the container's
-//! first process is cloned into the finished cgroup (`CLONE_INTO_CGROUP`) and never writes here.
+//! [`devices`] which devices may be used. [`fs`] then makes the cgroup, [`tree`] looks after it
+//! (signals, removal), [`stats`] reads what it has used and [`notify`] what happens in it. All of
+//! it runs in the parent with the caller's privileges; the container's first process is cloned into
+//! the finished cgroup (`CLONE_INTO_CGROUP`) and never writes here.
 //!
 //! Only the cgroupfs driver exists: casulo writes the files itself.
 
 mod controllers;
 pub mod devices;
 mod folders;
+pub mod freeze;
 pub mod fs;
 pub mod limits;
+pub mod notify;
 pub mod path;
+mod refusal;
+pub mod stats;
 pub mod tree;
+pub mod update;
 
+pub use folders::remove_empty;
 pub use fs::Cgroup;
+pub use tree::PATIENCE;
 
 use crate::error::Problems;
 use crate::host::Host;
@@ -46,6 +54,17 @@ pub struct Plan {
     pub owner: Option<u32>,
 }
 
+impl Plan {
+    /// The folders above the cgroup that will be made for it. They are recorded before that, and
+    /// removed with the last cgroup in them; those that were there belong to somebody else, even
+    /// when they are empty (an orchestrator's pod between two containers).
+    pub fn missing_parents(&self) -> Vec<PathBuf> {
+        self.path
+            .as_deref()
+            .map_or_else(Vec::new, |path| folders::missing_above(path, &self.mount))
+    }
+}
+
 /// What it means when the cgroup cannot be made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Need {
@@ -59,9 +78,7 @@ pub enum Need {
 
 /// Decides the cgroup. Pure.
 ///
-/// Rootless callers (see [`Host::rootless`]) get no device program, as with runc and crun: only
-/// the host's root may load one, and a user namespace opens no device node anyway unless it was
-/// bound in. The same holds for root without CAP_SYS_ADMIN, unless the config has rules.
+/// Root without CAP_SYS_ADMIN gets no device program, unless the config has rules.
 pub fn plan(
     spec: &Spec,
     ns: &namespaces::Plan,
@@ -114,7 +131,7 @@ pub fn plan(
         }
         return Plan::default();
     };
-    let may_load = !host.rootless
+    let may_load = may_load_devices(host)
         && (host.has_capability(Capability::CAP_SYS_ADMIN)
             || rules.is_some_and(|rules| !rules.is_empty()));
     Plan {
@@ -125,6 +142,13 @@ pub fn plan(
         devices: Some(policy).filter(|policy| may_load && !policy.allows_everything()),
         owner: owner(spec, ns, host),
     }
+}
+
+/// Rootless callers (see [`Host::rootless`]) get no device program, as with runc and crun: only
+/// the host's root may load one, and a user namespace opens no device node anyway unless it was
+/// bound in.
+fn may_load_devices(host: &Host) -> bool {
+    !host.rootless
 }
 
 /// Who shall own the cgroup (spec, "Cgroup ownership"): the user of the process, if the container

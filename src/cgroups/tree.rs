@@ -2,7 +2,9 @@
 //! signals, events, removal. Any casulo process on the host; the container may be running.
 
 use super::folders::remove_empty;
-use super::fs::{Cgroup, read_all, value_of};
+use super::fs::{Cgroup, value_of};
+use super::notify::Announced;
+use super::stats::MemoryEvents;
 use crate::error::{Code, Context, Error, Result};
 use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
 use nix::dir::{Dir, Type};
@@ -16,8 +18,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How long [`Cgroup::remove`] waits for the last process to be gone.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a killed process is waited for. Enough for anything but a system call that does not
+/// return.
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Cgroup {
     /// Pids in it and below, as the caller's pid namespace numbers them. Empty when the cgroup was
@@ -81,6 +84,15 @@ impl Cgroup {
         let fd = open_folder(self.folder.as_fd(), &Path::new(".").join(folder))?;
         let name = |name: CString| folder.join(std::ffi::OsStr::from_bytes(name.as_bytes()));
         Ok(folders_of(fd, usize::MAX)?.into_iter().map(name).collect())
+    }
+
+    /// The names of the files in its folder.
+    pub(super) fn file_names(&self) -> nix::Result<Vec<String>> {
+        let mut dir = Dir::from_fd(open_folder(self.folder.as_fd(), Path::new("."))?)?;
+        dir.iter()
+            .filter(|it| !matches!(it, Ok(it) if it.file_type() == Some(Type::Directory)))
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect()
     }
 
     /// SIGKILL for every process in it and below. A process that forks at the same time does not
@@ -153,11 +165,19 @@ impl Cgroup {
         loop {
             match self.remove_once() {
                 Ok(()) | Err(Errno::ENOENT) => break,
-                Err(Errno::EBUSY) if Instant::now() < end => {
-                    self.wait_until_empty(pause);
+                Err(Errno::EBUSY) if Instant::now() >= end => return Err(self.not_removed()),
+                Err(Errno::EBUSY) if self.is_populated() => {
+                    self.wait_until_empty(end);
+                }
+                Err(Errno::EBUSY) => {
+                    // The kernel is just taking the last process out.
+                    std::thread::sleep(pause);
                     pause = (pause * 2).min(Duration::from_millis(100));
                 }
-                Err(errno) => return Err(self.not_removed(errno)),
+                Err(errno) => {
+                    let object = self.path.display().to_string();
+                    return Err(Error::step(Code::Cgroup, "remove cgroup", object, errno));
+                }
             }
         }
         remove_empty(&self.parents);
@@ -176,32 +196,32 @@ impl Cgroup {
         remove()
     }
 
-    /// Sleeps until the last process is gone, but not longer than `pause`.
-    fn wait_until_empty(&self, pause: Duration) {
-        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-        let events = openat(&self.folder, "cgroup.events", flags, Mode::empty());
-        let is_populated =
-            |fd: &OwnedFd| read_all(fd).is_ok_and(|text| value_of(&text, "populated") == Some(1));
-        match &events {
-            // POLLPRI means that the file has changed since it was read through this fd.
-            Ok(fd) if is_populated(fd) => {
-                let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLPRI)];
-                let milliseconds = u16::try_from(pause.as_millis()).unwrap_or(u16::MAX);
-                // A change, the time or a signal: the caller looks again anyway.
-                let _ = poll(&mut fds, PollTimeout::from(milliseconds));
+    /// Waits until the last process in it and below is gone, by the kernel's own announcement.
+    /// False if some are left at `end`.
+    pub fn wait_until_empty(&self, end: Instant) -> bool {
+        let Ok(events) = Announced::open(self, "cgroup.events") else {
+            // It was removed.
+            return true;
+        };
+        loop {
+            let text = events.read().unwrap_or_default();
+            if value_of(&text, "populated") != Some(1) {
+                return true;
             }
-            // Empty and still busy: the kernel is just taking the last process out.
-            _ => std::thread::sleep(pause),
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            let mut fds = [PollFd::new(events.as_fd(), PollFlags::POLLPRI)];
+            let timeout = PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX);
+            // A change, the time or a signal: all lead to another look.
+            let _ = poll(&mut fds, timeout);
         }
     }
 
-    fn not_removed(&self, errno: Errno) -> Error {
-        let error = Error::step(
-            Code::Cgroup,
-            "remove cgroup",
-            self.path.display().to_string(),
-            errno,
-        );
+    fn not_removed(&self) -> Error {
+        let object = self.path.display().to_string();
+        let error = Error::step(Code::Cgroup, "remove cgroup", object, Errno::EBUSY);
         let pids: Vec<String> = self
             .pids()
             .unwrap_or_default()
@@ -211,9 +231,7 @@ impl Cgroup {
         if pids.is_empty() {
             return error;
         }
-        error
-            .because(format!("still has processes ({})", pids.join(", ")))
-            .hint("a process in state D (see /proc/PID/stack) cannot die before its system call returns")
+        error.because(format!("still has processes ({})", pids.join(", ")))
     }
 
     /// True if all processes in it are frozen (`cgroup.events`).
@@ -226,10 +244,9 @@ impl Cgroup {
         self.event("cgroup.events", "populated") == 1
     }
 
-    /// True if the kernel has killed a process in it for want of memory (`memory.events`). False
-    /// without the memory controller.
-    pub fn was_oom_killed(&self) -> bool {
-        self.event("memory.events", "oom_kill") > 0
+    /// How often which memory limit was met, in it and below. Zeros without the memory controller.
+    pub fn memory_events(&self) -> MemoryEvents {
+        MemoryEvents::parse(&self.read("memory.events").unwrap_or_default())
     }
 
     fn event(&self, file: &str, key: &str) -> u64 {

@@ -7,9 +7,10 @@ use crate::error::{Code, Result};
 /// `casulo delete`; with `--force` a container that is not there is as good as deleted.
 pub(super) fn run(global: &Global, args: &Delete) -> Result<u8> {
     let force = if args.force { Force::Yes } else { Force::No };
-    match super::store(global)?.open(&args.id) {
+    let dir = super::store(global)?.open(&args.id);
+    match dir.and_then(|dir| container::delete(dir, force)) {
+        // Never there, or another delete was faster.
         Err(error) if args.force && error.code == Code::NotFound => Ok(0),
-        Err(error) => Err(error),
-        Ok(dir) => container::delete(dir, force).map(|()| 0),
+        result => result.map(|()| 0),
     }
 }

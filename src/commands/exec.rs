@@ -2,7 +2,7 @@
 
 use crate::cli::{Exec, Global};
 use crate::error::{Code, Context, Error, Problems, Result};
-use crate::exec::{self, Request};
+use crate::exec::{self, Request, WhenPaused};
 use crate::foreground::{self, Relay, Signals};
 use crate::host::Host;
 use crate::plan::Options;
@@ -69,6 +69,10 @@ pub(super) fn run(global: &Global, args: &Exec) -> Result<u8> {
         console_socket: args.console_socket.as_deref(),
         pidfd_socket: args.pidfd_socket.as_deref(),
         cgroup: args.cgroup.as_deref().map(sub_cgroup).transpose()?,
+        paused: match args.ignore_paused {
+            true => WhenPaused::Wait,
+            false => WhenPaused::Refuse,
+        },
     })?;
     match signals {
         None => Ok(0),

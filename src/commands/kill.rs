@@ -1,7 +1,7 @@
 //! `kill`
 
 use crate::cli::{Global, Kill};
-use crate::container;
+use crate::container::{self, Whom};
 use crate::error::{Code, Error, Result};
 use nix::sys::signal::Signal;
 use std::str::FromStr;
@@ -9,7 +9,8 @@ use std::str::FromStr;
 /// `casulo kill`
 pub(super) fn run(global: &Global, args: &Kill) -> Result<u8> {
     let signal = parse(&args.signal)?;
-    container::kill(&super::store(global)?.open(&args.id)?, signal, args.all)?;
+    let whom = if args.all { Whom::All } else { Whom::Init };
+    container::kill(&super::store(global)?.open(&args.id)?, signal, whom)?;
     Ok(0)
 }
 

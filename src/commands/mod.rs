@@ -3,14 +3,18 @@
 mod completion;
 mod create;
 mod delete;
+mod events;
 mod exec;
 pub mod features;
 mod kill;
 mod list;
+mod pause;
+mod ps;
 mod run;
 pub mod spec;
 mod start;
 mod state;
+mod update;
 mod version;
 
 use crate::cli::{Cli, Command, Global, LogFormat, LogLevel, Manager, Rootless};
@@ -44,8 +48,13 @@ pub fn dispatch(cli: Cli) -> Result<u8> {
         Command::Exec(args) => exec::run(global, &args),
         Command::State(args) => state::run(global, &args),
         Command::Kill(args) => kill::run(global, &args),
+        Command::Pause(args) => pause::pause(global, &args),
+        Command::Resume(args) => pause::resume(global, &args),
+        Command::Update(args) => update::run(global, &args),
         Command::Delete(args) => delete::run(global, &args),
         Command::List(args) => list::run(global, &args),
+        Command::Ps(args) => ps::run(global, &args),
+        Command::Events(args) => events::run(global, &args),
         Command::Spec(args) => {
             let ids = (
                 nix::unistd::geteuid().as_raw(),

@@ -47,6 +47,7 @@ pub(super) fn run(global: &Global, args: &Run) -> Result<u8> {
     created.start()?;
     let notify = created.notify.as_ref();
     let ended = foreground::wait(&signals, created.init, pidfd.as_fd(), relay, notify);
+    created.report_oom_kills();
     if !args.keep {
         created.clean_up()?;
     }

@@ -1,7 +1,7 @@
 //! After the parse: what the types cannot say no to, and what belongs to no domain.
 
 use super::Problem;
-use oci_spec::runtime::{LinuxNamespaceType, Process, Spec};
+use oci_spec::runtime::{LinuxNamespaceType, LinuxResources, Process, Spec};
 use std::path::{Path, PathBuf};
 
 /// Longest name that sethostname(2) and setdomainname(2) take: `__NEW_UTS_LEN`.
@@ -9,14 +9,19 @@ const MAX_UTS_NAME: usize = 64;
 
 /// True if the types may have misread this config; [`super::repair`] then decides.
 pub(super) fn is_doubtful(spec: &Spec) -> bool {
-    // 0 is a limit, but it is also what the types make of `"pids": {}`.
-    let pids = spec
-        .linux()
-        .as_ref()
-        .and_then(|linux| linux.resources().as_ref())
-        .and_then(|resources| resources.pids().as_ref());
-    pids.is_some_and(|pids| pids.limit() == 0)
+    resources_of(spec).is_some_and(is_doubtful_resources)
         || spec.process().as_ref().is_some_and(is_doubtful_process)
+}
+
+/// True if the types may have misread these resources.
+pub(super) fn is_doubtful_resources(resources: &LinuxResources) -> bool {
+    // 0 is a limit, but it is also what the types make of `"pids": {}`.
+    let pids = resources.pids().as_ref();
+    pids.is_some_and(|pids| pids.limit() == 0)
+}
+
+fn resources_of(spec: &Spec) -> Option<&LinuxResources> {
+    spec.linux().as_ref()?.resources().as_ref()
 }
 
 /// True if the types may have misread this process.
@@ -56,14 +61,8 @@ pub(super) fn tidy(spec: &mut Spec) {
     {
         unset_empty(device.name_mut());
     }
-    let resources = linux.resources_mut().as_mut();
-    if let Some(cpu) = resources.and_then(|it| it.cpu_mut().as_mut()) {
-        if cpu.cpus().as_deref() == Some("") {
-            cpu.set_cpus(None);
-        }
-        if cpu.mems().as_deref() == Some("") {
-            cpu.set_mems(None);
-        }
+    if let Some(resources) = linux.resources_mut() {
+        tidy_resources(resources);
     }
     if let Some(seccomp) = linux.seccomp_mut() {
         if is_empty(seccomp.listener_path()) {
@@ -88,6 +87,19 @@ pub(super) fn tidy(spec: &mut Spec) {
         && policy.nodes().as_deref() == Some("")
     {
         policy.set_nodes(None);
+    }
+}
+
+/// [`tidy`], for resources.
+pub(super) fn tidy_resources(resources: &mut LinuxResources) {
+    let Some(cpu) = resources.cpu_mut() else {
+        return;
+    };
+    if cpu.cpus().as_deref() == Some("") {
+        cpu.set_cpus(None);
+    }
+    if cpu.mems().as_deref() == Some("") {
+        cpu.set_mems(None);
     }
 }
 
@@ -145,12 +157,18 @@ pub(super) fn check(spec: &Spec, problems: &mut Vec<Problem>) {
     {
         add("annotations", "the name of an annotation is empty");
     }
-    let resources = spec.linux().as_ref().and_then(|it| it.resources().as_ref());
-    let huge = resources.and_then(|it| it.hugepage_limits().as_ref());
+    if let Some(resources) = resources_of(spec) {
+        check_resources(resources, problems);
+    }
+}
+
+/// [`check`], for resources.
+pub(super) fn check_resources(resources: &LinuxResources, problems: &mut Vec<Problem>) {
+    let huge = resources.hugepage_limits().as_ref();
     for (index, limit) in huge.into_iter().flatten().enumerate() {
         if limit.limit() < 0 {
             let path = format!("linux.resources.hugepageLimits[{index}].limit");
-            add(&path, "must not be negative");
+            problems.push((path, "must not be negative".to_owned()));
         }
     }
 }

@@ -18,7 +18,7 @@ pub mod names;
 mod repair;
 
 use crate::error::{Code, Error, Problems, Result};
-use oci_spec::runtime::{Process, Spec};
+use oci_spec::runtime::{LinuxResources, Process, Spec};
 use serde::de::DeserializeOwned;
 
 /// Largest file that is read, in bytes. Real configs stay below one MiB; the bound keeps a wrong
@@ -74,6 +74,38 @@ pub fn parse_process(bytes: &[u8], file: &str) -> Result<Process> {
     let mut process = process.ok_or_else(|| unreadable(file))?;
     check::tidy_process(&mut process);
     Ok(process)
+}
+
+/// Parses the resources of an update: the `linux.resources` object of a config, alone. Paths in
+/// errors start at the config's root, as those that the plan of the resources finds. `file` names
+/// the text in errors.
+///
+/// # Errors
+/// `E_CONFIG`, naming every problem found.
+pub fn parse_resources(bytes: &[u8], file: &str) -> Result<LinuxResources> {
+    const ROOT: &str = "linux.resources.";
+    let text = text(bytes, file)?;
+    let mut problems = Vec::new();
+    let resources = match straight::<LinuxResources>(text)
+        .filter(|resources| !check::is_doubtful_resources(resources))
+    {
+        Some(resources) => Some(resources),
+        None => repair::parse::<LinuxResources>(text, ROOT, file, &mut problems)?,
+    };
+    for (path, _) in &mut problems {
+        path.insert_str(0, ROOT);
+    }
+    if let Some(mut resources) = resources {
+        check::tidy_resources(&mut resources);
+        let mut found = Vec::new();
+        check::check_resources(&resources, &mut found);
+        found.retain(|(path, _)| !problems.iter().any(|(known, _)| is_within(path, known)));
+        problems.append(&mut found);
+        report(problems, file)?;
+        return Ok(resources);
+    }
+    report(problems, file)?;
+    Err(unreadable(file))
 }
 
 /// The process of a config that is about to be started: config.md, "process", makes it required

@@ -27,7 +27,8 @@ const IGNORED: &[&str] = &[
 ];
 
 /// Parses `text` with every repair. `root` is the JSON path, with its dot, at which the text's
-/// object stands in a config: `""`, or `"process."` for a process.json.
+/// object stands in a config: `""`, `"process."` for a process.json, `"linux.resources."` for
+/// resources alone.
 ///
 /// None if the problems added are such that not even a stand-in value could be made.
 ///
@@ -199,7 +200,8 @@ fn rename_scheduler_flags(value: &mut Value, root: &str) {
 }
 
 /// Calls `visit` with the path and the value of everything at `pattern`, a path from the config's
-/// root in which `[]` stands for every element. What lies outside `root` is not there.
+/// root in which `[]` stands for every element. What lies outside `root` is not there, but the
+/// value at `root` itself is.
 fn each(value: &mut Value, root: &str, pattern: &str, visit: &mut dyn FnMut(&str, &mut Value)) {
     fn descend(
         value: &mut Value,
@@ -225,7 +227,9 @@ fn each(value: &mut Value, root: &str, pattern: &str, visit: &mut dyn FnMut(&str
             _ => {}
         }
     }
-    if let Some(pattern) = pattern.strip_prefix(root) {
+    if root.strip_suffix('.') == Some(pattern) {
+        visit("", value);
+    } else if let Some(pattern) = pattern.strip_prefix(root) {
         let steps: Vec<&str> = pattern.split('.').collect();
         descend(value, &steps, "", visit);
     }
@@ -393,6 +397,7 @@ mod tests {
             ["rlimits[0].type"]
         );
         assert!(visited(&mut value, "process.", "linux.rlimits[].type").is_empty());
+        assert_eq!(visited(&mut value, "process.", "process"), [""]);
     }
 
     #[test]

@@ -1,58 +1,76 @@
 //! `kill` and `delete`: signals to a container, and the end of all that it has on the host.
 
 use super::hooks_outside::{recorded_hooks, run_poststop};
-use crate::cgroups::Cgroup;
+use super::processes::processes_of;
+use super::survivors;
+use crate::cgroups::{self, Cgroup, PATIENCE};
 use crate::error::{Code, Context, Error, Result};
 use crate::intel_rdt;
 use crate::state::{self, Dir, State, Status};
-use crate::sys::pidfd::pidfd_send_signal;
+use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
 use crate::sys::procfs::ProcFs;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::Pid;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Instant;
 
-/// `kill`: sends `signal` to init, or to every process of the container.
+/// Whom `kill` signals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whom {
+    /// The container's first process.
+    Init,
+    /// Every process of the container.
+    All,
+}
+
+/// `kill`: sends `signal` to init, or to every process of the container. SIGKILL for all returns
+/// when they have ended.
 ///
 /// # Errors
-/// `E_STATUS` with the words `container not running` that callers look for; `E_SIGNAL`.
-pub fn kill(dir: &Dir, signal: i32, all: bool) -> Result<()> {
+/// `E_STATUS` with the words `container not running` that callers look for; `E_SIGNAL`, also for
+/// processes that SIGKILL does not end.
+pub fn kill(dir: &Dir, signal: i32, whom: Whom) -> Result<()> {
     let state = dir.read()?;
     let (status, pidfd) = state::status(dir, &state)?;
-    let own_pids = state.namespaces & (libc::CLONE_NEWPID as u64) != 0;
     // Without a pid namespace of its own, init's death does not take the others along.
-    if all || (signal == libc::SIGKILL && !own_pids) {
-        if let Some(path) = state.cgroup() {
-            return match Cgroup::open(path) {
-                Ok(cgroup) if signal == libc::SIGKILL => cgroup.kill(),
-                Ok(cgroup) => cgroup.signal(signal),
-                Err(error) if all && error.errno == Some(Errno::ENOENT) => Ok(()),
-                Err(error) => Err(error),
-            };
-        }
-        if all && state.cgroup_is_callers && pidfd.is_some() && !own_pids {
-            let text = format!(
-                "cannot signal all of container {}: its cgroup is the caller's",
-                dir.id
-            );
-            return Err(Error::new(Code::Status, text));
+    if whom == Whom::All || (signal == libc::SIGKILL && !state.has_own_pids()) {
+        match own_cgroup(&state)? {
+            Some(cgroup) if signal == libc::SIGKILL => return end_all_in(&cgroup, &state),
+            Some(cgroup) => return cgroup.signal(signal),
+            None if whom == Whom::All && status == Status::Stopped => return Ok(()),
+            None if whom == Whom::All && state.cgroup_is_callers => {
+                return signal_each(&state, signal);
+            }
+            None => {}
         }
     }
-    let Some(pidfd) = pidfd else {
-        if all && status == Status::Stopped {
-            return Ok(());
-        }
-        return Err(Error::new(
-            Code::Status,
-            format!("container not running: {}", dir.id),
-        ));
-    };
+    let pidfd = pidfd.ok_or_else(|| not_running(&dir.id))?;
     match pidfd_send_signal(pidfd.as_fd(), signal) {
-        Err(Errno::ESRCH) => Err(Error::new(
-            Code::Status,
-            format!("container not running: {}", dir.id),
-        )),
+        Err(Errno::ESRCH) => Err(not_running(&dir.id)),
         result => result.context(Code::Signal, "send a signal to container", &dir.id),
     }
+}
+
+/// What callers look for when there is nobody to act on.
+pub(super) fn not_running(id: &str) -> Error {
+    Error::new(Code::Status, format!("container not running: {id}"))
+}
+
+/// Signals the processes of a container without a cgroup of its own, one by one. Those that are
+/// born meanwhile are missed, unless the death of init takes them along.
+fn signal_each(state: &State, signal: i32) -> Result<()> {
+    let mut result = Ok(());
+    for pid in processes_of(state)? {
+        match pidfd_open(pid).and_then(|fd| pidfd_send_signal(fd.as_fd(), signal)) {
+            Ok(()) | Err(Errno::ESRCH) => {}
+            Err(errno) => {
+                let error = Error::step(Code::Signal, "signal process", pid.to_string(), errno);
+                result = result.and(Err(error));
+            }
+        }
+    }
+    result
 }
 
 /// How `delete` treats a container that still runs.
@@ -67,7 +85,8 @@ pub enum Force {
 /// `delete`: everything that the container made on the host goes away.
 ///
 /// # Errors
-/// `E_STATUS` when it runs and `force` is [`Force::No`]; the step that failed, after which `delete` can be repeated.
+/// `E_STATUS` when it runs and `force` is [`Force::No`]; `E_NOT_FOUND` when another `delete` was
+/// faster; the step that failed, after which `delete` can be repeated.
 pub fn delete(dir: Dir, force: Force) -> Result<()> {
     let lock = dir.lock()?;
     let state = match dir.read() {
@@ -96,10 +115,17 @@ pub fn delete(dir: Dir, force: Force) -> Result<()> {
 /// Removes cgroup, RDT group and state directory of a container whose processes have ended, and runs
 /// its poststop hooks (whose failures are only logged: runtime.md, Lifecycle, step 13).
 pub(super) fn remove(dir: Dir, state: &State) -> Result<()> {
-    if let Some(cgroup) = cgroup_of(state)? {
+    if let Some(cgroup) = own_cgroup(state)? {
         cgroup.kill()?;
-        cgroup.remove()?;
+        cgroup.remove().map_err(|error| {
+            // Whatever the kernel said of the folder: what is still in it is the reason.
+            match cgroup.pids() {
+                Ok(pids) if !pids.is_empty() => survivors::error(&state.id, &pids),
+                _ => error,
+            }
+        })?;
     }
+    cgroups::remove_empty(&state.cgroup_parents);
     intel_rdt::remove(&state.intel_rdt_paths)?;
     if state.has_poststop {
         let document = state.document(Status::Stopped, 0).to_string();
@@ -112,7 +138,7 @@ pub(super) fn remove(dir: Dir, state: &State) -> Result<()> {
 }
 
 /// The container's own cgroup; `None` where it has none, or has it no more.
-fn cgroup_of(state: &State) -> Result<Option<Cgroup>> {
+pub(super) fn own_cgroup(state: &State) -> Result<Option<Cgroup>> {
     match state.cgroup().map(Cgroup::open).transpose() {
         Err(error) if error.errno == Some(Errno::ENOENT) => Ok(None),
         result => result,
@@ -121,29 +147,40 @@ fn cgroup_of(state: &State) -> Result<Option<Cgroup>> {
 
 /// Kills every process of the container: all of its cgroup, or init and with it its pid namespace.
 pub(super) fn kill_all(state: &State) -> Result<()> {
-    if let Some(cgroup) = cgroup_of(state)? {
+    let cgroup = own_cgroup(state)?;
+    if let Some(cgroup) = &cgroup {
         cgroup.kill()?;
     }
     let proc = ProcFs::host().context(Code::State, "open", "/proc")?;
-    if let Some(pidfd) = state.init().and_then(|init| init.open(&proc)) {
-        match pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL) {
-            Ok(()) | Err(Errno::ESRCH) => {}
-            Err(errno) => return Err(Error::step(Code::Signal, "kill init", &state.id, errno)),
-        }
-        wait_for_end(&pidfd, &state.id)?;
+    let Some((init, pidfd)) = state.init().and_then(|it| Some((it, it.open(&proc)?))) else {
+        return Ok(());
+    };
+    match pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL) {
+        Ok(()) | Err(Errno::ESRCH) => {}
+        Err(errno) => return Err(Error::step(Code::Signal, "kill init", &state.id, errno)),
     }
-    Ok(())
+    if ends_in_time(&pidfd).context(Code::Signal, "wait for init of", &state.id)? {
+        return Ok(());
+    }
+    // Init outlives the last process of its pid namespace: the others say why.
+    let mut pids = processes_of(state).unwrap_or_default();
+    pids.push(Pid::from_raw(init.pid));
+    pids.dedup();
+    Err(survivors::error(&state.id, &pids))
 }
 
-/// Waits until a killed process has ended; ten seconds are enough for anything but a D state.
-fn wait_for_end(pidfd: &OwnedFd, id: &str) -> Result<()> {
-    let mut ended = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-    match poll(&mut ended, PollTimeout::from(10_000u16)) {
-        Ok(0) => Err(Error::new(
-            Code::Signal,
-            format!("init of container {id} does not end after SIGKILL"),
-        )),
-        Ok(_) => Ok(()),
-        Err(errno) => Err(Error::step(Code::Signal, "wait for init of", id, errno)),
+/// SIGKILL for everything in the cgroup, until it is empty.
+fn end_all_in(cgroup: &Cgroup, state: &State) -> Result<()> {
+    cgroup.kill()?;
+    if cgroup.wait_until_empty(Instant::now() + PATIENCE) {
+        return Ok(());
     }
+    Err(survivors::error(&state.id, &cgroup.pids()?))
+}
+
+/// Waits until a killed process has ended; false when it does not.
+fn ends_in_time(pidfd: &OwnedFd) -> nix::Result<bool> {
+    let mut ended = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+    let timeout = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
+    poll(&mut ended, timeout).map(|count| count > 0)
 }

@@ -64,7 +64,8 @@ impl Made<'_> {
     pub(super) fn death_of_init(&mut self, init: Pid) -> Error {
         let status = waitpid(init, None);
         self.init = None;
-        if self.cgroup.as_ref().is_some_and(Cgroup::was_oom_killed) {
+        let events = self.cgroup.as_ref().map(Cgroup::memory_events);
+        if events.is_some_and(|events| events.oom_kill > 0) {
             return Error::new(
                 Code::OutOfMemory,
                 "the container was killed by its memory limit while it was starting",

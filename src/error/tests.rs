@@ -1,8 +1,8 @@
 //! The shape of our errors, and the words in them that callers look for.
 
 use super::*;
-use crate::container::{Force, delete, kill, start};
-use crate::exec::{Request, exec};
+use crate::container::{Force, Update, Whom, delete, kill, pause, resume, start, update};
+use crate::exec::{Request, WhenPaused, exec};
 use crate::host::Host;
 use crate::lsm;
 use crate::plan::Options;
@@ -13,6 +13,7 @@ use crate::sys::forked::words_of_child;
 use crate::sys::procfs::ProcFs;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
+use oci_spec::runtime::{LinuxIntelRdt, LinuxResources};
 
 #[test]
 fn an_errno_error_reads_step_object_reason() {
@@ -84,8 +85,19 @@ fn exec_in(dir: &Dir) -> Result<()> {
         console_socket: None,
         pidfd_socket: None,
         cgroup: None,
+        paused: WhenPaused::Refuse,
     };
     exec(&request).map(|_| ())
+}
+
+fn update_of(dir: &Dir) -> Result<()> {
+    let request = Update {
+        resources: &LinuxResources::default(),
+        rdt: &LinuxIntelRdt::default(),
+        file: "update",
+        host: &Host::of_root(),
+    };
+    update(dir, &request)
 }
 
 /// The error of looking for the program `arg` on this machine.
@@ -120,10 +132,13 @@ fn errors_have_the_words_that_callers_look_for() {
     };
     let rows = [
         (
-            of_ended(|dir| kill(&dir, 15, false)),
+            of_ended(|dir| kill(&dir, 15, Whom::Init)),
             "container not running",
         ),
         (of_ended(|dir| exec_in(&dir)), "container not running"),
+        (of_ended(|dir| pause(&dir)), "container not running"),
+        (of_ended(|dir| resume(&dir)), "container not paused"),
+        (of_ended(|dir| update_of(&dir)), "container not running"),
         (
             Store::at(folder.path().to_owned())
                 .open("web1")
@@ -193,7 +208,7 @@ fn what_has_ended_can_be_deleted_and_killed_with_all_its_processes() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Store::at(folder.path().to_owned());
     let dir = store.reserve("web1").expect("reserved");
-    kill(&dir, 15, true).expect("nothing to kill is no error");
+    kill(&dir, 15, Whom::All).expect("nothing to kill is no error");
     delete(dir, Force::No).expect("deleted");
     assert!(store.open("web1").is_err());
 }

@@ -16,7 +16,7 @@ pub use store::{Store, check_id};
 use crate::error::{Code, Context, Error, Result};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
-use nix::sys::stat::{Mode, mkdirat};
+use nix::sys::stat::{Mode, fstat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat, write};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -60,6 +60,8 @@ pub struct State {
     pub creator: (i32, u64),
     /// Folder of the cgroup, absolute on the host, under the key `""` (runc's shape for v2).
     pub cgroup_paths: BTreeMap<String, PathBuf>,
+    /// Folders above the cgroup that did not exist before, from the top down.
+    pub cgroup_parents: Vec<PathBuf>,
     /// No cgroup was made: the caller's own holds the processes.
     pub cgroup_is_callers: bool,
     /// Folders of the Intel RDT groups that casulo made.
@@ -76,6 +78,11 @@ impl State {
     /// The container's cgroup, if casulo made one.
     pub fn cgroup(&self) -> Option<&Path> {
         self.cgroup_paths.get("").map(PathBuf::as_path)
+    }
+
+    /// True if it has a pid namespace that is not the caller's: its processes end with init.
+    pub fn has_own_pids(&self) -> bool {
+        self.namespaces & (libc::CLONE_NEWPID as u64) != 0
     }
 
     /// Init by pid and start time; `None` before it exists.
@@ -120,15 +127,21 @@ impl Dir {
     /// Released when the returned value is dropped, or when casulo ends.
     ///
     /// # Errors
+    /// `E_NOT_FOUND` when the container was deleted meanwhile: the id may be another one's by now.
     /// `E_STATE`.
     pub fn lock(&self) -> Result<nix::fcntl::Flock<OwnedFd>> {
         let fd = self
             .fd
             .try_clone()
             .context(Code::State, "lock", self.path.display())?;
-        nix::fcntl::Flock::lock(fd, nix::fcntl::FlockArg::LockExclusive).map_err(|(_, errno)| {
-            Error::step(Code::State, "lock", self.path.display().to_string(), errno)
-        })
+        let lock = nix::fcntl::Flock::lock(fd, nix::fcntl::FlockArg::LockExclusive).map_err(
+            |(_, errno)| Error::step(Code::State, "lock", self.path.display().to_string(), errno),
+        )?;
+        let stat = fstat(&self.fd).context(Code::State, "look at", self.path.display())?;
+        if stat.st_nlink == 0 {
+            return Err(not_found(&self.id));
+        }
+        Ok(lock)
     }
 
     /// Replaces `state.json` by rename, so that a reader or a crash sees the old or the new one.
@@ -288,6 +301,11 @@ impl AsFd for Dir {
     }
 }
 
+/// What callers look for when there is no such container.
+fn not_found(id: &str) -> Error {
+    Error::new(Code::NotFound, format!("container {id} does not exist"))
+}
+
 /// The present moment as `state` shows it.
 pub fn now() -> String {
     humantime::format_rfc3339_nanos(SystemTime::now()).to_string()
@@ -317,6 +335,22 @@ mod tests {
         dir.remove().expect("removed");
         let error = store.open("web").expect_err("gone");
         assert!(error.to_string().contains("does not exist"), "{error}");
+    }
+
+    #[test]
+    fn a_lock_that_was_waited_for_is_of_the_container_that_was_meant() {
+        let root = tempfile::tempdir().expect("folder");
+        let store = Store::at(root.path().to_owned());
+        store.reserve("web").expect("reserved");
+        let (first, second) = (store.open("web"), store.open("web"));
+        let (first, second) = (first.expect("open"), second.expect("open"));
+        drop(first.lock().expect("locked"));
+        first.remove().expect("removed");
+        // Another container with the same id must not be taken for the one that was deleted.
+        store.reserve("web").expect("reserved again");
+        let error = second.lock().expect_err("its folder is gone");
+        assert_eq!(error.code, Code::NotFound);
+        assert_eq!(store.ids().expect("list"), ["web"]);
     }
 
     #[test]

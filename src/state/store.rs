@@ -1,6 +1,6 @@
 //! `--root`: which containers there are, and the reservation of an id.
 
-use super::Dir;
+use super::{Dir, not_found};
 use crate::error::{Code, Context, Error, Result};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat};
@@ -89,7 +89,7 @@ impl Store {
     /// `E_ID`; `E_NOT_FOUND` with the words `does not exist` that callers look for.
     pub fn open(&self, id: &str) -> Result<Dir> {
         check_id(id)?;
-        let gone = || Error::new(Code::NotFound, format!("container {id} does not exist"));
+        let gone = || not_found(id);
         let parent = match open_folder(&self.root) {
             Err(Errno::ENOENT) => return Err(gone()),
             result => result.context(Code::State, "open", self.root.display())?,

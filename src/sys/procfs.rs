@@ -69,6 +69,22 @@ impl ProcFs {
         openat2(&self.0, path, how)
     }
 
+    /// The text of the file at `path`. What is not UTF-8, as in a command's name, is replaced.
+    ///
+    /// # Errors
+    /// The errno of the open or of a read.
+    pub fn read_to_string(&self, path: &str) -> nix::Result<String> {
+        let fd = self.open(path, OFlag::O_RDONLY)?;
+        let mut text = Vec::new();
+        let mut buffer = [0; 4096];
+        loop {
+            match nix::unistd::read(&fd, &mut buffer)? {
+                0 => return Ok(String::from_utf8_lossy(&text).into_owned()),
+                n => text.extend_from_slice(buffer.get(..n).unwrap_or_default()),
+            }
+        }
+    }
+
     /// Writes `value` to `path` in one write(2), as procfs files want it.
     ///
     /// # Errors

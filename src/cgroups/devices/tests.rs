@@ -184,38 +184,88 @@ fn malformed_rules_are_problems_with_their_paths() {
     }
 }
 
-fn any_rule() -> impl Strategy<Value = Rule> {
-    let verdict = prop_oneof![Just(Verdict::Allow), Just(Verdict::Deny)];
-    let kind = prop_oneof![Just(Kind::Any), Just(Kind::Block), Just(Kind::Char)];
-    let number = || proptest::option::of(0_u32..4);
-    (verdict, kind, number(), number(), 1_u8..8).prop_map(
-        |(verdict, kind, major, minor, access)| Rule {
-            verdict,
-            kind,
-            major,
-            minor,
-            access: Access(access),
-        },
-    )
+/// What a config says, before anybody has read it: allow, type, major, minor, access.
+type Said = (bool, LinuxDeviceType, Option<i64>, Option<i64>, u8);
+
+/// Rules of every kind: for one device, for many (no number, or -1), for both types (`a`), and about
+/// the default devices, which a rule may narrow. Their numbers are few, so that they meet.
+fn any_rule() -> impl Strategy<Value = Said> {
+    use LinuxDeviceType::{A, B, C};
+    let kind = prop_oneof![Just(A), Just(B), Just(C)];
+    let number = |numbers: &'static [u32]| {
+        let one = proptest::sample::select(numbers).prop_map(|it| Some(i64::from(it)));
+        prop_oneof![3 => one, 1 => Just(None), 1 => Just(Some(-1))]
+    };
+    (any::<bool>(), kind, number(MAJORS), number(MINORS), 1_u8..8)
+}
+
+const MAJORS: &[u32] = &[0, 1, 5, 8, 136, u32::MAX];
+const MINORS: &[u32] = &[0, 2, 3, 8, 300, u32::MAX];
+
+fn any_request() -> impl Strategy<Value = Request> {
+    let number = |numbers: &'static [u32]| proptest::sample::select(numbers);
+    (1_u32..3, number(MAJORS), number(MINORS), 1_u8..8)
+        .prop_map(|(kind, major, minor, access)| Request(kind, major, minor, access))
+}
+
+/// The same as the config's own type.
+fn rule_of((allow, kind, major, minor, access): Said) -> LinuxDeviceCgroup {
+    let letters = [(1, 'm'), (2, 'r'), (4, 'w')];
+    let access: String = letters
+        .iter()
+        .filter(|(bit, _)| access & bit != 0)
+        .map(|(_, letter)| letter)
+        .collect();
+    let mut rule = LinuxDeviceCgroup::default();
+    rule.set_allow(allow);
+    rule.set_typ(Some(kind));
+    rule.set_major(major);
+    rule.set_minor(minor);
+    rule.set_access(Some(access));
+    rule
+}
+
+/// Which accesses to the request's device the rules leave, rule by rule as they were said.
+fn left_by(said: &[Said], request: Request) -> u8 {
+    let Request(kind, major, minor, _) = request;
+    let by_default = match (kind, major, minor) {
+        (2, 1, 3 | 5 | 7 | 8 | 9) | (2, 5, 0 | 2) | (2, 136, _) => 7,
+        _ => 1, // mknod
+    };
+    let mut left = by_default;
+    for (allow, of_kind, of_major, of_minor, access) in said {
+        let any = |number: &Option<i64>| number.is_none_or(|it| it == -1);
+        let is = |number: &Option<i64>, it: u32| any(number) || *number == Some(i64::from(it));
+        let of_both = *of_kind == LinuxDeviceType::A;
+        let of_everything = of_both && any(of_major) && any(of_minor) && *access == 7;
+        let same_kind = of_both || (*of_kind == LinuxDeviceType::B) == (kind == 1);
+        match allow {
+            false if of_everything => left = by_default,
+            true if of_everything => left = 7,
+            _ if !(same_kind && is(of_major, major) && is(of_minor, minor)) => {}
+            true => left |= access,
+            false => left &= !access,
+        }
+    }
+    left
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1000) })]
 
     #[test]
     fn the_program_means_what_the_rules_mean(
-        rules in proptest::collection::vec(any_rule(), 0..12),
-        allow in any::<bool>(),
-        with_defaults in any::<bool>(),
-        kind in 1_u32..3, major in 0_u32..5, minor in 0_u32..9, access in 1_u8..8,
+        said in proptest::collection::vec(any_rule(), 0..12),
+        request in any_request(),
     ) {
-        let mut policy = Policy {
-            otherwise: if allow { Verdict::Allow } else { Verdict::Deny },
-            rules: if with_defaults { DEFAULTS.to_vec() } else { Vec::new() },
-        };
-        policy.rules.extend(rules);
-        let request = Request(kind, major, minor, access);
-        prop_assert_eq!(run(&policy, request), reference(&policy, request));
+        let rules: Vec<_> = said.iter().copied().map(rule_of).collect();
+        let mut problems = Problems::default();
+        let policy = plan(&rules, &mut problems);
+        prop_assert!(problems.is_empty());
+        let allowed = left_by(&said, request) & request.3 == request.3;
+        prop_assert_eq!(run(&policy, request), allowed);
+        prop_assert_eq!(reference(&policy, request), allowed);
+        prop_assert!(allowed || !policy.allows_everything());
     }
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::cgroups::tests::{TestCgroup, hierarchy, sleeper};
+use crate::cgroups::tests::{TestCgroup, sleeper};
 use crate::skip;
 use std::fs;
 
@@ -80,6 +80,29 @@ fn a_file_that_the_kernel_lacks_is_named_with_its_value() {
 }
 
 #[test]
+fn a_file_that_is_missing_gives_way_to_the_one_that_does_instead() {
+    let instead = Setting {
+        absent: Absent::Instead {
+            file: "io.weight".into(),
+            value: "910".into(),
+        },
+        ..setting("io.bfq.weight", "100")
+    };
+    for (files, written) in [
+        (&["io.weight"][..], "io.weight=910"),
+        (&["io.bfq.weight", "io.weight"], "io.bfq.weight=100"),
+    ] {
+        // No cgroup.subtree_control: nothing may be enabled where one of the two is there.
+        let folder = folder(files);
+        let mount = folder.path().parent().expect("a parent");
+        let plan = plan(mount, folder.path().to_owned(), vec![instead.clone()]);
+        let cgroup = Cgroup::create(&plan).expect("created").expect("a cgroup");
+        let (file, value) = written.split_once('=').expect("a pair");
+        assert_eq!(cgroup.read(file).as_deref(), Ok(value));
+    }
+}
+
+#[test]
 fn a_cgroup_in_use_or_frozen_is_refused() {
     for (events, why) in [
         ("populated 1\nfrozen 0\n", "already has processes"),
@@ -116,7 +139,7 @@ fn own_cgroup_is_the_line_of_v2() {
         ("9:pids:/x\n", None),
         ("0::/../outside\n", None),
     ] {
-        assert_eq!(own_of(text), own.map(PathBuf::from), "{text}");
+        assert_eq!(path_in(text), own.map(PathBuf::from), "{text}");
     }
 }
 
@@ -222,48 +245,6 @@ fn the_controllers_are_enabled_all_the_way_down() {
     busy.kill().expect("killed");
     process.wait().expect("reaped");
     busy.remove().expect("removed");
-}
-
-#[test]
-fn the_kernel_enforces_the_device_rules() {
-    let Some(test) = TestCgroup::new() else {
-        return;
-    };
-    let cgroup = match Cgroup::create(&Plan {
-        devices: Some(Policy::defaults()),
-        ..plan(&test.mount, test.path.clone(), vec![])
-    }) {
-        Err(error) if error.errno == Some(Errno::EPERM) => {
-            skip::because(error);
-            return;
-        }
-        result => result.expect("created").expect("a cgroup"),
-    };
-    // The default list has full and null but not kmsg; a closed device fails with EPERM.
-    let script = "echo $$ > $1/cgroup.procs && echo x > /dev/null && head -c1 /dev/full > /dev/null \
-                  && ! head -c1 /dev/kmsg 2>&1";
-    let output = std::process::Command::new("sh")
-        .args(["-c", script, "sh"])
-        .arg(cgroup.path())
-        .output()
-        .expect("sh runs");
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{output:?}");
-    assert!(text.contains("not permitted"), "{text}");
-    cgroup.remove().expect("removed");
-}
-
-#[test]
-fn a_program_that_the_verifier_refuses_comes_with_its_reason() {
-    if hierarchy().is_none() {
-        return;
-    }
-    // `exit` without a value in r0.
-    match load(&[u64::from_ne_bytes([0x95, 0, 0, 0, 0, 0, 0, 0])]) {
-        Err(error) if error.errno == Some(Errno::EPERM) => skip::because(error),
-        Err(error) => assert!(error.detail.contains("R0"), "{error}"),
-        Ok(_) => panic!("the verifier must refuse it"),
-    }
 }
 
 #[test]

@@ -2,12 +2,12 @@
 
 use super::{Absent, Current, Setting, amount};
 use crate::error::Problems;
-use oci_spec::runtime::LinuxMemory;
+use oci_spec::runtime::{LinuxMemory, LinuxResources};
 
 /// Adds what the memory fields say.
 pub(super) fn settings(
     memory: &LinuxMemory,
-    _current: &Current,
+    current: &Current,
     settings: &mut Vec<Setting>,
     problems: &mut Problems,
 ) {
@@ -21,12 +21,7 @@ pub(super) fn settings(
     read(memory.swap(), "swap");
 
     settings.extend(limit.map(|limit| Setting::new("memory.max", limit)));
-    let swap = swap(
-        memory.limit().unwrap_or(0),
-        memory.swap().unwrap_or(0),
-        &path("swap"),
-        problems,
-    );
+    let swap = swap(memory, current, &path("swap"), problems);
     settings.extend(swap.map(|swap| Setting {
         // Without swap accounting there is nothing to forbid and nothing to lift.
         absent: match swap.as_str() {
@@ -65,27 +60,45 @@ pub(super) fn settings(
     if memory.use_hierarchy() == Some(false) {
         problems.add(path("useHierarchy"), "cgroup v2 is always hierarchical");
     }
-    // checkBeforeUpdate asks to refuse a limit below the present use: a new container uses nothing.
+    // checkBeforeUpdate is about the present use, which a plan does not know: see `limit_to_check`.
 }
 
 /// v1 limits memory and swap together, v2 swap alone: the difference. None is unset.
-fn swap(limit: i64, total: i64, path: &str, problems: &mut Problems) -> Option<String> {
-    match (limit, total) {
+fn swap(
+    memory: &LinuxMemory,
+    current: &Current,
+    path: &str,
+    problems: &mut Problems,
+) -> Option<String> {
+    let total = match (memory.limit().unwrap_or(0), memory.swap().unwrap_or(0)) {
         // In v1 unlimited memory had unlimited swap with it.
-        (-1, 0) | (_, -1) => Some("max".to_owned()),
-        (_, i64::MIN..=0) => None,
-        (-1, total) => Some(total.to_string()),
-        (0, _) => {
-            problems.add(path, "needs memory.limit: it is the limit of both together");
-            None
-        }
-        (limit, total) if total < limit => {
-            problems.add(
-                path,
-                "less than memory.limit: it is the limit of both together",
-            );
-            None
-        }
-        (limit, total) => Some(total.saturating_sub(limit).to_string()),
+        (-1, 0) | (_, -1) => return Some("max".to_owned()),
+        (_, total) => u64::try_from(total).ok().filter(|total| *total != 0)?,
+    };
+    // None where memory has no limit.
+    let limit: Option<u64> = match memory.limit().unwrap_or(0) {
+        0 => current
+            .memory_max
+            .as_ref()
+            .and_then(|it| it.trim().parse().ok()),
+        limit => limit.try_into().ok(),
+    };
+    let swap = limit.map(|limit| total.checked_sub(limit));
+    match swap {
+        Some(Some(swap)) => return Some(swap.to_string()),
+        Some(None) => problems.add(
+            path,
+            "less than memory.limit: it is the limit of both together",
+        ),
+        None => problems.add(path, "needs memory.limit: it is the limit of both together"),
     }
+    None
+}
+
+/// The limit that an update may not set while more is in use: `checkBeforeUpdate` asks for that. On
+/// v2 the kernel itself would not refuse but reclaim and then kill.
+pub fn limit_to_check(resources: &LinuxResources) -> Option<u64> {
+    let memory = resources.memory().as_ref()?;
+    let limit = u64::try_from(memory.limit()?).ok()?;
+    (memory.check_before_update() == Some(true) && limit != 0).then_some(limit)
 }

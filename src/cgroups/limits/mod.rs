@@ -1,16 +1,21 @@
 //! `linux.resources` → the files of the cgroup and what is written into them, in order. Pure.
 //!
-//! The spec speaks cgroup v1; this file holds every conversion to v2 and every refusal. A value
+//! The spec speaks cgroup v1; the files here hold every conversion to v2 and every refusal. A value
 //! that v2 cannot express is a problem unless it asks for what v2 does anyway (spec, "Unified": "if
 //! the conversion is not possible the runtime MUST generate an error"). Zero and empty mean unset,
-//! as engines write them.
+//! as engines write them, but where zero is a limit that somebody may want.
 
+mod block_io;
 mod cpu;
+mod hugetlb;
 mod memory;
+mod rdma;
 mod unified;
 
+pub use memory::limit_to_check;
+
 use crate::error::Problems;
-use oci_spec::runtime::{LinuxBlockIo, LinuxResources};
+use oci_spec::runtime::{LinuxNetwork, LinuxResources};
 
 /// One write(2) into one file of the cgroup.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,10 +93,21 @@ pub fn plan(
         };
         settings.extend(limit.map(|limit| Setting::new("pids.max", limit)));
     }
+    if let Some(block_io) = resources.block_io() {
+        block_io::settings(block_io, &mut settings, problems);
+    }
+    if let Some(limits) = resources.hugepage_limits() {
+        hugetlb::settings(limits, &mut settings, problems);
+    }
+    if let Some(rdma) = resources.rdma() {
+        rdma::settings(rdma, &mut settings, problems);
+    }
+    if let Some(it) = resources.network() {
+        network(it, problems);
+    }
     if let Some(unified) = resources.unified() {
         unified::settings(unified, &mut settings, problems);
     }
-    not_yet(resources, problems);
     settings
 }
 
@@ -107,64 +123,20 @@ fn amount(value: i64, path: &str, problems: &mut Problems) -> Option<String> {
     }
 }
 
-/// The parts of the resources that are not applied yet, or that v2 does not have.
-fn not_yet(resources: &LinuxResources, problems: &mut Problems) {
-    let mut refuse = |field: &str, is_set: bool, why: &str| {
+fn network(network: &LinuxNetwork, problems: &mut Problems) {
+    let class = network.class_id().is_some_and(|it| it != 0);
+    let priorities = network
+        .priorities()
+        .as_ref()
+        .is_some_and(|it| !it.is_empty());
+    for (field, is_set) in [("classID", class), ("priorities", priorities)] {
         if is_set {
-            problems.add(format!("linux.resources.{field}"), why);
-        }
-    };
-    const LATER: &str = "not supported yet";
-    if let Some(block_io) = resources.block_io() {
-        for (field, is_set) in block_io_fields(block_io) {
-            refuse(&format!("blockIO.{field}"), is_set, LATER);
+            problems.add(
+                format!("linux.resources.network.{field}"),
+                "cgroup v2 has no network classes and priorities",
+            );
         }
     }
-    refuse(
-        "hugepageLimits",
-        is_filled(resources.hugepage_limits()),
-        LATER,
-    );
-    refuse(
-        "rdma",
-        resources.rdma().as_ref().is_some_and(|it| !it.is_empty()),
-        LATER,
-    );
-    if let Some(network) = resources.network() {
-        let why = "cgroup v2 has no network classes and priorities";
-        let class = network.class_id().is_some_and(|it| it != 0);
-        refuse("network.classID", class, why);
-        refuse("network.priorities", is_filled(network.priorities()), why);
-    }
-}
-
-fn block_io_fields(it: &LinuxBlockIo) -> [(&'static str, bool); 7] {
-    let is_set = |weight: Option<u16>| weight.is_some_and(|weight| weight != 0);
-    [
-        ("weight", is_set(it.weight())),
-        ("leafWeight", is_set(it.leaf_weight())),
-        ("weightDevice", is_filled(it.weight_device())),
-        (
-            "throttleReadBpsDevice",
-            is_filled(it.throttle_read_bps_device()),
-        ),
-        (
-            "throttleWriteBpsDevice",
-            is_filled(it.throttle_write_bps_device()),
-        ),
-        (
-            "throttleReadIOPSDevice",
-            is_filled(it.throttle_read_iops_device()),
-        ),
-        (
-            "throttleWriteIOPSDevice",
-            is_filled(it.throttle_write_iops_device()),
-        ),
-    ]
-}
-
-fn is_filled<T>(list: &Option<Vec<T>>) -> bool {
-    list.as_ref().is_some_and(|list| !list.is_empty())
 }
 
 #[cfg(test)]

@@ -159,13 +159,29 @@ fn a_tree_deeper_than_a_path_can_be_is_removed() {
 
 #[test]
 fn an_oom_kill_is_read_from_memory_events() {
-    for (text, killed) in [
-        ("oom 1\noom_kill 0\noom_group_kill 3\n", false),
-        ("oom 1\noom_kill 2\n", true),
+    for (text, kills) in [
+        ("oom 1\noom_kill 0\noom_group_kill 3\n", 0),
+        ("oom 1\noom_kill 2\n", 2),
     ] {
         let folder = tempfile::tempdir().expect("temporary folder");
         std::fs::write(folder.path().join("memory.events"), text).expect("events");
         let cgroup = Cgroup::open(folder.path()).expect("open");
-        assert_eq!(cgroup.was_oom_killed(), killed);
+        assert_eq!(cgroup.memory_events().oom_kill, kills);
     }
+}
+
+#[test]
+fn waiting_for_the_end_gives_up_in_time() {
+    let Some(test) = TestCgroup::new() else {
+        return;
+    };
+    let cgroup = create(&test);
+    assert!(cgroup.wait_until_empty(Instant::now()), "nobody is in it");
+    let process = sleeper(&cgroup);
+    assert!(!cgroup.wait_until_empty(Instant::now() + Duration::from_millis(20)));
+    cgroup.kill().expect("killed");
+    assert!(cgroup.wait_until_empty(Instant::now() + PATIENCE));
+    assert_eq!(signal_that_ended(process), Some(libc::SIGKILL));
+    cgroup.remove().expect("removed");
+    assert!(cgroup.wait_until_empty(Instant::now()), "it is gone");
 }

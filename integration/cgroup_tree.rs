@@ -1,0 +1,524 @@
+//! The cgroup's place in the tree: where it may be, who else is there, who may write it, and how a
+//! process gets into it. What is written into its files is in `cgroups`.
+
+use crate::support::{Bundle, HostCgroup, Lab, Output, cases, finish, wait_until};
+use serde_json::json;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+cases! {
+    [Root] => absolute_path_starts_at_the_mount, folders_above_are_made_and_removed, folders_of_others_stay,
+        an_empty_cgroup_is_used, a_cgroup_of_the_callers_that_is_below_another,
+        with_a_cgroup_namespace_the_own_cgroup_is_the_root, read_only_mount_is_not_writable, writable_mount_is_the_containers_alone,
+        user_namespace_without_cgroup_namespace_cannot_write, exec_finds_threads_in_their_cgroup;
+    [Root, Casulo] => relative_path_starts_at_the_mount_too, a_cgroup_with_processes_is_refused, a_cgroup_with_processes_below_is_refused,
+        a_threaded_cgroup_above_is_named, a_read_only_hierarchy_is_named, disabled_manager_refuses_limits, disabled_manager_spares_the_caller,
+        exec_into_a_cgroup_that_was_named_says_why, inside_a_cgroup_namespace_the_mount_is_the_top;
+    [Root, Controller("pids"), Program("/usr/bin/strace")] => exec_while_init_moves;
+    [Root, Casulo, Controller("pids"), Program("/usr/bin/strace")] => limits_take_at_most_20_system_calls;
+    [Root, Controller("pids")] => controllers_are_enabled_along_the_path, processes_in_the_cgroup_above_are_named,
+        exec_follows_init_into_a_nested_cgroup;
+    [Root, Casulo, Program("/usr/bin/setpriv")] => an_ordinary_users_cgroups_are_not_writable_from_inside;
+    [Root, Casulo, Controller("pids"), Program("/usr/bin/setpriv")] => delegated_cgroup_of_an_ordinary_user;
+}
+
+const MOUNT: &str = "/sys/fs/cgroup";
+
+fn at(path: &str) -> PathBuf {
+    Path::new(MOUNT).join(path.trim_start_matches('/'))
+}
+
+/// The container's own v2 cgroup as `/proc/self/cgroup` names it.
+const OWN: &str = "sed -n s/^0:://p /proc/self/cgroup";
+
+fn sleeping(bundle: Bundle<'_>) -> Bundle<'_> {
+    let bundle = bundle.args(&["/bin/sleep", "1000"]);
+    bundle.run_detached();
+    bundle
+}
+
+/// A bundle whose container may write its own cgroup.
+fn writable(lab: &Lab) -> Bundle<'_> {
+    lab.bundle()
+        .without_mount(MOUNT)
+        .mount(MOUNT, "cgroup", "cgroup", &["rw"])
+}
+
+fn run_in(bundle: &Bundle<'_>, cgroup: &Path) -> Output {
+    let command = bundle.command(&[], "run", &[]);
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", "echo $$ >\"$0\"/cgroup.procs && exec \"$@\""])
+        .arg(cgroup)
+        .arg(command.get_program())
+        .args(command.get_args());
+    finish(shell, b"")
+}
+
+// ---- where it is -----------------------------------------------------------------------------------
+
+fn absolute_path_starts_at_the_mount(lab: &Lab) {
+    let out = lab.bundle().without_namespace("cgroup").sh(OWN);
+    assert_eq!(out.run().ok().text(), format!("/casulo-test/{}", out.id()));
+}
+
+fn relative_path_starts_at_the_mount_too(lab: &Lab) {
+    // Wherever the caller is; so the same value is the same place for every call.
+    let elsewhere = HostCgroup::new("casulo-test/elsewhere/deep");
+    let bundle = lab.bundle().without_namespace("cgroup").sh(OWN);
+    let path = format!("casulo-test/{}", bundle.id());
+    let bundle = bundle.set("/linux/cgroupsPath", json!(path));
+    let out = run_in(&bundle, elsewhere.path()).ok();
+    assert_eq!(out.text(), format!("/{path}"));
+}
+
+fn folders_above_are_made_and_removed(lab: &Lab) {
+    let bundle = lab.bundle().without_namespace("cgroup").sh(OWN);
+    let top = format!("/casulo-test/above-{}", bundle.id());
+    let path = format!("{top}/a/b");
+    let bundle = bundle.set("/linux/cgroupsPath", json!(path));
+    assert_eq!(bundle.run().ok().text(), path);
+    assert!(!at(&top).exists());
+
+    bundle.create(&[]).ok();
+    assert!(at(&path).exists());
+    bundle.call("delete", &["--force"], &[]).ok();
+    assert!(!at(&top).exists());
+}
+
+fn folders_of_others_stay(lab: &Lab) {
+    // An orchestrator makes the pod's cgroup, and keeps it when a container of it ends.
+    let pod = HostCgroup::new("casulo-test/pod");
+    let bundle = lab.bundle();
+    let path = format!("/casulo-test/pod/{}", bundle.id());
+    bundle.set("/linux/cgroupsPath", json!(path)).run().ok();
+    assert!(pod.path().exists());
+    assert!(!at(&path).exists());
+}
+
+fn a_cgroup_of_the_callers_that_is_below_another(lab: &Lab) {
+    // casulo runs in a cgroup that is not the root: the container is not born in that one.
+    let callers = HostCgroup::new("casulo-test/callers");
+    let bundle = lab.bundle().without_namespace("cgroup").sh(OWN);
+    let out = run_in(&bundle, callers.path()).ok();
+    assert_eq!(out.text(), format!("/casulo-test/{}", bundle.id()));
+}
+
+fn inside_a_cgroup_namespace_the_mount_is_the_top(lab: &Lab) {
+    let home = HostCgroup::new("casulo-test/home");
+    let bundle = lab.bundle().without_namespace("cgroup").sh(OWN);
+    let command = bundle.command(&[], "run", &[]);
+    let mut shell = Command::new("sh");
+    shell
+        .args([
+            "-c",
+            "echo $$ >\"$0\"/cgroup.procs && exec unshare --cgroup --mount sh -c \
+             'umount /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && exec \"$@\"' sh \"$@\"",
+        ])
+        .arg(home.path())
+        .arg(command.get_program())
+        .args(command.get_args());
+    assert_eq!(
+        finish(shell, b"").ok().text(),
+        format!("/casulo-test/{}", bundle.id())
+    );
+    // What casulo made there is gone, whoever looks.
+    let inner = home.path().join("casulo-test");
+    assert!(!inner.exists());
+}
+
+// ---- who else is there -----------------------------------------------------------------------------
+
+fn an_empty_cgroup_is_used(lab: &Lab) {
+    let bundle = lab.bundle();
+    fs::create_dir_all(bundle.cgroup()).unwrap();
+    bundle.run().ok();
+}
+
+fn a_cgroup_with_processes_is_refused(lab: &Lab) {
+    let bundle = lab.bundle();
+    let occupied = HostCgroup::new(&format!("casulo-test/{}", bundle.id()));
+    let mut sleeper = occupied.sleeper();
+    finish(bundle.command(&[], "run", &[]), b"")
+        .fails_with(&["already has processes", "cgroupsPath"]);
+    // Nothing was done to whoever is there.
+    assert!(sleeper.is_alive());
+}
+
+fn a_cgroup_with_processes_below_is_refused(lab: &Lab) {
+    let bundle = lab.bundle();
+    let _outer = HostCgroup::new(&format!("casulo-test/{}", bundle.id()));
+    let inner = HostCgroup::new(&format!("casulo-test/{}/inner", bundle.id()));
+    let mut sleeper = inner.sleeper();
+    finish(bundle.command(&[], "run", &[]), b"").fails_with(&["already has processes"]);
+    assert!(sleeper.is_alive());
+}
+
+fn a_threaded_cgroup_above_is_named(lab: &Lab) {
+    let above = HostCgroup::new("casulo-test/threads");
+    let threaded = HostCgroup::new("casulo-test/threads/one");
+    fs::write(threaded.path().join("cgroup.type"), "threaded").unwrap();
+    for place in [above.path(), threaded.path()] {
+        let bundle = lab.bundle();
+        let path = place.join(bundle.id());
+        let path = path.strip_prefix(MOUNT).unwrap();
+        let bundle = bundle.set("/linux/cgroupsPath", json!(Path::new("/").join(path)));
+        bundle.run().fails_with(&["threaded", "cgroup"]);
+        assert!(!place.join(bundle.id()).exists());
+    }
+}
+
+fn controllers_are_enabled_along_the_path(lab: &Lab) {
+    let top = HostCgroup::new("casulo-test/levels");
+    let bundle = lab.bundle();
+    let path = format!("/casulo-test/levels/a/{}", bundle.id());
+    let bundle = bundle
+        .set("/linux/cgroupsPath", json!(path))
+        .set("/linux/resources/pids", json!({"limit": 7}))
+        .args(&["/bin/cat", "/sys/fs/cgroup/pids.max"]);
+    assert_eq!(bundle.run().ok().text(), "7");
+    let given = fs::read_to_string(top.path().join("cgroup.subtree_control")).unwrap();
+    assert!(given.split_whitespace().any(|name| name == "pids"));
+}
+
+fn limits_take_at_most_20_system_calls(lab: &Lab) {
+    let above = HostCgroup::new("casulo-test/counted");
+    for parent in [above.path().parent().unwrap(), above.path()] {
+        fs::write(parent.join("cgroup.subtree_control"), "+cpu +memory +pids").unwrap();
+    }
+    let bundle = lab.bundle();
+    let path = format!("/casulo-test/counted/{}", bundle.id());
+    let bundle = bundle
+        .set("/linux/cgroupsPath", json!(path))
+        .set(
+            "/linux/resources/cpu",
+            json!({"shares": 512, "quota": 50_000, "period": 100_000}),
+        )
+        .set("/linux/resources/memory", json!({"limit": 64 << 20}))
+        .set("/linux/resources/pids", json!({"limit": 100}));
+    let trace = lab.join("trace");
+    let script = format!("exec strace -qq -o {} \"$@\"", trace.display());
+    lab.through_shell(&script, &bundle.command(&[], "create", &[]))
+        .ok();
+    bundle.call("delete", &["--force"], &[]).ok();
+
+    // Those before the folder is made that name the hierarchy's folders, and all from there to the
+    // first that has to do with the rootfs.
+    let text = fs::read_to_string(&trace).unwrap();
+    let is_made = |call: &&str| call.starts_with("mkdir(\"/sys/fs/cgroup");
+    let before = text.lines().take_while(|call| !is_made(call));
+    let making = text.lines().skip_while(|call| !is_made(call));
+    let calls: Vec<&str> = before
+        .filter(|call| call.contains("/sys/fs/cgroup/casulo-test"))
+        .chain(making.take_while(|call| !call.starts_with("open_tree")))
+        .collect();
+    let of_device_rules = calls.iter().filter(|call| call.starts_with("bpf")).count();
+    assert_eq!(of_device_rules, 2, "{text}");
+    assert!(calls.len() <= 20, "{} calls: {calls:#?}", calls.len());
+}
+
+fn processes_in_the_cgroup_above_are_named(lab: &Lab) {
+    let above = HostCgroup::new("casulo-test/occupied");
+    let mut sleeper = above.sleeper();
+    let bundle = lab.bundle();
+    let path = format!("/casulo-test/occupied/{}", bundle.id());
+    let bundle = bundle.set("/linux/cgroupsPath", json!(path)).set(
+        "/linux/resources",
+        json!({"memory": {"limit": 64 << 20}, "pids": {"limit": 7}}),
+    );
+    bundle.run().fails_with(&[
+        "enable memory, pids below",
+        "casulo-test/occupied",
+        "a cgroup with processes of its own cannot give controllers",
+    ]);
+    assert!(!at(&path).exists());
+    assert!(sleeper.is_alive());
+}
+
+fn a_read_only_hierarchy_is_named(lab: &Lab) {
+    let bundle = lab.bundle();
+    let script = "exec unshare --mount sh -c 'mount -o remount,bind,ro /sys/fs/cgroup && exec \"$@\"' sh \"$@\"";
+    lab.through_shell(script, &bundle.command(&[], "run", &[]))
+        .fails_with(&["cgroup", "mounted read-only"]);
+}
+
+// ---- what the container sees and may write ---------------------------------------------------------
+
+fn with_a_cgroup_namespace_the_own_cgroup_is_the_root(lab: &Lab) {
+    let out = lab
+        .bundle()
+        .sh(&format!(
+            "{OWN}; cat /sys/fs/cgroup/cgroup.procs | head -n 1"
+        ))
+        .run()
+        .ok();
+    assert_eq!(out.lines(), ["/", "1"]);
+}
+
+fn read_only_mount_is_not_writable(lab: &Lab) {
+    let bundle = lab
+        .bundle()
+        .sh("mkdir /sys/fs/cgroup/x; echo max >/sys/fs/cgroup/cgroup.max.depth; true");
+    let out = bundle.run().ok();
+    assert_eq!(out.stderr.matches("ead-only file system").count(), 2);
+}
+
+fn writable_mount_is_the_containers_alone(lab: &Lab) {
+    let out = writable(lab)
+        .sh("mkdir /sys/fs/cgroup/x && ls -d /sys/fs/cgroup/casulo-test")
+        .run();
+    assert!(out.stderr.contains("No such file"), "{out:?}");
+}
+
+/// Tries to make a folder in every cgroup that it sees, and to move itself about.
+const INTRUDE: &str = "find /sys/fs/cgroup -type d | while read -r folder; do \
+     mkdir $folder/intruder 2>/dev/null && echo $folder; \
+     echo 1 2>/dev/null >$folder/cgroup.procs && echo $folder; done; \
+     mount -o remount,rw /sys/fs/cgroup 2>/dev/null; \
+     find /sys/fs/cgroup -type d | while read -r folder; do mkdir $folder/intruder 2>/dev/null && echo $folder; done; echo tried";
+
+fn user_namespace_without_cgroup_namespace_cannot_write(lab: &Lab) {
+    // CVE-2023-25809. A user namespace that does not own the cgroup namespace cannot mount the
+    // hierarchy; it must not get the host's own mount writable instead.
+    let bundle = writable(lab)
+        .in_user_namespace()
+        .without_namespace("cgroup")
+        .sh(&format!(
+            "grep -c casulo-test /proc/self/cgroup; ls -d /sys/fs/cgroup/casulo-test; {INTRUDE}"
+        ));
+    let out = bundle.run().ok();
+    assert_eq!(out.lines(), ["1", "/sys/fs/cgroup/casulo-test", "tried"]);
+}
+
+// ---- no cgroup of its own --------------------------------------------------------------------------
+
+fn disabled_manager_refuses_limits(lab: &Lab) {
+    for (key, value) in [
+        ("pids", json!({"limit": 7})),
+        ("memory", json!({"limit": 64 << 20})),
+        ("unified", json!({"pids.max": "7"})),
+    ] {
+        let bundle = lab.bundle().set("/linux/resources", json!({key: value}));
+        let command = bundle.command(&["--cgroup-manager", "disabled"], "run", &[]);
+        finish(command, b"").fails_with(&["linux.resources", "the cgroup manager is disabled"]);
+        lab.assert_nothing_left(bundle.id());
+    }
+}
+
+fn disabled_manager_spares_the_caller(lab: &Lab) {
+    // The container's processes are in the caller's cgroup: what acts on a cgroup would act on the
+    // caller and its neighbours.
+    let callers = HostCgroup::new("casulo-test/spared");
+    let mut neighbour = callers.sleeper();
+    for (namespace, refuses) in [("pid", true), ("ipc", false)] {
+        let bundle = lab
+            .bundle()
+            .without_namespace(namespace)
+            .args(&["/bin/sleep", "1000"])
+            .remove("/linux/resources");
+        let inner = bundle.command(&["--cgroup-manager", "disabled"], "run", &["--detach"]);
+        let script = format!(
+            "echo $$ >{}/cgroup.procs && exec \"$@\"",
+            callers.path().display()
+        );
+        lab.through_shell(&script, &inner).ok();
+        let procs = fs::read_to_string(callers.path().join("cgroup.procs")).unwrap();
+        assert!(procs.contains(&bundle.pid().to_string()), "{procs}");
+
+        let all = bundle.call("kill", &["--all"], &["TERM"]);
+        if refuses {
+            all.fails_with(&["its cgroup is the caller's"]);
+            assert_eq!(bundle.status(), "running");
+        } else {
+            all.ok();
+        }
+        bundle.call("delete", &["--force"], &[]).ok();
+        lab.assert_nothing_left(bundle.id());
+        assert!(neighbour.is_alive() && callers.path().exists());
+    }
+}
+
+// ---- an ordinary user ------------------------------------------------------------------------------
+
+/// The tests' ordinary user.
+const USER: u32 = 65534;
+
+/// A cgroup that was delegated to the user, as a service manager does it, and one below it for the
+/// user's own processes.
+fn delegated(name: &str) -> (HostCgroup, HostCgroup) {
+    let given = HostCgroup::new(&format!("casulo-test/{name}"));
+    for file in [
+        "",
+        "cgroup.procs",
+        "cgroup.subtree_control",
+        "cgroup.threads",
+    ] {
+        std::os::unix::fs::chown(given.path().join(file), Some(USER), Some(USER)).unwrap();
+    }
+    let shell = HostCgroup::new(&format!("casulo-test/{name}/shell"));
+    for file in ["", "cgroup.procs"] {
+        std::os::unix::fs::chown(shell.path().join(file), Some(USER), Some(USER)).unwrap();
+    }
+    (given, shell)
+}
+
+/// Runs the container as the ordinary user, from a process in `cgroup`.
+fn run_as_user(lab: &Lab, bundle: &Bundle<'_>, cgroup: &HostCgroup) -> Output {
+    let state = lab.folder("users-state");
+    let id = USER.to_string();
+    for path in [state.as_path(), bundle.path(), &bundle.rootfs()] {
+        std::os::unix::fs::chown(path, Some(USER), Some(USER)).unwrap();
+    }
+    bundle.write();
+    let mut command = Command::new("setpriv");
+    command
+        .args([
+            "--reuid",
+            &id,
+            "--regid",
+            &id,
+            "--clear-groups",
+            "--inh-caps=-all",
+        ])
+        .arg(lab.runtime())
+        .arg("--root")
+        .arg(&state)
+        .args(["run", "--bundle"])
+        .args([bundle.path().as_os_str(), bundle.id().as_ref()])
+        .env_remove("XDG_RUNTIME_DIR");
+    let script = format!(
+        "echo $$ >{}/cgroup.procs && exec \"$@\"",
+        cgroup.path().display()
+    );
+    lab.through_shell(&script, &command)
+}
+
+/// A bundle that an ordinary user can run.
+fn rootless(lab: &Lab) -> Bundle<'_> {
+    let map = json!([{"containerID": 0, "hostID": USER, "size": 1}]);
+    let rootfs_only = lab.bundle();
+    for dir in [
+        "bin", "dev", "etc", "proc", "root", "sys", "tmp", "usr", "var",
+    ] {
+        std::os::unix::fs::lchown(rootfs_only.rootfs().join(dir), Some(USER), Some(USER)).unwrap();
+    }
+    rootfs_only
+        .with_namespace("user")
+        .set("/linux/uidMappings", map.clone())
+        .set("/linux/gidMappings", map)
+        .set(
+            "/mounts/2/options",
+            json!([
+                "nosuid",
+                "noexec",
+                "newinstance",
+                "ptmxmode=0666",
+                "mode=0620"
+            ]),
+        )
+        .remove("/linux/cgroupsPath")
+        .remove("/linux/resources")
+}
+
+fn delegated_cgroup_of_an_ordinary_user(lab: &Lab) {
+    let (given, shell) = delegated("user");
+    let bundle = rootless(lab).set("/linux/resources/pids", json!({"limit": 7}));
+    let own = given.path().join(bundle.id());
+    let bundle = bundle
+        .without_namespace("cgroup")
+        .sh(&format!("{OWN}; cat {}/pids.max", own.display()));
+    let out = run_as_user(lab, &bundle, &shell).ok();
+    assert_eq!(
+        out.lines(),
+        [&format!("/casulo-test/user/{}", bundle.id()), "7"]
+    );
+    assert!(!own.exists());
+}
+
+fn an_ordinary_users_cgroups_are_not_writable_from_inside(lab: &Lab) {
+    // Root of the user namespace is the owner of all that was delegated to the user.
+    let (_given, shell) = delegated("owned");
+    let bundle = rootless(lab)
+        .without_namespace("cgroup")
+        .without_mount(MOUNT)
+        .mount(MOUNT, "cgroup", "cgroup", &["rw"])
+        .sh(INTRUDE);
+    let out = run_as_user(lab, &bundle, &shell).ok();
+    assert_eq!(out.lines(), ["tried"]);
+}
+
+// ---- exec ------------------------------------------------------------------------------------------
+
+fn exec_follows_init_into_a_nested_cgroup(lab: &Lab) {
+    // As systemd and Docker do it inside a container: init moves down, so that controllers can be
+    // given to the cgroups below. Then no process may be in the container's own any more.
+    let bundle = writable(lab)
+        .set("/linux/resources/pids", json!({"limit": 100}))
+        .sh(
+            "cd /sys/fs/cgroup && mkdir -p init && echo 1 >init/cgroup.procs && \
+             echo +pids >cgroup.subtree_control && touch /ready && exec sleep 1000",
+        );
+    bundle.run_detached();
+    wait_until("init has moved", || bundle.rootfs().join("ready").exists());
+    assert_eq!(bundle.exec(OWN).ok().text(), "/init");
+}
+
+fn exec_into_a_cgroup_that_was_named_says_why(lab: &Lab) {
+    let bundle = sleeping(writable(lab));
+    for (name, kind) in [
+        ("root", ""),
+        ("root/threaded", "threaded"),
+        ("root/invalid", ""),
+    ] {
+        let folder = bundle.cgroup().join(name);
+        fs::create_dir(&folder).unwrap();
+        if !kind.is_empty() {
+            fs::write(folder.join("cgroup.type"), kind).unwrap();
+        }
+    }
+    bundle
+        .call("exec", &["--cgroup", "root/invalid"], &["/bin/true"])
+        .fails_with(&["a cgroup above is threaded"]);
+}
+
+fn exec_finds_threads_in_their_cgroup(lab: &Lab) {
+    let bundle = writable(lab).sh(
+        "cd /sys/fs/cgroup && mkdir -p threads && echo threaded >threads/cgroup.type && \
+         echo 1 >threads/cgroup.procs && touch /ready && exec sleep 1000",
+    );
+    bundle.run_detached();
+    wait_until("init has moved", || bundle.rootfs().join("ready").exists());
+    bundle.exec("true").ok();
+}
+
+fn exec_while_init_moves(lab: &Lab) {
+    // A container that moves its init about, gives controllers away where it has just been, makes
+    // neighbours threaded and removes what it has left.
+    let bundle = writable(lab)
+        .set("/linux/resources/pids", json!({"limit": 1000}))
+        .sh("cd /sys/fs/cgroup; exec 2>/dev/null
+             hop() {
+                 mkdir -p $1; echo >/dev/null -pids >$1/cgroup.subtree_control
+                 echo 1 >$1/cgroup.procs; echo +pids >cgroup.subtree_control
+                 mkdir -p $2/below; echo +pids >$2/cgroup.subtree_control
+                 echo threaded >$2/below/cgroup.type
+                 touch /moves
+                 rmdir $2/below $2
+             }
+             while :; do hop a b; hop b a; done");
+    bundle.run_detached();
+    wait_until("init moves", || bundle.rootfs().join("moves").exists());
+    for _ in 0..50 {
+        bundle.exec("true").ok();
+    }
+    // The same where init has surely moved since casulo looked.
+    let mut exec = lab.command();
+    exec.args(["exec", bundle.id(), "/bin/true"]);
+    for milliseconds in [60, 75, 90, 120] {
+        let inject = format!("inject=clone3:delay_enter={milliseconds}000");
+        let script = format!("exec strace -qq -o /dev/null -e trace=clone3 -e {inject} \"$@\"");
+        lab.through_shell(&script, &exec).ok();
+    }
+    assert_eq!(bundle.status(), "running");
+}

@@ -1,0 +1,126 @@
+//! A file system on which whoever looks for a name waits and cannot be killed: a FUSE server that
+//! takes the request and never answers (fuse(4); the kernel's `request_wait_answer` waits
+//! uninterruptibly for a request that was read).
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::stat::Mode;
+use nix::unistd::{read, write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+
+const LOOKUP: u32 = 1;
+const FORGET: u32 = 2;
+const GETATTR: u32 = 3;
+const INIT: u32 = 26;
+const INTERRUPT: u32 = 36;
+const BATCH_FORGET: u32 = 42;
+
+/// The name that is never found and never missing.
+pub(crate) const STUCK: &str = "stuck";
+
+/// The mounted file system. Whoever waits in it is let go when this value is dropped.
+pub(crate) struct StuckFs {
+    path: PathBuf,
+    server: Option<JoinHandle<()>>,
+}
+
+/// True if the kernel has FUSE, perhaps as a module.
+pub(crate) fn is_there() -> bool {
+    if !Path::new("/dev/fuse").exists() {
+        let _ = std::process::Command::new("modprobe").arg("fuse").status();
+    }
+    Path::new("/dev/fuse").exists()
+}
+
+impl StuckFs {
+    /// Mounts it at `path`, an empty folder.
+    pub(crate) fn mount(path: PathBuf) -> StuckFs {
+        let device = open("/dev/fuse", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()).unwrap();
+        let options = format!(
+            "fd={},rootmode=40000,user_id=0,group_id=0,allow_other",
+            device.as_raw_fd()
+        );
+        mount(
+            Some("stuck"),
+            &path,
+            Some("fuse"),
+            MsFlags::empty(),
+            Some(options.as_str()),
+        )
+        .unwrap();
+        let server = std::thread::spawn(move || serve(&device));
+        StuckFs {
+            path,
+            server: Some(server),
+        }
+    }
+}
+
+impl Drop for StuckFs {
+    fn drop(&mut self) {
+        // By force: every request fails, the server's read, too. Detached: a container may still be in it.
+        for flags in [MntFlags::MNT_FORCE, MntFlags::MNT_DETACH] {
+            let _ = umount2(&self.path, flags);
+        }
+        if let Some(server) = self.server.take() {
+            let _ = server.join();
+        }
+    }
+}
+
+fn serve(device: &OwnedFd) {
+    let mut request = vec![0; 1 << 20];
+    loop {
+        let length = match read(device, &mut request) {
+            Ok(length) => length,
+            Err(Errno::EINTR | Errno::ENOENT) => continue,
+            Err(_) => return,
+        };
+        let request = &request[..length];
+        let (opcode, unique) = (number(request, 4), &request[8..16]);
+        let name = request.get(40..).unwrap_or_default();
+        match opcode {
+            LOOKUP if name.starts_with(STUCK.as_bytes()) => {}
+            FORGET | BATCH_FORGET | INTERRUPT => {}
+            INIT => answer(device, unique, 0, &init_out(number(request, 44))),
+            GETATTR => answer(device, unique, 0, &root_attributes()),
+            LOOKUP => answer(device, unique, -libc::ENOENT, &[]),
+            _ => answer(device, unique, -libc::ENOSYS, &[]),
+        }
+    }
+}
+
+fn number(bytes: &[u8], at: usize) -> u32 {
+    let bytes = bytes.get(at..at + 4).unwrap_or(&[0; 4]);
+    u32::from_ne_bytes(bytes.try_into().unwrap())
+}
+
+/// `struct fuse_out_header` and what follows it.
+fn answer(device: &OwnedFd, unique: &[u8], error: i32, body: &[u8]) {
+    let mut bytes = ((16 + body.len()) as u32).to_ne_bytes().to_vec();
+    bytes.extend(error.to_ne_bytes());
+    bytes.extend(unique);
+    bytes.extend(body);
+    let _ = write(device, &bytes);
+}
+
+/// `struct fuse_init_out`: the kernel's own version, nothing else asked for.
+fn init_out(minor: u32) -> Vec<u8> {
+    let mut bytes = [7, minor].map(u32::to_ne_bytes).concat();
+    bytes.resize(20, 0);
+    bytes.extend(4096_u32.to_ne_bytes()); // max_write
+    bytes.resize(64, 0);
+    bytes
+}
+
+/// `struct fuse_attr_out` of a folder.
+fn root_attributes() -> Vec<u8> {
+    let mut bytes = vec![0; 104];
+    bytes[16] = 1; // ino
+    bytes[76..80].copy_from_slice(&0o40755_u32.to_ne_bytes()); // mode
+    bytes[80] = 2; // nlink
+    bytes
+}

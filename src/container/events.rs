@@ -1,0 +1,203 @@
+//! `events`: what a container uses and what happens to it, as long as it has a process. Any casulo
+//! process on the host.
+//!
+//! One poll(2) over the files whose changes the kernel announces and the caller's stdout; nothing
+//! is asked in between but the statistics that are due.
+
+use super::end::{not_running, own_cgroup};
+use crate::cgroups::Cgroup;
+use crate::cgroups::notify::Announced;
+use crate::cgroups::stats::{MemoryEvents, Stats};
+use crate::error::{Code, Context, Error, Result};
+use crate::state::Dir;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+/// The counts of `memory.events` are told at most once in this time: a container that lives at its
+/// limit changes them a hundred times a second. Kills are told at once.
+const MEMORY_PAUSE: Duration = Duration::from_secs(1);
+
+/// Something to tell.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// What it uses now.
+    Stats(Box<Stats>),
+    /// The kernel has killed a process of it for want of memory.
+    Oom,
+    /// A count of `memory.events` has changed. Not in runc.
+    Memory(MemoryEvents),
+}
+
+impl Event {
+    /// runc's envelope.
+    pub fn envelope(&self, id: &str) -> Value {
+        match self {
+            Event::Stats(stats) => json!({"type": "stats", "id": id, "data": stats}),
+            Event::Oom => json!({"type": "oom", "id": id}),
+            Event::Memory(counts) => json!({"type": "memory", "id": id, "data": counts}),
+        }
+    }
+}
+
+/// `events --stats`. A stopped container has its last figures until it is deleted.
+///
+/// # Errors
+/// `E_STATUS` when it has no cgroup of its own, or none any more.
+pub fn stats(dir: &Dir) -> Result<Event> {
+    let cgroup = cgroup(dir)?;
+    Ok(Event::Stats(Box::new(Stats::read(&cgroup))))
+}
+
+/// The events of a container to come.
+#[derive(Debug)]
+pub struct Watch<'a> {
+    cgroup: Cgroup,
+    processes: Announced,
+    /// None without the memory controller.
+    memory: Option<Announced>,
+    interval: Duration,
+    next_stats: Instant,
+    /// The counts at the last look, and those told last and when.
+    seen: MemoryEvents,
+    told: MemoryEvents,
+    told_at: Option<Instant>,
+    /// Found and not told yet.
+    found: VecDeque<Event>,
+    ended: bool,
+    reader: BorrowedFd<'a>,
+}
+
+impl<'a> Watch<'a> {
+    /// From now on: what has happened before is not told, and the first statistics come after one
+    /// interval. The watch ends with the last process, or when nobody reads the pipe `reader` any
+    /// more.
+    ///
+    /// # Errors
+    /// `E_STATUS` for a container without a process, or without a cgroup of its own; `E_CGROUP`.
+    pub fn new(dir: &Dir, interval: Duration, reader: BorrowedFd<'a>) -> Result<Watch<'a>> {
+        let cgroup = cgroup(dir)?;
+        let processes = Announced::open(&cgroup, "cgroup.events").context(
+            Code::Cgroup,
+            "open cgroup.events of",
+            cgroup.path().display(),
+        )?;
+        let memory = Announced::open(&cgroup, "memory.events").ok();
+        let now = memory.as_ref().and_then(read_counts).unwrap_or_default();
+        if !has_processes(&processes) {
+            return Err(not_running(&dir.id));
+        }
+        Ok(Watch {
+            cgroup,
+            processes,
+            memory,
+            interval,
+            next_stats: Instant::now() + interval,
+            seen: now,
+            told: now,
+            told_at: None,
+            found: VecDeque::new(),
+            ended: false,
+            reader,
+        })
+    }
+
+    /// Waits for a change or for the time of something that is due. False if the reader has gone.
+    fn wait(&self) -> Result<bool> {
+        let due = match self.told_at {
+            Some(told_at) if self.seen != self.told => self.next_stats.min(told_at + MEMORY_PAUSE),
+            _ => self.next_stats,
+        };
+        // One millisecond more than rounded down: it would wake up too early and spin.
+        let left = due.saturating_duration_since(Instant::now()).as_millis() + 1;
+        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        // A reader that goes is told without being asked for.
+        let mut fds = vec![PollFd::new(self.reader, PollFlags::empty())];
+        fds.push(PollFd::new(self.processes.as_fd(), PollFlags::POLLPRI));
+        fds.extend(
+            self.memory
+                .as_ref()
+                .map(|file| PollFd::new(file.as_fd(), PollFlags::POLLPRI)),
+        );
+        match poll(&mut fds, timeout) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno).context(Code::Cgroup, "wait for", "events"),
+        }
+        Ok(fds.first().and_then(PollFd::any) != Some(true))
+    }
+
+    /// Finds what has happened and what is due.
+    fn look(&mut self, now: Instant) {
+        // In this order: what killed the last process was counted before that was gone.
+        self.ended = !has_processes(&self.processes);
+        if let Some(counts) = self.memory.as_ref().and_then(read_counts) {
+            self.look_at_memory(counts, now);
+        }
+        if now >= self.next_stats && !self.ended {
+            self.next_stats += self.interval;
+            if self.next_stats <= now {
+                // Whoever reads slowly gets fewer, not all at once.
+                self.next_stats = now + self.interval;
+            }
+            let stats = Stats::read(&self.cgroup);
+            self.found.push_back(Event::Stats(Box::new(stats)));
+        }
+    }
+
+    fn look_at_memory(&mut self, counts: MemoryEvents, now: Instant) {
+        let kills = counts.oom_kill.saturating_sub(self.seen.oom_kill);
+        self.seen = counts;
+        let may_tell = self.told_at.is_none_or(|at| now >= at + MEMORY_PAUSE);
+        if counts != self.told && (may_tell || kills > 0 || self.ended) {
+            self.found.push_back(Event::Memory(counts));
+            (self.told, self.told_at) = (counts, Some(now));
+        }
+        self.found.extend((0..kills).map(|_| Event::Oom));
+    }
+}
+
+impl Iterator for Watch<'_> {
+    type Item = Result<Event>;
+
+    /// Waits for the next event; None when the watch has ended.
+    fn next(&mut self) -> Option<Result<Event>> {
+        loop {
+            if let Some(event) = self.found.pop_front() {
+                return Some(Ok(event));
+            }
+            if self.ended {
+                return None;
+            }
+            match self.wait() {
+                Ok(true) => self.look(Instant::now()),
+                Ok(false) => return None,
+                Err(error) => {
+                    self.ended = true;
+                    return Some(Err(error));
+                }
+            }
+        }
+    }
+}
+
+fn has_processes(file: &Announced) -> bool {
+    // A cgroup that was removed has none.
+    file.read().is_ok_and(|text| text.contains("populated 1"))
+}
+
+fn read_counts(file: &Announced) -> Option<MemoryEvents> {
+    Some(MemoryEvents::parse(&file.read().ok()?))
+}
+
+fn cgroup(dir: &Dir) -> Result<Cgroup> {
+    let state = dir.read()?;
+    if state.cgroup_is_callers {
+        let text = format!("container {} has no cgroup of its own to look at", dir.id);
+        return Err(Error::new(Code::Status, text)
+            .hint("what the caller's own cgroup counts is not the container's alone"));
+    }
+    own_cgroup(&state)?.ok_or_else(|| not_running(&dir.id))
+}

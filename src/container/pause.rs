@@ -1,0 +1,57 @@
+//! `pause` and `resume`: all processes of a container freeze, and run on.
+
+use crate::cgroups::{Cgroup, freeze::PATIENCE};
+use crate::error::{Code, Error, Result};
+use crate::state::{self, Dir, State, Status};
+
+/// `pause`: freezes every process of a running container, or of one that waits to be started;
+/// returns once they are frozen.
+///
+/// # Errors
+/// `E_STATUS` in another status, with the words `container not running` for one that has stopped,
+/// and where the cgroup is the caller's; `E_CGROUP` when a process does not freeze, after which all
+/// of them run on.
+pub fn pause(dir: &Dir) -> Result<()> {
+    let _lock = dir.lock()?;
+    let state = dir.read()?;
+    match state::status(dir, &state)?.0 {
+        Status::Running | Status::Created => own_cgroup(dir, &state, "pause")?.freeze(PATIENCE),
+        Status::Paused => Err(refused(dir, "pause", "it is paused already")),
+        status => {
+            let why = format!("container not running: it is {}", status.as_str());
+            Err(refused(dir, "pause", &why))
+        }
+    }
+}
+
+/// `resume`: lets the processes of a paused container run on.
+///
+/// # Errors
+/// `E_STATUS` with the words `container not paused` in another status; `E_CGROUP`.
+pub fn resume(dir: &Dir) -> Result<()> {
+    let _lock = dir.lock()?;
+    let state = dir.read()?;
+    let status = state::status(dir, &state)?.0;
+    if matches!(status, Status::Paused | Status::Running | Status::Created) {
+        let cgroup = own_cgroup(dir, &state, "resume")?;
+        // A pause that was killed while it waited leaves a container that is only asked to freeze.
+        if status == Status::Paused || cgroup.is_freezing() {
+            return cgroup.thaw();
+        }
+    }
+    let why = format!("container not paused: it is {}", status.as_str());
+    Err(refused(dir, "resume", &why))
+}
+
+/// The cgroup that holds the container's processes and nobody else's.
+fn own_cgroup(dir: &Dir, state: &State, step: &str) -> Result<Cgroup> {
+    match state.cgroup() {
+        Some(path) => Cgroup::open(path),
+        None => Err(refused(dir, step, "its cgroup is the caller's")),
+    }
+}
+
+fn refused(dir: &Dir, step: &str, why: &str) -> Error {
+    let text = format!("cannot {step} container {}: {why}", dir.id);
+    Error::new(Code::Status, text)
+}

@@ -1,0 +1,134 @@
+//! `update`: other limits, device rules and RDT schemata for a container that is there already.
+//!
+//! All is decided and compared before the first write. Then it goes step by step, and a step that
+//! fails undoes those before it, so that a refused update leaves the container as it was.
+
+use crate::cgroups::Cgroup;
+use crate::cgroups::update::{self, Changes, Plan};
+use crate::error::{Code, Error, Problems, Result};
+use crate::host::Host;
+use crate::plan::Options;
+use crate::state::{self, Dir, State, Status};
+use crate::{config, intel_rdt};
+use oci_spec::runtime::{LinuxIntelRdt, LinuxResources};
+use std::path::Path;
+
+/// What `update` asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Update<'a> {
+    /// The resources that change; what is unset stays.
+    pub resources: &'a LinuxResources,
+    /// The schemata that change.
+    pub rdt: &'a LinuxIntelRdt,
+    /// What errors call the place where both stand.
+    pub file: &'a str,
+    /// Facts about the host.
+    pub host: &'a Host,
+}
+
+/// Changes a created, running or paused container.
+///
+/// # Errors
+/// `E_STATUS` with the words `container not running` for one that has stopped, and where the
+/// cgroup is the caller's; `E_CONFIG` for values that cannot be had; the step that failed, after
+/// which the old values hold.
+pub fn update(dir: &Dir, request: &Update<'_>) -> Result<()> {
+    let _lock = dir.lock()?;
+    let state = dir.read()?;
+    match state::status(dir, &state)? {
+        (Status::Created | Status::Running | Status::Paused, _) => {}
+        (status, _) => {
+            let (id, status) = (&dir.id, status.as_str());
+            let text =
+                format!("cannot update container {id}: container not running: it is {status}");
+            return Err(Error::new(Code::Status, text));
+        }
+    }
+    let cgroup = state.cgroup().map(Cgroup::open).transpose()?;
+    let current = cgroup.as_ref().map(Cgroup::current).unwrap_or_default();
+    let mut problems = Problems::default();
+    let plan = update::plan(request.resources, &current, request.host, &mut problems);
+    let rdt = plan_rdt(dir, &state, request.rdt, &mut problems)?;
+    problems.into_result(request.file)?;
+
+    let Some(cgroup) = cgroup else {
+        if !plan.is_empty() {
+            let text = format!(
+                "cannot update container {}: its cgroup is the caller's",
+                dir.id
+            );
+            return Err(Error::new(Code::Status, text));
+        }
+        return write_rdt(rdt.as_ref()).map(drop);
+    };
+    if let Some(limit) = plan.check {
+        cgroup.check_use(limit)?;
+    }
+    let mount = request.host.cgroup.as_ref();
+    let mount = mount.map_or(Path::new("/sys/fs/cgroup"), |it| &it.path);
+    let mut changes = Changes::of(&cgroup);
+    let mut schemata = None;
+    let result = carry_out(
+        &cgroup,
+        &plan,
+        mount,
+        rdt.as_ref(),
+        &mut changes,
+        &mut schemata,
+    );
+    if result.is_err() {
+        if let Some(schemata) = schemata {
+            schemata.restore();
+        }
+        changes.restore();
+    }
+    result
+}
+
+/// Every step notes in `changes` or `schemata` how it is undone.
+fn carry_out(
+    cgroup: &Cgroup,
+    plan: &Plan,
+    mount: &Path,
+    rdt: Option<&intel_rdt::update::Plan>,
+    changes: &mut Changes<'_>,
+    schemata: &mut Option<intel_rdt::update::Undo>,
+) -> Result<()> {
+    changes.write(&plan.settings, mount)?;
+    *schemata = write_rdt(rdt)?;
+    // Last, because it is done at once or not at all.
+    match &plan.devices {
+        Some(policy) => cgroup.replace_devices(policy),
+        None => Ok(()),
+    }
+}
+
+/// The config is only read again where there is something to compare it with.
+fn plan_rdt(
+    dir: &Dir,
+    state: &State,
+    wanted: &LinuxIntelRdt,
+    problems: &mut Problems,
+) -> Result<Option<intel_rdt::update::Plan>> {
+    if *wanted == LinuxIntelRdt::default() {
+        return Ok(None);
+    }
+    let (file, bytes) = dir.read_config()?;
+    let spec = config::parse(&bytes, &file)?;
+    let options = Options {
+        id: state.id.clone(),
+        ..Options::default()
+    };
+    // What is wrong with the config was said when the container was made.
+    let container = intel_rdt::plan(&spec, &options, &mut Problems::default());
+    Ok(intel_rdt::update::plan(
+        wanted,
+        container.as_ref(),
+        problems,
+    ))
+}
+
+fn write_rdt(plan: Option<&intel_rdt::update::Plan>) -> Result<Option<intel_rdt::update::Undo>> {
+    plan.map(|plan| plan.write(intel_rdt::mount_of_host()?))
+        .transpose()
+}
