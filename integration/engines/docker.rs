@@ -263,8 +263,13 @@ fn exec_in_all_ways(lab: &Lab) {
     assert_eq!(out.lines(), ["1000", "1000"]);
     let out = say_and_run(docker.command(&["exec", "-i", "@", "cat"]), b"typed");
     assert_eq!(out.ok().text(), "typed");
-    let status = docker.exec("--privileged", "cat /proc/self/status").ok();
-    assert_eq!(status.field("CapEff").trim_start_matches('0').len(), 11);
+    let set = |options: &str| {
+        docker
+            .exec(options, "cat /proc/self/status")
+            .ok()
+            .field("CapEff")
+    };
+    assert!(set("--privileged") > set(""));
     docker.call("exec --detach @ sleep 1001").ok();
     wait_until("the detached process runs", || {
         docker
@@ -490,7 +495,6 @@ fn privileged(lab: &Lab) {
     let docker = Docker::new(lab);
     let script = "mount -t tmpfs tmpfs /tmp && cat /proc/self/status";
     let status = docker.sh("--privileged", script).ok();
-    assert_eq!(status.field("CapEff").trim_start_matches('0').len(), 11);
     assert_eq!(status.field("Seccomp"), "0");
 }
 
