@@ -9,7 +9,8 @@ cases! {
     [Root] => process_is_in_its_cgroup, cgroup_is_gone_after_run, relative_path, missing_path_has_a_default,
         path_with_dots_stays_below_the_mount, nested_cgroups_are_removed, detached_processes_are_killed_with_it,
         exec_is_in_the_same_cgroup, devices_alone_need_no_controller;
-    [Root, Casulo] => keep_leaves_the_cgroup, disabled_manager_makes_none, systemd_needs_its_driver,
+    [Root, Casulo] => keep_leaves_the_cgroup, disabled_manager_makes_none, systemd_wants_its_own_kind_of_path,
+        a_delegated_cgroup_holds_the_process, a_delegated_cgroup_stays_below,
         an_occupied_cgroup_of_another_container;
     [Root, Casulo, NoController("memory")] => missing_controller_is_named;
     [Root, Casulo, Controller("memory")] => death_by_the_memory_limit_during_start;
@@ -149,11 +150,41 @@ fn disabled_manager_makes_none(lab: &Lab) {
     assert_eq!(out.text(), ours);
 }
 
-fn systemd_needs_its_driver(lab: &Lab) {
+fn systemd_wants_its_own_kind_of_path(lab: &Lab) {
     let bundle = lab.bundle();
     let out = crate::support::finish(bundle.command(&["--systemd-cgroup"], "run", &[]), b"");
-    out.fails_with(&["systemd"]);
+    out.fails_with(&["linux.cgroupsPath", "slice:prefix:name"]);
     lab.assert_nothing_left(bundle.id());
+}
+
+fn a_delegated_cgroup_holds_the_process(lab: &Lab) {
+    let bundle = lab
+        .bundle()
+        .without_mount("/sys/fs/cgroup")
+        .mount("/sys/fs/cgroup", "cgroup", "cgroup", &["rw"])
+        .set("/annotations/run.oci.delegate-cgroup", json!("payload/x"))
+        .args(&["/bin/sleep", "1000"]);
+    bundle.run_detached();
+    let out = bundle
+        .exec("cat /proc/1/cgroup /proc/self/cgroup | grep ^0; ls /sys/fs/cgroup | grep payload")
+        .ok();
+    assert_eq!(out.lines(), ["0::/payload/x", "0::/payload/x", "payload"]);
+    // The payload may move on; exec then follows.
+    let script = "cd /sys/fs/cgroup/payload/x && mkdir leaf && echo 1 >leaf/cgroup.procs && \
+        echo $$ >leaf/cgroup.procs && cat cgroup.controllers | tr ' ' '\\n' | sed s/^/+/ >cgroup.subtree_control || true";
+    bundle.exec(script).ok();
+    bundle.exec("true").ok();
+    bundle.call("delete", &["--force"], &[]).ok();
+    lab.assert_nothing_left(bundle.id());
+}
+
+fn a_delegated_cgroup_stays_below(lab: &Lab) {
+    for name in ["../x", "/x", "a//b"] {
+        let bundle = lab
+            .bundle()
+            .set("/annotations/run.oci.delegate-cgroup", json!(name));
+        bundle.run().fails_with(&["run.oci.delegate-cgroup"]);
+    }
 }
 
 fn missing_controller_is_named(lab: &Lab) {

@@ -175,9 +175,16 @@ fn figures_are_the_kernels(lab: &Lab) {
     let data = statistics(&bundle);
     let memory = &data["memory"];
     assert_eq!(memory["usage"]["limit"], 64 * MEBI);
-    assert_eq!(memory["usage"]["usage"], number("memory.current"));
+    // The kernel's count moves a little while nothing happens.
+    let is_near = |member: &Value, file: &str| {
+        member.as_u64().unwrap().abs_diff(number(file)) < 1 << 20 && member.as_u64() > Some(0)
+    };
+    assert!(
+        is_near(&memory["usage"]["usage"], "memory.current"),
+        "{data}"
+    );
     if bundle.cgroup().join("memory.peak").exists() {
-        assert_eq!(memory["usage"]["max"], number("memory.peak"));
+        assert!(is_near(&memory["usage"]["max"], "memory.peak"), "{data}");
     }
     let raw: BTreeSet<&str> = memory["raw"]
         .as_object()
@@ -323,13 +330,9 @@ fn run_says_what_the_limit_killed(lab: &Lab) {
 fn run_keeps_silent_otherwise(lab: &Lab) {
     let silent = |out: &Output| assert_eq!((out.code, out.stderr.as_str()), (137, ""));
     silent(&limited(lab, 64 * MEBI).sh("exit 137").run());
-    let bundle = limited(lab, 64 * MEBI).args(&["/bin/sleep", "1000"]);
+    let bundle = limited(lab, 64 * MEBI).sh("touch /ready; exec sleep 1000");
     let running = bundle.running();
-    wait_until("it runs", || {
-        fs::read_to_string(bundle.cgroup().join("cgroup.procs")).is_ok_and(|it| !it.is_empty())
-            && bundle.verb("state").code == 0
-            && bundle.status() == "running"
-    });
+    wait_until("it runs", || bundle.rootfs().join("ready").exists());
     bundle.call("kill", &[], &["KILL"]).ok();
     silent(&running.wait());
 }

@@ -49,6 +49,7 @@ mod process;
 mod ps;
 mod rootless;
 mod seccomp;
+mod systemd;
 mod teardown;
 mod terminal;
 mod update;
@@ -91,6 +92,7 @@ fn main() -> ExitCode {
         ("ps", ps::CASES),
         ("rootless", rootless::CASES),
         ("seccomp", seccomp::CASES),
+        ("systemd", systemd::CASES),
         ("teardown", teardown::CASES),
         ("terminal", terminal::CASES),
         ("update", update::CASES),

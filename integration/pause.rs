@@ -1,9 +1,8 @@
 //! `pause` and `resume`, and what else may be done to a paused container.
 
-use crate::support::{Bundle, Lab, Running, cases, wait_until};
+use crate::support::{Bundle, Lab, Running, STUCK, StuckFs, cases, wait_until, waiting_cat};
 use std::fs;
-use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 cases! {
     [Root] => a_paused_container_stands_still, a_paused_container_can_be_killed,
@@ -12,14 +11,16 @@ cases! {
         signals_wait_for_the_resume;
     [Root, Casulo] => a_created_container_can_be_paused, statuses_are_named, a_stopped_container_is_not_paused,
         the_callers_cgroup_is_not_paused;
-    [Root, Casulo, Program("/dev/fuse")] => a_half_paused_container_can_be_resumed, a_process_that_does_not_freeze_is_named;
+    [Root, Casulo, Fuse] => a_half_paused_container_can_be_resumed, a_process_that_does_not_freeze_is_named;
 }
 
-/// A container that counts up in its file `count`.
+/// Counts up in a file.
+const COUNT: &str =
+    "i=0; while :; do i=$((i+1)); echo $i >/tmp/count.new; mv /tmp/count.new /tmp/count; done";
+
+/// A container that counts.
 fn counting(lab: &Lab) -> Bundle<'_> {
-    let bundle = lab.bundle().sh(
-        "i=0; while :; do i=$((i+1)); echo $i >/tmp/count.new; mv /tmp/count.new /tmp/count; done",
-    );
+    let bundle = lab.bundle().sh(COUNT);
     bundle.run_detached();
     wait_until("it counts", || count(&bundle) > 0);
     bundle
@@ -169,46 +170,47 @@ fn the_callers_cgroup_is_not_paused(lab: &Lab) {
     assert_eq!(bundle.status(), "running");
 }
 
+/// A container that counts, and has a process that cannot freeze: it waits for a file system that
+/// never answers. Also the number of that process.
+fn counting_and_stuck<'lab>(lab: &'lab Lab) -> (Bundle<'lab>, StuckFs, String) {
+    let fs = StuckFs::mount(lab.folder("fuse"));
+    let bundle = lab
+        .bundle()
+        .bind(&lab.join("fuse"), "/fuse", &[])
+        .sh(&format!("cat /fuse/{STUCK} & {COUNT}"));
+    bundle.run_detached();
+    let cat = waiting_cat(&bundle.cgroup());
+    wait_until("it counts", || count(&bundle) > 0);
+    (bundle, fs, cat)
+}
+
+fn counts_on(bundle: &Bundle<'_>) {
+    let before = count(bundle);
+    wait_until("it counts on", || count(bundle) > before);
+}
+
 fn a_half_paused_container_can_be_resumed(lab: &Lab) {
     // A pause that is killed before the processes froze leaves only the wish.
-    let bundle = counting(lab);
-    let process = stuck(&bundle);
+    let (bundle, fs, _) = counting_and_stuck(lab);
     fs::write(bundle.cgroup().join("cgroup.freeze"), "1").unwrap();
     assert_eq!(bundle.status(), "running");
     bundle.verb("resume").ok();
-    let before = count(&bundle);
-    wait_until("it counts on", || count(&bundle) > before);
-    drop(process);
+    counts_on(&bundle);
+    drop(fs);
 }
 
 fn a_process_that_does_not_freeze_is_named(lab: &Lab) {
-    let bundle = counting(lab);
-    let process = stuck(&bundle);
-    let start = Instant::now();
-    let pid = process.pid().to_string();
-    bundle.verb("pause").fails_with(&[
-        "freeze",
-        "not frozen after",
-        &format!("process {pid} (state D"),
-    ]);
-    assert!(start.elapsed() < Duration::from_secs(30));
+    let (bundle, fs, cat) = counting_and_stuck(lab);
+    let named = format!("{cat} (cat, state D");
+    let out = bundle
+        .verb("pause")
+        .fails_with(&["not frozen after", &named]);
+    assert_eq!(out.stderr.lines().count(), 1, "{out:?}");
+    assert!(!out.stderr.contains("(sh,"), "those that froze: {out:?}");
     // All run on.
     assert_eq!(bundle.status(), "running");
     let freeze = fs::read_to_string(bundle.cgroup().join("cgroup.freeze")).unwrap();
     assert_eq!(freeze.trim(), "0");
-    let before = count(&bundle);
-    wait_until("it counts on", || count(&bundle) > before);
-}
-
-/// A process in the container's cgroup that cannot freeze: it asks a FUSE file system that never
-/// answers. It can be killed.
-fn stuck(bundle: &Bundle<'_>) -> Running {
-    let mut command = Command::new(bundle.rootfs().join("bin/probe"));
-    command.arg("stuck").arg(bundle.cgroup());
-    let process = Running::new(command, b"");
-    let stat = format!("/proc/{}/stat", process.pid());
-    wait_until("it is stuck", || {
-        process.stdout().contains("asks") && fs::read_to_string(&stat).unwrap().contains(") D ")
-    });
-    process
+    counts_on(&bundle);
+    drop(fs);
 }

@@ -1,6 +1,8 @@
 //! The end of a container, whatever it is in the midst of and whatever it made of its cgroup.
 
-use crate::support::{Bundle, Lab, Running, STUCK, StuckFs, cases, finish, wait_until};
+use crate::support::{
+    Bundle, Lab, Running, STUCK, StuckFs, cases, finish, wait_until, waiting_cat,
+};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
@@ -8,8 +10,8 @@ use std::fs;
 
 cases! {
     [Root] => frozen_container_is_deleted, frozen_nested_cgroup_is_deleted, deep_and_wide_nesting_is_deleted,
-        threaded_cgroups_are_deleted, processes_without_their_init_are_deleted, half_made_state_is_deleted;
-    [Root, Casulo] => kill_all_returns_when_all_have_ended, kill_all_of_a_frozen_container,
+        threaded_cgroups_are_deleted, half_made_state_is_deleted;
+    [Root, Casulo] => processes_without_their_init_are_deleted, kill_all_returns_when_all_have_ended, kill_all_of_a_frozen_container,
         kill_all_where_the_cgroup_is_the_callers, kill_all_never_reaches_the_caller, deletes_at_once_have_a_winner;
     [Root, Casulo, Fuse] => process_that_cannot_die_is_named;
     [Root, Controller("pids")] => nested_cgroups_with_controllers_are_deleted;
@@ -204,18 +206,7 @@ fn process_that_cannot_die_is_named(lab: &Lab) {
         .bind(&lab.join("fuse"), "/fuse", &[])
         .sh(&format!("cat /fuse/{STUCK} & wait"));
     bundle.run_detached();
-    let mut cat = String::new();
-    wait_until("cat waits for the file", || {
-        let text = fs::read_to_string(bundle.cgroup().join("cgroup.procs")).unwrap_or_default();
-        let waits = |pid: &&str| {
-            fs::read_to_string(format!("/proc/{pid}/syscall"))
-                .is_ok_and(|it| !it.starts_with("run"))
-                && fs::read_to_string(format!("/proc/{pid}/comm"))
-                    .is_ok_and(|it| it.trim() == "cat")
-        };
-        cat = text.lines().find(waits).unwrap_or_default().to_owned();
-        !cat.is_empty()
-    });
+    let cat = waiting_cat(&bundle.cgroup());
     let out = bundle.call("kill", &["--all"], &["KILL"]);
     let wchan = fs::read_to_string(format!("/proc/{cat}/wchan")).unwrap();
     let place = if wchan == "0" { "" } else { &wchan };

@@ -1,6 +1,6 @@
 //! `update`: limits and device rules of a container that runs, and that a refusal changes nothing.
 
-use crate::support::{Bundle, Lab, Output, bpf, cases, finish, wait_until};
+use crate::support::{Bundle, Lab, Output, bpf, cases, disk, finish, wait_until};
 use serde_json::{Value, json};
 use std::fs;
 
@@ -20,7 +20,8 @@ cases! {
     [Root, Controller("cpuset")] => cpuset_options;
     [Root, Controller("pids")] => pids_option;
     [Root, Casulo, Controller("pids")] => zero_is_unset_but_for_pids;
-    [Root, Casulo, Controller("io"), Controller("pids")] => throttles_of_a_disk_are_brought_back;
+    [Root, Casulo, Controller("io")] => block_io_weight_option;
+    [Root, Casulo, Controller("io"), Controller("pids"), Disk] => throttles_of_a_disk_are_brought_back;
     [Root, Casulo, Controller("cpu"), Controller("memory"), Controller("pids")] =>
         the_last_value_refused_leaves_all_old_ones, limits_can_be_added_to_a_container_without;
 }
@@ -540,8 +541,20 @@ fn limits_can_be_added_to_a_container_without(lab: &Lab) {
     assert_eq!(out.text(), "20", "read from inside");
 }
 
+fn block_io_weight_option(lab: &Lab) {
+    let bundle = sleeping(lab);
+    update(&bundle, &["--blkio-weight", "500"]).ok();
+    // BFQ has a file of its own, and counts as v1 did.
+    let bfq = fs::read_to_string(bundle.cgroup().join("io.bfq.weight"));
+    match bfq {
+        Ok(text) => assert_eq!(text.trim(), "default 500"),
+        Err(_) => assert_eq!(file(&bundle, "io.weight"), "default 4950"),
+    }
+    update(&bundle, &["--blkio-weight", "9"]).fails_with(&["linux.resources.blockIO.weight"]);
+}
+
 fn throttles_of_a_disk_are_brought_back(lab: &Lab) {
-    let disk = disk();
+    let disk = disk().unwrap();
     let bundle = sleeping(lab);
     let refused = |throttle: &str| {
         let resources = json!({"unified": {
@@ -561,16 +574,4 @@ fn throttles_of_a_disk_are_brought_back(lab: &Lab) {
     );
     refused("rbps=1048576 wbps=1048576");
     assert_eq!(file(&bundle, "io.max"), before);
-}
-
-/// The number of a disk of this machine: not a loop device, which may come and go.
-fn disk() -> String {
-    let mut disks: Vec<_> = fs::read_dir("/sys/block")
-        .unwrap()
-        .flatten()
-        .filter(|it| !it.file_name().to_string_lossy().starts_with("loop"))
-        .map(|it| fs::read_to_string(it.path().join("dev")).unwrap())
-        .collect();
-    disks.sort();
-    disks.first().expect("a disk").trim().to_owned()
 }

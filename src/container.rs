@@ -12,6 +12,7 @@ mod hooks_outside;
 mod host_namespaces;
 mod pause;
 mod processes;
+mod scope;
 mod start;
 mod survivors;
 mod undo;
@@ -45,7 +46,6 @@ use end::remove;
 use hooks_outside::run_hooks;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
-use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use undo::Made;
@@ -106,6 +106,7 @@ pub fn create<'a>(request: &Request<'a>) -> Result<Created<'a>> {
     let mut made = Made {
         plan,
         dir: Some(dir),
+        scope: None,
         cgroup: None,
         rdt_folders: Vec::new(),
         init: None,
@@ -137,19 +138,15 @@ fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
     let agent = agent::connect(filter)?;
     let proc = ProcFs::host().context(Code::State, "open", "/proc")?;
     let mut state = facts(request, &proc)?;
-    let dir = made
-        .dir
-        .as_ref()
-        .ok_or_else(|| Error::new(Code::State, "no state directory"))?;
-    dir.write_config(request.config)?;
+    made.dir()?.write_config(request.config)?;
     if request.notify == notify::Socket::Own {
-        dir.make_notify_folder()?;
+        made.dir()?.make_notify_folder()?;
     }
-    dir.write(&state)?;
+    made.dir()?.write(&state)?;
 
     made.cgroup = Cgroup::create(&plan.cgroup)?;
     if made.cgroup.is_none() {
-        (state.cgroup_paths, state.cgroup_is_callers) = (BTreeMap::new(), true);
+        state.set_cgroup(None);
     }
     if let Some(rdt) = &plan.intel_rdt {
         made.rdt_folders.clone_from(&state.intel_rdt_paths);
@@ -160,13 +157,19 @@ fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
     state.namespaces &= !joins.own_flags();
     let sources = Sources::open(&plan.rootfs)?;
     let start = match request.start {
-        StartBy::Socket => Some(state::listen_for_start(dir)?),
+        StartBy::Socket => Some(state::listen_for_start(made.dir()?)?),
         StartBy::Parent => None,
     };
     let output = Output::open(&plan.hooks, &plan.bundle)?;
     let (channel, parent) = Channel::pair()?;
-    let cgroup_fd = made.cgroup.as_ref().and_then(Cgroup::fd);
-    let init = match namespaces::spawn(&plan.namespaces, &joins, cgroup_fd)? {
+    let spawned = match &plan.cgroup.scope {
+        Some(scope) => scope::spawn(plan, scope, &joins, &proc, made)?,
+        None => {
+            let cgroup = made.cgroup.as_ref().and_then(Cgroup::fd);
+            namespaces::spawn(&plan.namespaces, &joins, cgroup)?
+        }
+    };
+    let init = match spawned {
         Spawned::Init => {
             drop(channel);
             init::run(
@@ -186,13 +189,19 @@ fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
     };
     made.init = Some(init);
     drop((parent, start, agent));
+    if made.scope.is_some() {
+        state.set_cgroup(made.cgroup.as_ref().map(Cgroup::path));
+    }
+    if let (Some(cgroup), Some(name)) = (&made.cgroup, &plan.cgroup.delegate) {
+        cgroup.delegate(name, init, plan.cgroup.owner)?;
+    }
 
     let process = ProcessRef::of(init, &proc).context(Code::State, "look at init", init)?;
     (state.init_process_pid, state.init_process_start) = (process.pid, process.start);
     if let Err(error) = outside_work(request, &joins, &sources, init, &proc, &channel, &state) {
         return Err(prefer_childs_error(&channel, error));
     }
-    dir.write(&state)?;
+    made.dir()?.write(&state)?;
     let console = converse(request, made, &state, &channel, init)?;
     if let Some(path) = request.pid_file {
         pidfile::write(path, init)?;
@@ -265,7 +274,7 @@ fn facts(request: &Request<'_>, proc: &ProcFs) -> Result<State> {
     let plan = request.plan;
     let creator =
         ProcessRef::of(Pid::this(), proc).context(Code::State, "look at", "/proc/self/stat")?;
-    Ok(State {
+    let mut state = State {
         id: plan.id.clone(),
         oci_version: plan.oci_version.clone(),
         created: state::now(),
@@ -274,15 +283,9 @@ fn facts(request: &Request<'_>, proc: &ProcFs) -> Result<State> {
         annotations: plan.annotations.iter().cloned().collect(),
         owner: request.host.euid,
         creator: (creator.pid, creator.start),
-        cgroup_paths: plan
-            .cgroup
-            .path
-            .as_deref()
-            .map(|path| (String::new(), path.to_owned()))
-            .into_iter()
-            .collect(),
         cgroup_parents: plan.cgroup.missing_parents(),
-        cgroup_is_callers: plan.cgroup.path.is_none(),
+        systemd_scope: plan.cgroup.scope.as_ref().map(|it| it.scope.clone()),
+        delegate_cgroup: plan.cgroup.delegate.clone(),
         intel_rdt_paths: match &plan.intel_rdt {
             Some(rdt) => rdt.folders(intel_rdt::mount_of_host()?),
             None => Vec::new(),
@@ -291,7 +294,10 @@ fn facts(request: &Request<'_>, proc: &ProcFs) -> Result<State> {
         has_poststart: plan.hooks.has(Kind::Poststart),
         has_poststop: plan.hooks.has(Kind::Poststop),
         ..State::default()
-    })
+    };
+    // Where systemd will put one is not known yet.
+    state.set_cgroup(plan.cgroup.path.as_deref());
+    Ok(state)
 }
 
 /// Answers init until it is ready; returns the pty's master if nobody else took it.

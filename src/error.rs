@@ -32,6 +32,8 @@ pub enum Code {
     IdMap,
     /// A cgroup cannot be created, limited, entered or removed.
     Cgroup,
+    /// systemd cannot be reached, or did not do what it was asked.
+    Systemd,
     /// The device rules cannot be loaded.
     Devices,
     /// A mount, a mask or the pivot failed.
@@ -84,6 +86,7 @@ impl Code {
         (Code::Namespace, "E_NAMESPACE"),
         (Code::IdMap, "E_ID_MAP"),
         (Code::Cgroup, "E_CGROUP"),
+        (Code::Systemd, "E_SYSTEMD"),
         (Code::Devices, "E_DEVICES"),
         (Code::Mount, "E_MOUNT"),
         (Code::Device, "E_DEVICE"),

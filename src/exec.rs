@@ -10,6 +10,7 @@
 mod birth;
 
 use crate::capabilities::SysAdmin;
+use crate::cgroups::systemd;
 use crate::container::agent;
 use crate::error::{Code, Context, Error, Result};
 use crate::init::send_listener;
@@ -22,6 +23,7 @@ use crate::sys::clone::Side;
 use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
 use crate::sys::procfs::ProcFs;
 use crate::{caller_socket, pidfile, process, state, terminal};
+use birth::Place;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sched::{CloneFlags, setns};
@@ -117,15 +119,22 @@ pub fn exec(request: &Request<'_>) -> Result<Executed> {
     if let Some(affinity) = &request.process.exec_affinity {
         schedule::pin_parent(affinity)?;
     }
-    let pid = match birth::clone_into_cgroup(request, &init, &proc)? {
+    let (side, place) = birth::clone_into_cgroup(request, &init, &proc)?;
+    let pid = match side {
         Side::Child => {
             drop(channel);
-            child.run(parent)
+            child.run(parent, &place)
         }
         Side::Parent(pid) => pid,
     };
     drop(parent);
-    match supervise(request, &channel, pid, &proc) {
+    let moved = match &place {
+        Place::Final => Ok(()),
+        Place::LeftToSystemd { scope, cgroup } => {
+            systemd::attach(scope, cgroup, pid).and_then(|()| channel.send(&Message::Release))
+        }
+    };
+    match moved.and_then(|()| supervise(request, &channel, pid, &proc)) {
         Ok(console) => Ok(Executed { pid, console }),
         Err(error) => {
             if let Ok(pidfd) = pidfd_open(pid) {
@@ -232,8 +241,8 @@ struct Child<'a> {
 }
 
 impl Child<'_> {
-    fn run(self, parent: Channel) -> ! {
-        let error = match self.become_process(&parent) {
+    fn run(self, parent: Channel, place: &Place) -> ! {
+        let error = match self.become_process(&parent, place) {
             Err(error) | Ok(error) => error,
         };
         // If nobody listens any more there is nobody to tell.
@@ -242,8 +251,14 @@ impl Child<'_> {
     }
 
     /// From the clone to execve; returns execve's error.
-    fn become_process(self, parent: &Channel) -> Result<Error> {
+    fn become_process(self, parent: &Channel, place: &Place) -> Result<Error> {
         let process = self.request.process;
+        if matches!(place, Place::LeftToSystemd { .. }) && parent.receive()?.is_none() {
+            return Err(Error::new(
+                Code::Sync,
+                "the parent left before the process could start",
+            ));
+        }
         if !self.namespaces.is_empty() {
             setns(self.init, self.namespaces).context(
                 Code::Namespace,

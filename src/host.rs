@@ -35,6 +35,8 @@ pub struct Host {
     pub in_user_namespace: bool,
     /// Where the cgroup v2 hierarchy is mounted, if it is, and what it offers.
     pub cgroup: Option<CgroupMount>,
+    /// `XDG_RUNTIME_DIR`, or where it usually is.
+    pub runtime_dir: PathBuf,
     /// Kernel release as (major, minor).
     pub kernel: (u32, u32),
     /// AppArmor is enabled. False also if [`Host::ask`] was given a config that names no profile.
@@ -86,6 +88,7 @@ impl Host {
             rootless,
             in_user_namespace,
             cgroup,
+            runtime_dir: runtime_dir(status.euid),
             kernel: parse_release(&release.release().to_string_lossy()),
             apparmor: apparmor && apparmor_is_enabled(),
             selinux: selinux && selinux_is_enabled(),
@@ -159,6 +162,14 @@ fn last_cap(bounding: u64) -> Result<u8> {
     Ok(last)
 }
 
+/// An empty variable counts as unset: Podman sets it so.
+fn runtime_dir(euid: u32) -> PathBuf {
+    match std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty()) {
+        Some(folder) => folder.into(),
+        None => PathBuf::from(format!("/run/user/{euid}")),
+    }
+}
+
 /// Major and minor number of a release like `6.18.44-generic`; what cannot be read counts as 0.
 fn parse_release(release: &str) -> (u32, u32) {
     let mut numbers = release
@@ -210,6 +221,7 @@ impl Host {
             rootless: false,
             in_user_namespace: false,
             cgroup: None,
+            runtime_dir: "/run/user/0".into(),
             kernel: (6, 12),
             apparmor: false,
             selinux: false,

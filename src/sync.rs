@@ -49,7 +49,8 @@ pub enum Message {
     Terminal(OwnedFd),
     /// Init: all is set up.
     Ready,
-    /// Parent: the container is recorded, wait for `start`.
+    /// Parent: the container is recorded, wait for `start`. To a process of exec: it is in its
+    /// cgroup, begin.
     Release,
     /// Parent: execute the program.
     Start,

@@ -138,7 +138,7 @@ fn capabilities_are_all_41_in_the_kernels_order() {
 fn the_cgroup_drivers_are_told_honestly() {
     assert_eq!(
         document()["linux"]["cgroup"],
-        json!({"v1": false, "v2": true, "systemd": false, "systemdUser": false, "rdma": true})
+        json!({"v1": false, "v2": true, "systemd": true, "systemdUser": true, "rdma": true})
     );
 }
 

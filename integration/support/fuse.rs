@@ -7,6 +7,7 @@ use nix::fcntl::{OFlag, open};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::Mode;
 use nix::unistd::{read, write};
+use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
@@ -57,6 +58,22 @@ impl StuckFs {
             server: Some(server),
         }
     }
+}
+
+/// The number of the process called `cat` in a cgroup that waits in a system call; it is waited for.
+pub(crate) fn waiting_cat(cgroup: &Path) -> String {
+    let waits = |pid: &&str| {
+        let text = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}"));
+        text("syscall").is_ok_and(|it| !it.starts_with("run"))
+            && text("comm").is_ok_and(|it| it.trim() == "cat")
+    };
+    let mut cat = String::new();
+    super::wait_until("cat waits for the file", || {
+        let text = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
+        cat = text.lines().find(waits).unwrap_or_default().to_owned();
+        !cat.is_empty()
+    });
+    cat
 }
 
 impl Drop for StuckFs {

@@ -30,10 +30,12 @@ pub(crate) enum Need {
     Numa,
     /// The kernel's release is at least this.
     Kernel(u32, u32),
-    /// More than one CPU.
-    TwoCpus,
     /// systemd is process 1, with all of cgroup v2.
     Systemd,
+    /// A user with number 1000, who can have a systemd of their own.
+    UserSystemd,
+    /// More than one CPU.
+    TwoCpus,
     /// The tests' folder lies on a disk that the tests may open.
     Disk,
     /// FUSE, for a process that cannot be killed.
@@ -104,13 +106,18 @@ impl Need {
                 kernel() >= (major, minor),
                 format!("kernel: older than {major}.{minor}"),
             ),
-            Need::TwoCpus => (
-                std::thread::available_parallelism().is_ok_and(|n| n.get() > 1),
-                "twocpus: one CPU".into(),
-            ),
             Need::Systemd => (
                 Path::new("/run/systemd/private").exists() && has_controller("memory"),
                 "systemd: systemd does not run this host, or not with cgroup v2".into(),
+            ),
+            Need::UserSystemd => (
+                fs::read_to_string("/etc/passwd").is_ok_and(|text| text.contains(":x:1000:"))
+                    && Path::new("/lib/systemd/system/user@.service").exists(),
+                "usersystemd: no user 1000, or none can have a systemd".into(),
+            ),
+            Need::TwoCpus => (
+                std::thread::available_parallelism().is_ok_and(|n| n.get() > 1),
+                "twocpus: one CPU".into(),
             ),
             Need::Disk => (
                 lab::disk().is_some(),

@@ -14,7 +14,7 @@ mod sockets;
 mod terminal;
 
 pub(crate) use bundle::Bundle;
-pub(crate) use fuse::{STUCK, StuckFs};
+pub(crate) use fuse::{STUCK, StuckFs, waiting_cat};
 pub(crate) use host::Need;
 pub(crate) use host_cgroup::HostCgroup;
 pub(crate) use host_mount::HostMount;

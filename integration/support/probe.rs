@@ -4,10 +4,11 @@
 //! |---|---|
 //! | `probe syscall NR ARG…` | `ok RESULT` or `errno NAME` of a raw system call with numbers |
 //! | `probe keyring` | the description of the session keyring |
+//! | `probe allocate BYTES` | `ok BYTES` once all of them were written |
+//! | `probe huge-pages COUNT` | `ok` or `errno NAME` of mapping so many pages of 2 MB |
 //! | `probe caught-exe PID FILE` | keeps an O_PATH fd of the process's program, waits for FILE, then reopens it for writing: `errno NAME` |
 //! | `probe notify TEXT` | sends TEXT to the socket that NOTIFY_SOCKET names: `sent`, or the error |
 //! | `probe open-loop FILE DEVICE…` | opens the devices again and again until FILE is there; then for each device the outcomes it saw |
-//! | `probe stuck CGROUP` | on the host: moves itself into CGROUP and waits where nothing but its death ends it |
 
 #![allow(
     unsafe_code,
@@ -16,8 +17,6 @@
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
-use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::Mode;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -38,7 +37,6 @@ pub(crate) fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         ["huge-pages", count] => println!("{}", huge_pages(count.parse().unwrap())),
         ["caught-exe", pid, file] => println!("{}", caught_exe(pid, file)),
         ["open-loop", file, devices @ ..] => open_loop(file, devices),
-        ["stuck", cgroup] => stuck(cgroup),
         other => {
             println!("probe: what is {other:?}?");
             return ExitCode::FAILURE;
@@ -153,21 +151,4 @@ fn open_loop(file: &str, devices: &[&str]) {
         let seen: Vec<String> = seen.into_iter().collect();
         println!("{device}: {}", seen.join(" "));
     }
-}
-
-/// A file system of our own namespace that nobody serves.
-fn stuck(cgroup: &str) {
-    unshare(CloneFlags::CLONE_NEWNS).unwrap();
-    let none = None::<&str>;
-    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
-    let fuse = open("/dev/fuse", OFlag::O_RDWR, Mode::empty()).unwrap();
-    let options = format!(
-        "fd={},rootmode=40000,user_id=0,group_id=0",
-        fuse.as_raw_fd()
-    );
-    let kind = Some("fuse");
-    mount(kind, "/mnt", kind, MsFlags::empty(), Some(options.as_str())).unwrap();
-    std::fs::write(Path::new(cgroup).join("cgroup.procs"), "0").unwrap();
-    println!("asks");
-    let _ = std::fs::metadata("/mnt/x");
 }

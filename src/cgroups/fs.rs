@@ -15,7 +15,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
 use nix::sys::stat::Mode;
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
-use nix::unistd::{AccessFlags, Uid, faccessat, fchownat};
+use nix::unistd::{AccessFlags, Pid, Uid, faccessat, fchownat};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -112,14 +112,12 @@ impl Cgroup {
         &self.path
     }
 
-    fn set_up(&self, plan: &Plan) -> Result<()> {
+    /// Limits, device rules, owner.
+    pub(super) fn set_up(&self, plan: &Plan) -> Result<()> {
         if plan.need == Need::Optional {
             self.check_delegation(plan)?;
         }
-        let mut may_enable = true;
-        for setting in &plan.settings {
-            self.apply(setting, plan, &mut may_enable)?;
-        }
+        self.write_all(&plan.settings, plan)?;
         if let Some(policy) = &plan.devices {
             self.attach_devices(policy)?;
         }
@@ -139,6 +137,26 @@ impl Cgroup {
             Code::Cgroup,
             "write",
             procs.display(),
+        )
+    }
+
+    /// Writes these limits.
+    pub(super) fn write_all(&self, settings: &[Setting], plan: &Plan) -> Result<()> {
+        let mut may_enable = true;
+        settings
+            .iter()
+            .try_for_each(|setting| self.apply(setting, plan, &mut may_enable))
+    }
+
+    /// Moves a process into it.
+    ///
+    /// # Errors
+    /// `E_CGROUP`
+    pub fn add(&self, process: Pid) -> Result<()> {
+        self.write("cgroup.procs", &process.to_string()).context(
+            Code::Cgroup,
+            &format!("move process {process} to"),
+            self.path.display(),
         )
     }
 
@@ -171,7 +189,7 @@ impl Cgroup {
 
     /// Spec, "Cgroup ownership": the folder and the files that /sys/kernel/cgroup/delegate lists;
     /// the others hold limits that the container must not lift.
-    fn give_to(&self, uid: u32) -> Result<()> {
+    pub(super) fn give_to(&self, uid: u32) -> Result<()> {
         let listed = read(AT_FDCWD, Path::new("/sys/kernel/cgroup/delegate"));
         let files = match &listed {
             Ok(text) => text.lines().collect(),
@@ -233,7 +251,8 @@ pub(super) fn value_of(text: &str, key: &str) -> Option<u64> {
     value.parse().ok()
 }
 
-fn make(plan: &Plan, path: &Path) -> Result<Cgroup> {
+/// Makes the cgroup at `path` as [`Cgroup::create`] says.
+pub(super) fn make(plan: &Plan, path: &Path) -> Result<Cgroup> {
     let Folders { mut made, existed } = make_folders(path, &plan.mount)?;
     let result = Cgroup::open(path).and_then(|cgroup| {
         if existed {

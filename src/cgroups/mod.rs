@@ -7,18 +7,21 @@
 //! it runs in the parent with the caller's privileges; the container's first process is cloned into
 //! the finished cgroup (`CLONE_INTO_CGROUP`) and never writes here.
 //!
-//! Only the cgroupfs driver exists: casulo writes the files itself.
+//! With the systemd driver the folder is below a scope that systemd makes ([`systemd`]); what is in
+//! it is made by the same code.
 
 mod controllers;
+mod delegate;
 pub mod devices;
 mod folders;
-pub mod freeze;
+mod freeze;
 pub mod fs;
 pub mod limits;
 pub mod notify;
 pub mod path;
 mod refusal;
 pub mod stats;
+pub mod systemd;
 pub mod tree;
 pub mod update;
 
@@ -35,11 +38,19 @@ use limits::{Current, Setting};
 use oci_spec::runtime::Spec;
 use std::path::{Path, PathBuf};
 
-/// What will be made. Without a path: nothing, the container stays in the caller's cgroup.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Where the container's cgroup is asked for.
+const JSON: &str = "linux.cgroupsPath";
+
+/// What will be made. Without a path and without a scope: nothing, the container stays in the
+/// caller's cgroup.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
-    /// Absolute host path of the cgroup's folder; None when no cgroup is made.
+    /// Absolute host path of the cgroup's folder; None when casulo does not choose it.
     pub path: Option<PathBuf>,
+    /// The scope that systemd makes, and where the cgroup is in it.
+    pub scope: Option<systemd::Plan>,
+    /// The cgroup below the container's that the process is in, relative to it.
+    pub delegate: Option<PathBuf>,
     /// Where the hierarchy is mounted: the part of `path` that is never created or changed,
     /// except for the controllers that its root gives to the cgroups below.
     pub mount: PathBuf,
@@ -76,6 +87,23 @@ pub enum Need {
     Optional,
 }
 
+/// Puts the process one cgroup further down, which it may manage itself (crun's annotation).
+const DELEGATE: &str = "run.oci.delegate-cgroup";
+
+/// The path of a cgroup below another one, as an annotation names it.
+fn sub_path(name: &str) -> Result<PathBuf, &'static str> {
+    if name.contains(['\0', '\n']) {
+        return Err("has a NUL or a newline");
+    }
+    match name
+        .split('/')
+        .find(|part| matches!(*part, "" | "." | ".."))
+    {
+        Some(_) => Err("must be a relative path without empty parts, `.` and `..`"),
+        None => Ok(name.into()),
+    }
+}
+
 /// Decides the cgroup. Pure.
 ///
 /// Root without CAP_SYS_ADMIN gets no device program, unless the config has rules.
@@ -97,14 +125,7 @@ pub fn plan(
     let rules = resources.and_then(|it| it.devices().as_deref());
     let policy = devices::plan(rules.unwrap_or_default(), problems);
     match options.cgroup_manager {
-        CgroupManager::Cgroupfs => {}
-        CgroupManager::Systemd => {
-            problems.add(
-                "linux.cgroupsPath",
-                "the systemd cgroup driver is not available yet: use the cgroupfs driver",
-            );
-            return Plan::default();
-        }
+        CgroupManager::Cgroupfs | CgroupManager::Systemd => {}
         // Device rules are not an error here: engines write "deny all" into every config.
         CgroupManager::Disabled => {
             if !settings.is_empty() {
@@ -116,7 +137,9 @@ pub fn plan(
             return Plan::default();
         }
     }
-    let need = if host.rootless && cgroups_path.is_none() && settings.is_empty() {
+    let by_systemd = options.cgroup_manager == CgroupManager::Systemd;
+    let is_free = cgroups_path.is_none() && settings.is_empty() && !by_systemd;
+    let need = if host.rootless && is_free {
         Need::Optional
     } else {
         Need::Required
@@ -124,7 +147,7 @@ pub fn plan(
     let Some(mount) = &host.cgroup else {
         if need == Need::Required {
             problems.add(
-                "linux.cgroupsPath",
+                JSON,
                 "no cgroup v2 hierarchy is mounted at /sys/fs/cgroup or /sys/fs/cgroup/unified: \
                  mount one, or use --cgroup-manager disabled",
             );
@@ -134,8 +157,24 @@ pub fn plan(
     let may_load = may_load_devices(host)
         && (host.has_capability(Capability::CAP_SYS_ADMIN)
             || rules.is_some_and(|rules| !rules.is_empty()));
+    let annotations = spec.annotations().clone().unwrap_or_default();
+    let delegate = annotations.get(DELEGATE).filter(|name| !name.is_empty());
+    let delegate = delegate.and_then(|name| {
+        sub_path(name)
+            .map_err(|why| problems.add(format!("annotations[\"{DELEGATE}\"]"), why))
+            .ok()
+    });
+    let id = &options.id;
+    let (path, scope) = if by_systemd {
+        let scope = systemd::plan(cgroups_path, &annotations, &settings, id, host, problems);
+        (None, scope)
+    } else {
+        (path::plan(cgroups_path, id, mount, host, problems), None)
+    };
     Plan {
-        path: path::plan(cgroups_path, &options.id, mount, host, problems),
+        path,
+        scope,
+        delegate,
         mount: mount.path.clone(),
         need,
         settings,

@@ -1,10 +1,9 @@
 //! `linux.cgroupsPath` → the cgroup's folder on the host. Pure.
 
+use super::JSON;
 use crate::error::Problems;
 use crate::host::{CgroupMount, Host};
 use std::path::{Component, Path, PathBuf};
-
-const JSON: &str = "linux.cgroupsPath";
 
 /// Decides where the cgroup of container `id` is: an absolute path below `mount.path`.
 ///

@@ -60,8 +60,50 @@ fn the_drivers_that_make_no_cgroup_say_what_they_cannot_do() {
     assert_eq!(none, Ok(Plan::default()));
     let error = decide(LIMITED, CgroupManager::Disabled, &host()).expect_err("limits");
     assert!(error.starts_with("c: linux.resources: "), "{error}");
-    let error = decide(PLAIN, CgroupManager::Systemd, &host()).expect_err("systemd");
-    assert!(error.contains("not available yet"), "{error}");
+}
+
+#[test]
+fn with_systemd_the_folder_is_not_casulos_to_choose() {
+    for host in [host(), rootless()] {
+        let plan = decide(LIMITED, CgroupManager::Systemd, &host).expect("a plan");
+        let scope = plan.scope.expect("a scope");
+        assert_eq!(scope.scope.unit, "casulo-web1.scope");
+        assert_eq!((plan.path, plan.need), (None, Need::Required));
+        assert_eq!(plan.settings.len(), 1);
+    }
+    let no_mount = Host {
+        cgroup: None,
+        ..rootless()
+    };
+    let error = decide(PLAIN, CgroupManager::Systemd, &no_mount).expect_err("asked for");
+    assert!(error.contains("no cgroup v2 hierarchy"), "{error}");
+}
+
+#[test]
+fn a_cgroup_below_is_named_by_a_plain_relative_path() {
+    for good in ["container", "a/b", "a.scope", "..."] {
+        assert_eq!(sub_path(good), Ok(good.into()));
+    }
+    for bad in [
+        "", "/", "/a", "a/", "a//b", "..", "a/../b", "./a", "a\n", "a\0",
+    ] {
+        sub_path(bad).expect_err(bad);
+    }
+    let config = |name: &str| {
+        format!(
+            r#"{{"ociVersion":"1.2.0","linux":{{}},
+                "annotations":{{"run.oci.delegate-cgroup":"{name}"}}}}"#
+        )
+    };
+    for manager in [CgroupManager::Cgroupfs, CgroupManager::Systemd] {
+        let plan = decide(&config("payload"), manager, &host()).expect("a plan");
+        assert_eq!(plan.delegate, Some("payload".into()));
+        let error = decide(&config("../x"), manager, &host()).expect_err("climbs");
+        assert!(
+            error.contains("annotations[\"run.oci.delegate-cgroup\"]"),
+            "{error}"
+        );
+    }
 }
 
 #[test]

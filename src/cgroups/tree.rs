@@ -196,16 +196,20 @@ impl Cgroup {
         remove()
     }
 
-    /// Waits until the last process in it and below is gone, by the kernel's own announcement.
-    /// False if some are left at `end`.
+    /// Waits until the last process in it and below is gone. False if some are left at `end`.
     pub fn wait_until_empty(&self, end: Instant) -> bool {
+        self.wait_for_event("populated", 0, end)
+    }
+
+    /// Waits until `cgroup.events` has this value, by the kernel's own announcement; false if it
+    /// has not at `end`. A cgroup that was removed is neither populated nor frozen.
+    pub(super) fn wait_for_event(&self, key: &str, value: u64, end: Instant) -> bool {
         let Ok(events) = Announced::open(self, "cgroup.events") else {
-            // It was removed.
-            return true;
+            return value == 0;
         };
         loop {
             let text = events.read().unwrap_or_default();
-            if value_of(&text, "populated") != Some(1) {
+            if value_of(&text, key).unwrap_or(0) == value {
                 return true;
             }
             let left = end.saturating_duration_since(Instant::now());

@@ -118,8 +118,13 @@ impl<'a> Changes<'a> {
             ..CgroupPlan::default()
         };
         // Enabled here and not by `apply`: the old text of a file can be read only once it exists.
-        let is_missing = |it: &Setting| self.cgroup.read(&it.file) == Err(Errno::ENOENT);
-        if settings.iter().any(is_missing) {
+        let is_missing = |file: &str| self.cgroup.read(file) == Err(Errno::ENOENT);
+        let needs_more = |it: &Setting| match &it.absent {
+            Absent::Fail => is_missing(&it.file),
+            Absent::Instead { file, .. } => is_missing(&it.file) && is_missing(file),
+            Absent::Skip => false,
+        };
+        if settings.iter().any(needs_more) {
             let above = self.cgroup.path.parent().unwrap_or(mount);
             controllers::enable(above, &plan)?;
         }
@@ -149,6 +154,16 @@ impl<'a> Changes<'a> {
         }
         let mut may_enable = false;
         self.cgroup.apply(setting, plan, &mut may_enable)
+    }
+
+    /// What would bring back the values of before.
+    pub fn old(&self) -> Vec<Setting> {
+        let old = |it: &Change| Setting {
+            file: it.file.clone(),
+            value: undo::undo(&it.file, &it.written, &it.old),
+            absent: Absent::Fail,
+        };
+        self.done.iter().rev().map(old).collect()
     }
 
     /// Brings back the values of before, the last change first. What the kernel does not take

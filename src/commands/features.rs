@@ -28,8 +28,8 @@ pub fn document() -> Value {
             "cgroup": {
                 "v1": false,
                 "v2": true,
-                "systemd": false,
-                "systemdUser": false,
+                "systemd": true,
+                "systemdUser": true,
                 "rdma": true,
             },
             "seccomp": {

@@ -3,7 +3,7 @@
 use super::hooks_outside::{recorded_hooks, run_poststop};
 use super::processes::processes_of;
 use super::survivors;
-use crate::cgroups::{self, Cgroup, PATIENCE};
+use crate::cgroups::{self, Cgroup, PATIENCE, systemd};
 use crate::error::{Code, Context, Error, Result};
 use crate::intel_rdt;
 use crate::state::{self, Dir, State, Status};
@@ -112,7 +112,7 @@ pub fn delete(dir: Dir, force: Force) -> Result<()> {
     removed
 }
 
-/// Removes cgroup, RDT group and state directory of a container whose processes have ended, and runs
+/// Removes cgroup, scope, RDT group and state directory of a container whose processes have ended, and runs
 /// its poststop hooks (whose failures are only logged: runtime.md, Lifecycle, step 13).
 pub(super) fn remove(dir: Dir, state: &State) -> Result<()> {
     if let Some(cgroup) = own_cgroup(state)? {
@@ -126,6 +126,11 @@ pub(super) fn remove(dir: Dir, state: &State) -> Result<()> {
         })?;
     }
     cgroups::remove_empty(&state.cgroup_parents);
+    match &state.systemd_scope {
+        Some(scope) if state.cgroup().is_some() => systemd::stop(scope)?,
+        Some(scope) => systemd::stop_empty(scope)?,
+        None => {}
+    }
     intel_rdt::remove(&state.intel_rdt_paths)?;
     if state.has_poststop {
         let document = state.document(Status::Stopped, 0).to_string();

@@ -1,8 +1,10 @@
 //! `pause` and `resume`: all processes of a container freeze, and run on.
 
-use crate::cgroups::{Cgroup, freeze::PATIENCE};
+use super::survivors;
+use crate::cgroups::{Cgroup, PATIENCE};
 use crate::error::{Code, Error, Result};
 use crate::state::{self, Dir, State, Status};
+use std::time::Instant;
 
 /// `pause`: freezes every process of a running container, or of one that waits to be started;
 /// returns once they are frozen.
@@ -15,13 +17,25 @@ pub fn pause(dir: &Dir) -> Result<()> {
     let _lock = dir.lock()?;
     let state = dir.read()?;
     match state::status(dir, &state)?.0 {
-        Status::Running | Status::Created => own_cgroup(dir, &state, "pause")?.freeze(PATIENCE),
+        Status::Running | Status::Created => freeze(dir, &own_cgroup(dir, &state, "pause")?),
         Status::Paused => Err(refused(dir, "pause", "it is paused already")),
         status => {
             let why = format!("container not running: it is {}", status.as_str());
             Err(refused(dir, "pause", &why))
         }
     }
+}
+
+fn freeze(dir: &Dir, cgroup: &Cgroup) -> Result<()> {
+    if cgroup.freeze(Instant::now() + PATIENCE)? {
+        return Ok(());
+    }
+    // Before the others are let go: afterwards nobody can tell.
+    let error = survivors::not_frozen(&dir.id, &cgroup.pids().unwrap_or_default());
+    if let Err(failed) = cgroup.thaw() {
+        log::warn!("undo: {failed}");
+    }
+    Err(error)
 }
 
 /// `resume`: lets the processes of a paused container run on.

@@ -1,5 +1,5 @@
-//! Processes that SIGKILL has not ended: who they are and what they wait for, for the one line of
-//! error that `kill` and `delete` give. Any casulo process on the host.
+//! Processes that SIGKILL has not ended, or that do not freeze: who they are and what they wait for,
+//! for the one line of error that `kill`, `delete` and `pause` give. Any casulo process on the host.
 
 use crate::cgroups::PATIENCE;
 use crate::error::{Code, Error};
@@ -22,6 +22,33 @@ pub(super) fn error(id: &str, pids: &[Pid]) -> Error {
         "one in state D dies when its system call returns, and not before; delete --force again \
          after that",
     )
+}
+
+/// The error that names those of `pids` that run or cannot be interrupted: a frozen process sleeps.
+pub(super) fn not_frozen(id: &str, pids: &[Pid]) -> Error {
+    let names = ProcFs::host().map(|proc| {
+        let awake: Vec<Pid> = pids
+            .iter()
+            .copied()
+            .filter(|pid| is_awake(*pid, &proc))
+            .collect();
+        describe(&awake, &proc)
+    });
+    let message = format!(
+        "container {id} is not frozen after {} s, and runs on: {}",
+        PATIENCE.as_secs(),
+        names.unwrap_or_default().join(", ")
+    );
+    Error::new(Code::Cgroup, message)
+        .hint("one in state D freezes when its system call returns, and not before")
+}
+
+fn is_awake(pid: Pid, proc: &ProcFs) -> bool {
+    threads(pid, proc).iter().any(|thread| {
+        let stat = proc.read_to_string(&format!("{thread}/stat"));
+        let stat = stat.unwrap_or_default();
+        command_and_state(&stat).is_some_and(|(_, state)| matches!(state, 'D' | 'R'))
+    })
 }
 
 fn describe(pids: &[Pid], proc: &ProcFs) -> Vec<String> {

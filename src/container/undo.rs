@@ -2,6 +2,7 @@
 
 use super::hooks_outside::run_poststop;
 use crate::cgroups::Cgroup;
+use crate::cgroups::systemd::{self, Scope};
 use crate::error::{Code, Error, Result};
 use crate::intel_rdt;
 use crate::plan::Plan;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 pub(super) struct Made<'a> {
     pub(super) plan: &'a Plan,
     pub(super) dir: Option<Dir>,
+    pub(super) scope: Option<Scope>,
     pub(super) cgroup: Option<Cgroup>,
     pub(super) rdt_folders: Vec<PathBuf>,
     pub(super) init: Option<Pid>,
@@ -26,6 +28,12 @@ pub(super) struct Made<'a> {
 }
 
 impl Made<'_> {
+    /// The state directory, which goes last.
+    pub(super) fn dir(&self) -> Result<&Dir> {
+        let gone = || Error::new(Code::State, "no state directory");
+        self.dir.as_ref().ok_or_else(gone)
+    }
+
     /// Undoes everything in reverse and hands `error` back. What cannot be undone is logged: the
     /// first error is the one that the caller needs.
     pub(super) fn undo(&mut self, error: Error) -> Error {
@@ -46,6 +54,9 @@ impl Made<'_> {
             {
                 log::warn!("undo: {failed}");
             }
+        }
+        if let Some(Err(failed)) = self.scope.take().map(|scope| systemd::stop(&scope)) {
+            log::warn!("undo: {failed}");
         }
         if let Err(failed) = intel_rdt::remove(&self.rdt_folders) {
             log::warn!("undo: {failed}");

@@ -3,8 +3,8 @@
 //! All is decided and compared before the first write. Then it goes step by step, and a step that
 //! fails undoes those before it, so that a refused update leaves the container as it was.
 
-use crate::cgroups::Cgroup;
 use crate::cgroups::update::{self, Changes, Plan};
+use crate::cgroups::{Cgroup, systemd};
 use crate::error::{Code, Error, Problems, Result};
 use crate::host::Host;
 use crate::plan::Options;
@@ -66,36 +66,57 @@ pub fn update(dir: &Dir, request: &Update<'_>) -> Result<()> {
     }
     let mount = request.host.cgroup.as_ref();
     let mount = mount.map_or(Path::new("/sys/fs/cgroup"), |it| &it.path);
-    let mut changes = Changes::of(&cgroup);
-    let mut schemata = None;
-    let result = carry_out(
-        &cgroup,
-        &plan,
-        mount,
-        rdt.as_ref(),
-        &mut changes,
-        &mut schemata,
-    );
+    let folder = match &state.systemd_scope {
+        Some(scope) => Some((scope, systemd::update::folder(scope, cgroup.path())?)),
+        None => None,
+    };
+    let mut done = Done {
+        changes: Changes::of(&cgroup),
+        scope: folder
+            .as_ref()
+            .map(|(scope, folder)| systemd::update::Update::of(scope, folder)),
+        schemata: None,
+    };
+    let result = carry_out(&cgroup, &plan, mount, rdt.as_ref(), &mut done);
     if result.is_err() {
-        if let Some(schemata) = schemata {
-            schemata.restore();
-        }
-        changes.restore();
+        done.restore();
     }
     result
 }
 
-/// Every step notes in `changes` or `schemata` how it is undone.
+/// What was changed so far, in this order.
+struct Done<'a> {
+    changes: Changes<'a>,
+    scope: Option<systemd::update::Update<'a>>,
+    schemata: Option<intel_rdt::update::Undo>,
+}
+
+impl Done<'_> {
+    /// Brings all back, in reverse.
+    fn restore(self) {
+        if let Some(schemata) = self.schemata {
+            schemata.restore();
+        }
+        if let Some(scope) = self.scope {
+            scope.restore(&self.changes.old());
+        }
+        self.changes.restore();
+    }
+}
+
+/// Every step notes in `done` how it is undone.
 fn carry_out(
     cgroup: &Cgroup,
     plan: &Plan,
     mount: &Path,
     rdt: Option<&intel_rdt::update::Plan>,
-    changes: &mut Changes<'_>,
-    schemata: &mut Option<intel_rdt::update::Undo>,
+    done: &mut Done<'_>,
 ) -> Result<()> {
-    changes.write(&plan.settings, mount)?;
-    *schemata = write_rdt(rdt)?;
+    done.changes.write(&plan.settings, mount)?;
+    if let Some(scope) = &mut done.scope {
+        scope.write(&plan.settings, mount)?;
+    }
+    done.schemata = write_rdt(rdt)?;
     // Last, because it is done at once or not at all.
     match &plan.devices {
         Some(policy) => cgroup.replace_devices(policy),

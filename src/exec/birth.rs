@@ -8,6 +8,7 @@
 use super::Request;
 use crate::cgroups::Cgroup;
 use crate::cgroups::fs::{mount_of_host, path_in};
+use crate::cgroups::systemd::Scope;
 use crate::error::{Code, Context, Error, Result};
 use crate::state::State;
 use crate::sys::clone::{Side, clone3};
@@ -23,15 +24,29 @@ use std::path::PathBuf;
 /// that moves it to and fro loses every time only by chance.
 const ATTEMPTS: usize = 200;
 
+/// Where a process is after its birth.
+pub(super) enum Place {
+    /// In its cgroup.
+    Final,
+    /// In casulo's own; systemd shall move it, and it must not go on before.
+    LeftToSystemd {
+        /// The container's scope.
+        scope: Scope,
+        /// Where it shall be: a folder of the scope's, absolute on the host.
+        cgroup: PathBuf,
+    },
+}
+
 /// Clones a process into the container's cgroup, or into the one below it that `request` names.
+/// Returns twice, with the same place.
 pub(super) fn clone_into_cgroup(
     request: &Request<'_>,
     init: &OwnedFd,
     proc: &ProcFs,
-) -> Result<Side> {
-    let cgroup = match (request.state.cgroup(), request.cgroup) {
+) -> Result<(Side, Place)> {
+    let cgroup = match (request.state.process_cgroup(), request.cgroup) {
         (Some(own), Some(below)) => Some(Cgroup::open(&own.join(below))?),
-        (Some(own), None) => Some(Cgroup::open(own)?),
+        (Some(own), None) => Some(Cgroup::open(&own)?),
         (None, None) => None,
         (None, Some(_)) => {
             let text = format!("container {} has no cgroup of its own", request.dir.id);
@@ -39,6 +54,18 @@ pub(super) fn clone_into_cgroup(
         }
     };
     let mut side = clone3(0, cgroup.as_ref().and_then(Cgroup::fd));
+    let mut place = Place::Final;
+    // Only from within its tree may an ordinary user's casulo put a process there (cgroups(7),
+    // "Delegation containment"). systemd may.
+    if let (Err(Errno::EACCES), Some(cgroup), Some(scope)) =
+        (&side, &cgroup, &request.state.systemd_scope)
+    {
+        place = Place::LeftToSystemd {
+            scope: scope.clone(),
+            cgroup: cgroup.path().to_owned(),
+        };
+        side = clone3(0, None);
+    }
     // A cgroup that the caller has named is not exchanged for another.
     let attempts = if request.cgroup.is_none() {
         ATTEMPTS
@@ -53,7 +80,7 @@ pub(super) fn clone_into_cgroup(
             _ => break,
         }
     }
-    side.map_err(|errno| {
+    let side = side.map_err(|errno| {
         let error = Error::step(
             Code::Process,
             "clone a process into",
@@ -68,7 +95,8 @@ pub(super) fn clone_into_cgroup(
             Errno::EOPNOTSUPP => error.hint("a cgroup above is threaded: see cgroup.type"),
             _ => error,
         }
-    })
+    })?;
+    Ok((side, place))
 }
 
 /// The kernel's words for a cgroup with controllers for those below it, for one that became invalid

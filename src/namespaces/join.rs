@@ -94,6 +94,11 @@ impl Joins {
         self.opened.iter().find(|join| join.kind == kind)
     }
 
+    /// True if a namespace of this kind is joined.
+    pub fn joins(&self, kind: Kind) -> bool {
+        self.get(kind).is_some()
+    }
+
     /// The pid namespace to join, and the way back.
     pub(super) fn pid(&self) -> Option<(&Opened, &OwnedFd)> {
         self.get(Kind::Pid).zip(self.home.as_ref())

@@ -15,8 +15,9 @@
 //! ```
 //! A bridge is needed where the order matters: a namespace belongs to the user namespace in which
 //! it was made, and a foreign one can be joined only with the privileges of before (or of after)
-//! the change of user namespace. See namespaces(7), user_namespaces(7).
+//! the change of user namespace. In a scope of systemd's there always is one, see [`bridge`]. See namespaces(7), user_namespaces(7).
 
+mod bridge;
 mod enter;
 mod idmap;
 mod join;
@@ -25,6 +26,7 @@ mod network;
 mod spawn;
 mod time;
 
+pub use bridge::{Bridge, Bridged, bridge};
 pub use enter::{become_root_of_joined, enter};
 pub use idmap::{IdMap, outside_of, write_maps};
 pub use join::{Joins, open_joins};

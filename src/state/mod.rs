@@ -13,6 +13,7 @@ pub use start_socket::{connect as connect_to_init, listen as listen_for_start};
 pub use status::{ProcessRef, Status, status};
 pub use store::{Store, check_id};
 
+use crate::cgroups::systemd::Scope;
 use crate::error::{Code, Context, Error, Result};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
@@ -62,6 +63,10 @@ pub struct State {
     pub cgroup_paths: BTreeMap<String, PathBuf>,
     /// Folders above the cgroup that did not exist before, from the top down.
     pub cgroup_parents: Vec<PathBuf>,
+    /// The scope in which systemd holds that cgroup.
+    pub systemd_scope: Option<Scope>,
+    /// The cgroup below it that processes of the container are in, relative to it.
+    pub delegate_cgroup: Option<PathBuf>,
     /// No cgroup was made: the caller's own holds the processes.
     pub cgroup_is_callers: bool,
     /// Folders of the Intel RDT groups that casulo made.
@@ -78,6 +83,22 @@ impl State {
     /// The container's cgroup, if casulo made one.
     pub fn cgroup(&self) -> Option<&Path> {
         self.cgroup_paths.get("").map(PathBuf::as_path)
+    }
+
+    /// Records the cgroup that casulo made, or that it made none.
+    pub fn set_cgroup(&mut self, path: Option<&Path>) {
+        let path = path.map(|path| (String::new(), path.to_owned()));
+        self.cgroup_is_callers = path.is_none();
+        self.cgroup_paths = path.into_iter().collect();
+    }
+
+    /// The cgroup of the container's processes, which may lie below its own.
+    pub fn process_cgroup(&self) -> Option<PathBuf> {
+        let own = self.cgroup()?;
+        Some(match &self.delegate_cgroup {
+            Some(below) => own.join(below),
+            None => own.to_owned(),
+        })
     }
 
     /// True if it has a pid namespace that is not the caller's: its processes end with init.

@@ -45,7 +45,7 @@ pub fn send(socket: BorrowedFd<'_>, payload: &[u8]) -> nix::Result<()> {
 }
 
 /// `recvmsg(socket, …, MSG_CMSG_CLOEXEC)`, recvmsg(2): one message, and the first fd that came with
-/// it; the kernel closes others.
+/// it; the kernel closes others. A length of 0 means that the other side of a stream is gone.
 ///
 /// # Errors
 /// EAGAIN on a nonblocking socket without a message.

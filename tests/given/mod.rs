@@ -24,6 +24,7 @@ pub(crate) fn host() -> Host {
             path: PathBuf::from("/sys/fs/cgroup"),
             own: Some(PathBuf::from("/")),
         }),
+        runtime_dir: PathBuf::from("/run/user/0"),
         kernel: (6, 18),
         apparmor: true,
         selinux: true,

@@ -95,3 +95,30 @@ fn a_failure_brings_the_old_values_back() {
     let enabled = fs::read_to_string(mount.path().join("cgroup.subtree_control"));
     assert_eq!(enabled.expect("subtree_control"), "+cpu +cpuset +pids");
 }
+
+#[test]
+fn controllers_are_left_alone_where_every_file_or_its_substitute_is_there() {
+    let (mount, cgroup) = cgroup(&[("io.weight", "default 100\n"), ("pids.max", "20\n")]);
+    let settings = [
+        Setting {
+            absent: Absent::Instead {
+                file: "io.weight".into(),
+                value: "default 200".into(),
+            },
+            ..setting("io.bfq.weight", "500")
+        },
+        Setting {
+            absent: Absent::Skip,
+            ..setting("memory.swap.max", "max")
+        },
+        setting("pids.max", "30"),
+    ];
+    let mut changes = Changes::of(&cgroup);
+    changes.write(&settings, mount.path()).expect("written");
+    assert_eq!(cgroup.read("io.weight").as_deref(), Ok("default 200\n"));
+    let enabled = fs::read_to_string(mount.path().join("cgroup.subtree_control"));
+    assert_eq!(enabled.expect("subtree_control"), "");
+    changes.restore();
+    assert_eq!(cgroup.read("io.weight").as_deref(), Ok("default 100\n"));
+    assert_eq!(cgroup.read("pids.max").as_deref(), Ok("20\n"));
+}

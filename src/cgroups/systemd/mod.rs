@@ -1,0 +1,260 @@
+//! The systemd driver: a scope that systemd makes, and below it exactly what the cgroupfs driver
+//! makes. The scope is systemd's: its attributes are properties. The cgroup below (`container`) is
+//! casulo's, as `Delegate=` promises (systemd.io, "Control Group APIs and Delegation"): it holds
+//! the limits and the device program, which no `systemctl daemon-reload` touches.
+//!
+//! [`plan`] decides (pure): [`name`] the units, [`properties`] and [`annotations`] what they are
+//! like. [`start`], [`fill`], [`update`] and [`stop`] do it, in the parent. A scope begins with a process, and
+//! init does not exist yet: the bridge ([`crate::namespaces::Bridge`]) stands in for it.
+
+mod annotations;
+mod dbus;
+mod gvariant;
+mod name;
+mod properties;
+mod unit;
+pub mod update;
+
+pub use dbus::value::Value;
+
+use super::fs::{self, Cgroup};
+use super::limits::Setting;
+use super::{JSON, Plan as CgroupPlan, sub_path};
+use crate::error::{Code, Context, Error, Problems, Result};
+use crate::host::Host;
+use crate::sys::procfs::ProcFs;
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+/// Renames the cgroup below the scope; empty is none (crun's annotation and its usual name).
+const SUBGROUP: &str = "run.oci.systemd.subgroup";
+const USUAL_SUBGROUP: &str = "container";
+
+/// Where the bridge waits, so that the scope itself has no process and can give controllers to the
+/// cgroups below it (cgroups(7), "no internal processes").
+const WAITING_ROOM: &str = "casulo-bridge";
+
+/// A property of a unit and its value.
+pub type Property = (String, Value);
+
+/// Whose systemd it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Manager {
+    /// The host's, pid 1.
+    System,
+    /// An ordinary user's.
+    User {
+        /// `XDG_RUNTIME_DIR`, where its sockets are.
+        runtime_dir: PathBuf,
+    },
+}
+
+/// A scope, by its name: what is recorded of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scope {
+    /// `libpod-1234.scope`
+    pub unit: String,
+    /// Who made it.
+    pub manager: Manager,
+}
+
+/// What systemd will be told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The scope.
+    pub scope: Scope,
+    /// Its properties, all but the process.
+    pub properties: Vec<Property>,
+    /// Limits that systemd does not know, for the scope's own files.
+    pub files: Vec<Setting>,
+    /// The container's cgroup below the scope; None where it is the scope itself.
+    pub subgroup: Option<PathBuf>,
+}
+
+/// Decides. Pure.
+pub(super) fn plan(
+    path: Option<&Path>,
+    annotations: &HashMap<String, String>,
+    settings: &[Setting],
+    id: &str,
+    host: &Host,
+    problems: &mut Problems,
+) -> Option<Plan> {
+    let manager = match host.rootless {
+        true => Manager::User {
+            runtime_dir: host.runtime_dir.clone(),
+        },
+        false => Manager::System,
+    };
+    let names = name::plan(path, id, &manager)
+        .map_err(|why| problems.add(JSON, why))
+        .ok();
+    let subgroup = match annotations.get(SUBGROUP).map_or(USUAL_SUBGROUP, |it| it) {
+        "" => None,
+        name => sub_path(name)
+            .map_err(|why| problems.add(format!("annotations[\"{SUBGROUP}\"]"), why))
+            .ok(),
+    };
+    if subgroup.is_none()
+        && settings
+            .iter()
+            .any(|it| it.file == "pids.max" && it.value == "1")
+    {
+        problems.add(
+            "linux.resources.pids.limit",
+            format!(
+                "a limit of 1 needs a cgroup below the scope, which begins with a process of \
+                 casulo's: do not set {SUBGROUP}"
+            ),
+        );
+    }
+    let extra = annotations::properties(annotations, problems);
+    let names = names?;
+    let limits = properties::of(settings);
+    let yes = |name: &str| (name.to_owned(), Value::Bool(true));
+    let no = |name: &str| (name.to_owned(), Value::Bool(false));
+    let text = |name: &str, value: &str| (name.to_owned(), Value::text(value));
+    let properties = [
+        text("Description", &format!("casulo container {id}")),
+        text("Slice", &names.slice),
+        yes("Delegate"),
+        no("DefaultDependencies"),
+        // A scope that failed (its memory limit killed it) shall not stay.
+        text("CollectMode", "inactive-or-failed"),
+        yes("CPUAccounting"),
+        yes("MemoryAccounting"),
+        yes("TasksAccounting"),
+        yes("IOAccounting"),
+    ];
+    Some(Plan {
+        scope: Scope {
+            unit: names.scope,
+            manager,
+        },
+        properties: properties
+            .into_iter()
+            .chain(limits.properties)
+            .chain(extra)
+            .collect(),
+        files: limits.files,
+        subgroup,
+    })
+}
+
+/// Lets systemd make the scope, with `process` in it.
+///
+/// # Errors
+/// `E_SYSTEMD`. What systemd has begun ends with the process.
+pub fn start(plan: &Plan, process: Pid) -> Result<()> {
+    let mut properties = plan.properties.clone();
+    properties.push(("PIDs".to_owned(), pids(process)));
+    unit::start(&plan.scope, &properties)
+}
+
+/// The list of this one process.
+fn pids(process: Pid) -> Value {
+    let pid = u32::try_from(process.as_raw()).unwrap_or_default();
+    Value::Array("u".to_owned(), vec![Value::Uint32(pid)])
+}
+
+/// Stops the scope and waits until it is gone. No error when it was gone already.
+///
+/// # Errors
+/// `E_SYSTEMD`
+pub fn stop(scope: &Scope) -> Result<()> {
+    unit::stop(scope)
+}
+
+/// [`stop`] for a scope of which it is not known whether casulo made it or found its name taken: the
+/// casulo that asked for it was killed before it heard. Then the processes that it put there are
+/// gone, too, so whatever has a process is another's.
+///
+/// # Errors
+/// `E_SYSTEMD`
+pub fn stop_empty(scope: &Scope) -> Result<()> {
+    unit::stop_empty(scope)
+}
+
+/// Lets systemd move a process into the scope, to the cgroup at `path` in it.
+///
+/// # Errors
+/// `E_SYSTEMD`
+pub fn attach(scope: &Scope, path: &Path, process: Pid) -> Result<()> {
+    let names = path.iter().skip_while(|name| *name != scope.unit.as_str());
+    let below: PathBuf = ["/".as_ref()].into_iter().chain(names.skip(1)).collect();
+    unit::attach(scope, &below, process)
+}
+
+/// The cgroup of a container in its scope.
+#[derive(Debug)]
+pub struct Filled {
+    /// Where init will be born.
+    pub cgroup: Cgroup,
+    /// Where the bridge waits, if not in the scope itself.
+    waiting_room: Option<PathBuf>,
+}
+
+/// Makes the container's cgroup in the scope that `bridge` was put into, by the fs driver's means.
+///
+/// # Errors
+/// As [`Cgroup::create`], and `E_SYSTEMD` where the bridge is not in the scope.
+pub fn fill(plan: &CgroupPlan, scope: &Plan, bridge: Pid, proc: &ProcFs) -> Result<Filled> {
+    let path = folder_of(&scope.scope.unit, &plan.mount, bridge, proc)?;
+    let folder = Cgroup::open(&path)?;
+    folder.write_all(&scope.files, plan)?;
+    let Some(subgroup) = &scope.subgroup else {
+        folder.set_up(plan)?;
+        return Ok(Filled {
+            cgroup: folder,
+            waiting_room: None,
+        });
+    };
+    let waiting_room = path.join(WAITING_ROOM);
+    nix::unistd::mkdir(&waiting_room, Mode::from_bits_truncate(0o755)).context(
+        Code::Cgroup,
+        "make cgroup",
+        waiting_room.display(),
+    )?;
+    Cgroup::open(&waiting_room)?.add(bridge)?;
+    Ok(Filled {
+        cgroup: fs::make(plan, &path.join(subgroup))?,
+        waiting_room: Some(waiting_room),
+    })
+}
+
+impl Filled {
+    /// The container's cgroup, once the bridge has ended.
+    pub fn without_bridge(self) -> Cgroup {
+        if let Some(folder) = self.waiting_room {
+            // If it stays it is an empty folder, which goes with the scope.
+            let _ = std::fs::remove_dir(folder);
+        }
+        self.cgroup
+    }
+}
+
+/// The scope's folder: where systemd has put the bridge. casulo may see less of the hierarchy than
+/// systemd does, so what systemd calls the path need not be one here.
+fn folder_of(unit: &str, mount: &Path, bridge: Pid, proc: &ProcFs) -> Result<PathBuf> {
+    let file = proc
+        .open(&format!("{bridge}/cgroup"), OFlag::O_RDONLY)
+        .context(Code::Cgroup, "read the cgroup of", bridge)?;
+    let text = fs::read_all(&file).context(Code::Cgroup, "read the cgroup of", bridge)?;
+    let path = fs::path_in(&text).filter(|path| path.ends_with(unit));
+    let path = path.ok_or_else(|| {
+        Error::new(
+            Code::Systemd,
+            format!("start {unit}: systemd has not moved the process into it"),
+        )
+        .hint("casulo must see the host's cgroup hierarchy and its own place in it")
+    })?;
+    Ok(mount.join(path.strip_prefix("/").unwrap_or(&path)))
+}
+
+#[cfg(test)]
+mod tests;

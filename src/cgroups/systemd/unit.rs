@@ -1,0 +1,301 @@
+//! What systemd is asked: to start the scope, to stop it (org.freedesktop.systemd1(5), "The Manager
+//! Object"). Parent. One connection a command.
+
+use super::dbus::connection::{Connection, Failure, Result as Answer, answer};
+use super::dbus::message::{Call, Kind, Message};
+use super::dbus::value::Value;
+use super::{Manager, Property, Scope};
+use crate::error::{Code, Error, Result};
+use nix::errno::Errno;
+use nix::unistd::Pid;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long systemd may take for everything that a command wants of it. Starting a scope is a
+/// matter of milliseconds; a loaded host has been seen to take seconds.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const SYSTEMD: &str = "org.freedesktop.systemd1";
+const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
+const UNIT_EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
+
+/// A method of the manager.
+fn manager_call<'a>(member: &'a str, body: &'a [Value]) -> Call<'a> {
+    Call {
+        destination: SYSTEMD,
+        path: "/org/freedesktop/systemd1",
+        interface: "org.freedesktop.systemd1.Manager",
+        member,
+        body,
+    }
+}
+
+fn bus_call<'a>(member: &'a str, body: &'a [Value]) -> Call<'a> {
+    Call {
+        destination: "org.freedesktop.DBus",
+        path: "/org/freedesktop/DBus",
+        interface: "org.freedesktop.DBus",
+        member,
+        body,
+    }
+}
+
+/// Starts the scope with these properties and waits until systemd has done it. One that has failed
+/// and is still there under this name makes place.
+///
+/// # Errors
+/// `E_SYSTEMD` naming the unit, what systemd says and what to look at.
+pub(super) fn start(scope: &Scope, properties: &[Property]) -> Result<()> {
+    let mut connection = connect("start", scope)?;
+    let body = [
+        Value::text(&scope.unit),
+        Value::text("fail"),
+        list(properties),
+        Value::Array("(sa(sv))".to_owned(), Vec::new()),
+    ];
+    let start = manager_call("StartTransientUnit", &body);
+    let mut started = job(&mut connection, &start);
+    if let Err(Failure::Refused(name, _)) = &started
+        && name == UNIT_EXISTS
+    {
+        let unit = [Value::text(&scope.unit)];
+        // It only helps a unit that has failed; of any other the next call says what this one did.
+        let _ = connection.call(&manager_call("ResetFailedUnit", &unit));
+        started = job(&mut connection, &start);
+    }
+    let result = started.map_err(|failure| failed("start", scope, None, failure))?;
+    match result.as_str() {
+        "done" => Ok(()),
+        result => Err(Error::new(
+            Code::Systemd,
+            format!("start {}: its job ended with result {result}", scope.unit),
+        )
+        .hint(look_at(scope))),
+    }
+}
+
+/// `a(sv)`
+fn list(properties: &[Property]) -> Value {
+    let pairs = properties
+        .iter()
+        .map(|(name, value)| Value::Struct(vec![Value::text(name), Value::variant(value.clone())]));
+    Value::Array("(sv)".to_owned(), pairs.collect())
+}
+
+/// Changes properties, all or none, for as long as the scope is there.
+///
+/// # Errors
+/// `E_SYSTEMD`
+pub(super) fn set(scope: &Scope, properties: &[Property]) -> Result<()> {
+    let mut connection = connect("update", scope)?;
+    let body = [
+        Value::text(&scope.unit),
+        Value::Bool(true),
+        list(properties),
+    ];
+    connection
+        .call(&manager_call("SetUnitProperties", &body))
+        .map(drop)
+        .map_err(|failure| failed("update", scope, None, failure))
+}
+
+/// Stops the scope, which kills what is still in it, and waits until it is gone. No error when it
+/// is gone already: systemd forgets a scope once its last process has ended.
+///
+/// # Errors
+/// `E_SYSTEMD`
+pub(super) fn stop(scope: &Scope) -> Result<()> {
+    stop_over(&mut connect("stop", scope)?, scope)
+}
+
+/// [`stop`], if it has no process.
+///
+/// # Errors
+/// `E_SYSTEMD`
+pub(super) fn stop_empty(scope: &Scope) -> Result<()> {
+    let mut connection = connect("stop", scope)?;
+    let body = [Value::text(&scope.unit)];
+    match connection.call(&manager_call("GetUnitProcesses", &body)) {
+        Ok(answer) => match answer.as_slice() {
+            [Value::Array(_, processes)] if processes.is_empty() => {
+                stop_over(&mut connection, scope)
+            }
+            _ => Ok(()),
+        },
+        Err(Failure::Refused(name, _)) if name == NO_SUCH_UNIT => Ok(()),
+        Err(failure) => Err(failed("look into", scope, None, failure)),
+    }
+}
+
+fn stop_over(connection: &mut Connection, scope: &Scope) -> Result<()> {
+    let body = [Value::text(&scope.unit), Value::text("replace")];
+    match job(connection, &manager_call("StopUnit", &body)) {
+        Err(Failure::Refused(name, _)) if name == NO_SUCH_UNIT => Ok(()),
+        // Whatever became of the job: a later one of somebody else may have taken its place.
+        result => result
+            .map(drop)
+            .map_err(|failure| failed("stop", scope, None, failure)),
+    }
+}
+
+/// Has systemd move a process to the cgroup `below` the scope's.
+///
+/// # Errors
+/// `E_SYSTEMD`
+pub(super) fn attach(scope: &Scope, below: &Path, process: Pid) -> Result<()> {
+    let mut connection = connect("enter", scope)?;
+    let body = [
+        Value::text(&scope.unit),
+        Value::text(&below.to_string_lossy()),
+        super::pids(process),
+    ];
+    connection
+        .call(&manager_call("AttachProcessesToUnit", &body))
+        .map(drop)
+        .map_err(|failure| failed("enter", scope, None, failure))
+}
+
+/// The sockets of a manager: its own first, which needs no bus and on which it tells of its jobs
+/// without being asked to.
+fn sockets(manager: &Manager) -> [PathBuf; 2] {
+    match manager {
+        Manager::System => [
+            "/run/systemd/private".into(),
+            "/run/dbus/system_bus_socket".into(),
+        ],
+        Manager::User { runtime_dir } => {
+            [runtime_dir.join("systemd/private"), runtime_dir.join("bus")]
+        }
+    }
+}
+
+/// Connects for `verb`, which an error names.
+fn connect(verb: &str, scope: &Scope) -> Result<Connection> {
+    let [private, bus] = sockets(&scope.manager);
+    let failed = |socket: &Path, failure| failed(verb, scope, Some(socket), failure);
+    match Connection::open(&private, PATIENCE) {
+        Err(Failure::Connect(errno)) => match over_bus(&bus) {
+            // The first one is what is missing; that there is no bus either is no news.
+            Err(Failure::Connect(_)) => Err(failed(&private, Failure::Connect(errno))),
+            result => result.map_err(|failure| failed(&bus, failure)),
+        },
+        result => result.map_err(|failure| failed(&private, failure)),
+    }
+}
+
+/// A message bus wants to be greeted, and passes on signals only to those who ask.
+fn over_bus(path: &Path) -> Answer<Connection> {
+    let mut connection = Connection::open(path, PATIENCE)?;
+    let rule = "type='signal',sender='org.freedesktop.systemd1',\
+                interface='org.freedesktop.systemd1.Manager',member='JobRemoved'";
+    connection.call(&bus_call("Hello", &[]))?;
+    connection.call(&bus_call("AddMatch", &[Value::text(rule)]))?;
+    connection.call(&manager_call("Subscribe", &[]))?;
+    Ok(connection)
+}
+
+/// Calls a method that starts a job, and waits for the job's end: its result.
+fn job(connection: &mut Connection, call: &Call<'_>) -> std::result::Result<String, Failure> {
+    let serial = connection.send(call)?;
+    let mut job = None;
+    // A job may end before the call that made it is answered.
+    let mut ended: Vec<(String, String)> = Vec::new();
+    loop {
+        let message = connection.receive()?;
+        if let Some(answer) = answer(&message, serial) {
+            match answer?.into_iter().next() {
+                Some(Value::ObjectPath(path)) => job = Some(path),
+                _ => return Err(Failure::Protocol),
+            }
+        }
+        ended.extend(removed_job(&message));
+        if let Some(path) = &job
+            && let Some((_, result)) = ended.iter().find(|(ended, _)| ended == path)
+        {
+            return Ok(result.clone());
+        }
+    }
+}
+
+/// `JobRemoved(u id, o job, s unit, s result)`: the job and its result.
+fn removed_job(message: &Message) -> Option<(String, String)> {
+    if message.kind != Kind::Signal || message.member.as_deref() != Some("JobRemoved") {
+        return None;
+    }
+    match message.values()?.as_slice() {
+        [_, Value::ObjectPath(job), _, Value::String(result)] => {
+            Some((job.clone(), result.clone()))
+        }
+        _ => None,
+    }
+}
+
+fn look_at(scope: &Scope) -> String {
+    let user = match scope.manager {
+        Manager::System => "",
+        Manager::User { .. } => "--user ",
+    };
+    format!(
+        "see systemctl {user}status {} and journalctl {user}-b",
+        scope.unit
+    )
+}
+
+/// An error for one line: what systemd says, or where it could not be reached.
+fn failed(verb: &str, scope: &Scope, socket: Option<&Path>, failure: Failure) -> Error {
+    let error = |detail: String| Error {
+        step: verb.to_owned(),
+        object: scope.unit.clone(),
+        ..Error::new(Code::Systemd, detail)
+    };
+    let socket = socket.map_or_else(
+        || "systemd".to_owned(),
+        |path| format!("systemd at {}", path.display()),
+    );
+    match failure {
+        Failure::Connect(errno) => Error {
+            errno: Some(errno),
+            ..error(format!("connect to {socket}"))
+        }
+        .hint(match (&scope.manager, errno) {
+            (Manager::User { .. }, Errno::ENOENT | Errno::ECONNREFUSED) => {
+                "is XDG_RUNTIME_DIR right, and does the user's systemd run (loginctl enable-linger)?"
+            }
+            _ => "does systemd run here? Without it use --cgroup-manager cgroupfs",
+        }),
+        Failure::Broken(errno) => Error {
+            errno: Some(errno),
+            ..error(format!("the connection to {socket} broke"))
+        },
+        Failure::OtherPids => error(format!("{socket} counts processes in another pid namespace"))
+            .hint("run casulo in that one, or use --cgroup-manager cgroupfs"),
+        Failure::TimedOut => error(format!(
+            "no answer from {socket} within {} seconds",
+            PATIENCE.as_secs()
+        ))
+        .hint(look_at(scope)),
+        Failure::Protocol => error(format!("{socket} does not speak D-Bus as systemd does")),
+        Failure::Refused(name, text) => {
+            let kind = name.rsplit('.').next().unwrap_or_default();
+            let error = error(format!("systemd says: {} ({name})", one_line(&text)));
+            match kind {
+                "UnitExists" => error.hint(
+                    "another container or service has this name: give linux.cgroupsPath another",
+                ),
+                "AccessDenied" | "InteractiveAuthorizationRequired" => {
+                    error.hint("this systemd serves another user")
+                }
+                "PropertyReadOnly" | "UnknownProperty" | "InvalidArgs" => {
+                    error.hint("see the org.systemd.property annotations and linux.resources")
+                }
+                _ => error,
+            }
+        }
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.replace(|c: char| c.is_control(), " ")
+        .trim()
+        .to_owned()
+}

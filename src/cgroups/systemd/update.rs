@@ -1,0 +1,62 @@
+//! The scope's side of an update: its properties in one call, and its own files for what systemd does
+//! not know. Any casulo process on the host that holds the container's lock.
+
+use super::{Scope, properties, unit};
+use crate::cgroups::fs::Cgroup;
+use crate::cgroups::limits::Setting;
+use crate::cgroups::update::Changes;
+use crate::error::Result;
+use std::path::Path;
+
+/// A scope whose limits change.
+#[derive(Debug)]
+pub struct Update<'a> {
+    scope: &'a Scope,
+    files: Changes<'a>,
+    told: bool,
+}
+
+/// The scope's folder, from that of the container's cgroup in it.
+///
+/// # Errors
+/// `E_CGROUP`
+pub fn folder(scope: &Scope, cgroup: &Path) -> Result<Cgroup> {
+    let folder = cgroup.ancestors().find(|path| path.ends_with(&scope.unit));
+    Cgroup::open(folder.unwrap_or(cgroup))
+}
+
+impl<'a> Update<'a> {
+    /// Nothing yet.
+    pub fn of(scope: &'a Scope, folder: &'a Cgroup) -> Update<'a> {
+        Update {
+            scope,
+            files: Changes::of(folder),
+            told: false,
+        }
+    }
+
+    /// Writes the files, then tells systemd: it takes all properties or none. After an error the
+    /// caller calls [`Update::restore`].
+    ///
+    /// # Errors
+    /// `E_CGROUP`, `E_SYSTEMD`
+    pub fn write(&mut self, settings: &[Setting], mount: &Path) -> Result<()> {
+        let limits = properties::of(settings);
+        self.files.write(&limits.files, mount)?;
+        if !limits.properties.is_empty() {
+            unit::set(self.scope, &limits.properties)?;
+            self.told = true;
+        }
+        Ok(())
+    }
+
+    /// Brings back the limits of before, which are those that the container's cgroup had.
+    pub fn restore(self, old: &[Setting]) {
+        if self.told
+            && let Err(failed) = unit::set(self.scope, &properties::of(old).properties)
+        {
+            log::warn!("undo: {failed}");
+        }
+        self.files.restore();
+    }
+}

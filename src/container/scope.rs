@@ -1,0 +1,39 @@
+//! Init in a scope of systemd's.
+
+use super::undo::Made;
+use crate::cgroups::systemd;
+use crate::error::Result;
+use crate::namespaces::{self, Bridged, Joins, Kind, Spawned};
+use crate::plan::Plan;
+use crate::sys::procfs::ProcFs;
+
+/// Parent: makes a bridge, has systemd make the scope around it, makes the container's cgroup in
+/// there, and lets the bridge make init in that. Returns twice.
+///
+/// # Errors
+/// E_SYSTEMD, E_CGROUP, E_DEVICES, E_NAMESPACE: the step that failed.
+pub(super) fn spawn(
+    plan: &Plan,
+    scope: &systemd::Plan,
+    joins: &Joins,
+    proc: &ProcFs,
+    made: &mut Made<'_>,
+) -> Result<Spawned> {
+    let bridge = match namespaces::bridge(&plan.namespaces, joins, None)? {
+        Bridged::Init => return Ok(Spawned::Init),
+        Bridged::Parent(bridge) => bridge,
+    };
+    systemd::start(scope, bridge.pid())?;
+    made.scope = Some(scope.scope.clone());
+    let filled = systemd::fill(&plan.cgroup, scope, bridge.pid(), proc)?;
+    // As in a cgroup without systemd: from a foreign cgroup namespace init could not be put there.
+    let init = match joins.joins(Kind::Cgroup) {
+        true => {
+            filled.cgroup.add(bridge.pid())?;
+            bridge.make_init(&plan.namespaces, joins, None)
+        }
+        false => bridge.make_init(&plan.namespaces, joins, filled.cgroup.fd()),
+    };
+    made.cgroup = Some(filled.without_bridge());
+    init.map(Spawned::Parent)
+}
