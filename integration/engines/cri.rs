@@ -13,7 +13,7 @@ use crate::support::{Case, Lab, cases, wait_until};
 use serde_json::json;
 use std::cell::RefCell;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Where containerd keeps what Kubernetes runs.
@@ -68,6 +68,7 @@ struct Pod<'lab> {
     client: Client,
     config: PodSandboxConfig,
     id: String,
+    cgroup: PathBuf,
     containers: RefCell<Vec<String>>,
 }
 
@@ -75,14 +76,22 @@ impl<'lab> Pod<'lab> {
     /// A pod on the node's network, in cgroups of the file-system driver.
     #[track_caller]
     fn on_node_network(lab: &'lab Lab) -> Pod<'lab> {
-        let parent = format!("/kubepods/pod{}", lab.new_id());
-        Pod::run(lab, WITH_CGROUPFS, &parent, Namespace::Node)
+        Pod::run(lab, WITH_CGROUPFS, Namespace::Node)
     }
 
     #[track_caller]
-    fn run(lab: &'lab Lab, handler: &str, cgroup_parent: &str, network: Namespace) -> Pod<'lab> {
+    fn run(lab: &'lab Lab, handler: &str, network: Namespace) -> Pod<'lab> {
         let client = Client::new(&containerd::daemon(lab).socket);
         let name = lab.new_id();
+        let cgroup_parent = match handler {
+            WITH_SYSTEMD => format!("kubepods-pod{}.slice", name.replace('-', "_")),
+            _ => format!("/kubepods-pod{name}"),
+        };
+        // As the kubelet does.
+        let cgroup = Path::new("/sys/fs/cgroup").join(cgroup_parent.trim_start_matches('/'));
+        if handler != WITH_SYSTEMD {
+            fs::create_dir(&cgroup).unwrap();
+        }
         let config = PodSandboxConfig {
             metadata: Some(PodSandboxMetadata {
                 name: name.clone(),
@@ -95,7 +104,7 @@ impl<'lab> Pod<'lab> {
             },
             log_directory: lab.folder("log").to_string_lossy().into_owned(),
             linux: Some(LinuxPodSandboxConfig {
-                cgroup_parent: cgroup_parent.into(),
+                cgroup_parent,
                 security_context: Some(SandboxSecurityContext {
                     namespace_options: Some(NamespaceOption {
                         network: network as i32,
@@ -117,6 +126,7 @@ impl<'lab> Pod<'lab> {
             client,
             config,
             id: answer.id,
+            cgroup,
             containers: RefCell::default(),
         }
     }
@@ -249,6 +259,10 @@ impl<'lab> Pod<'lab> {
         for id in self.containers.borrow().iter().chain([&self.id]) {
             daemon::wait_nothing_left(id, &state);
         }
+        // A slice goes with its last scope; the test's own folder can only go if it is empty.
+        if self.cgroup.extension().is_none() {
+            fs::remove_dir(&self.cgroup).unwrap();
+        }
     }
 }
 
@@ -292,8 +306,7 @@ fn smoke_test(lab: &Lab) {
 }
 
 fn containers_of_a_pod_share_namespaces(lab: &Lab) {
-    let parent = format!("/kubepods/pod{}", lab.new_id());
-    let pod = Pod::run(lab, WITH_CGROUPFS, &parent, Namespace::Pod);
+    let pod = Pod::run(lab, WITH_CGROUPFS, Namespace::Pod);
     let one = pod.running("exec sleep 1000", None);
     let other = pod.running("exec sleep 1000", None);
     let look = |kind: &str| {
@@ -420,9 +433,7 @@ fn resources_of_a_kubelet(lab: &Lab) {
 }
 
 fn resources_of_a_kubelet_with_systemd(lab: &Lab) {
-    let parent = format!("kubepods-pod{}.slice", lab.new_id().replace('-', "_"));
-    let pod = Pod::run(lab, WITH_SYSTEMD, &parent, Namespace::Node);
-    kubelets_resources(pod);
+    kubelets_resources(Pod::run(lab, WITH_SYSTEMD, Namespace::Node));
 }
 
 fn kubelets_resources(pod: Pod<'_>) {
@@ -473,8 +484,7 @@ fn oom_is_the_reason(lab: &Lab) {
 }
 
 fn pods_have_addresses(lab: &Lab) {
-    let parent = format!("/kubepods/pod{}", lab.new_id());
-    let pods = [0, 1].map(|_| Pod::run(lab, WITH_CGROUPFS, &parent, Namespace::Pod));
+    let pods = [0, 1].map(|_| Pod::run(lab, WITH_CGROUPFS, Namespace::Pod));
     let containers = pods
         .each_ref()
         .map(|pod| pod.running("exec sleep 1000", None));

@@ -39,7 +39,7 @@ impl Client {
             let call = self.exchange(method, framed(question));
             tokio::time::timeout(LIMIT, call)
                 .await
-                .map_err(|_| format!("{method}: no answer after {LIMIT:?}"))?
+                .map_err(|late| format!("{method}: {late}"))?
         })?;
         let message = body.get(PREFIX..).unwrap_or_default();
         A::decode(message).map_err(|e| format!("{method}: {e}"))
