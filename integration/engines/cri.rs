@@ -8,7 +8,7 @@ use super::cri_client::{
     PodSandboxConfig, PodSandboxMetadata, RunPodSandboxRequest, SandboxSecurityContext,
     StopContainerRequest, UpdateContainerResourcesRequest,
 };
-use super::{containerd, daemon, image};
+use super::{containerd, daemon, image, lines};
 use crate::support::{Case, Lab, cases, wait_until};
 use serde_json::json;
 use std::cell::RefCell;
@@ -433,6 +433,8 @@ fn resources_of_a_kubelet(lab: &Lab) {
 }
 
 fn resources_of_a_kubelet_with_systemd(lab: &Lab) {
+    let class = lines::block("runtimeclass.yaml");
+    assert!(class.contains(&format!("handler: {WITH_SYSTEMD}\n")));
     kubelets_resources(Pod::run(lab, WITH_SYSTEMD, Namespace::Node));
 }
 

@@ -11,15 +11,24 @@ const PATH: &str = "/usr/local/bin/casulo";
 
 /// The lines of the document's block for a file, with the runtime under test in casulo's place.
 pub(crate) fn of(lab: &Lab, file: &str) -> String {
-    let block: Vec<&str> = DOCUMENT
+    let text = block(file);
+    assert!(
+        text.contains(PATH),
+        "docs/engines.md names casulo to {file}"
+    );
+    text.replace(PATH, &lab.runtime().to_string_lossy())
+}
+
+/// The lines of the document's block for a file, as they stand.
+pub(crate) fn block(file: &str) -> String {
+    let heading = format!(" {file}");
+    let lines: Vec<&str> = DOCUMENT
         .lines()
-        .skip_while(|line| !(line.starts_with("```") && line.ends_with(&format!(" {file}"))))
+        .skip_while(|line| !(line.starts_with("```") && line.ends_with(&heading)))
         .skip(1)
         .take_while(|line| *line != "```")
         .collect();
-    let text = block.join("\n") + "\n";
-    assert!(text.contains(PATH), "docs/engines.md has lines for {file}");
-    text.replace(PATH, &lab.runtime().to_string_lossy())
+    lines.join("\n") + "\n"
 }
 
 /// True where pid 1 is systemd: containers are scopes there.
