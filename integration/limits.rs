@@ -19,7 +19,8 @@ cases! {
     [Root, Controller("cpu")] => cpu_quota_and_period, burst_is_written, shares_become_weight,
         an_idle_container_has_no_weight;
     [Root, Controller("cpuset")] => cpus_are_chosen;
-    [Root, Controller("pids")] => pids_limit_minus_one_is_max;
+    [Root, Controller("pids")] => pids_limit_minus_one_is_max, what_is_not_limited_is_counted;
+    [Root, Casulo, NoController("pids")] => no_limit_needs_no_controller;
     [Root, Casulo, Controller("pids")] => pids_limit_zero_is_one, empty_pids_is_unset, limits_are_read_back_from_inside,
         processes_above_are_explained;
     [Root, Casulo, Controller("memory")] => threads_above_are_explained, unified_files_are_written_last,
@@ -168,6 +169,29 @@ fn swap_is_the_difference(lab: &Lab) {
     )
     .run()
     .fails_with(&["swap"]);
+}
+
+/// Engines show the memory of every container, and one that manages cgroups passes on what it has.
+fn what_is_not_limited_is_counted(lab: &Lab) {
+    let bundle = lab
+        .bundle()
+        .set("/linux/resources", json!({}))
+        .args(&["/bin/sleep", "1000"]);
+    bundle.run_detached();
+    let out = bundle
+        .exec("cd /sys/fs/cgroup; cat memory.current pids.current; ls io.stat cpu.max")
+        .ok();
+    assert!(out.lines()[0].parse::<u64>().unwrap() > 0, "{out:?}");
+    assert!(out.lines()[1].parse::<u64>().unwrap() > 0, "{out:?}");
+    assert_eq!(out.lines()[2..], ["cpu.max", "io.stat"]);
+}
+
+fn no_limit_needs_no_controller(lab: &Lab) {
+    let unlimited = json!({"pids": {"limit": -1}, "memory": {"limit": -1}});
+    limited(lab, &unlimited).run().ok();
+    limited(lab, &json!({"pids": {"limit": 7}}))
+        .run()
+        .fails_with(&["pids", "controller"]);
 }
 
 fn pids_limit_minus_one_is_max(lab: &Lab) {

@@ -161,16 +161,12 @@ fn limits_are_on_the_scope_and_inside(lab: &Lab) {
 }
 
 fn what_systemd_does_not_know_is_on_the_scope_too(lab: &Lab) {
-    let bundle = bundle(lab).set(
-        "/linux/resources/unified",
-        json!({"memory.oom.group": "1", "pids.max": "9"}),
-    );
+    let cpu = json!({"quota": 50_000, "period": 100_000, "burst": 20_000});
+    let bundle = bundle(lab).set("/linux/resources/cpu", cpu);
     start(&bundle);
-    assert_eq!(read(&scope_folder(&bundle), "memory.oom.group"), "1");
-    let inside = bundle
-        .exec("cat /sys/fs/cgroup/memory.oom.group /sys/fs/cgroup/pids.max")
-        .ok();
-    assert_eq!(inside.lines(), ["1", "9"]);
+    assert_eq!(read(&scope_folder(&bundle), "cpu.max.burst"), "20000");
+    let inside = bundle.exec("cat /sys/fs/cgroup/cpu.max.burst").ok();
+    assert_eq!(inside.text(), "20000");
 }
 
 fn one_process_is_a_possible_limit(lab: &Lab) {
@@ -409,7 +405,7 @@ fn limits(bundle: &Bundle<'_>) -> Vec<String> {
         "pids.max",
         "cpu.weight",
         "cpuset.cpus",
-        "memory.oom.group",
+        "cpu.max.burst",
     ] {
         found.push(read(&inner, file));
         assert_eq!(read(&folder, file), read(&inner, file), "{file}");
@@ -422,21 +418,23 @@ fn limits(bundle: &Bundle<'_>) -> Vec<String> {
 fn an_update_is_told_to_systemd(lab: &Lab) {
     let bundle = bundle(lab).set(
         "/linux/resources/unified",
-        json!({"memory.max": "67108864", "pids.max": "20", "memory.oom.group": "0"}),
+        json!({"memory.max": "67108864", "pids.max": "20"}),
     );
     start(&bundle);
     let resources = json!({
         "memory": {"limit": 128 << 20},
         "pids": {"limit": 30},
-        "unified": {"cpu.weight": "50", "cpuset.cpus": "0", "memory.oom.group": "1"},
+        "cpu": {"quota": 50_000, "period": 100_000, "burst": 20_000},
+        "unified": {"cpu.weight": "50", "cpuset.cpus": "0"},
         "devices": [{"allow": true, "type": "c", "major": 1, "minor": 11, "access": "rwm"}]
     });
     let mut command = lab.command();
     command.args(["update", "--resources", "-", bundle.id()]);
     finish(command, resources.to_string().as_bytes()).ok();
     let memory = (128 << 20).to_string();
-    let expected = [&memory, "30", "50", "0", "1", &memory, "30", "50", "0"];
+    let expected = [&memory, "30", "50", "0", "20000", &memory, "30", "50", "0"];
     assert_eq!(limits(&bundle), expected);
+    assert_eq!(show(&unit(&bundle), "CPUQuotaPerSecUSec"), "500ms");
     systemctl(&["daemon-reload"]).ok();
     assert_eq!(limits(&bundle), expected);
     delete(&bundle);

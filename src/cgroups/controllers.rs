@@ -1,13 +1,42 @@
-//! Enables the controllers that limits need (`cgroup.subtree_control`), and explains why one cannot
-//! be had. Parent, called by [`super::fs`] when the file of a limit is missing.
+//! Enables controllers (`cgroup.subtree_control`): those that count what every container uses, where
+//! they can be had, and those that its limits need, or else the reason. Parent, called by
+//! [`super::fs`] for a new cgroup, and when the file of a limit is missing.
 
 use super::Plan;
-use super::fs::{read, write};
+use super::fs::{Cgroup, read, write};
 use super::limits::Setting;
 use crate::error::{Code, Error, Result};
 use nix::errno::Errno;
 use nix::fcntl::AT_FDCWD;
 use std::path::Path;
+
+/// What is counted in every container, limits or not: people and engines ask for its memory and its
+/// processes, and a container with cgroups of its own can only pass on what it has.
+const COUNTED: [&str; 4] = ["cpu", "io", "memory", "pids"];
+
+/// Gives `cgroup` the controllers that count, as far as the host has them and the cgroups above can
+/// pass them on.
+pub(super) fn enable_counted(cgroup: &Cgroup, mount: &Path) {
+    let is_in = |list: &str, name: &str| list.split_whitespace().any(|it| it == name);
+    let present = cgroup.read("cgroup.controllers").unwrap_or_default();
+    let missing = COUNTED.into_iter().filter(|name| !is_in(&present, name));
+    let missing: Vec<&str> = missing.collect();
+    let (Some(above), false) = (cgroup.path.parent(), missing.is_empty()) else {
+        return;
+    };
+    let available = read(AT_FDCWD, &mount.join("cgroup.controllers")).unwrap_or_default();
+    for name in missing.into_iter().filter(|name| is_in(&available, name)) {
+        // Each by itself: one that cannot be had keeps nobody from another. No limit needs it, or
+        // that limit will say so.
+        if let Err((folder, errno)) = enable_in(above, mount, &[name]) {
+            log::debug!(
+                "{name} is not counted: {}: {}",
+                folder.display(),
+                errno.desc()
+            );
+        }
+    }
+}
 
 /// Gives the cgroups below `folder` the controllers that the plan needs: one write, after the same
 /// in the cgroups above, as far up as needed. The kernel says ENOENT for a controller that the
@@ -24,9 +53,15 @@ pub(super) fn enable(folder: &Path, plan: &Plan) -> Result<()> {
         return Ok(());
     }
     enable_in(folder, &plan.mount, &wanted)
+        .map_err(|(folder, errno)| not_enabled(folder, &wanted, errno))
 }
 
-fn enable_in(folder: &Path, mount: &Path, wanted: &[&str]) -> Result<()> {
+/// On failure, in which cgroup it was.
+fn enable_in<'a>(
+    folder: &'a Path,
+    mount: &Path,
+    wanted: &[&str],
+) -> std::result::Result<(), (&'a Path, Errno)> {
     let value: Vec<String> = wanted.iter().map(|name| format!("+{name}")).collect();
     let value = value.join(" ");
     let file = folder.join("cgroup.subtree_control");
@@ -35,7 +70,7 @@ fn enable_in(folder: &Path, mount: &Path, wanted: &[&str]) -> Result<()> {
         enable_in(above, mount, wanted)?;
         result = write(AT_FDCWD, &file, &value);
     }
-    result.map_err(|errno| not_enabled(folder, wanted, errno))
+    result.map_err(|errno| (folder, errno))
 }
 
 /// Says which controller cannot be had, and why.

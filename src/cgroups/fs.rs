@@ -1,9 +1,9 @@
 //! Makes the cgroup that was planned: its folder, controllers, limits, device program and owner.
 //! Parent, with the caller's privileges, before the container has a process.
 //!
-//! It is on the way of every `run`, so it asks the kernel for nothing that the kernel would say
-//! anyway: controllers are only enabled when a limit's file is missing, and which one is missing
-//! and why is only looked up to explain an error.
+//! It is on the way of every `run`, so it asks the kernel for little that the kernel would say
+//! anyway: which controllers the new cgroup has, since figures are wanted without a limit too; all
+//! else about them only when a limit's file is missing.
 
 use super::controllers;
 use super::folders::{Folders, make_folders, remove_empty};
@@ -117,6 +117,7 @@ impl Cgroup {
         if plan.need == Need::Optional {
             self.check_delegation(plan)?;
         }
+        controllers::enable_counted(self, &plan.mount);
         self.write_all(&plan.settings, plan)?;
         if let Some(policy) = &plan.devices {
             self.attach_devices(policy)?;
@@ -168,7 +169,8 @@ impl Cgroup {
         may_enable: &mut bool,
     ) -> Result<()> {
         let mut result = self.set(setting);
-        if result == Err(Errno::ENOENT) && std::mem::take(may_enable) {
+        let is_needed = setting.absent != Absent::Skip;
+        if result == Err(Errno::ENOENT) && is_needed && std::mem::take(may_enable) {
             let above = self.path.parent().unwrap_or(&plan.mount);
             controllers::enable(above, plan)?;
             result = self.set(setting);

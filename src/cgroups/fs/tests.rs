@@ -47,9 +47,10 @@ fn limits_are_written_into_their_files() {
         ("pids.max", "5"),
     ];
     let mut settings: Vec<_> = limits.map(|(file, value)| setting(file, value)).into();
+    // There is no such file, and so no such limit.
     settings.push(Setting {
         absent: Absent::Skip,
-        ..setting("memory.swap.max", "0")
+        ..setting("hugetlb.2MB.max", "max")
     });
     let cgroup = Cgroup::create(&plan(mount.path(), leaf, settings))
         .expect("created")
@@ -57,9 +58,25 @@ fn limits_are_written_into_their_files() {
     for (file, value) in limits {
         assert_eq!(cgroup.read(file).as_deref(), Ok(value));
     }
-    // The missing swap file made it ask for the controllers, each once, in one write.
     let enabled = fs::read_to_string(&above).expect("subtree_control");
-    assert_eq!(enabled, "+cpu +memory +pids");
+    assert_eq!(enabled, "", "nothing was missing");
+}
+
+#[test]
+fn what_is_counted_is_enabled_as_far_as_it_is_there() {
+    let mount = tempfile::tempdir().expect("temporary folder");
+    for (file, text) in [
+        ("cgroup.controllers", "cpuset cpu memory rdma\n"),
+        ("cgroup.subtree_control", ""),
+    ] {
+        fs::write(mount.path().join(file), text).expect(file);
+    }
+    let leaf = mount.path().join("leaf");
+    fs::rename(folder(&[]).keep(), &leaf).expect("leaf");
+    fs::write(leaf.join("cgroup.controllers"), "cpu\n").expect("controllers");
+    Cgroup::create(&plan(mount.path(), leaf, vec![])).expect("created");
+    let above = mount.path().join("cgroup.subtree_control");
+    assert_eq!(fs::read_to_string(above).as_deref().ok(), Some("+memory"));
 }
 
 #[test]
@@ -77,6 +94,8 @@ fn a_file_that_the_kernel_lacks_is_named_with_its_value() {
     );
     assert_eq!(error.to_string(), expected);
     assert!(!folder.path().join("leaf").is_dir(), "nothing is left");
+    let enabled = fs::read_to_string(folder.path().join("cgroup.subtree_control"));
+    assert_eq!(enabled.as_deref().ok(), Some("+cpu"), "it was asked for");
 }
 
 #[test]

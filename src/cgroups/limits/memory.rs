@@ -30,7 +30,7 @@ pub(super) fn settings(
         },
         ..Setting::new("memory.swap.max", swap)
     }));
-    settings.extend(reservation.map(|low| Setting::new("memory.low", low)));
+    settings.extend(reservation.map(|low| Setting::must("memory.low", low)));
 
     // v2 counts kernel and TCP memory as memory; only a limit of their own cannot be had. The
     // spec's example writes -1 here, and that is what v2 does.

@@ -55,11 +55,24 @@ pub struct Current {
 }
 
 impl Setting {
+    /// A limit that must be applied; but where there is no file to lift it in, there is none.
     fn new(file: &str, value: impl ToString) -> Setting {
+        let value = value.to_string();
         Setting {
             file: file.to_owned(),
-            value: value.to_string(),
+            absent: match value.as_str() {
+                "max" => Absent::Skip,
+                _ => Absent::Fail,
+            },
+            value,
+        }
+    }
+
+    /// One for which `max` is more than no limit, or a file that somebody has named.
+    fn must(file: &str, value: impl ToString) -> Setting {
+        Setting {
             absent: Absent::Fail,
+            ..Setting::new(file, value)
         }
     }
 

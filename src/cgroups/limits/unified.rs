@@ -21,7 +21,7 @@ pub(super) fn settings(
         } else {
             // Files like io.max take one line a write.
             let lines = value.lines().map(str::trim).filter(|it| !it.is_empty());
-            settings.extend(lines.map(|line| Setting::new(file, line)));
+            settings.extend(lines.map(|line| Setting::must(file, line)));
         }
     }
 }

@@ -24,13 +24,17 @@ const INFINITY: u64 = u64::MAX;
 /// systemd keeps the quota in whole percents of a CPU: this many microseconds a second.
 const PERCENT: u64 = 10_000;
 
+/// A file of the scope that systemd writes whenever it writes a memory limit. It is no limit: who
+/// dies together is settled in the container's cgroup.
+const SYSTEMDS_OWN: &str = "memory.oom.group";
+
 /// The highest number of a CPU or memory node that goes into a bit mask.
 const LAST_BIT: usize = 8191;
 
 /// Sorts the settings. The last value of a file wins, as it does in the file.
 pub(super) fn of(settings: &[Setting]) -> Limits {
     let mut limits = Limits::default();
-    for setting in settings {
+    for setting in settings.iter().filter(|it| it.file != SYSTEMDS_OWN) {
         let mut known = properties(&setting.file, &setting.value);
         if known.is_none() {
             limits.files.push(setting.clone());
@@ -264,7 +268,7 @@ mod tests {
             ("cpu.idle", "1"),
             ("hugetlb.2MB.max", "0"),
             ("rdma.max", "mlx5_0 hca_handle=1"),
-            ("memory.oom.group", "1"),
+            ("memory.zswap.max", "1"),
             ("memory.max", "64M"),
             ("cpu.max", "1 0"),
             ("cpuset.cpus", "0-99999999"),
@@ -277,6 +281,11 @@ mod tests {
             assert_eq!(limits.properties, [], "{file} {value}");
             assert_eq!(limits.files, [setting]);
         }
+    }
+
+    #[test]
+    fn what_systemd_keeps_for_itself_is_left_alone() {
+        assert_eq!(of(&[setting("memory.oom.group", "1")]), Limits::default());
     }
 
     #[test]

@@ -35,19 +35,21 @@ impl<'a> Update<'a> {
         }
     }
 
-    /// Writes the files, then tells systemd: it takes all properties or none. After an error the
+    /// Writes the files and tells systemd, which takes all properties or none. After an error the
     /// caller calls [`Update::restore`].
     ///
     /// # Errors
     /// `E_CGROUP`, `E_SYSTEMD`
     pub fn write(&mut self, settings: &[Setting], mount: &Path) -> Result<()> {
         let limits = properties::of(settings);
-        self.files.write(&limits.files, mount)?;
+        // A burst (a file) may not be above the quota (a property): which goes first depends on
+        // whether they rise or fall.
+        let early = self.files.write(&limits.files, mount);
         if !limits.properties.is_empty() {
             unit::set(self.scope, &limits.properties)?;
             self.told = true;
         }
-        Ok(())
+        early.or_else(|_too_early| self.files.write(&limits.files, mount))
     }
 
     /// Brings back the limits of before, which are those that the container's cgroup had.
