@@ -22,6 +22,7 @@ use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag};
 use nix::sys::stat::{fchmodat, fstat, makedev, mkdirat, mknodat, umask};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, symlinkat, unlinkat};
 use std::ffi::{CString, OsStr, OsString};
+use std::iter;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -257,14 +258,24 @@ fn settle(device: &Device, parent: &Root, name: &OsStr) -> Result<()> {
     Ok(())
 }
 
-/// A clone of the host's node for `device`, found at the same path or by its number.
+/// A clone of the host's node for `device`, found at the same path, by its number, which needs
+/// udev's links, or by the kernel's name for it.
 fn hosts_node(device: &Device) -> Result<OwnedFd> {
-    let by_number = match device.kind {
-        Kind::Block => format!("/dev/block/{}:{}", device.major, device.minor),
-        Kind::Char | Kind::Fifo => format!("/dev/char/{}:{}", device.major, device.minor),
+    let kind = match device.kind {
+        Kind::Block => "block",
+        Kind::Char | Kind::Fifo => "char",
     };
+    let number = format!("{kind}/{}:{}", device.major, device.minor);
+    let event = std::fs::read_to_string(format!("/sys/dev/{number}/uevent")).unwrap_or_default();
+    let kernels = event
+        .lines()
+        .find_map(|line| line.strip_prefix("DEVNAME="))
+        .map(|name| format!("/dev/{name}"));
+    let by_number = format!("/dev/{number}");
+    let same = device.path.as_os_str().as_bytes();
     let mut failure = Errno::ENOENT;
-    for path in [device.path.as_os_str().as_bytes(), by_number.as_bytes()] {
+    let others = [Some(by_number), kernels].into_iter().flatten();
+    for path in iter::once(same.to_vec()).chain(others.map(String::into_bytes)) {
         let Ok(path) = CString::new(path) else {
             continue;
         };
