@@ -78,7 +78,7 @@ check: native-libs ## format, lints, documentation, the design's rules, the othe
 
 .PHONY: test-tools
 test-tools:
-	@scripts/need busybox:busybox-static jq setpriv:util-linux newuidmap:uidmap
+	@scripts/need busybox:busybox-static jq setpriv:util-linux newuidmap:uidmap podman
 
 .PHONY: test
 test: build test-tools ## all tests: as an ordinary user, as root, and in the test host

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 cases! {
     [Root, Casulo] => nothing_adds_up_in_cgroupfs;
+    [Root, Casulo, Systemd] => nothing_adds_up_in_systemd;
 }
 
 /// Who makes the cgroup, as the runtime's callers say it.
@@ -31,8 +32,17 @@ const CGROUPFS: Driver = Driver {
     cgroups_path: |id| format!("/casulo-cycles/{id}/container"),
 };
 
+const SYSTEMD: Driver = Driver {
+    options: &["--systemd-cgroup"],
+    cgroups_path: |id| format!("system.slice:cycles:{id}"),
+};
+
 fn nothing_adds_up_in_cgroupfs(lab: &Lab) {
     nothing_adds_up(lab, &CGROUPFS);
+}
+
+fn nothing_adds_up_in_systemd(lab: &Lab) {
+    nothing_adds_up(lab, &SYSTEMD);
 }
 
 fn nothing_adds_up(lab: &Lab, driver: &Driver) {

@@ -10,7 +10,7 @@ cases! {
         failing_start_container_hook_ends_it, failing_poststop_hook_is_no_failure, hook_that_is_missing,
         prestart_runs_in_the_hosts_namespaces, create_container_runs_in_the_containers, start_container_sees_the_containers_root,
         timeout_ends_a_hook, create_runtime_sees_the_mounts_of_nobody, poststop_runs_at_delete;
-    [Root, Casulo] => failing_hook_is_named, poststart_failure_ends_the_container, annotations_catch_the_output,
+    [Root, Casulo] => failing_hook_is_named, poststart_failure_ends_the_container, poststart_may_use_the_runtime, annotations_catch_the_output,
         status_in_the_state, hooks_inside_are_told_status_and_pid_as_the_container_sees_them, relative_hook_path_is_an_error,
         state_says_the_pid;
 }
@@ -211,6 +211,21 @@ fn failing_hook_is_named(lab: &Lab) {
         .run()
         .fails_with(&["createRuntime", "1", "3", "it went wrong"]);
     assert_eq!(out.stderr.lines().count(), 1, "{out:?}");
+}
+
+fn poststart_may_use_the_runtime(lab: &Lab) {
+    let bundle = lab.bundle().args(&["/bin/sleep", "1000"]);
+    let call = format!(
+        "{} --root {}",
+        lab.runtime().display(),
+        lab.root().display()
+    );
+    let id = bundle.id().to_owned();
+    let script = format!("{call} pause {id} && {call} resume {id} && {call} kill {id} 0");
+    let bundle = with(bundle, "poststart", hook(&script));
+    bundle.create(&[]).ok();
+    bundle.verb("start").ok();
+    assert_eq!(bundle.status(), "running");
 }
 
 fn poststart_failure_ends_the_container(lab: &Lab) {

@@ -5,7 +5,7 @@ use super::hooks_outside::{recorded_hooks, run_hooks};
 use crate::error::{Code, Error, Result};
 use crate::hooks::Kind;
 use crate::notify::Proxy;
-use crate::state::{self, Dir, Status};
+use crate::state::{self, Dir, State, Status};
 use crate::sync::Message;
 use nix::unistd::Pid;
 use std::os::fd::AsFd;
@@ -37,6 +37,9 @@ pub fn start(dir: Dir) -> Result<()> {
     if let Some(Message::Failed(error)) = answer? {
         return Err(error);
     }
+    // Hooks may use casulo on their own container, and a service may take its time to become ready:
+    // from here on it can be paused, killed and deleted like any that runs.
+    drop(lock);
     if state.has_poststart {
         let document = state
             .document(Status::Running, state.init_process_pid)
@@ -45,16 +48,20 @@ pub fn start(dir: Dir) -> Result<()> {
             .and_then(|hooks| run_hooks(&hooks, Kind::Poststart, &document, &state.bundle));
         if let Err(error) = ran {
             // The hook's failure is what the caller must know; what cannot be undone is logged.
-            if let Err(failed) = kill_all(&state).and_then(|()| remove(dir, &state)) {
+            if let Err(failed) = destroy(dir, &state) {
                 log::warn!("undo: {failed}");
             }
             return Err(error);
         }
     }
-    // A service may take its time to become ready; until then it can still be killed and deleted.
-    drop(lock);
     match notify {
         Some(proxy) => proxy.wait_until_ready(pidfd.as_fd()),
         None => Ok(()),
     }
+}
+
+fn destroy(dir: Dir, state: &State) -> Result<()> {
+    let _lock = dir.lock()?;
+    kill_all(state)?;
+    remove(dir, state)
 }

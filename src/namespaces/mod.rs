@@ -15,7 +15,7 @@
 //! ```
 //! A bridge is needed where the order matters: a namespace belongs to the user namespace in which
 //! it was made, and a foreign one can be joined only with the privileges of before (or of after)
-//! the change of user namespace. In a scope of systemd's there always is one, see [`bridge`]. See namespaces(7), user_namespaces(7).
+//! the change of user namespace. In a scope of systemd's there always is one, see [`mod@bridge`]. See namespaces(7), user_namespaces(7).
 
 mod bridge;
 mod enter;

@@ -1,5 +1,5 @@
 //! Making init: one clone3, with a detour for a foreign pid namespace and a bridge
-//! ([`super::bridge`]) for foreign user namespaces.
+//! ([`super::bridge()`]) for foreign user namespaces.
 
 use super::bridge::{Bridged, bridge};
 use super::join::{Joins, Opened};

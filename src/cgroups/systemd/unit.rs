@@ -9,11 +9,14 @@ use crate::error::{Code, Error, Result};
 use nix::errno::Errno;
 use nix::unistd::Pid;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long systemd may take for everything that a command wants of it. Starting a scope is a
 /// matter of milliseconds; a loaded host has been seen to take seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long the process that holds a scope may take to end after the casulo that it waits for.
+const LAST_MOMENTS: Duration = Duration::from_secs(1);
 
 const SYSTEMD: &str = "org.freedesktop.systemd1";
 const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
@@ -108,22 +111,27 @@ pub(super) fn stop(scope: &Scope) -> Result<()> {
     stop_over(&mut connect("stop", scope)?, scope)
 }
 
-/// [`stop`], if it has no process.
+/// [`stop`], if it has no process. One whose casulo was just killed may need a moment to end with it;
+/// whatever is there longer stays, and the scope with it.
 ///
 /// # Errors
 /// `E_SYSTEMD`
 pub(super) fn stop_empty(scope: &Scope) -> Result<()> {
     let mut connection = connect("stop", scope)?;
     let body = [Value::text(&scope.unit)];
-    match connection.call(&manager_call("GetUnitProcesses", &body)) {
-        Ok(answer) => match answer.as_slice() {
-            [Value::Array(_, processes)] if processes.is_empty() => {
-                stop_over(&mut connection, scope)
-            }
-            _ => Ok(()),
-        },
-        Err(Failure::Refused(name, _)) if name == NO_SUCH_UNIT => Ok(()),
-        Err(failure) => Err(failed("look into", scope, None, failure)),
+    let end = Instant::now() + LAST_MOMENTS;
+    loop {
+        match connection.call(&manager_call("GetUnitProcesses", &body)) {
+            Ok(answer) => match answer.as_slice() {
+                [Value::Array(_, processes)] if processes.is_empty() => {
+                    return stop_over(&mut connection, scope);
+                }
+                _ if Instant::now() < end => std::thread::sleep(Duration::from_millis(10)),
+                _ => return Ok(()),
+            },
+            Err(Failure::Refused(name, _)) if name == NO_SUCH_UNIT => return Ok(()),
+            Err(failure) => return Err(failed("look into", scope, None, failure)),
+        }
     }
 }
 
