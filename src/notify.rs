@@ -114,7 +114,8 @@ pub fn add_to(spec: &mut Spec, manager: &OsStr, folder: PathBuf) -> Socket {
 #[derive(Debug)]
 pub struct Proxy {
     container: OwnedFd,
-    manager: OwnedFd,
+    /// None: nobody listens there, and what the container says is heard by nobody.
+    manager: Option<OwnedFd>,
     init: Pid,
 }
 
@@ -127,10 +128,14 @@ enum Readiness {
 
 impl Proxy {
     /// Binds the container's socket; before the program runs. None where the container was created
-    /// without one, or nobody listens now. `init` is the pid that the manager is told.
+    /// without one, or casulo was not given a manager's now. `init` is the pid that the manager is
+    /// told.
+    ///
+    /// A manager that does not answer is only warned of: the variable outlives managers in the
+    /// environment of what they have started.
     ///
     /// # Errors
-    /// `E_IO` where the manager's socket cannot be reached, or the container's not be bound.
+    /// `E_IO` where the container's socket cannot be bound.
     pub fn listen(dir: &Dir, init: Pid) -> Result<Option<Proxy>> {
         let Some(name) = manager_socket() else {
             return Ok(None);
@@ -139,11 +144,15 @@ impl Proxy {
             Err(Errno::ENOENT) => return Ok(None),
             result => result.context(Code::State, "open notify folder of", &dir.id)?,
         };
-        let manager = caller_socket::connect_datagram(&name).context(
-            Code::Io,
-            "connect to NOTIFY_SOCKET",
-            name.display(),
-        )?;
+        let manager = caller_socket::connect_datagram(&name)
+            .map_err(|errno| {
+                log::warn!(
+                    "nobody listens at NOTIFY_SOCKET {}: {}",
+                    name.display(),
+                    errno.desc()
+                );
+            })
+            .ok();
         let container = bound_in(&folder).context(Code::Io, "bind notify socket of", &dir.id)?;
         Ok(Some(Proxy {
             container,
@@ -172,21 +181,24 @@ impl Proxy {
     }
 
     fn tell(&self, message: &[u8], fd: Option<BorrowedFd<'_>>) -> Result<()> {
+        let Some(manager) = &self.manager else {
+            return Ok(());
+        };
         match fd {
-            Some(fd) => scm::send_fd(self.manager.as_fd(), message, fd),
-            None => scm::send(self.manager.as_fd(), message),
+            Some(fd) => scm::send_fd(manager.as_fd(), message, fd),
+            None => scm::send(manager.as_fd(), message),
         }
         .context(Code::Io, "send to", "NOTIFY_SOCKET")
     }
 
     /// `start` and a detached `run`: returns when the container has said `READY=1` and the manager
-    /// has read it, or when init (`pidfd`) has ended. The manager finds out for which service a
+    /// has read it, when init (`pidfd`) has ended, or at once if nobody waits for that. The manager finds out for which service a
     /// message is by the cgroup of its sender, who must still live.
     ///
     /// # Errors
     /// `E_IO`.
     pub fn wait_until_ready(&self, pidfd: BorrowedFd<'_>) -> Result<()> {
-        loop {
+        while self.manager.is_some() {
             let mut fds = [
                 PollFd::new(self.container.as_fd(), PollFlags::POLLIN),
                 PollFd::new(pidfd, PollFlags::POLLIN),
@@ -203,6 +215,7 @@ impl Proxy {
                 return Ok(());
             }
         }
+        Ok(())
     }
 
     /// Waits until the manager has read everything: it closes the descriptor that comes with
@@ -312,7 +325,7 @@ mod tests {
         let (systemd, manager) = pair();
         let proxy = Proxy {
             container,
-            manager,
+            manager: Some(manager),
             init: Pid::from_raw(4711),
         };
         assert_eq!(proxy.pass_on(), Ok(None), "nothing waits");
@@ -334,7 +347,7 @@ mod tests {
         let (systemd, manager) = pair();
         let proxy = Proxy {
             container,
-            manager,
+            manager: Some(manager),
             init: Pid::from_raw(1),
         };
         let (reader, writer) = pipe2(OFlag::O_CLOEXEC).expect("a pipe");
