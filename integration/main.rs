@@ -99,5 +99,5 @@ fn main() -> ExitCode {
         ("userns", userns::CASES),
     ];
     files.extend(engines::files());
-    support::run(&files)
+    support::run(&files, engines::end_all)
 }
