@@ -102,6 +102,10 @@ cycles: build test-tools ## 200 containers in the test host, half with the runti
 testhost: ## build the virtual machine that `make test` boots (once; MIRROR=url where this is not Debian)
 	@integration/testhost/build
 
+.PHONY: engines
+engines: build ## Podman, Docker, containerd and CRI in the test host with casulo, crun and runc; ENGINES="podman" picks
+	integration/engines/run $(ENGINES)
+
 .PHONY: conformance
 conformance: build ## crun's own tests against crun and casulo, in the test host
 	integration/conformance/run

@@ -10,6 +10,7 @@ cases! {
         device_without_numbers, device_path_is_inside, configured_device_over_a_default, rules_hold_for_exec,
         read_only_rule_refuses_writing, bound_dev_of_the_host;
     [Root, Disk] => block_device_by_rule;
+    [Root, Fuse] => device_that_may_not_be_made;
     [Root, Casulo] => unknown_device_type, default_device_that_is_narrowed, mknod_that_is_denied;
 }
 
@@ -234,6 +235,24 @@ fn default_device_that_is_narrowed(lab: &Lab) {
         .run();
     assert_eq!(out.lines(), ["read", "written"], "{out:?}");
     assert_eq!(out.stderr.matches("not permitted").count(), 1, "{out:?}");
+}
+
+/// As Docker's `--device /dev/fuse:/dev/mine:r`: its own rules forbid all of this device first.
+fn device_that_may_not_be_made(lab: &Lab) {
+    let rule = |allow: bool, access: &str| json!({"allow": allow, "type": "c", "major": 10, "minor": 229, "access": access});
+    let out = lab
+        .bundle()
+        .push(
+            "/linux/devices",
+            json!({"path": "/dev/mine", "type": "c", "major": 10, "minor": 229}),
+        )
+        .set(
+            "/linux/resources/devices",
+            json!([{"allow": false, "access": "rwm"}, rule(false, "rwm"), rule(true, "r")]),
+        )
+        .sh("(: </dev/mine) && echo read; (: >/dev/mine) || echo refused")
+        .run();
+    assert_eq!(out.lines(), ["read", "refused"], "{out:?}");
 }
 
 fn mknod_that_is_denied(lab: &Lab) {

@@ -100,5 +100,5 @@ fn main() -> ExitCode {
     ];
     files.extend(callers::files());
     files.extend(engines::files());
-    support::run(&files)
+    support::run(&files, engines::end_all)
 }

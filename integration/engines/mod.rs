@@ -4,17 +4,35 @@
 //! `CASULO_TEST_ENGINES` is set (`make engines`), since each is a second here and twenty in an
 //! emulated machine. Each command is printed with its exit code.
 
+pub(crate) mod containerd;
+mod cri;
+mod cri_client;
+mod daemon;
+mod docker;
 pub(crate) mod image;
+mod lines;
 pub(crate) mod podman;
+
+pub(crate) use daemon::end_all;
 
 use crate::support::{Case, Output, finish};
 use std::process::Command;
 
 /// The files of tests, with all their cases or the smoke tests alone.
 pub(crate) fn files() -> Vec<(&'static str, &'static [Case])> {
-    let mut files = vec![("podman", podman::SMOKE)];
+    let mut files = vec![
+        ("podman", podman::SMOKE),
+        ("containerd", containerd::SMOKE),
+        ("cri", cri::SMOKE),
+        ("docker", docker::SMOKE),
+    ];
     if std::env::var_os("CASULO_TEST_ENGINES").is_some() {
-        files.push(("podman", podman::CASES));
+        files.extend([
+            ("podman", podman::CASES),
+            ("containerd", containerd::CASES),
+            ("cri", cri::CASES),
+            ("docker", docker::CASES),
+        ]);
     }
     files
 }
@@ -33,7 +51,11 @@ pub(crate) fn say_and_run(command: Command, stdin: &[u8]) -> Output {
     let said: Vec<&str> = args
         .iter()
         .map(String::as_str)
-        .skip_while(|arg| arg.starts_with("--") || arg.starts_with('/') || *arg == "vfs")
+        .skip_while(|arg| {
+            arg.starts_with("--")
+                || arg.contains('/')
+                || ["vfs", "casulo-test", "k8s.io"].contains(arg)
+        })
         .collect();
     println!("  {program} {} = {}", said.join(" "), output.code);
     output

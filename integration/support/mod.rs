@@ -20,7 +20,7 @@ pub(crate) use host_cgroup::HostCgroup;
 pub(crate) use host_mount::HostMount;
 pub(crate) use lab::{Lab, disk};
 pub(crate) use mountinfo::{Mount, mounts};
-pub(crate) use runtime::{Output, Running, field, finish, original, wait_until};
+pub(crate) use runtime::{Output, Running, field, finish, wait_until};
 pub(crate) use sockets::{Listener, Received};
 pub(crate) use terminal::Terminal;
 
@@ -53,8 +53,8 @@ macro_rules! cases {
 }
 pub(crate) use cases;
 
-/// Runs the cases of all files as libtest would, and names what was skipped and why.
-pub(crate) fn run(files: &[(&'static str, &'static [Case])]) -> ExitCode {
+/// Runs the cases of all files as libtest would, then `at_end`, and names what was skipped and why.
+pub(crate) fn run(files: &[(&'static str, &'static [Case])], at_end: fn()) -> ExitCode {
     let args = Arguments::from_args();
     if !args.list {
         lab::prepare();
@@ -71,6 +71,7 @@ pub(crate) fn run(files: &[(&'static str, &'static [Case])]) -> ExitCode {
         })
         .collect();
     let conclusion = libtest_mimic::run(&args, trials);
+    at_end();
     lab::clean_up();
     for skip in SKIPPED.lock().unwrap().iter() {
         println!("skipped {}: {}", skip.name, skip.reason);

@@ -7,7 +7,8 @@ use super::fs::{Cgroup, read, write};
 use super::limits::Setting;
 use crate::error::{Code, Error, Result};
 use nix::errno::Errno;
-use nix::fcntl::AT_FDCWD;
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::{AccessFlags, faccessat};
 use std::path::Path;
 
 /// What is counted in every container, limits or not: people and engines ask for its memory and its
@@ -15,27 +16,38 @@ use std::path::Path;
 const COUNTED: [&str; 4] = ["cpu", "io", "memory", "pids"];
 
 /// Gives `cgroup` the controllers that count, as far as the host has them and the cgroups above can
-/// pass them on.
+/// pass them on. One look where that was done for a neighbour.
 pub(super) fn enable_counted(cgroup: &Cgroup, mount: &Path) {
-    let is_in = |list: &str, name: &str| list.split_whitespace().any(|it| it == name);
-    let present = cgroup.read("cgroup.controllers").unwrap_or_default();
-    let missing = COUNTED.into_iter().filter(|name| !is_in(&present, name));
-    let missing: Vec<&str> = missing.collect();
-    let (Some(above), false) = (cgroup.path.parent(), missing.is_empty()) else {
+    let flags = AtFlags::empty();
+    let counts = faccessat(&cgroup.folder, "memory.current", AccessFlags::F_OK, flags).is_ok();
+    let (Some(above), false) = (cgroup.path.parent(), counts) else {
         return;
     };
-    let available = read(AT_FDCWD, &mount.join("cgroup.controllers")).unwrap_or_default();
-    for name in missing.into_iter().filter(|name| is_in(&available, name)) {
-        // Each by itself: one that cannot be had keeps nobody from another. No limit needs it, or
-        // that limit will say so.
-        if let Err((folder, errno)) = enable_in(above, mount, &[name]) {
-            log::debug!(
-                "{name} is not counted: {}: {}",
-                folder.display(),
-                errno.desc()
-            );
-        }
+    let result = enable_all_in(above, mount, &counted_in(mount));
+    // Where only a part is passed on to an ordinary user, that part.
+    if result.is_err() {
+        let _ = enable_all_in(above, above, &counted_in(above));
     }
+}
+
+/// All of them in one write, and never without memory: the kernel then refuses a cgroup with
+/// processes. It would take cpu and pids alone, and make a threaded domain of it, below which no
+/// container can be (cgroup-v2.rst, "Threads").
+fn enable_all_in(folder: &Path, top: &Path, wanted: &[&str]) -> std::result::Result<(), Errno> {
+    if !wanted.contains(&"memory") {
+        return Ok(());
+    }
+    enable_in(folder, top, wanted).map_err(|(folder, errno)| {
+        // No limit needs them, or that limit will say so.
+        log::debug!("not all is counted: {}: {}", folder.display(), errno.desc());
+        errno
+    })
+}
+
+fn counted_in(folder: &Path) -> Vec<&'static str> {
+    let list = read(AT_FDCWD, &folder.join("cgroup.controllers")).unwrap_or_default();
+    let is_there = |name: &&str| list.split_whitespace().any(|it| it == *name);
+    COUNTED.into_iter().filter(is_there).collect()
 }
 
 /// Gives the cgroups below `folder` the controllers that the plan needs: one write, after the same

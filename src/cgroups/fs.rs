@@ -2,8 +2,8 @@
 //! Parent, with the caller's privileges, before the container has a process.
 //!
 //! It is on the way of every `run`, so it asks the kernel for little that the kernel would say
-//! anyway: which controllers the new cgroup has, since figures are wanted without a limit too; all
-//! else about them only when a limit's file is missing.
+//! anyway: whether the new cgroup counts memory, since figures are wanted without a limit too; all
+//! else about controllers only when a limit's file is missing.
 
 use super::controllers;
 use super::folders::{Folders, make_folders, remove_empty};

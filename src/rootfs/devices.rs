@@ -17,11 +17,12 @@ use super::root::Root;
 use crate::error::{Code, Context, Error, Result};
 use crate::sys::mount::{MountAttr, mount_setattr, move_mount, open_tree};
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, readlinkat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open, readlinkat};
 use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag};
 use nix::sys::stat::{fchmodat, fstat, makedev, mkdirat, mknodat, umask};
-use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, symlinkat, unlinkat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, read, symlinkat, unlinkat};
 use std::ffi::{CString, OsStr, OsString};
+use std::iter;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -257,14 +258,20 @@ fn settle(device: &Device, parent: &Root, name: &OsStr) -> Result<()> {
     Ok(())
 }
 
-/// A clone of the host's node for `device`, found at the same path or by its number.
+/// A clone of the host's node for `device`, found at the same path, by its number, which needs
+/// udev's links, or by the kernel's name for it.
 fn hosts_node(device: &Device) -> Result<OwnedFd> {
-    let by_number = match device.kind {
-        Kind::Block => format!("/dev/block/{}:{}", device.major, device.minor),
-        Kind::Char | Kind::Fifo => format!("/dev/char/{}:{}", device.major, device.minor),
+    let kind = match device.kind {
+        Kind::Block => "block",
+        Kind::Char | Kind::Fifo => "char",
     };
+    let number = format!("{kind}/{}:{}", device.major, device.minor);
+    let by_number = format!("/dev/{number}");
+    let same = device.path.as_os_str().as_bytes();
     let mut failure = Errno::ENOENT;
-    for path in [device.path.as_os_str().as_bytes(), by_number.as_bytes()] {
+    let names = [Some(by_number), kernels_name(&number)];
+    let names = names.into_iter().flatten().map(String::into_bytes);
+    for path in iter::once(same.to_vec()).chain(names) {
         let Ok(path) = CString::new(path) else {
             continue;
         };
@@ -290,6 +297,24 @@ fn hosts_node(device: &Device) -> Result<OwnedFd> {
         failure,
     )
     .because("mknod is refused here and the host has no such node"))
+}
+
+/// `/dev/NAME` as the kernel calls a device, by its sysfs.
+fn kernels_name(number: &str) -> Option<String> {
+    let path = format!("/sys/dev/{number}/uevent");
+    let file = open(
+        path.as_str(),
+        OFlag::O_RDONLY | OFlag::O_CLOEXEC,
+        Mode::empty(),
+    )
+    .ok()?;
+    let mut bytes = [0; 1024];
+    let length = read(&file, &mut bytes).ok()?;
+    let event = std::str::from_utf8(bytes.get(..length)?).ok()?;
+    let name = event
+        .lines()
+        .find_map(|line| line.strip_prefix("DEVNAME="))?;
+    Some(format!("/dev/{name}"))
 }
 
 /// Makes the links of `/dev`.

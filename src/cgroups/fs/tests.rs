@@ -73,10 +73,14 @@ fn what_is_counted_is_enabled_as_far_as_it_is_there() {
     }
     let leaf = mount.path().join("leaf");
     fs::rename(folder(&[]).keep(), &leaf).expect("leaf");
-    fs::write(leaf.join("cgroup.controllers"), "cpu\n").expect("controllers");
-    Cgroup::create(&plan(mount.path(), leaf, vec![])).expect("created");
     let above = mount.path().join("cgroup.subtree_control");
-    assert_eq!(fs::read_to_string(above).as_deref().ok(), Some("+memory"));
+    let enabled = || fs::read_to_string(&above).expect("subtree_control");
+    Cgroup::create(&plan(mount.path(), leaf.clone(), vec![])).expect("created");
+    assert_eq!(enabled(), "+cpu +memory", "at once");
+    fs::write(&above, "").expect("subtree_control");
+    fs::write(leaf.join("memory.current"), "").expect("memory.current");
+    Cgroup::create(&plan(mount.path(), leaf, vec![])).expect("created");
+    assert_eq!(enabled(), "", "nothing is missing");
 }
 
 #[test]

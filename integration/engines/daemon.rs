@@ -1,0 +1,141 @@
+//! A daemon that the tests of one engine share: started by the first, ended after the last.
+
+use crate::support::finish;
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::{Child, Command};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// How long a daemon may take to answer, and to end. Docker's takes half a minute in an emulated
+/// host, where the tests of another engine run beside it.
+const LIMIT: Duration = Duration::from_secs(180);
+
+/// The modules of the kernel that bridges and their packet filters need. Where they are built in or
+/// there is no modprobe, the daemon says what is missing.
+const NETWORK_MODULES: &str = "overlay bridge veth br_netfilter nf_nat xt_MASQUERADE xt_conntrack \
+                               xt_addrtype xt_comment iptable_nat iptable_filter";
+
+static STARTED: Mutex<Vec<Child>> = Mutex::new(Vec::new());
+
+/// Starts `PROGRAM ARGS…` and waits until `question` is answered. It is in a network namespace of
+/// its own, so that its bridges and filters end with it.
+#[track_caller]
+pub(crate) fn start(folder: &Path, program: &str, args: &[&str], question: impl Fn() -> Command) {
+    let log = folder.join("log");
+    let script = format!(
+        "modprobe -qa {NETWORK_MODULES} 2>/dev/null; exec unshare --net sh -c 'ip link set lo up; exec \"$@\"' sh \"$@\""
+    );
+    let mut command = Command::new("sh");
+    command.args(["-c", &script, "sh", program]).args(args);
+    let file = File::create(&log).unwrap();
+    command
+        .stdin(std::process::Stdio::null())
+        .stdout(file.try_clone().unwrap())
+        .stderr(file);
+    println!("  {program} {}", args.join(" "));
+    let begin = Instant::now();
+    let mut child = command.spawn().unwrap();
+    while finish(question(), b"").code != 0 {
+        let ended = child.try_wait().unwrap();
+        if ended.is_some() || begin.elapsed() > LIMIT {
+            let _ = child.kill();
+            panic!("{program} does not answer ({ended:?}): {}", end_of(&log));
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    println!("  {program} answers after {:?}", begin.elapsed());
+    STARTED.lock().unwrap().push(child);
+}
+
+/// Ends all daemons: politely, so that they unmount what is theirs.
+pub(crate) fn end_all() {
+    let mut started = STARTED.lock().unwrap();
+    for child in started.iter() {
+        let pid = nix::unistd::Pid::from_raw(child.id() as i32);
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+    }
+    let begin = Instant::now();
+    for mut child in started.drain(..) {
+        while begin.elapsed() < LIMIT && matches!(child.try_wait(), Ok(None)) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
+
+fn end_of(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(20)..].join("\n")
+}
+
+/// What a container left on the host: shims, mounts, cgroups, and its state below `state`, the
+/// runtime's `--root`. Empty is good.
+pub(crate) fn leftovers(id: &str, state: &Path) -> Vec<String> {
+    let mut left = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let arguments = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let arguments = String::from_utf8_lossy(&arguments).replace('\0', " ");
+        if arguments.contains("shim") && arguments.contains(id) {
+            left.push(format!("process: {arguments}"));
+        }
+    }
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    left.extend(
+        mounts
+            .lines()
+            .filter(|line| line.contains(id))
+            .map(str::to_owned),
+    );
+    cgroups_of(id, Path::new("/sys/fs/cgroup"), &mut left);
+    if state.join(id).exists() {
+        left.push(state.join(id).display().to_string());
+    }
+    left
+}
+
+/// Fails if something of a container stays. A shim ends a little after its last answer.
+#[track_caller]
+pub(crate) fn wait_nothing_left(id: &str, state: &Path) {
+    let begin = Instant::now();
+    loop {
+        let left = leftovers(id, state);
+        if left.is_empty() {
+            return;
+        }
+        assert!(begin.elapsed() < LIMIT / 4, "left behind: {left:#?}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn cgroups_of(id: &str, parent: &Path, left: &mut Vec<String>) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        match entry.file_name().to_string_lossy().contains(id) {
+            true => left.push(path.display().to_string()),
+            false => cgroups_of(id, &path, left),
+        }
+    }
+}
+
+/// The pid of the shim that watches a container.
+#[track_caller]
+pub(crate) fn shim_of(id: &str) -> nix::unistd::Pid {
+    fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .find_map(|entry| {
+            let arguments = fs::read(entry.path().join("cmdline")).ok()?;
+            let mut words = arguments.split(|byte| *byte == 0);
+            let is_it = words.next()?.ends_with(b"containerd-shim-runc-v2")
+                && words.any(|word| word == id.as_bytes());
+            let pid = entry.file_name().to_string_lossy().parse().ok()?;
+            is_it.then(|| nix::unistd::Pid::from_raw(pid))
+        })
+        .expect("a shim")
+}
