@@ -79,6 +79,7 @@ fn life(lab: &Lab) {
     assert_eq!(shim.stdout_to_its_end(), "out\n");
     assert_eq!(shim.stderr_to_its_end(), "err\n");
     caller.silent(&["delete", NAME]);
+    drop(shim);
     lab.assert_nothing_left(bundle.id());
     assert!(!lab.root().join(NAME).exists());
 }
@@ -108,5 +109,6 @@ fn failure_is_on_stderr(lab: &Lab) {
     assert_eq!(shim.code(), 1);
     let said = shim.stderr_to_its_end();
     assert!(said.contains("/no/such/source"), "{said}");
+    drop(shim);
     lab.assert_nothing_left(bundle.id());
 }

@@ -87,6 +87,7 @@ fn life(lab: &Lab) {
     assert_eq!(bundle.status(), "stopped");
     conmon.silent(&["delete", "--force", bundle.id()]);
     assert_eq!(log_entries(&log(lab)).len(), 0);
+    drop(shim);
     lab.assert_nothing_left(bundle.id());
 }
 
@@ -169,6 +170,7 @@ fn failed_create_is_explained(lab: &Lab) {
         "{said} {error}"
     );
     assert!(!bundle.path().join("pidfile").exists());
+    drop(shim);
     lab.assert_nothing_left(bundle.id());
 }
 

@@ -85,6 +85,7 @@ fn life(lab: &Lab) {
     assert_eq!(shim.stderr_to_its_end(), "err\n");
     caller.silent(&["delete", bundle.id()]);
     assert_eq!(log_entries(&bundle.path().join("log.json")).len(), 0);
+    drop(shim);
     lab.assert_nothing_left(bundle.id());
     // Its Stop does this in any case, and without the option for systemd.
     caller.silent(&["delete", "--force", bundle.id()]);
