@@ -23,6 +23,7 @@
 mod support;
 
 mod binary;
+mod callers;
 mod capabilities;
 mod cgroup_tree;
 mod cgroups;
@@ -59,11 +60,10 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os();
-    if args
-        .next()
-        .is_some_and(|arg0| arg0.to_string_lossy().ends_with("/probe"))
-    {
-        return support::probe::main(args);
+    match args.next().unwrap_or_default().to_string_lossy() {
+        name if name.ends_with("/probe") => return support::probe::main(args),
+        name if name == "/shim" => return callers::shim::main(args),
+        _ => {}
     }
     let mut files = vec![
         ("binary", binary::CASES),
@@ -98,6 +98,7 @@ fn main() -> ExitCode {
         ("update", update::CASES),
         ("userns", userns::CASES),
     ];
+    files.extend(callers::files());
     files.extend(engines::files());
     support::run(&files, engines::end_all)
 }

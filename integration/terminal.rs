@@ -10,8 +10,11 @@ cases! {
     [Root] => foreground_terminal_is_a_tty, typed_text_arrives, window_size_is_the_callers, console_socket_gets_the_master,
         console_size_of_the_config, detached_terminal_needs_a_socket, dev_console_is_the_terminal, control_c_interrupts,
         exec_with_a_tty, exec_with_a_console_socket, exit_code_through_a_terminal, resize_is_passed_on,
-        standard_streams_are_the_terminal, it_is_the_controlling_terminal;
-    [Root, Casulo] => socket_without_terminal_is_an_error, callers_terminal_is_restored, long_socket_path;
+        standard_streams_are_the_terminal, it_is_the_controlling_terminal, resize_is_passed_on_to_exec,
+        all_output_arrives;
+    // runc wants to be on a terminal itself.
+    [Root, Casulo] => lines_in_a_file_end_as_they_were_written;
+    [Root, Casulo] => socket_without_terminal_is_an_error, callers_terminal_is_restored, long_socket_paths;
 }
 
 fn terminal_bundle<'lab>(lab: &'lab Lab, script: &str) -> Bundle<'lab> {
@@ -58,6 +61,20 @@ fn resize_is_passed_on(lab: &Lab) {
     terminal.expect("50 132");
     bundle.call("kill", &[], &["KILL"]).ok();
     child.wait().unwrap();
+}
+
+fn resize_is_passed_on_to_exec(lab: &Lab) {
+    let bundle = lab.bundle().args(&["/bin/sleep", "1000"]);
+    bundle.run_detached();
+    let script = "trap 'stty size; exit 4' WINCH; echo ready; while :; do sleep 0.1; done";
+    let mut exec = lab.command();
+    exec.args(["exec", "--tty", bundle.id(), "/bin/sh", "-c", script]);
+    let (mut terminal, mut child) = Terminal::spawn(exec, 24, 80);
+    terminal.expect("ready");
+    terminal.resize(50, 132);
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGWINCH).unwrap();
+    terminal.expect("50 132");
+    assert_eq!(child.wait().unwrap().code(), Some(4));
 }
 
 fn control_c_interrupts(lab: &Lab) {
@@ -125,22 +142,39 @@ fn dev_console_is_the_terminal(lab: &Lab) {
     assert!(text.contains("through the console"), "{text:?}");
 }
 
+/// However the command ends, and also when it never began.
 fn callers_terminal_is_restored(lab: &Lab) {
-    let bundle = terminal_bundle(lab, "true");
-    let inner = bundle.command(&[], "run", &[]);
-    let mut shell = Command::new("sh");
-    shell.args([
-        "-c",
-        "stty -a >before; \"$@\"; stty -a >after; cmp before after && echo the same",
-        "sh",
-    ]);
-    shell
-        .arg(inner.get_program())
-        .args(inner.get_args())
-        .current_dir(lab.path());
-    let (mut terminal, mut child) = Terminal::spawn(shell, 24, 80);
-    terminal.expect("the same");
-    child.wait().unwrap();
+    let sleeping = lab.bundle().args(&["/bin/sleep", "1000"]);
+    sleeping.run_detached();
+    let exec = |args: &[&str]| {
+        let mut command = lab.command();
+        command.args(["exec", "--tty", sleeping.id()]).args(args);
+        command
+    };
+    let ended = terminal_bundle(lab, "exit 3");
+    let missing = terminal_bundle(lab, "").args(&["/no/such/program"]);
+    let hooked =
+        terminal_bundle(lab, "sleep 1000").push("/hooks/poststart", json!({"path": "/bin/false"}));
+    let killed = ["/bin/sh", "-c", "kill -KILL $$"];
+    for (inner, code) in [
+        (ended.command(&[], "run", &[]), 3),
+        (missing.command(&[], "run", &[]), 1),
+        (hooked.command(&[], "run", &[]), 1),
+        (exec(&["/bin/true"]), 0),
+        (exec(&["/no/such/program"]), 255),
+        (exec(&killed), 128 + 9),
+    ] {
+        let mut shell = Command::new("sh");
+        let script = "stty -a >before; \"$@\"; code=$?; stty -a >after; cmp before after && echo the same $code.";
+        shell.args(["-c", script, "sh"]);
+        shell
+            .arg(inner.get_program())
+            .args(inner.get_args())
+            .current_dir(lab.path());
+        let (mut terminal, mut child) = Terminal::spawn(shell, 24, 80);
+        terminal.expect(&format!("the same {code}."));
+        child.wait().unwrap();
+    }
 }
 
 /// Runs a bundle detached with a console socket at `path`; returns its terminal.
@@ -173,25 +207,57 @@ fn console_size_of_the_config(lab: &Lab) {
     through_socket(lab, &bundle, "console").expect("41 77");
 }
 
-fn long_socket_path(lab: &Lab) {
-    // sun_path holds 108 bytes; engines nest deeper than that.
+/// Listens in a folder so deep that its path does not fit the 108 bytes of sun_path: engines nest so.
+fn deep_listener(lab: &Lab, name: &str) -> (Listener, String) {
     let deep = (0..6).fold(lab.path().to_path_buf(), |path, _| {
         path.join("a-folder-with-a-long-name")
     });
     std::fs::create_dir_all(&deep).unwrap();
     let short = lab.join("s");
     let listener = Listener::new(short.clone());
-    std::fs::rename(&short, deep.join("console")).unwrap();
-    let path = deep.join("console").to_string_lossy().into_owned();
+    std::fs::rename(&short, deep.join(name)).unwrap();
+    let path = deep.join(name).to_string_lossy().into_owned();
+    (listener, path)
+}
+
+fn long_socket_paths(lab: &Lab) {
     let bundle = terminal_bundle(lab, "echo hello; read line");
+    let (listener, path) = deep_listener(lab, "console");
     let receiver = std::thread::spawn(move || listener.receive());
-    finish(
-        bundle.command(&[], "run", &["--detach", "--console-socket", &path]),
-        b"",
-    )
-    .ok();
-    let mut received = receiver.join().unwrap();
-    Terminal::from_master(received.fds.remove(0)).expect("hello");
+    let options = ["--detach", "--console-socket", &path];
+    finish(bundle.command(&[], "run", &options), b"").ok();
+    let mut of_run = receiver.join().unwrap();
+    let mut of_run = Terminal::from_master(of_run.fds.remove(0));
+    of_run.expect("hello");
+    let (listener, path) = deep_listener(lab, "console-of-exec");
+    let receiver = std::thread::spawn(move || listener.receive());
+    let options = ["--tty", "--detach", "--console-socket", &path];
+    bundle.call("exec", &options, &["/bin/echo", "hello"]).ok();
+    let mut of_exec = receiver.join().unwrap();
+    Terminal::from_master(of_exec.fds.remove(0)).expect("hello");
+}
+
+/// More than a pty holds, and nothing behind it: it must not be lost with the process.
+fn all_output_arrives(lab: &Lab) {
+    let script = "seq 1 4000; printf end";
+    let bundle = terminal_bundle(lab, script);
+    let sleeping = lab.bundle().args(&["/bin/sleep", "1000"]);
+    sleeping.run_detached();
+    let mut exec = lab.command();
+    exec.args(["exec", "--tty", sleeping.id(), "/bin/sh", "-c", script]);
+    for command in [bundle.command(&[], "run", &[]), exec] {
+        let (mut terminal, mut child) = Terminal::spawn(command, 24, 80);
+        let text = terminal.expect("end").replace('\r', "");
+        assert!(child.wait().unwrap().success());
+        let expected: String = (1..=4000).map(|n| format!("{n}\n")).collect();
+        assert!(text == expected + "end", "{} bytes", text.len());
+    }
+}
+
+/// The carriage returns that a terminal adds are for a terminal.
+fn lines_in_a_file_end_as_they_were_written(lab: &Lab) {
+    let out = terminal_bundle(lab, "echo one; echo two; test -t 1 && echo tty").run();
+    assert_eq!(out.ok().stdout, "one\ntwo\ntty\n");
 }
 
 fn detached_terminal_needs_a_socket(lab: &Lab) {

@@ -60,6 +60,16 @@ impl Terminal {
         std::mem::take(&mut self.seen)
     }
 
+    /// Waits until the last process has closed the other side.
+    #[track_caller]
+    pub(crate) fn expect_hangup(&mut self) {
+        let mut bytes = [0; 4096];
+        wait_until("the terminal hangs up", || {
+            // EIO is how a master says so (pty(7)).
+            matches!(self.master.read(&mut bytes), Err(error) if error.raw_os_error() == Some(libc::EIO))
+        });
+    }
+
     /// Changes the window's size.
     pub(crate) fn resize(&self, rows: u16, columns: u16) {
         let size = size(rows, columns);

@@ -1,0 +1,307 @@
+//! conmon, as Podman and CRI-O start it: create, and exec with `--detach`, each from a conmon of its own.
+
+use super::shim::Shim;
+use super::{
+    Caller, SAYS_AND_ENDS, assert_in_cgroup_of, descriptors_of, let_go, log_entries, parent_of,
+    pid_in, process_file, text,
+};
+use crate::support::{Bundle, Lab, Listener, Terminal, cases, wait_until};
+use serde_json::json;
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+cases! {
+    [Root] => life, exec, failed_exec_leaves_no_pid_file, failed_create_is_explained, container_outlives_its_caller,
+        terminal_by_console_socket, exec_with_a_terminal;
+    // runc takes LISTEN_FDS for further descriptors.
+    [Root, Casulo] => sockets_of_the_service_manager;
+}
+
+/// The words that Podman has conmon put before the verb, and the little that it leaves in the environment.
+fn conmon(lab: &Lab) -> Caller<'_> {
+    let (root, log) = (lab.root(), log(lab));
+    let global = [
+        "--root",
+        text(&root),
+        "--log-format=json",
+        "--log",
+        text(&log),
+    ];
+    Caller::new(
+        lab,
+        &global,
+        &[("XDG_RUNTIME_DIR", ""), ("PATH", "/usr/bin:/bin")],
+    )
+}
+
+fn log(lab: &Lab) -> PathBuf {
+    lab.join("oci-log")
+}
+
+/// `create` by a conmon of its own.
+fn create(conmon: &Caller<'_>, bundle: &Bundle<'_>, options: &[&str]) -> Shim {
+    bundle.write();
+    let pid_file = bundle.path().join("pidfile");
+    let mut args = vec![
+        "create",
+        "--bundle",
+        text(bundle.path()),
+        "--pid-file",
+        text(&pid_file),
+        "--no-new-keyring",
+    ];
+    args.extend(options);
+    args.push(bundle.id());
+    conmon.shim(&args)
+}
+
+/// Creates and starts a container that sleeps.
+fn sleeping<'lab>(lab: &'lab Lab, conmon: &Caller<'_>) -> (Bundle<'lab>, Shim) {
+    let bundle = lab.bundle().args(&["/bin/sleep", "1000"]);
+    let shim = create(conmon, &bundle, &[]);
+    assert_eq!(shim.code(), 0, "{:?}", shim.said());
+    conmon.silent(&["start", bundle.id()]);
+    (bundle, shim)
+}
+
+/// Rules 7, 8, 11: from create to the end, seen from conmon.
+fn life(lab: &Lab) {
+    let conmon = conmon(lab);
+    let bundle = lab.bundle().sh(SAYS_AND_ENDS);
+    let shim = create(&conmon, &bundle, &[]);
+    assert_eq!(shim.code(), 0, "{:?}", shim.said());
+    let pid = pid_in(&bundle.path().join("pidfile"));
+    assert_eq!(parent_of(pid), shim.pid());
+    // conmon looks there for memory.events, and only once.
+    assert_in_cgroup_of(&bundle, pid);
+    conmon.silent(&["start", bundle.id()]);
+    wait_until("it runs", || {
+        fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "sh\n")
+    });
+    assert_eq!(descriptors_of(pid), [0, 1, 2]);
+    let_go(&bundle);
+    assert_eq!(shim.ended(pid), 7);
+    assert_eq!(shim.stdout_to_its_end(), "out\n");
+    assert_eq!(shim.stderr_to_its_end(), "err\n");
+    assert_eq!(bundle.status(), "stopped");
+    conmon.silent(&["delete", "--force", bundle.id()]);
+    assert_eq!(log_entries(&log(lab)).len(), 0);
+    drop(shim);
+    lab.assert_nothing_left(bundle.id());
+}
+
+/// Rules 7, 8, 11: `exec --detach` with a process file. Podman's options are not repeated for it.
+fn exec(lab: &Lab) {
+    let conmon = conmon(lab);
+    let (bundle, _shim) = sleeping(lab, &conmon);
+    let script = ["/bin/sh", "-c", SAYS_AND_ENDS];
+    let process = process_file(lab, "process", json!({"args": script}));
+    let pid_file = lab.join("exec_pid");
+    let shim = conmon.shim(&[
+        "exec",
+        "--pid-file",
+        text(&pid_file),
+        "--process",
+        text(&process),
+        "--detach",
+        bundle.id(),
+    ]);
+    assert_eq!(shim.code(), 0, "{:?}", shim.said());
+    let pid = pid_in(&pid_file);
+    assert_eq!(parent_of(pid), shim.pid());
+    assert_in_cgroup_of(&bundle, pid);
+    wait_until("it runs", || {
+        fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "sh\n")
+    });
+    assert_eq!(descriptors_of(pid), [0, 1, 2]);
+    let_go(&bundle);
+    assert_eq!(shim.ended(pid), 7);
+    assert_eq!(shim.stdout_to_its_end(), "out\n");
+    assert_eq!(shim.stderr_to_its_end(), "err\n");
+    assert_eq!(log_entries(&log(lab)).len(), 0);
+}
+
+/// Rule 7: a missing pid file is how conmon knows that the runtime failed and not the command.
+fn failed_exec_leaves_no_pid_file(lab: &Lab) {
+    let conmon = conmon(lab);
+    let (bundle, _shim) = sleeping(lab, &conmon);
+    let process = process_file(lab, "process", json!({"args": ["/no/such/program"]}));
+    let pid_file = lab.join("exec_pid");
+    let shim = conmon.shim(&[
+        "exec",
+        "--pid-file",
+        text(&pid_file),
+        "--process",
+        text(&process),
+        "--detach",
+        bundle.id(),
+    ]);
+    assert_ne!(shim.code(), 0);
+    assert!(!pid_file.exists());
+    let said = shim.stderr_to_its_end();
+    assert!(said.contains("no such file or directory"), "{said}");
+    assert_eq!(shim.stdout_to_its_end(), "");
+    let left: Vec<_> = fs::read_dir(lab.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.contains("exec_pid"))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+/// Rules 5, 6: stderr fits conmon's one buffer, and the log says the same in one object.
+fn failed_create_is_explained(lab: &Lab) {
+    let conmon = conmon(lab);
+    let bundle = lab.bundle().bind("/no/such/source".as_ref(), "/mnt", &[]);
+    let shim = create(&conmon, &bundle, &[]);
+    assert_eq!(shim.code(), 1);
+    let said = shim.stderr_to_its_end();
+    assert!(
+        said.contains("/no/such/source") && said.len() < 8192,
+        "{said}"
+    );
+    assert_eq!(shim.stdout_to_its_end(), "");
+    let entries = log_entries(&log(lab));
+    let error = entries.last().unwrap();
+    assert_eq!(error["level"], "error");
+    assert!(
+        said.contains(error["msg"].as_str().unwrap()),
+        "{said} {error}"
+    );
+    assert!(!bundle.path().join("pidfile").exists());
+    drop(shim);
+    lab.assert_nothing_left(bundle.id());
+}
+
+/// Rule 10: conmon gives the runtime a death signal; the container does not die of it.
+fn container_outlives_its_caller(lab: &Lab) {
+    let conmon = conmon(lab);
+    let (bundle, mut shim) = sleeping(lab, &conmon);
+    let exec_file = lab.join("exec_pid");
+    let process = process_file(lab, "process", json!({"args": ["/bin/sleep", "1001"]}));
+    let mut exec = conmon.shim(&[
+        "exec",
+        "--pid-file",
+        text(&exec_file),
+        "--process",
+        text(&process),
+        "--detach",
+        bundle.id(),
+    ]);
+    assert_eq!(exec.code(), 0, "{:?}", exec.said());
+    shim.dies();
+    exec.dies();
+    // A death signal is sent before the caller can be waited for.
+    assert_eq!(bundle.status(), "running");
+    let executed = fs::read_to_string(format!("/proc/{}/stat", pid_in(&exec_file))).unwrap();
+    assert!(!executed.contains(") Z "), "{executed}");
+}
+
+/// Rule 9: the terminal hangs up with the container, so nobody else holds its other side.
+fn terminal_by_console_socket(lab: &Lab) {
+    let conmon = conmon(lab);
+    let bundle = lab
+        .bundle()
+        .set("/process/terminal", json!(true))
+        .sh("read line; echo got $line; exit 5");
+    let listener = Listener::new(lab.join("console"));
+    let path = listener.path().to_path_buf();
+    let receiver = std::thread::spawn(move || listener.receive());
+    let shim = create(&conmon, &bundle, &["--console-socket", text(&path)]);
+    assert_eq!(shim.code(), 0, "{:?}", shim.said());
+    // The runtime has nothing to do with its own stdio then.
+    assert_eq!(shim.stderr_to_its_end(), "");
+    let mut terminal = one_terminal(receiver.join().unwrap());
+    conmon.silent(&["start", bundle.id()]);
+    terminal.type_in("it\r");
+    terminal.expect("got it");
+    assert_eq!(shim.ended(pid_in(&bundle.path().join("pidfile"))), 5);
+    terminal.expect_hangup();
+}
+
+/// Rule 9 for exec: the process file wants the terminal, no `--tty` says so.
+fn exec_with_a_terminal(lab: &Lab) {
+    let conmon = conmon(lab);
+    let (bundle, _shim) = sleeping(lab, &conmon);
+    let script = "tty; read line; echo got $line; exit 5";
+    let process = json!({"args": ["/bin/sh", "-c", script], "terminal": true});
+    let process = process_file(lab, "process", process);
+    let listener = Listener::new(lab.join("console"));
+    let path = listener.path().to_path_buf();
+    let receiver = std::thread::spawn(move || listener.receive());
+    let pid_file = lab.join("exec_pid");
+    let shim = conmon.shim(&[
+        "exec",
+        "--pid-file",
+        text(&pid_file),
+        "--process",
+        text(&process),
+        "--detach",
+        "--console-socket",
+        text(&path),
+        bundle.id(),
+    ]);
+    assert_eq!(shim.code(), 0, "{:?}", shim.said());
+    let mut terminal = one_terminal(receiver.join().unwrap());
+    terminal.expect("/dev/pts/");
+    terminal.type_in("it\r");
+    terminal.expect("got it");
+    assert_eq!(shim.ended(pid_in(&pid_file)), 5);
+    terminal.expect_hangup();
+}
+
+/// go-runc refuses anything but one descriptor, and a payload of 4096 bytes.
+#[track_caller]
+fn one_terminal(received: crate::support::Received) -> Terminal {
+    assert!(received.text.len() < 4096);
+    let [master] = <[OwnedFd; 1]>::try_from(received.fds).expect("one descriptor");
+    Terminal::from_master(master)
+}
+
+/// Rule 19: Podman passes the same sockets by LISTEN_FDS and by `--preserve-fds`; conmon puts the
+/// runtime's pid into LISTEN_PID. A hole among them stays one, and nothing above them is passed.
+fn sockets_of_the_service_manager(lab: &Lab) {
+    let bundle = lab.bundle().sh(
+        "echo $LISTEN_FDS $LISTEN_PID $LISTEN_FDNAMES; while ! [ -e /go ]; do sleep 0.02; done",
+    );
+    bundle.write();
+    let mut caller = conmon(lab);
+    caller.environment.push(("LISTEN_FDS", "3".into()));
+    caller.environment.push(("LISTEN_FDNAMES", "a:b:c".into()));
+    let pid_file = bundle.path().join("pidfile");
+    let create = caller.command(&[
+        "create",
+        "--bundle",
+        text(bundle.path()),
+        "--pid-file",
+        text(&pid_file),
+        "--preserve-fds",
+        "3",
+        bundle.id(),
+    ]);
+    let mut command = std::process::Command::new("/bin/sh");
+    command
+        .args(["-c", "LISTEN_PID=$$ exec \"$@\"", "sh"])
+        .arg(create.get_program())
+        .args(create.get_args());
+    command.env_clear().envs(
+        create
+            .get_envs()
+            .filter_map(|(name, value)| Some((name, value?))),
+    );
+    let fds = ["3</etc/passwd", "5</etc/group", "7</etc/hostname"];
+    let shim = Shim::start(&command, lab.path(), &fds);
+    assert_eq!(shim.code(), 0, "{:?}", shim.said());
+    caller.environment.clear();
+    caller.silent(&["start", bundle.id()]);
+    wait_until("it says what it got", || !shim.said().0.is_empty());
+    assert_eq!(shim.said().0, "3 1 a:b:c\n");
+    let pid = pid_in(&pid_file);
+    assert_eq!(descriptors_of(pid), [0, 1, 2, 3, 5]);
+    let target = |n: u32| fs::read_link(format!("/proc/{pid}/fd/{n}")).unwrap();
+    assert!(target(3).ends_with("etc/passwd") && target(5).ends_with("etc/group"));
+    let_go(&bundle);
+    assert_eq!(shim.ended(pid), 0);
+    shim.stdout_to_its_end();
+}
