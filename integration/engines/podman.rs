@@ -2,7 +2,7 @@
 //! systemd, with cgroupfs elsewhere.
 
 use super::{image, lines, say_and_run};
-use crate::support::{Case, Lab, Output, cases, finish, wait_until};
+use crate::support::{Case, Lab, Output, Terminal, cases, finish, wait_until};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -26,7 +26,10 @@ cases! {
         stop_kill_wait, restart, pause_and_unpause, top_lists_the_processes, init_reaps, read_only_root, user_is_set,
         capabilities_are_set, security_options, volumes, exit_codes_of_failures, pod_shares_namespaces,
         no_cgroups, healthcheck, user_namespace_by_itself, events_of_a_life, sdnotify_of_the_container, limits_of_processes,
-        preserved_descriptors;
+        preserved_descriptors, exec_on_a_terminal, user_namespaces_that_podman_chooses;
+    [Root, Program(PODMAN), IdMounts] => mapped_volume;
+    [Root, Program(PODMAN), Program("/usr/lib/podman/netavark"), Systemd] => default_network;
+    [Root, Program(PODMAN), Systemd] => unit_of_systemd;
     [Root, Program(PODMAN), Controller("memory")] => limits_are_applied, stats_of_a_container, oom_is_known;
     [Root, Program(PODMAN), Fuse] => a_device;
     [Root, Program(PODMAN), AppArmor] => apparmor_profile;
@@ -663,4 +666,111 @@ fn buildah_builds(lab: &Lab) {
     );
     assert_eq!(out.ok().lines(), ["built", "tester"]);
     podman.call("rmi localhost/@").ok();
+}
+
+fn exec_on_a_terminal(lab: &Lab) {
+    let podman = Podman::new(lab);
+    podman.detached("", "exec sleep 1000");
+    let args = [
+        "exec",
+        "-it",
+        "@",
+        "sh",
+        "-c",
+        "stty size; read x; echo got $x",
+    ];
+    let (mut terminal, mut child) = Terminal::spawn(podman.command(&args), 33, 77);
+    terminal.expect("33 77");
+    terminal.type_in("word\r");
+    terminal.expect("got word");
+    assert!(child.wait().unwrap().success());
+}
+
+fn user_namespaces_that_podman_chooses(lab: &Lab) {
+    let podman = Podman::new(lab);
+    let map = |name: &str| {
+        let args = [
+            "run",
+            "--rm",
+            "--name",
+            name,
+            "--userns",
+            "auto:size=1000",
+            "%",
+        ];
+        let look = ["cat", "/proc/self/uid_map"];
+        let out = podman.call_with(&[&args[..], &look].concat(), b"").ok();
+        let words: Vec<String> = out.text().split_whitespace().map(str::to_owned).collect();
+        words
+    };
+    let words = map("@");
+    let first: u32 = words[1].parse().unwrap();
+    assert_eq!((words[0].as_str(), words[2].as_str()), ("0", "1000"));
+    assert!((1_000_000..2_000_000).contains(&first), "{words:?}");
+}
+
+fn mapped_volume(lab: &Lab) {
+    let podman = Podman::new(lab);
+    let folder = lab.folder("mapped");
+    let bind = format!("-v {}:/v:idmap", folder.display());
+    let options = format!("{bind} --uidmap 0:100000:65536 --gidmap 0:100000:65536");
+    // Root of the container writes as root of the host, though it is another user there.
+    podman.sh(&options, "echo x >/v/f").ok();
+    let owner = std::os::unix::fs::MetadataExt::uid(&fs::metadata(folder.join("f")).unwrap());
+    assert_eq!(owner, 0);
+}
+
+fn default_network(lab: &Lab) {
+    let podman = Podman::new(lab);
+    for module in ["bridge", "veth", "nf_tables"] {
+        let _ = Command::new("modprobe").arg(module).status();
+    }
+    podman.detached(
+        "--network podman",
+        "while :; do echo served | nc -l -p 80; done",
+    );
+    let address = podman
+        .call("inspect --format {{.NetworkSettings.Networks.podman.IPAddress}} @")
+        .ok();
+    let address = address.text().to_owned();
+    assert!(address.starts_with("10.88."), "{address}");
+    let ask = format!("nc -w 5 {address} 80 </dev/null");
+    let mut said = String::new();
+    wait_until("the other container answers", || {
+        let args = ["run", "--rm", "--network", "podman", "%", "sh", "-c", &ask];
+        said = podman.quiet(&args).stdout;
+        said.contains("served")
+    });
+    podman.call("rm --force --time 0 @").ok();
+}
+
+/// `podman generate systemd`: systemd starts and stops the container as a service.
+fn unit_of_systemd(lab: &Lab) {
+    let podman = Podman::new(lab);
+    podman
+        .call_with(&["create", "--name", "@", "%", "sleep", "1000"], b"")
+        .ok();
+    let unit = podman.call("generate systemd --new --name @").ok().stdout;
+    podman.call("rm --force @").ok();
+    let name = format!("casulo-{}.service", podman.name);
+    let file = Path::new("/run/systemd/system").join(&name);
+    // The service has no environment of ours.
+    let config = store(lab).config.display().to_string();
+    let service = format!("[Service]\nEnvironment=CONTAINERS_CONF={config}\n");
+    fs::write(&file, unit.replacen("[Service]\n", &service, 1)).unwrap();
+    let systemctl = |args: &[&str]| {
+        let mut command = Command::new("systemctl");
+        command.args(args);
+        say_and_run(command, b"")
+    };
+    systemctl(&["daemon-reload"]).ok();
+    systemctl(&["start", &name]).ok();
+    assert_eq!(podman.status(), "running");
+    assert_eq!(podman.call("exec @ echo inside").ok().text(), "inside");
+    let main = systemctl(&["show", "--value", "-p", "SubState", &name]).ok();
+    assert_eq!(main.text(), "running");
+    systemctl(&["stop", &name]).ok();
+    assert_ne!(podman.call("container exists @").code, 0);
+    fs::remove_file(file).unwrap();
+    systemctl(&["daemon-reload"]).ok();
 }

@@ -19,8 +19,10 @@ use tempfile::TempDir;
 /// Below the cgroup mount: the parent of every test container's cgroup.
 pub(crate) const CGROUP_PARENT: &str = "casulo-test";
 
-/// The subordinate ids that every host user has in the tests' view: from 100000, 65536 of them.
-const SUBORDINATE_IDS: &str = "nobody:100000:65536\n65534:100000:65536\n";
+/// The subordinate ids of the tests' ordinary user, from 100000, and those that Podman hands out by
+/// itself.
+const SUBORDINATE_IDS: &str =
+    "nobody:100000:65536\n65534:100000:65536\ncontainers:1000000:1000000\n";
 
 /// Programs of busybox that every rootfs has.
 const APPLETS: &[&str] = &[

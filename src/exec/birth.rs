@@ -3,7 +3,7 @@
 //! That is the container's own, unless the container has made cgroups below it and given them
 //! controllers: then no process may be in it (cgroups(7), "no internal processes"), and the place
 //! is wherever init is at the moment. The container can move its init between the look-up and the
-//! clone, so the kernel is asked again with a fresh look-up.
+//! clone, so the kernel is asked again with a fresh look-up, and in the end with the container frozen.
 
 use super::Request;
 use crate::cgroups::Cgroup;
@@ -19,10 +19,14 @@ use nix::fcntl::OFlag;
 use nix::unistd::read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
-/// How often init is looked up. Its cgroup takes processes as long as it is there, so a container
-/// that moves it to and fro loses every time only by chance.
-const ATTEMPTS: usize = 200;
+/// How often init is looked up while it may move. Its cgroup takes processes as long as it is there,
+/// so whoever moves it to and fro wins every time only by chance, or on a loaded host.
+const ATTEMPTS: usize = 50;
+
+/// How long the container may take to freeze after that.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Where a process is after its birth.
 pub(super) enum Place {
@@ -80,6 +84,11 @@ pub(super) fn clone_into_cgroup(
             _ => break,
         }
     }
+    if let (Err(errno), Some(own), None) = (&side, request.state.cgroup(), request.cgroup)
+        && takes_no_processes(*errno)
+    {
+        side = clone_beside_frozen(&Cgroup::open(own)?, request.state, init, proc)?;
+    }
     let side = side.map_err(|errno| {
         let error = Error::step(
             Code::Process,
@@ -116,6 +125,22 @@ fn clone_beside_init(state: &State, init: &OwnedFd, proc: &ProcFs) -> Result<nix
         Err(error) => return Err(error),
     };
     Ok(clone3(0, cgroup.fd()))
+}
+
+/// The same while nobody in the container moves. The process is born frozen, too.
+fn clone_beside_frozen(
+    container: &Cgroup,
+    state: &State,
+    init: &OwnedFd,
+    proc: &ProcFs,
+) -> Result<nix::Result<Side>> {
+    // Not all need be frozen, if only init is.
+    container.freeze(Instant::now() + PATIENCE)?;
+    let side = clone_beside_init(state, init, proc);
+    match side {
+        Ok(Ok(Side::Child)) => side,
+        _ => container.thaw().and(side),
+    }
 }
 
 fn cgroup_of_init(state: &State, init: &OwnedFd, proc: &ProcFs) -> Result<PathBuf> {
