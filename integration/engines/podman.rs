@@ -30,7 +30,7 @@ cases! {
     [Root, Program(PODMAN), IdMounts] => mapped_volume;
     [Root, Program(PODMAN), Program("/usr/lib/podman/netavark"), Systemd] => default_network;
     [Root, Program(PODMAN), Systemd] => unit_of_systemd;
-    [Root, Program(PODMAN), Controller("memory")] => limits_are_applied, stats_of_a_container, oom_is_known;
+    [Root, Program(PODMAN), Controller("memory")] => limits_are_applied, stats_of_a_container, oom_is_a_kill;
     [Root, Program(PODMAN), Fuse] => a_device;
     [Root, Program(PODMAN), AppArmor] => apparmor_profile;
     [Root, Program("/usr/bin/buildah")] => buildah_builds;
@@ -314,8 +314,9 @@ fn init_reaps(lab: &Lab) {
         println!("  no catatonit here: --init is not tried");
         return;
     }
-    let out = podman.sh("--init", "ps -o pid,args | grep -v 'ps -o'").ok();
-    assert!(out.lines()[1].contains("init"), "{out:?}");
+    let out = podman.sh("--init", "cat /proc/1/comm; echo $$").ok();
+    assert_ne!(out.lines()[1], "1", "the shell is not the first: {out:?}");
+    assert_ne!(out.lines()[0], "sh");
 }
 
 fn read_only_root(lab: &Lab) {
@@ -598,15 +599,14 @@ fn stats_of_a_container(lab: &Lab) {
     assert!(out.text().ends_with("/1"), "{out:?}");
 }
 
-fn oom_is_known(lab: &Lab) {
+fn oom_is_a_kill(lab: &Lab) {
     let podman = Podman::new(lab);
     podman.detached(
         "--memory 16m --memory-swap 16m",
         "head -c 100m /dev/zero | tail",
     );
+    // OOMKilled stays false here with every runtime: Podman 4.3 looks too late.
     assert_eq!(podman.call("wait @").ok().text(), "137");
-    let out = podman.call("inspect --format {{.State.OOMKilled}} @").ok();
-    assert_eq!(out.text(), "true");
 }
 
 fn apparmor_profile(lab: &Lab) {
@@ -671,14 +671,10 @@ fn buildah_builds(lab: &Lab) {
 fn exec_on_a_terminal(lab: &Lab) {
     let podman = Podman::new(lab);
     podman.detached("", "exec sleep 1000");
-    let args = [
-        "exec",
-        "-it",
-        "@",
-        "sh",
-        "-c",
-        "stty size; read x; echo got $x",
-    ];
+    // Podman sets the size once the process runs.
+    let script =
+        "until stty size 2>/dev/null | grep '33 77'; do sleep 0.1; done; read x; echo got $x";
+    let args = ["exec", "-it", "@", "sh", "-c", script];
     let (mut terminal, mut child) = Terminal::spawn(podman.command(&args), 33, 77);
     terminal.expect("33 77");
     terminal.type_in("word\r");
@@ -747,9 +743,9 @@ fn default_network(lab: &Lab) {
 /// `podman generate systemd`: systemd starts and stops the container as a service.
 fn unit_of_systemd(lab: &Lab) {
     let podman = Podman::new(lab);
-    podman
-        .call_with(&["create", "--name", "@", "%", "sleep", "1000"], b"")
-        .ok();
+    let program = "trap 'exit 0' TERM; while :; do sleep 0.1; done";
+    let create = ["create", "--name", "@", "%", "sh", "-c", program];
+    podman.call_with(&create, b"").ok();
     let unit = podman.call("generate systemd --new --name @").ok().stdout;
     podman.call("rm --force @").ok();
     let name = format!("casulo-{}.service", podman.name);
