@@ -213,6 +213,17 @@ impl TestCgroup {
         let path = mount.join(format!("casulo-test-{}-{count}", std::process::id()));
         Some(TestCgroup { mount, path })
     }
+
+    /// The cgroup, without limits and rules.
+    pub(crate) fn create(&self) -> Cgroup {
+        Cgroup::create(&Plan {
+            path: Some(self.path.clone()),
+            mount: self.mount.clone(),
+            ..Plan::default()
+        })
+        .expect("created")
+        .expect("a cgroup")
+    }
 }
 
 impl Drop for TestCgroup {

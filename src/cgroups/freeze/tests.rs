@@ -1,16 +1,6 @@
 use super::*;
+use crate::cgroups::PATIENCE;
 use crate::cgroups::tests::{TestCgroup, sleeper};
-use crate::cgroups::{PATIENCE, Plan};
-
-fn create(test: &TestCgroup) -> Cgroup {
-    Cgroup::create(&Plan {
-        path: Some(test.path.clone()),
-        mount: test.mount.clone(),
-        ..Plan::default()
-    })
-    .expect("created")
-    .expect("a cgroup")
-}
 
 fn soon() -> Instant {
     Instant::now() + PATIENCE
@@ -21,7 +11,7 @@ fn frozen_processes_are_frozen_when_it_returns_and_can_be_killed() {
     let Some(test) = TestCgroup::new() else {
         return;
     };
-    let cgroup = create(&test);
+    let cgroup = test.create();
     let mut process = sleeper(&cgroup);
     assert!(cgroup.freeze(soon()).expect("asked"), "frozen");
     assert!(cgroup.is_frozen() && cgroup.is_freezing());
@@ -38,7 +28,7 @@ fn a_cgroup_below_a_frozen_one_cannot_be_thawed() {
     let Some(test) = TestCgroup::new() else {
         return;
     };
-    let cgroup = create(&test);
+    let cgroup = test.create();
     let path = cgroup.path().join("below");
     std::fs::create_dir(&path).expect("nested cgroup");
     let below = Cgroup::open(&path).expect("open it");

@@ -1,21 +1,10 @@
 use super::*;
-use crate::cgroups::Plan;
 use crate::cgroups::tests::{TestCgroup, sleeper};
 use crate::sys::clone::{Side, clone3};
 use nix::sys::time::TimeValLike;
 use nix::sys::wait::{WaitStatus, waitpid};
 use std::os::unix::process::ExitStatusExt;
 use std::process::Child;
-
-fn create(test: &TestCgroup) -> Cgroup {
-    Cgroup::create(&Plan {
-        path: Some(test.path.clone()),
-        mount: test.mount.clone(),
-        ..Plan::default()
-    })
-    .expect("created")
-    .expect("a cgroup")
-}
 
 fn below(cgroup: &Cgroup, name: &str) -> Cgroup {
     let path = cgroup.path().join(name);
@@ -36,7 +25,7 @@ fn kill_reaches_the_nested_processes_and_remove_waits_for_them() {
     let Some(test) = TestCgroup::new() else {
         return;
     };
-    let cgroup = create(&test);
+    let cgroup = test.create();
     let nested = below(&cgroup, "made by the container");
     let (first, second) = (sleeper(&cgroup), sleeper(&nested));
     let mut expected = vec![pid_of(&first), pid_of(&second)];
@@ -66,7 +55,7 @@ fn removal_waits_as_long_as_a_process_takes_to_end() {
     let Some(test) = TestCgroup::new() else {
         return;
     };
-    let cgroup = create(&test);
+    let cgroup = test.create();
     let mut process = std::process::Command::new("sh")
         .args(["-c", "echo $$ > $1/cgroup.procs && sleep 0.3", "sh"])
         .arg(cgroup.path())
@@ -89,7 +78,7 @@ fn a_signal_reaches_every_process() {
     let Some(test) = TestCgroup::new() else {
         return;
     };
-    let cgroup = create(&test);
+    let cgroup = test.create();
     let nested = below(&cgroup, "nested");
     let (first, second) = (sleeper(&cgroup), sleeper(&nested));
     cgroup.signal(libc::SIGTERM).expect("signalled");
@@ -103,7 +92,7 @@ fn a_frozen_process_dies_without_thawing() {
     let Some(test) = TestCgroup::new() else {
         return;
     };
-    let cgroup = create(&test);
+    let cgroup = test.create();
     let process = sleeper(&cgroup);
     assert!(!cgroup.is_frozen());
     cgroup.write("cgroup.freeze", "1").expect("frozen");
@@ -122,7 +111,7 @@ fn a_process_is_born_in_the_cgroup() {
     let Some(test) = TestCgroup::new() else {
         return;
     };
-    let cgroup = create(&test);
+    let cgroup = test.create();
     let (program, args) = (c"/bin/sh", [c"sh", c"-c", c"exec sleep 1000"]);
     let pid = match clone3(0, cgroup.fd()).expect("clone3") {
         Side::Parent(pid) => pid,
@@ -144,7 +133,7 @@ fn a_tree_deeper_than_a_path_can_be_is_removed() {
     let Some(test) = TestCgroup::new() else {
         return;
     };
-    let cgroup = create(&test);
+    let cgroup = test.create();
     let name = "x".repeat(200);
     let mut here = open_folder(cgroup.fd().expect("a folder"), Path::new(".")).expect("open");
     for _ in 0..30 {
@@ -175,7 +164,7 @@ fn waiting_for_the_end_gives_up_in_time() {
     let Some(test) = TestCgroup::new() else {
         return;
     };
-    let cgroup = create(&test);
+    let cgroup = test.create();
     assert!(cgroup.wait_until_empty(Instant::now()), "nobody is in it");
     let process = sleeper(&cgroup);
     assert!(!cgroup.wait_until_empty(Instant::now() + Duration::from_millis(20)));
