@@ -137,33 +137,31 @@ impl Status {
     }
 
     fn parse(text: &[u8]) -> Option<Status> {
-        let (mut euid, mut egid, mut ignored) = (None, None, None);
-        let (mut effective, mut bounding) = (None, None);
+        let mut fields = [None; 5];
         for line in text.split(|byte| *byte == b'\n') {
-            let Some((name, value)) = std::str::from_utf8(line)
-                .ok()
-                .and_then(|line| line.split_once(":\t"))
-            else {
-                continue;
-            };
-            // Uid and Gid are followed by the real, effective, saved and file system id.
-            let id = || value.split('\t').nth(1)?.parse().ok();
-            let set = || u64::from_str_radix(value, 16).ok();
-            match name {
-                "Uid" => euid = id(),
-                "Gid" => egid = id(),
-                "SigIgn" => ignored = set(),
-                "CapEff" => effective = set(),
-                "CapBnd" => bounding = set(),
-                _ => {}
+            let names = [
+                b"Uid:\t".as_slice(),
+                b"Gid:\t",
+                b"SigIgn:\t",
+                b"CapEff:\t",
+                b"CapBnd:\t",
+            ];
+            for (field, name) in fields.iter_mut().zip(names) {
+                if let Some(value) = line.strip_prefix(name) {
+                    *field = std::str::from_utf8(value).ok();
+                }
             }
         }
+        let [uid, gid, ignored, effective, bounding] = fields;
+        // Uid and Gid are followed by the real, effective, saved and file system id.
+        let id = |value: Option<&str>| value?.split('\t').nth(1)?.parse().ok();
+        let set = |value: Option<&str>| u64::from_str_radix(value?, 16).ok();
         Some(Status {
-            euid: euid?,
-            egid: egid?,
-            effective: effective?,
-            bounding: bounding?,
-            ignored: ignored?,
+            euid: id(uid)?,
+            egid: id(gid)?,
+            effective: set(effective)?,
+            bounding: set(bounding)?,
+            ignored: set(ignored)?,
         })
     }
 }

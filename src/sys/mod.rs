@@ -28,6 +28,7 @@ pub mod rlimit;
 pub mod sched;
 pub mod scm;
 pub mod seccomp;
+pub mod shared;
 pub mod signal;
 pub mod tty;
 pub mod uts;
