@@ -1,6 +1,7 @@
 //! containerd through its shim for runc: what `ctr` can ask of it.
 
-use super::{daemon, image, lines, say_and_run};
+use super::image::{self, Image};
+use super::{daemon, lines, say_and_run};
 use crate::support::{Case, Lab, Output, Running, Terminal, cases, finish, wait_until};
 use nix::sys::signal::{Signal, kill};
 use serde_json::Value;
@@ -32,6 +33,7 @@ cases! {
         shim_is_killed, user_namespace;
     [Root, Program(CONTAINERD), Controller("memory")] => metrics_and_limits, oom_is_told;
     [Root, Program(CONTAINERD), Controller("cpu"), Systemd] => scope_of_systemd;
+    [Root, Program(CONTAINERD), Controller("cpu"), DebianRoot] => users_by_name;
 }
 
 /// containerd as the tests started it.
@@ -54,13 +56,20 @@ pub(super) fn daemon(lab: &Lab) -> &'static Daemon {
         daemon::start(&folder, CONTAINERD, &arguments, || {
             ctr(&daemon, NAMESPACE, &["version"])
         });
-        for namespace in [NAMESPACE, super::cri::NAMESPACE] {
-            let archive = image::archive(lab);
-            let import = ["image", "import", &archive.to_string_lossy()];
-            say_and_run(ctr(&daemon, namespace, &import), b"").ok();
-        }
+        daemon.import(lab, NAMESPACE, &image::BUSYBOX);
+        daemon.import(lab, super::cri::NAMESPACE, &image::BUSYBOX);
+        daemon.import(lab, super::cri::NAMESPACE, &image::PAUSE);
         daemon
     })
+}
+
+impl Daemon {
+    /// Gives it an image.
+    #[track_caller]
+    pub(super) fn import(&self, lab: &Lab, namespace: &str, image: &Image) {
+        let archive = image.archive(lab).to_string_lossy();
+        say_and_run(ctr(self, namespace, &["image", "import", &archive]), b"").ok();
+    }
 }
 
 /// The documentation's lines, and what makes this containerd the tests' own.
@@ -87,7 +96,7 @@ BinaryName = "{runtime}"
 SystemdCgroup = false
 
 [{tables}"#,
-        image::NAME,
+        image::PAUSE.name,
         super::cri::WITH_CGROUPFS,
         super::cri::WITH_CGROUPFS,
     )
@@ -120,7 +129,7 @@ impl<'lab> Container<'lab> {
         let args: Vec<String> = args
             .iter()
             .map(|arg| match *arg {
-                "%" => image::NAME.to_owned(),
+                "%" => image::BUSYBOX.name.to_owned(),
                 other => other.replace('@', &self.id),
             })
             .collect();
@@ -415,6 +424,20 @@ fn user_namespace(lab: &Lab) {
     let map: Vec<&str> = out.lines()[0].split_whitespace().collect();
     assert_eq!((map, out.lines()[1]), (vec!["0", "100000", "65536"], "0"));
     container.assert_nothing_left();
+}
+
+fn users_by_name(lab: &Lab) {
+    let container = Container::new(lab);
+    daemon(lab).import(lab, NAMESPACE, &image::DEBIAN);
+    let runtime = lab.runtime();
+    let mut args = vec!["run", "--detach", "--runc-binary"];
+    args.extend([runtime.to_str().unwrap(), image::DEBIAN.name, "@"]);
+    args.extend(["sleep", "1000"]);
+    say_and_run(container.command(&args), b"").ok();
+    // `ctr run` has no such option.
+    let out = say_and_run(container.exec("--user www-data", image::ASK_WWW_DATA), b"");
+    assert_eq!(out.ok().lines(), image::SAID_BY_WWW_DATA);
+    container.delete();
 }
 
 fn scope_of_systemd(lab: &Lab) {

@@ -1,6 +1,7 @@
 //! Docker, with the runtime under test as its default one. Each daemon has a containerd of its own.
 
-use super::{daemon, image, lines, say_and_run};
+use super::image::{self, Image};
+use super::{daemon, lines, say_and_run};
 use crate::support::{Case, Lab, Output, Terminal, cases, finish, wait_until};
 use serde_json::{Value, json};
 use std::fs;
@@ -24,6 +25,7 @@ cases! {
         read_only_root, user_is_set, capabilities_are_set, security_options, volumes, ulimits, privileged, other_namespaces,
         events_of_a_life, names_on_a_network, user_namespace_of_the_daemon;
     [Root, Program(DOCKERD), Fuse] => a_device;
+    [Root, Program(DOCKERD), DebianRoot] => users_by_name;
     [Root, Program(DOCKERD), Controller("memory")] => limits_are_applied_and_updated, stats_of_a_container, oom_is_known;
 }
 
@@ -68,10 +70,14 @@ fn start(lab: &Lab, name: &str, more: &Value) -> Daemon {
     daemon::start(&daemon.folder, DOCKERD, &["--config-file", &file], || {
         docker(&daemon, &["version"])
     });
-    let archive = image::archive(lab);
-    let load = ["load", "--input", &archive.to_string_lossy()];
-    say_and_run(docker(&daemon, &load), b"").ok();
+    load(lab, &daemon, &image::BUSYBOX);
     daemon
+}
+
+/// Gives a daemon an image.
+fn load(lab: &Lab, daemon: &Daemon, image: &Image) {
+    let archive = image.archive(lab).to_string_lossy();
+    say_and_run(docker(daemon, &["load", "--input", &archive]), b"").ok();
 }
 
 fn docker(daemon: &Daemon, args: &[&str]) -> Command {
@@ -106,7 +112,7 @@ impl<'a> Docker<'a> {
         let args: Vec<String> = args
             .iter()
             .map(|arg| match *arg {
-                "%" => image::NAME.to_owned(),
+                "%" => image::BUSYBOX.name.to_owned(),
                 other => other.replace('@', &self.name),
             })
             .collect();
@@ -422,6 +428,15 @@ fn user_is_set(lab: &Lab) {
     let out = docker.sh("--user 77:88 --group-add 99", script).ok();
     assert_eq!(out.lines()[..2], ["77", "88"]);
     assert!(out.lines()[2].contains("99"), "{out:?}");
+}
+
+fn users_by_name(lab: &Lab) {
+    let docker = Docker::new(lab);
+    load(lab, docker.daemon, &image::DEBIAN);
+    let mut args = vec!["run", "--rm", "--network", "none", "--user", "www-data"];
+    args.extend([image::DEBIAN.name, "sh", "-c", image::ASK_WWW_DATA]);
+    let out = say_and_run(docker.command(&args), b"").ok();
+    assert_eq!(out.lines(), image::SAID_BY_WWW_DATA);
 }
 
 fn capabilities_are_set(lab: &Lab) {

@@ -10,9 +10,6 @@ use std::sync::OnceLock;
 
 const PODMAN: &str = "/usr/bin/podman";
 
-/// The name of the image in every store.
-const IMAGE: &str = "localhost/busybox";
-
 mod smoke {
     use super::*;
     cases! {
@@ -33,7 +30,20 @@ cases! {
     [Root, Program(PODMAN), Controller("memory")] => limits_are_applied, stats_of_a_container, oom_is_a_kill;
     [Root, Program(PODMAN), Fuse] => a_device;
     [Root, Program(PODMAN), AppArmor] => apparmor_profile;
+    [Root, Program(PODMAN), DebianRoot] => users_by_name;
     [Root, Program("/usr/bin/buildah")] => buildah_builds;
+    [Root, Program("/usr/bin/buildah"), DebianRoot] => buildah_builds_from_debian;
+}
+
+/// Gives the store Debian's image; made once.
+fn load_debian(lab: &Lab) {
+    static LOADED: OnceLock<()> = OnceLock::new();
+    LOADED.get_or_init(|| {
+        let mut load = command(store(lab));
+        load.args(["load", "--input"])
+            .arg(image::DEBIAN.archive(lab));
+        say_and_run(load, b"").ok();
+    });
 }
 
 /// A Podman with a store of its own, shared by the tests, and a container name for each.
@@ -73,7 +83,10 @@ fn store(lab: &Lab) -> &'static Store {
         fs::write(&config, text).unwrap();
         let store = Store { folder, config };
         let mut import = command(&store);
-        import.arg("import").arg(image::tar(lab)).arg(IMAGE);
+        import
+            .arg("import")
+            .arg(image::with_probe(lab))
+            .arg(image::BUSYBOX.name);
         say_and_run(import, b"").ok();
         store
     })
@@ -122,7 +135,7 @@ impl<'lab> Podman<'lab> {
     fn command(&self, args: &[&str]) -> Command {
         let mut command = command(store(self.lab));
         command.args(args.iter().map(|arg| match *arg {
-            "%" => IMAGE.to_owned(),
+            "%" => image::BUSYBOX.name.to_owned(),
             other => other.replace('@', &self.name),
         }));
         command
@@ -350,6 +363,15 @@ fn user_is_set(lab: &Lab) {
     assert!(out.lines()[2].contains("99"), "{out:?}");
 }
 
+fn users_by_name(lab: &Lab) {
+    let podman = Podman::new(lab);
+    load_debian(lab);
+    let mut args = vec!["run", "--rm", "--name", "@", "--user", "www-data"];
+    args.extend([image::DEBIAN.name, "sh", "-c", image::ASK_WWW_DATA]);
+    let out = podman.call_with(&args, b"").ok();
+    assert_eq!(out.lines(), image::SAID_BY_WWW_DATA);
+}
+
 fn capabilities_are_set(lab: &Lab) {
     let podman = Podman::new(lab);
     let set = |options: &str| {
@@ -531,7 +553,7 @@ fn sdnotify_of_the_container(lab: &Lab) {
         "--name",
         &podman.name,
         "--sdnotify=container",
-        IMAGE,
+        image::BUSYBOX.name,
     ]);
     command.args(["sh", "-c", "/bin/probe notify READY=1; exec sleep 1000"]);
     let running = crate::support::Running::new(command, b"");
@@ -566,7 +588,7 @@ fn preserved_descriptors(lab: &Lab) {
         &podman.name,
         "--preserve-fds",
         "1",
-        IMAGE,
+        image::BUSYBOX.name,
         "sh",
         "-c",
         "cat <&3",
@@ -623,11 +645,43 @@ fn apparmor_profile(lab: &Lab) {
 
 fn buildah_builds(lab: &Lab) {
     let podman = Podman::new(lab);
-    let context = lab.folder("context");
-    let text = format!(
-        "FROM {IMAGE}\nRUN echo built >/built && ! echo x >/proc/sys/kernel/core_pattern\nUSER tester\nRUN id -un >/tmp/user\n"
+    build(
+        &podman,
+        &[
+            &format!("FROM {}", image::BUSYBOX.name),
+            "RUN echo built >/built && ! echo x >/proc/sys/kernel/core_pattern",
+            "USER tester",
+            "RUN id -un >/tmp/user",
+        ],
     );
-    fs::write(context.join("Containerfile"), text).unwrap();
+    let out = run_built(&podman, "cat /built /tmp/user");
+    assert_eq!(out.lines(), ["built", "tester"]);
+}
+
+/// A step with programs that are linked dynamically, and the files of another build.
+fn buildah_builds_from_debian(lab: &Lab) {
+    let podman = Podman::new(lab);
+    load_debian(lab);
+    build(
+        &podman,
+        &[
+            &format!("FROM {} AS maker", image::DEBIAN.name),
+            "USER www-data",
+            &format!("RUN {{ {}; }} >/tmp/said", image::ASK_WWW_DATA),
+            &format!("FROM {}", image::DEBIAN.name),
+            "COPY --from=maker /tmp/said /said",
+        ],
+    );
+    let out = run_built(&podman, "cat /said");
+    assert_eq!(out.lines(), image::SAID_BY_WWW_DATA);
+}
+
+/// `buildah build` of a file with these lines; the image has the container's name.
+#[track_caller]
+fn build(podman: &Podman<'_>, lines: &[&str]) {
+    let lab = podman.lab;
+    let context = lab.folder("context");
+    fs::write(context.join("Containerfile"), lines.join("\n")).unwrap();
     let store = store(lab);
     let mut build = Command::new("/usr/bin/buildah");
     build
@@ -651,21 +705,15 @@ fn buildah_builds(lab: &Lab) {
         .arg(&context);
     build.env("CONTAINERS_CONF", &store.config);
     say_and_run(build, b"").ok();
-    let out = podman.call_with(
-        &[
-            "run",
-            "--rm",
-            "--name",
-            "@",
-            "localhost/@",
-            "cat",
-            "/built",
-            "/tmp/user",
-        ],
-        b"",
-    );
-    assert_eq!(out.ok().lines(), ["built", "tester"]);
+}
+
+/// Runs a script in what [`build`] has built, and removes the image.
+#[track_caller]
+fn run_built(podman: &Podman<'_>, script: &str) -> Output {
+    let run = ["run", "--rm", "--name", "@", "localhost/@"];
+    let out = podman.call_with(&[&run[..], &["sh", "-c", script]].concat(), b"");
     podman.call("rmi localhost/@").ok();
+    out.ok()
 }
 
 fn exec_on_a_terminal(lab: &Lab) {
