@@ -16,7 +16,18 @@ const LIMIT: Duration = Duration::from_secs(180);
 const NETWORK_MODULES: &str = "overlay bridge veth br_netfilter nf_nat xt_MASQUERADE xt_conntrack \
                                xt_addrtype xt_comment iptable_nat iptable_filter";
 
-static STARTED: Mutex<Vec<Child>> = Mutex::new(Vec::new());
+/// By how many descriptors a daemon may grow in all the tests: its own connections and watches. One
+/// that stayed for each container would be more.
+const DESCRIPTORS: usize = 16;
+
+static STARTED: Mutex<Vec<Daemon>> = Mutex::new(Vec::new());
+
+struct Daemon {
+    name: String,
+    child: Child,
+    /// How many descriptors it had when it first answered.
+    descriptors: usize,
+}
 
 /// Starts `PROGRAM ARGS…` and waits until `question` is answered. It is in a network namespace of
 /// its own, so that its bridges and filters end with it.
@@ -45,24 +56,43 @@ pub(crate) fn start(folder: &Path, program: &str, args: &[&str], question: impl 
         std::thread::sleep(Duration::from_millis(100));
     }
     println!("  {program} answers after {:?}", begin.elapsed());
-    STARTED.lock().unwrap().push(child);
+    STARTED.lock().unwrap().push(Daemon {
+        name: folder.file_name().unwrap().to_string_lossy().into_owned(),
+        descriptors: descriptors_of(&child),
+        child,
+    });
 }
 
-/// Ends all daemons: politely, so that they unmount what is theirs.
-pub(crate) fn end_all() {
+fn descriptors_of(child: &Child) -> usize {
+    fs::read_dir(format!("/proc/{}/fd", child.id())).map_or(0, Iterator::count)
+}
+
+/// Ends all daemons: politely, so that they unmount what is theirs. What is wrong with them by then
+/// is in the answer.
+pub(crate) fn end_all() -> Vec<String> {
     let mut started = STARTED.lock().unwrap();
-    for child in started.iter() {
-        let pid = nix::unistd::Pid::from_raw(child.id() as i32);
+    let mut wrong = Vec::new();
+    for daemon in started.iter() {
+        let (before, after) = (daemon.descriptors, descriptors_of(&daemon.child));
+        println!(
+            "{}: {before} descriptors at first, {after} now",
+            daemon.name
+        );
+        if after > before + DESCRIPTORS {
+            wrong.push(format!("{} has leaked descriptors", daemon.name));
+        }
+        let pid = nix::unistd::Pid::from_raw(daemon.child.id() as i32);
         let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
     }
     let begin = Instant::now();
-    for mut child in started.drain(..) {
+    for Daemon { mut child, .. } in started.drain(..) {
         while begin.elapsed() < LIMIT && matches!(child.try_wait(), Ok(None)) {
             std::thread::sleep(Duration::from_millis(20));
         }
         let _ = child.kill();
         let _ = child.wait();
     }
+    wrong
 }
 
 fn end_of(log: &Path) -> String {

@@ -15,7 +15,7 @@ mod terminal;
 
 pub(crate) use bundle::Bundle;
 pub(crate) use fuse::{STUCK, StuckFs, waiting_cat};
-pub(crate) use host::Need;
+pub(crate) use host::{DEBIAN_ROOT, Need};
 pub(crate) use host_cgroup::HostCgroup;
 pub(crate) use host_mount::HostMount;
 pub(crate) use lab::{Lab, disk};
@@ -53,8 +53,12 @@ macro_rules! cases {
 }
 pub(crate) use cases;
 
-/// Runs the cases of all files as libtest would, then `at_end`, and names what was skipped and why.
-pub(crate) fn run(files: &[(&'static str, &'static [Case])], at_end: fn()) -> ExitCode {
+/// Runs the cases of all files as libtest would, then `at_end`, which says what else is wrong, and
+/// names what was skipped and why.
+pub(crate) fn run(
+    files: &[(&'static str, &'static [Case])],
+    at_end: fn() -> Vec<String>,
+) -> ExitCode {
     let args = Arguments::from_args();
     if !args.list {
         lab::prepare();
@@ -71,12 +75,16 @@ pub(crate) fn run(files: &[(&'static str, &'static [Case])], at_end: fn()) -> Ex
         })
         .collect();
     let conclusion = libtest_mimic::run(&args, trials);
-    at_end();
+    let wrong = at_end();
     lab::clean_up();
     for skip in SKIPPED.lock().unwrap().iter() {
         println!("skipped {}: {}", skip.name, skip.reason);
     }
     write_skipped();
+    if !wrong.is_empty() {
+        println!("at the end: {}", wrong.join(", "));
+        return ExitCode::FAILURE;
+    }
     conclusion.exit_code()
 }
 
