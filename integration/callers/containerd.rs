@@ -2,8 +2,8 @@
 
 use super::shim::Shim;
 use super::{
-    Caller, SAYS_AND_ENDS, assert_in_cgroup_of, descriptors_of, let_go, log_entries, parent_of,
-    pid_in, process_file, text,
+    Caller, SAYS_AND_ENDS, Scope, assert_in_cgroup_of, descriptors_of, let_go, log_entries,
+    parent_of, pid_in, process_file, text,
 };
 use crate::support::{Bundle, Lab, Listener, Terminal, cases, finish, wait_until};
 use serde_json::{Value, json};
@@ -12,7 +12,9 @@ use std::os::unix::fs::MetadataExt;
 
 cases! {
     [Root] => life, exec, exec_with_a_console_socket, pid_file_is_replaced, log_of_many_calls, kill_all_after_the_end,
-        kill_all_without_init, streams_of_an_ordinary_user, delete_of_nobody, ps_as_json, update_from_stdin, list_as_json;
+        kill_all_without_init, streams_of_an_ordinary_user, delete_of_nobody, ps_as_json, update_from_stdin, list_as_json,
+        without_a_pivot, rootless_in_words;
+    [Root, Systemd] => scope_of_systemd;
     // Neither is in runc 1.1, or not without controllers.
     [Root, Casulo] => statistics_once, descriptor_for_the_pidfd_socket;
 }
@@ -43,15 +45,19 @@ fn shim_of<'lab>(lab: &'lab Lab, bundle: &Bundle<'_>) -> Caller<'lab> {
 }
 
 fn create(caller: &Caller<'_>, bundle: &Bundle<'_>) -> Shim {
+    create_with(caller, bundle, &[])
+}
+
+fn create_with(caller: &Caller<'_>, bundle: &Bundle<'_>, options: &[&str]) -> Shim {
     let pid_file = bundle.path().join("init.pid");
-    caller.shim(&[
+    let args = [
         "create",
         "--bundle",
         text(bundle.path()),
         "--pid-file",
         text(&pid_file),
-        bundle.id(),
-    ])
+    ];
+    caller.shim(&[&args[..], options, &[bundle.id()]].concat())
 }
 
 /// A container that sleeps, and its callers.
@@ -186,6 +192,71 @@ fn log_of_many_calls(lab: &Lab) {
     assert_eq!(entries[1]["level"], "error");
     let message = entries[1]["msg"].as_str().unwrap();
     assert!(message.contains("container not running"), "{message}");
+}
+
+/// `no_pivot_root` in containerd's settings.
+fn without_a_pivot(lab: &Lab) {
+    let bundle = lab.bundle().args(&["/bin/test", "-e", "/here"]);
+    fs::write(bundle.rootfs().join("here"), "").unwrap();
+    let caller = shim_of(lab, &bundle);
+    let shim = create_with(&caller, &bundle, &["--no-pivot"]);
+    assert_eq!(shim.code(), 0, "{:?}", shim.said());
+    caller.silent(&["start", bundle.id()]);
+    assert_eq!(shim.ended(pid_in(&bundle.path().join("init.pid"))), 0);
+    caller.silent(&["delete", bundle.id()]);
+}
+
+/// Rule 1: go-runc leaves `--rootless` out or says true or false. Root may be told either.
+fn rootless_in_words(lab: &Lab) {
+    for option in ["--rootless=true", "--rootless=false"] {
+        let bundle = lab.bundle().args(&["/bin/sleep", "1000"]);
+        let mut caller = shim_of(lab, &bundle);
+        caller.global.push(option.into());
+        let shim = create(&caller, &bundle);
+        assert_eq!(shim.code(), 0, "{option}: {:?}", shim.said());
+        let pid = pid_in(&bundle.path().join("init.pid"));
+        assert_in_cgroup_of(&bundle, pid);
+        caller.silent(&["start", bundle.id()]);
+        let process = process_file(lab, "runc-process123", json!({"args": ["/bin/true"]}));
+        caller.silent(&["exec", "--process", text(&process), bundle.id()]);
+        caller.silent(&["kill", bundle.id(), "9"]);
+        assert_eq!(shim.ended(pid), 128 + 9);
+        caller.silent(&["delete", bundle.id()]);
+        drop(shim);
+        lab.assert_nothing_left(bundle.id());
+    }
+}
+
+/// Rule 3: all calls say `--systemd-cgroup`, but for the `delete --force` of the shim's Stop.
+fn scope_of_systemd(lab: &Lab) {
+    let bundle = lab.bundle().args(&["/bin/sleep", "1000"]);
+    let (scope, bundle) = Scope::of(bundle, "system.slice", "cri-containerd");
+    let mut caller = shim_of(lab, &bundle);
+    caller.global.push("--systemd-cgroup".into());
+    let shim = create(&caller, &bundle);
+    assert_eq!(shim.code(), 0, "{:?}", shim.said());
+    scope.assert_holds(pid_in(&bundle.path().join("init.pid")));
+    caller.silent(&["start", bundle.id()]);
+    let process = process_file(
+        lab,
+        "runc-process123",
+        json!({"args": ["/bin/sleep", "1001"]}),
+    );
+    let pid_file = bundle.path().join("exec1.pid");
+    let exec = caller.shim(&[
+        "exec",
+        "--process",
+        text(&process),
+        "--detach",
+        "--pid-file",
+        text(&pid_file),
+        bundle.id(),
+    ]);
+    assert_eq!(exec.code(), 0, "{:?}", exec.said());
+    scope.assert_holds(pid_in(&pid_file));
+    caller.global.pop();
+    caller.silent(&["delete", "--force", bundle.id()]);
+    scope.wait_gone();
 }
 
 /// Rule 12: `--all` with 9 is how the shim cleans up after init.
