@@ -29,6 +29,22 @@ struct Daemon {
     descriptors: usize,
 }
 
+impl Daemon {
+    /// Politely, so that it unmounts what is its own.
+    fn ask_to_end(&self) {
+        let pid = nix::unistd::Pid::from_raw(self.child.id() as i32);
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+    }
+
+    fn wait(&mut self, latest: Instant) {
+        while Instant::now() < latest && matches!(self.child.try_wait(), Ok(None)) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// Starts `PROGRAM ARGS…` and waits until `question` is answered. It is in a network namespace of
 /// its own, so that its bridges and filters end with it.
 #[track_caller]
@@ -67,8 +83,19 @@ fn descriptors_of(child: &Child) -> usize {
     fs::read_dir(format!("/proc/{}/fd", child.id())).map_or(0, Iterator::count)
 }
 
-/// Ends all daemons: politely, so that they unmount what is theirs. What is wrong with them by then
-/// is in the answer.
+/// Ends the daemon of a folder, to be started again.
+#[track_caller]
+pub(crate) fn end(folder: &Path) {
+    let name = folder.file_name().unwrap().to_string_lossy();
+    let mut started = STARTED.lock().unwrap();
+    let place = started.iter().position(|daemon| daemon.name == name);
+    let mut daemon = started.swap_remove(place.expect("a daemon of this folder"));
+    drop(started);
+    daemon.ask_to_end();
+    daemon.wait(Instant::now() + LIMIT);
+}
+
+/// Ends all daemons. What is wrong with them by then is in the answer.
 pub(crate) fn end_all() -> Vec<String> {
     let mut started = STARTED.lock().unwrap();
     let mut wrong = Vec::new();
@@ -81,16 +108,11 @@ pub(crate) fn end_all() -> Vec<String> {
         if after > before + DESCRIPTORS {
             wrong.push(format!("{} has leaked descriptors", daemon.name));
         }
-        let pid = nix::unistd::Pid::from_raw(daemon.child.id() as i32);
-        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+        daemon.ask_to_end();
     }
-    let begin = Instant::now();
-    for Daemon { mut child, .. } in started.drain(..) {
-        while begin.elapsed() < LIMIT && matches!(child.try_wait(), Ok(None)) {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        let _ = child.kill();
-        let _ = child.wait();
+    let latest = Instant::now() + LIMIT;
+    for mut daemon in started.drain(..) {
+        daemon.wait(latest);
     }
     wrong
 }

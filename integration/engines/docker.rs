@@ -23,7 +23,7 @@ cases! {
     [Root, Program(DOCKERD)] => output_and_exit_codes, exit_codes_of_failures, input_is_passed_on, terminal, detached_and_logs,
         exec_in_all_ways, stop_kill_wait, pause_and_unpause, top_lists_the_processes, health, restart_policy, restart, init_reaps,
         read_only_root, user_is_set, capabilities_are_set, security_options, volumes, ulimits, privileged, other_namespaces,
-        events_of_a_life, names_on_a_network, user_namespace_of_the_daemon;
+        events_of_a_life, names_on_a_network, user_namespace_of_the_daemon, containers_outlive_the_daemon, image_is_built;
     [Root, Program(DOCKERD), Fuse] => a_device;
     [Root, Program(DOCKERD), DebianRoot] => users_by_name;
     [Root, Program(DOCKERD), Controller("memory")] => limits_are_applied_and_updated, stats_of_a_container, oom_is_known;
@@ -65,13 +65,21 @@ fn start(lab: &Lab, name: &str, more: &Value) -> Daemon {
     for (key, value) in more.as_object().unwrap() {
         config[key] = value.clone();
     }
-    let file = in_folder("daemon.json");
-    fs::write(&file, config.to_string()).unwrap();
-    daemon::start(&daemon.folder, DOCKERD, &["--config-file", &file], || {
-        docker(&daemon, &["version"])
-    });
+    fs::write(in_folder("daemon.json"), config.to_string()).unwrap();
+    daemon.launch();
     load(lab, &daemon, &image::BUSYBOX);
     daemon
+}
+
+impl Daemon {
+    #[track_caller]
+    fn launch(&self) {
+        let file = self.folder.join("daemon.json");
+        let arguments = ["--config-file", &file.to_string_lossy()];
+        daemon::start(&self.folder, DOCKERD, &arguments, || {
+            docker(self, &["version"])
+        });
+    }
 }
 
 /// Gives a daemon an image.
@@ -562,6 +570,47 @@ fn names_on_a_network(lab: &Lab) {
     assert_eq!(out.text(), "served", "{out:?}");
     docker.remove();
     docker.call("network rm @-net").ok();
+}
+
+/// `live-restore`: another daemon finds what the one before it has left running.
+fn containers_outlive_the_daemon(lab: &Lab) {
+    let daemon = start(lab, "docker-restored", &json!({"live-restore": true}));
+    let docker = Docker::of(lab, &daemon);
+    docker.detached("", "echo before; sleep 1001 & exec sleep 1002");
+    let pid = docker.inspect("State.Pid");
+    daemon::end(&daemon.folder);
+    let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
+    assert_eq!(comm, "sleep\n");
+    daemon.launch();
+    assert_eq!(docker.inspect("State.Status"), "running");
+    assert_eq!(docker.inspect("State.Pid"), pid);
+    assert_eq!(docker.exec("", "echo again").ok().text(), "again");
+    assert_eq!(docker.call("logs @").ok().text(), "before");
+    docker.call("pause @").ok();
+    docker.call("unpause @").ok();
+    docker.call("kill @").ok();
+    assert_eq!(docker.call("wait @").ok().text(), "137");
+    docker.remove();
+}
+
+/// The steps of a build are containers, too.
+fn image_is_built(lab: &Lab) {
+    let docker = Docker::new(lab);
+    let context = lab.folder("context");
+    let text = format!(
+        "FROM {}\nRUN echo built >/built\nUSER tester\nRUN id -un >/tmp/user\n",
+        image::BUSYBOX.name
+    );
+    fs::write(context.join("Dockerfile"), text).unwrap();
+    let build = ["build", "--network", "none", "--tag", "@"];
+    let mut build = docker.command(&build);
+    build.arg(&context).env("DOCKER_BUILDKIT", "0");
+    say_and_run(build, b"").ok();
+    let run = ["run", "--rm", "--network", "none", "@"];
+    let look = ["cat", "/built", "/tmp/user"];
+    let out = say_and_run(docker.command(&[&run[..], &look].concat()), b"").ok();
+    assert_eq!(out.lines(), ["built", "tester"]);
+    docker.call("rmi @").ok();
 }
 
 /// `userns-remap`: every container of a daemon is in a user namespace.

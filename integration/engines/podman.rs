@@ -2,7 +2,7 @@
 //! systemd, with cgroupfs elsewhere.
 
 use super::{image, lines, say_and_run};
-use crate::support::{Case, Lab, Output, Terminal, cases, finish, wait_until};
+use crate::support::{Case, Lab, Need, Output, Terminal, cases, finish, wait_until};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,13 +20,14 @@ pub(crate) const SMOKE: &[Case] = smoke::CASES;
 
 cases! {
     [Root, Program(PODMAN)] => output_and_exit_codes, input_is_passed_on, terminal, detached_and_logs, exec_in_all_ways,
-        stop_kill_wait, restart, pause_and_unpause, top_lists_the_processes, init_reaps, read_only_root, user_is_set,
+        stop_kill_wait, restart, pause_and_unpause, top_lists_the_processes, read_only_root, user_is_set,
         capabilities_are_set, security_options, volumes, exit_codes_of_failures, pod_shares_namespaces,
-        no_cgroups, healthcheck, user_namespace_by_itself, events_of_a_life, sdnotify_of_the_container, limits_of_processes,
+        no_cgroups, healthcheck, user_namespace_by_itself, events_of_a_life, sdnotify_of_the_container, limits_of_processes, no_limit_of_processes,
         preserved_descriptors, exec_on_a_terminal, user_namespaces_that_podman_chooses;
     [Root, Program(PODMAN), IdMounts] => mapped_volume;
     [Root, Program(PODMAN), Program("/usr/lib/podman/netavark"), Systemd] => default_network;
     [Root, Program(PODMAN), Systemd] => unit_of_systemd;
+    [Root, Program(PODMAN), Program("/usr/libexec/podman/catatonit")] => init_reaps;
     [Root, Program(PODMAN), Controller("memory")] => limits_are_applied, stats_of_a_container, oom_is_a_kill;
     [Root, Program(PODMAN), Fuse] => a_device;
     [Root, Program(PODMAN), AppArmor] => apparmor_profile;
@@ -67,7 +68,7 @@ fn store(lab: &Lab) -> &'static Store {
             true => "systemd",
             false => "cgroupfs",
         };
-        let pids_limit = match crate::support::Need::Controller("pids").check() {
+        let pids_limit = match Need::Controller("pids").check() {
             Ok(()) => "",
             // Podman's default is a limit, which needs the controller.
             Err(_) => "pids_limit = 0\n",
@@ -207,6 +208,12 @@ fn terminal(lab: &Lab) {
         .sh("-t", "tty; test -t 0 && test -t 1 && test -t 2 && echo all")
         .ok();
     assert_eq!(out.stdout, "/dev/pts/0\r\nall\r\n");
+    let script = "read x; echo got $x; exit 5";
+    let args = ["run", "--rm", "-it", "--name", "@", "%", "sh", "-c", script];
+    let (mut terminal, mut child) = Terminal::spawn(podman.command(&args), 33, 77);
+    terminal.type_in("word\r");
+    terminal.expect("got word");
+    assert_eq!(child.wait().unwrap().code(), Some(5));
     podman.detached("-t", "exec sleep 1000");
     let out = podman
         .call_with(&["exec", "-t", "@", "sh", "-c", "tty; stty size"], b"")
@@ -321,12 +328,6 @@ fn top_lists_the_processes(lab: &Lab) {
 
 fn init_reaps(lab: &Lab) {
     let podman = Podman::new(lab);
-    if !Path::new("/usr/libexec/podman/catatonit").exists()
-        && !Path::new("/usr/bin/catatonit").exists()
-    {
-        println!("  no catatonit here: --init is not tried");
-        return;
-    }
     let out = podman.sh("--init", "cat /proc/1/comm; echo $$").ok();
     assert_ne!(out.lines()[1], "1", "the shell is not the first: {out:?}");
     assert_ne!(out.lines()[0], "sh");
@@ -576,6 +577,26 @@ fn limits_of_processes(lab: &Lab) {
         )
         .ok();
     assert_eq!(out.lines(), ["99", "500"]);
+}
+
+/// Minus one is no limit. Where the host has no such controller, the runtime may not ask for it.
+fn no_limit_of_processes(lab: &Lab) {
+    let podman = Podman::new(lab);
+    let look = "cat /sys/fs/cgroup/pids.max 2>/dev/null || echo none";
+    let expected = match Need::Controller("pids").check() {
+        Ok(()) => "max",
+        Err(_) => "none",
+    };
+    let out = podman.sh("--pids-limit=-1", look).ok();
+    assert_eq!(out.text(), expected);
+    podman.detached("--pids-limit=-1", "exec sleep 1000");
+    assert_eq!(
+        podman
+            .call_with(&["exec", "@", "sh", "-c", look], b"")
+            .ok()
+            .text(),
+        expected
+    );
 }
 
 fn preserved_descriptors(lab: &Lab) {
