@@ -279,7 +279,7 @@ impl<'lab> Pod<'lab> {
         self.tell("RemovePodSandbox", &of(&self.id));
         let state = Path::new(containerd::STATE).join(NAMESPACE);
         for id in self.containers.borrow().iter().chain([&self.id]) {
-            daemon::wait_nothing_left(id, &state);
+            daemon::wait_nothing_left(id, &[&state]);
         }
         // A slice goes with its last scope; the test's own folder can only go if it is empty.
         if self.cgroup.extension().is_none() {

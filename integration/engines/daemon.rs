@@ -123,14 +123,15 @@ fn end_of(log: &Path) -> String {
     lines[lines.len().saturating_sub(20)..].join("\n")
 }
 
-/// What a container left on the host: shims, mounts, cgroups, and its state below `state`, the
-/// runtime's `--root`. Empty is good.
-pub(crate) fn leftovers(id: &str, state: &Path) -> Vec<String> {
+/// What a container left on the host: its watcher, mounts, cgroups, and its state below one of
+/// `states`, the runtimes' `--root`. Empty is good.
+fn leftovers(id: &str, states: &[&Path]) -> Vec<String> {
     let mut left = Vec::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         let arguments = fs::read(entry.path().join("cmdline")).unwrap_or_default();
         let arguments = String::from_utf8_lossy(&arguments).replace('\0', " ");
-        if arguments.contains("shim") && arguments.contains(id) {
+        let watches = arguments.contains("shim") || arguments.contains("conmon");
+        if watches && arguments.contains(id) {
             left.push(format!("process: {arguments}"));
         }
     }
@@ -142,18 +143,21 @@ pub(crate) fn leftovers(id: &str, state: &Path) -> Vec<String> {
             .map(str::to_owned),
     );
     cgroups_of(id, Path::new("/sys/fs/cgroup"), &mut left);
-    if state.join(id).exists() {
-        left.push(state.join(id).display().to_string());
-    }
+    let states = states.iter().map(|state| state.join(id));
+    left.extend(
+        states
+            .filter(|state| state.exists())
+            .map(|state| state.display().to_string()),
+    );
     left
 }
 
-/// Fails if something of a container stays. A shim ends a little after its last answer.
+/// Fails if something of a container stays. A watcher ends a little after its last answer.
 #[track_caller]
-pub(crate) fn wait_nothing_left(id: &str, state: &Path) {
+pub(crate) fn wait_nothing_left(id: &str, states: &[&Path]) {
     let begin = Instant::now();
     loop {
-        let left = leftovers(id, state);
+        let left = leftovers(id, states);
         if left.is_empty() {
             return;
         }

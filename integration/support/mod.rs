@@ -37,16 +37,16 @@ pub(crate) struct Case {
     pub(crate) body: fn(&Lab),
 }
 
-/// A file's list of cases: `[needs] => test, test; …`.
+/// A file's list of cases: `[needs] => test, test::<Type>; …`.
 macro_rules! cases {
-    ($( $needs:tt => $($test:ident),+ ; )+) => {
+    ($( $needs:tt => $($test:ident $(::<$kind:ty>)?),+ ; )+) => {
         pub(crate) const CASES: &[$crate::support::Case] = {
             #[allow(clippy::enum_glob_use, reason = "a list of cases reads as needs => tests")]
             use $crate::support::Need::*;
             &[$($($crate::support::Case {
                 name: stringify!($test),
                 needs: &$needs,
-                body: $test,
+                body: $test $(::<$kind>)?,
             }),+),+]
         };
     };
