@@ -3,12 +3,11 @@
 use super::shim::Shim;
 use super::{
     Caller, SAYS_AND_ENDS, Scope, assert_in_cgroup_of, descriptors_of, let_go, log_entries,
-    parent_of, pid_in, process_file, text,
+    one_terminal, parent_of, pid_in, process_file, text,
 };
-use crate::support::{Bundle, Lab, Listener, Terminal, cases, finish, wait_until};
-use serde_json::json;
+use crate::support::{Bundle, Lab, Listener, cases, finish, wait_until};
+use serde_json::{Value, json};
 use std::fs;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -67,6 +66,27 @@ fn sleeping<'lab>(lab: &'lab Lab, conmon: &Caller<'_>) -> (Bundle<'lab>, Shim) {
     (bundle, shim)
 }
 
+/// `exec --detach` by a conmon of its own, with a process file of these fields; and the pid file.
+fn execute(
+    conmon: &Caller<'_>,
+    bundle: &Bundle<'_>,
+    process: Value,
+    options: &[&str],
+) -> (Shim, PathBuf) {
+    let process = process_file(conmon.lab, "process", process);
+    let pid_file = conmon.lab.join("exec_pid");
+    let args = [
+        "exec",
+        "--pid-file",
+        text(&pid_file),
+        "--process",
+        text(&process),
+        "--detach",
+    ];
+    let shim = conmon.shim(&[&args[..], options, &[bundle.id()]].concat());
+    (shim, pid_file)
+}
+
 /// Rules 7, 8, 11: from create to the end, seen from conmon.
 fn life(lab: &Lab) {
     let conmon = conmon(lab);
@@ -98,17 +118,7 @@ fn exec(lab: &Lab) {
     let conmon = conmon(lab);
     let (bundle, _shim) = sleeping(lab, &conmon);
     let script = ["/bin/sh", "-c", SAYS_AND_ENDS];
-    let process = process_file(lab, "process", json!({"args": script}));
-    let pid_file = lab.join("exec_pid");
-    let shim = conmon.shim(&[
-        "exec",
-        "--pid-file",
-        text(&pid_file),
-        "--process",
-        text(&process),
-        "--detach",
-        bundle.id(),
-    ]);
+    let (shim, pid_file) = execute(&conmon, &bundle, json!({"args": script}), &[]);
     assert_eq!(shim.code(), 0, "{:?}", shim.said());
     let pid = pid_in(&pid_file);
     assert_eq!(parent_of(pid), shim.pid());
@@ -128,17 +138,8 @@ fn exec(lab: &Lab) {
 fn failed_exec_leaves_no_pid_file(lab: &Lab) {
     let conmon = conmon(lab);
     let (bundle, _shim) = sleeping(lab, &conmon);
-    let process = process_file(lab, "process", json!({"args": ["/no/such/program"]}));
-    let pid_file = lab.join("exec_pid");
-    let shim = conmon.shim(&[
-        "exec",
-        "--pid-file",
-        text(&pid_file),
-        "--process",
-        text(&process),
-        "--detach",
-        bundle.id(),
-    ]);
+    let process = json!({"args": ["/no/such/program"]});
+    let (shim, pid_file) = execute(&conmon, &bundle, process, &[]);
     assert_ne!(shim.code(), 0);
     assert!(!pid_file.exists());
     let said = shim.stderr_to_its_end();
@@ -180,17 +181,8 @@ fn failed_create_is_explained(lab: &Lab) {
 fn container_outlives_its_caller(lab: &Lab) {
     let conmon = conmon(lab);
     let (bundle, mut shim) = sleeping(lab, &conmon);
-    let exec_file = lab.join("exec_pid");
-    let process = process_file(lab, "process", json!({"args": ["/bin/sleep", "1001"]}));
-    let mut exec = conmon.shim(&[
-        "exec",
-        "--pid-file",
-        text(&exec_file),
-        "--process",
-        text(&process),
-        "--detach",
-        bundle.id(),
-    ]);
+    let process = json!({"args": ["/bin/sleep", "1001"]});
+    let (mut exec, exec_file) = execute(&conmon, &bundle, process, &[]);
     assert_eq!(exec.code(), 0, "{:?}", exec.said());
     shim.dies();
     exec.dies();
@@ -208,13 +200,12 @@ fn terminal_by_console_socket(lab: &Lab) {
         .set("/process/terminal", json!(true))
         .sh("read line; echo got $line; exit 5");
     let listener = Listener::new(lab.join("console"));
-    let path = listener.path().to_path_buf();
-    let receiver = std::thread::spawn(move || listener.receive());
-    let shim = create(&conmon, &bundle, &["--console-socket", text(&path)]);
+    let options = ["--console-socket", text(listener.path())];
+    let shim = create(&conmon, &bundle, &options);
     assert_eq!(shim.code(), 0, "{:?}", shim.said());
     // The runtime has nothing to do with its own stdio then.
     assert_eq!(shim.stderr_to_its_end(), "");
-    let mut terminal = one_terminal(receiver.join().unwrap());
+    let mut terminal = one_terminal(&listener);
     conmon.silent(&["start", bundle.id()]);
     terminal.type_in("it\r");
     terminal.expect("got it");
@@ -228,37 +219,16 @@ fn exec_with_a_terminal(lab: &Lab) {
     let (bundle, _shim) = sleeping(lab, &conmon);
     let script = "tty; read line; echo got $line; exit 5";
     let process = json!({"args": ["/bin/sh", "-c", script], "terminal": true});
-    let process = process_file(lab, "process", process);
     let listener = Listener::new(lab.join("console"));
-    let path = listener.path().to_path_buf();
-    let receiver = std::thread::spawn(move || listener.receive());
-    let pid_file = lab.join("exec_pid");
-    let shim = conmon.shim(&[
-        "exec",
-        "--pid-file",
-        text(&pid_file),
-        "--process",
-        text(&process),
-        "--detach",
-        "--console-socket",
-        text(&path),
-        bundle.id(),
-    ]);
+    let options = ["--console-socket", text(listener.path())];
+    let (shim, pid_file) = execute(&conmon, &bundle, process, &options);
     assert_eq!(shim.code(), 0, "{:?}", shim.said());
-    let mut terminal = one_terminal(receiver.join().unwrap());
+    let mut terminal = one_terminal(&listener);
     terminal.expect("/dev/pts/");
     terminal.type_in("it\r");
     terminal.expect("got it");
     assert_eq!(shim.ended(pid_in(&pid_file)), 5);
     terminal.expect_hangup();
-}
-
-/// go-runc refuses anything but one descriptor, and a payload of 4096 bytes.
-#[track_caller]
-fn one_terminal(received: crate::support::Received) -> Terminal {
-    assert!(received.text.len() < 4096);
-    let [master] = <[OwnedFd; 1]>::try_from(received.fds).expect("one descriptor");
-    Terminal::from_master(master)
 }
 
 /// The command, in its environment, after what conmon does in the child that becomes the runtime: a
@@ -346,17 +316,8 @@ fn scope_of_systemd(lab: &Lab) {
     let pid = pid_in(&bundle.path().join("pidfile"));
     scope.assert_holds(pid);
     conmon.silent(&["start", bundle.id()]);
-    let process = process_file(lab, "process", json!({"args": ["/bin/sleep", "1001"]}));
-    let pid_file = lab.join("exec_pid");
-    let exec = conmon.shim(&[
-        "exec",
-        "--pid-file",
-        text(&pid_file),
-        "--process",
-        text(&process),
-        "--detach",
-        bundle.id(),
-    ]);
+    let process = json!({"args": ["/bin/sleep", "1001"]});
+    let (exec, pid_file) = execute(&conmon, &bundle, process, &[]);
     assert_eq!(exec.code(), 0, "{:?}", exec.said());
     scope.assert_holds(pid_in(&pid_file));
     conmon.silent(&["kill", bundle.id(), "9"]);

@@ -40,10 +40,11 @@ mod podman;
 pub(crate) mod shim;
 mod words;
 
-use crate::support::{Bundle, Case, Lab, Output, finish, wait_until};
+use crate::support::{Bundle, Case, Lab, Listener, Output, Terminal, finish, wait_until};
 use serde_json::{Value, json};
 use shim::Shim;
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -141,6 +142,16 @@ fn process_file(lab: &Lab, name: &str, process: Value) -> PathBuf {
     let path = lab.join(name);
     fs::write(&path, serde_json::to_vec(&whole).unwrap()).unwrap();
     path
+}
+
+/// The terminal that came by a console socket. go-runc refuses anything but one descriptor, and a
+/// payload of 4096 bytes. To drop it is to hang up.
+#[track_caller]
+fn one_terminal(listener: &Listener) -> Terminal {
+    let received = listener.receive();
+    assert!(received.text.len() < 4096);
+    let [master] = <[OwnedFd; 1]>::try_from(received.fds).expect("one descriptor");
+    Terminal::from_master(master)
 }
 
 /// A pid file's pid. The bytes are digits and nothing else: go-runc parses them strictly.

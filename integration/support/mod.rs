@@ -21,7 +21,7 @@ pub(crate) use host_mount::HostMount;
 pub(crate) use lab::{Lab, disk};
 pub(crate) use mountinfo::{Mount, mounts};
 pub(crate) use runtime::{Output, Running, field, finish, wait_until};
-pub(crate) use sockets::{Listener, Received};
+pub(crate) use sockets::Listener;
 pub(crate) use terminal::Terminal;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
