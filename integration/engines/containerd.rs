@@ -209,7 +209,7 @@ impl Drop for Ctr {
 fn smoke_test(lab: &Lab) {
     let container = Ctr::new(lab);
     container.detached("", "exec sleep 1000");
-    let out = say_and_run(container.exec_command("", "echo inside; exit 3"), b"");
+    let out = container.exec("", "echo inside; exit 3");
     assert_eq!((out.code, out.text()), (3, "inside"));
     container.call("task kill --signal KILL @").ok();
     container.wait_stopped();
@@ -249,15 +249,9 @@ fn terminal(lab: &Lab) {
 fn exec_in_all_ways(lab: &Lab) {
     let container = Ctr::new(lab);
     container.detached("--env A=1", "exec sleep 1000");
-    let out = say_and_run(
-        container.exec_command("", "echo $A; echo err >&2; exit 9"),
-        b"",
-    );
+    let out = container.exec("", "echo $A; echo err >&2; exit 9");
     assert_eq!((out.code, out.text(), out.stderr.trim()), (9, "1", "err"));
-    let out = say_and_run(
-        container.exec_command("--cwd /etc --user 1000:1000", "pwd; id -u"),
-        b"",
-    );
+    let out = container.exec("--cwd /etc --user 1000:1000", "pwd; id -u");
     assert_eq!(out.ok().lines(), ["/etc", "1000"]);
     let out = say_and_run(container.exec_command("", "cat"), b"typed");
     assert_eq!(out.ok().text(), "typed");
@@ -311,7 +305,7 @@ fn pause_and_resume(lab: &Lab) {
     assert_eq!(container.status(), "PAUSED");
     container.call("task resume @").ok();
     assert_eq!(container.status(), "RUNNING");
-    say_and_run(container.exec_command("", "true"), b"").ok();
+    container.exec("", "true").ok();
     container.remove();
 }
 
@@ -414,18 +408,12 @@ fn user_namespace(lab: &Lab) {
 
 fn users_by_name(lab: &Lab) {
     let container = Ctr::new(lab);
-    daemon(lab).import(lab, NAMESPACE, &image::DEBIAN);
-    let runtime = lab.runtime();
-    let mut args = vec!["run", "--detach", "--runc-binary"];
-    args.extend([runtime.to_str().unwrap(), image::DEBIAN.name, "@"]);
-    args.extend(["sleep", "1000"]);
-    say_and_run(container.command(&args), b"").ok();
+    container.load(lab, &image::DEBIAN);
+    let run = container.run_of(&image::DEBIAN, "--detach", "exec sleep 1000");
+    say_and_run(run, b"").ok();
     // `ctr run` has no such option.
-    let out = say_and_run(
-        container.exec_command("--user www-data", image::ASK_WWW_DATA),
-        b"",
-    );
-    assert_eq!(out.ok().lines(), image::SAID_BY_WWW_DATA);
+    let out = container.exec("--user www-data", image::ASK_WWW_DATA).ok();
+    assert_eq!(out.lines(), image::SAID_BY_WWW_DATA);
     container.remove();
 }
 
