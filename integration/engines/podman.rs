@@ -347,9 +347,10 @@ fn preserved_descriptors(lab: &Lab) {
 
 fn limits_are_applied(lab: &Lab) {
     let podman = Podman::new(lab);
+    // The weight that CPU shares become is each runtime's own conversion.
     let options = "--memory 64m --memory-swap 96m --cpus 0.5 --pids-limit 50 --cpu-shares 512";
-    let look = "cd /sys/fs/cgroup; cat memory.max memory.swap.max cpu.max pids.max cpu.weight";
-    let expected = ["67108864", "33554432", "50000 100000", "50", "59"];
+    let look = "cd /sys/fs/cgroup; cat memory.max memory.swap.max cpu.max pids.max";
+    let expected = ["67108864", "33554432", "50000 100000", "50"];
     assert_eq!(podman.sh(options, look).ok().lines(), expected);
     podman.detached(options, "exec sleep 1000");
     assert_eq!(podman.exec("", look).ok().lines(), expected);
