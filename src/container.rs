@@ -73,6 +73,19 @@ pub struct Request<'a> {
     pub notify: notify::Socket,
 }
 
+impl Request<'_> {
+    /// True if nothing is to be done between the record and the start that the process could notice: then
+    /// init is told to start before it is ready, and does not wait.
+    fn starts_at_once(&self) -> bool {
+        self.start == StartBy::Parent
+            && self.pid_file.is_none()
+            && self.pidfd_socket.is_none()
+            && self.notify != notify::Socket::Own
+            && self.plan.process.terminal.is_none()
+            && !self.plan.has_hooks_before_pivot()
+    }
+}
+
 /// Who will start the container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StartBy {
@@ -94,6 +107,8 @@ pub struct Created<'a> {
     made: Made<'a>,
     state: State,
     channel: Channel,
+    /// Whether `Start` was said already: [`Request::starts_at_once`].
+    told_to_start: bool,
 }
 
 /// Creates the container up to the point where its init waits.
@@ -121,6 +136,7 @@ pub fn create<'a>(request: &Request<'a>) -> Result<Created<'a>> {
             made,
             state,
             channel,
+            told_to_start: request.starts_at_once(),
         }),
         Err(error) => Err(made.undo(error)),
     }
@@ -138,7 +154,6 @@ fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
     let agent = agent::connect(filter)?;
     let proc = ProcFs::host().context(Code::State, "open", "/proc")?;
     let mut state = facts(request, &proc)?;
-    made.dir()?.write_config(request.config)?;
     if request.notify == notify::Socket::Own {
         made.dir()?.make_notify_folder()?;
     }
@@ -201,7 +216,12 @@ fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
     if let Err(error) = outside_work(request, &joins, &sources, init, &proc, &channel, &state) {
         return Err(prefer_childs_error(&channel, error));
     }
+    // While init makes its mounts.
+    made.dir()?.write_config(request.config)?;
     made.dir()?.write(&state)?;
+    if request.starts_at_once() {
+        channel.send(&Message::Start)?;
+    }
     let console = converse(request, made, &state, &channel, init)?;
     if let Some(path) = request.pid_file {
         pidfile::write(path, init)?;
@@ -342,7 +362,9 @@ impl Created<'_> {
     /// The step of init that failed, or a poststart hook; the container is then undone.
     pub fn start(&mut self) -> Result<()> {
         let started = self.listen_for_notifications().and_then(|()| {
-            self.channel.send(&Message::Start)?;
+            if !self.told_to_start {
+                self.channel.send(&Message::Start)?;
+            }
             match self.channel.receive()? {
                 None => Ok(()),
                 Some(Message::Failed(error)) => Err(error),

@@ -189,6 +189,12 @@ fn supervise(
         ),
         _ => Vec::new(),
     };
+    channel.send(&Message::Go {
+        create_state: 0,
+        start_state: 0,
+        listener_state: u32::try_from(listener_state.len()).unwrap_or(0),
+    })?;
+    channel.send_document(&listener_state)?;
     let mut console = None;
     loop {
         match channel.receive()? {
@@ -196,15 +202,6 @@ fn supervise(
                 Some(path) => terminal::send_to_console_socket(path, master.as_fd())?,
                 None => console = Some(master),
             },
-            Some(Message::Ready) => {
-                let length = u32::try_from(listener_state.len()).unwrap_or(0);
-                channel.send(&Message::Go {
-                    create_state: 0,
-                    start_state: 0,
-                    listener_state: length,
-                })?;
-                channel.send_document(&listener_state)?;
-            }
             Some(Message::Failed(error)) => return Err(error),
             Some(other) => {
                 return Err(Error::new(
@@ -294,8 +291,7 @@ impl Child<'_> {
         let entered = process.enter(&root)?;
         let sys_admin = process.sys_admin_until(self.request.filter);
         process.become_user(sys_admin)?;
-        let program = process.locate(&root, entered)?;
-        parent.send(&Message::Ready)?;
+        // What the parent grants is there then.
         let listener_state = match parent.receive()? {
             Some(Message::Go { listener_state, .. }) => parent.receive_document(listener_state)?,
             _ => {
@@ -305,7 +301,9 @@ impl Child<'_> {
                 ));
             }
         };
-        program.ready(process, root)?;
+        let program = process.locate(&root, entered)?;
+        drop(root);
+        program.ready(process)?;
         if let Some(bpf) = &self.bpf
             && let (Some(listener), Some(agent)) = (bpf.load()?, &self.agent)
         {

@@ -244,7 +244,8 @@ fn execute(
         };
         plan.hooks.run(Kind::StartContainer, &call)?;
         drop(output);
-        program.ready(&plan.process, root)?;
+        program.look_again(&plan.process, root)?;
+        program.ready(&plan.process)?;
         if let Some(bpf) = bpf
             && let (Some(listener), Some(agent)) = (bpf.load()?, agent)
         {

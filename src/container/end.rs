@@ -115,7 +115,9 @@ pub fn delete(dir: Dir, force: Force) -> Result<()> {
 /// Removes cgroup, scope, RDT group and state directory of a container whose processes have ended, and runs
 /// its poststop hooks (whose failures are only logged: runtime.md, Lifecycle, step 13).
 pub(super) fn remove(dir: Dir, state: &State) -> Result<()> {
-    if let Some(cgroup) = own_cgroup(state)? {
+    if !state.cgroup().is_some_and(cgroups::remove_unused)
+        && let Some(cgroup) = own_cgroup(state)?
+    {
         cgroup.kill()?;
         cgroup.remove().map_err(|error| {
             // Whatever the kernel said of the folder: what is still in it is the reason.

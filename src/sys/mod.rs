@@ -7,6 +7,7 @@
     reason = "the raw system calls live here and nowhere else"
 )]
 
+pub mod arena;
 pub mod bpf;
 pub mod capability;
 pub mod child;
