@@ -44,7 +44,6 @@ use crate::sys::procfs::ProcFs;
 use crate::trace::{self, Phase};
 use crate::{caller_socket, intel_rdt, pidfile, seccomp, terminal};
 use hooks_outside::run_hooks;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -219,13 +218,14 @@ fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
     let process = ProcessRef::of(init, &proc).context(Code::State, "look at init", init)?;
     (state.init_process_pid, state.init_process_start) = (process.pid, process.start);
     if let Err(error) = outside_work(request, &joins, &sources, init, &proc, &channel, &state) {
-        return Err(prefer_childs_error(&channel, error));
+        return Err(channel.reason_or(error));
     }
     // While init makes its mounts.
     made.dir()?.write_config(request.config)?;
     made.dir()?.write(&state)?;
     if request.starts_at_once() {
-        channel.send(&Message::Start)?;
+        let told = channel.send(&Message::Start);
+        told.map_err(|error| channel.reason_or(error))?;
     }
     trace::phase(Phase::Wait);
     let console = converse(request, made, &state, &channel, init)?;
@@ -269,16 +269,6 @@ fn outside_work(
         Documents::of(plan, state, init, proc)?.send(channel)?;
     }
     Ok(())
-}
-
-/// When the parent's step fails because init has just died, init's own error says more.
-fn prefer_childs_error(channel: &Channel, error: Error) -> Error {
-    let mut readable = [PollFd::new(channel.as_fd(), PollFlags::POLLIN)];
-    let waiting = poll(&mut readable, PollTimeout::ZERO).unwrap_or(0) > 0;
-    match waiting.then(|| channel.receive()) {
-        Some(Ok(Some(Message::Failed(cause)))) => cause,
-        _ => error,
-    }
 }
 
 fn facts(request: &Request<'_>, proc: &ProcFs) -> Result<State> {

@@ -192,12 +192,15 @@ fn supervise(
         ),
         _ => Vec::new(),
     };
-    channel.send(&Message::Go {
+    let go = Message::Go {
         create_state: 0,
         start_state: 0,
         listener_state: u32::try_from(listener_state.len()).unwrap_or(0),
-    })?;
-    channel.send_document(&listener_state)?;
+    };
+    channel
+        .send(&go)
+        .and_then(|()| channel.send_document(&listener_state))
+        .map_err(|error| channel.reason_or(error))?;
     trace::phase(Phase::Wait);
     let mut console = None;
     loop {
@@ -295,10 +298,8 @@ impl Child<'_> {
         process.prepare(proc.as_ref())?;
         drop(proc);
         let entered = process.enter(&root)?;
-        let sys_admin = process.sys_admin_until(self.request.filter);
-        process.become_user(sys_admin)?;
         trace::phase(Phase::WaitForStart);
-        // What the parent grants is there then.
+        // Before the user changes: the parent may grant things to a process of its own user only.
         let listener_state = match parent.receive()? {
             Some(Message::Go { listener_state, .. }) => parent.receive_document(listener_state)?,
             _ => {
@@ -309,6 +310,8 @@ impl Child<'_> {
             }
         };
         trace::phase(Phase::LastSteps);
+        let sys_admin = process.sys_admin_until(self.request.filter);
+        process.become_user(sys_admin)?;
         let program = process.locate(&root, entered)?;
         drop(root);
         program.ready(process)?;

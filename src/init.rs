@@ -15,6 +15,7 @@ use crate::rootfs::root::Root;
 use crate::seccomp::Bpf;
 use crate::sync::{Channel, Message};
 use crate::sys::child;
+use crate::sys::exe;
 use crate::sys::fd::close_on_exec_from;
 use crate::sys::procfs::ProcFs;
 use crate::sys::scm;
@@ -213,6 +214,8 @@ fn wait_for_start(parent: &Channel, start: Option<OwnedFd>) -> Result<Option<Cha
     expect(parent, "record", |message| {
         matches!(message, Message::Release)
     })?;
+    // It may be long before somebody starts the container.
+    exe::give_back_program();
     loop {
         let accepted = accept4(listener.as_raw_fd(), SockFlag::SOCK_CLOEXEC).context(
             Code::Sync,

@@ -22,12 +22,13 @@
 use crate::error::{Code, Error, Result};
 use nix::cmsg_space;
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg,
     sendmsg, socketpair,
 };
 use std::io::{IoSlice, IoSliceMut};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 /// The longest message; a longer error text is cut.
 const MAX: usize = 4096;
@@ -66,6 +67,22 @@ pub enum Message {
 pub struct Channel(OwnedFd);
 
 impl Channel {
+    /// Why the other process left, if it said so before; else `error`, which is then all that is known. For
+    /// a step that failed because the other process was gone.
+    pub fn reason_or(&self, error: Error) -> Error {
+        loop {
+            let mut readable = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+            if poll(&mut readable, PollTimeout::ZERO).unwrap_or(0) == 0 {
+                return error;
+            }
+            match self.receive() {
+                Ok(Some(Message::Failed(cause))) => return cause,
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => return error,
+            }
+        }
+    }
+
     /// A connected pair: the parent's end and init's.
     ///
     /// # Errors
@@ -178,9 +195,9 @@ impl Channel {
                 MsgFlags::MSG_CMSG_CLOEXEC,
             );
             let message = match received {
-                Err(Errno::EINTR) => continue,
-                // The peer left with unread data: for us the same as an end of file.
-                Err(Errno::ECONNRESET) => return Ok((0, None)),
+                // ECONNRESET, once: the peer has left without reading all. What it said before that is still
+                // to be had, and then the end of file.
+                Err(Errno::EINTR | Errno::ECONNRESET) => continue,
                 Err(errno) => {
                     return Err(Error::step(
                         Code::Sync,
@@ -331,6 +348,33 @@ mod tests {
         let error = Error::new(Code::Hook, "x".repeat(3 * MAX));
         init.send(&Message::Failed(error)).expect("sent");
         assert!(matches!(parent.receive(), Ok(Some(Message::Failed(_)))));
+    }
+
+    #[test]
+    fn who_leaves_without_listening_is_still_heard() {
+        let (parent, init) = Channel::pair().expect("socketpair");
+        parent.send(&Message::Start).expect("sent");
+        let cause = Error::new(Code::Mount, "why");
+        init.send(&Message::Failed(cause.clone())).expect("sent");
+        drop(init);
+        match parent.receive().expect("received") {
+            Some(Message::Failed(got)) => assert_eq!(got, cause),
+            other => panic!("{other:?}"),
+        }
+        assert!(parent.receive().expect("no error").is_none());
+    }
+
+    #[test]
+    fn the_reason_of_a_failure_is_what_the_other_has_said() {
+        let (parent, init) = Channel::pair().expect("socketpair");
+        let broken = Error::new(Code::Sync, "broken pipe");
+        assert_eq!(parent.reason_or(broken.clone()), broken);
+        let cause = Error::new(Code::Mount, "why");
+        init.send(&Message::Populated).expect("sent");
+        init.send(&Message::Failed(cause.clone())).expect("sent");
+        drop(init);
+        assert_eq!(parent.reason_or(broken.clone()), cause);
+        assert_eq!(parent.reason_or(broken.clone()), broken);
     }
 
     #[test]

@@ -56,6 +56,28 @@ pub fn protect() -> nix::Result<()> {
     Ok(())
 }
 
+/// `madvise(program, MADV_DONTNEED)`, madvise(2): the pages of the program's text and constants go back to
+/// the page cache, and come again one by one when they are needed. For a process that will wait for long.
+pub fn give_back_program() {
+    unsafe extern "C" {
+        // Of the linker: where the program begins in memory, and where what it may write begins.
+        static __executable_start: u8;
+        static __init_array_start: u8;
+    }
+    let page = 4096;
+    let begin = (&raw const __executable_start).addr();
+    let end = (&raw const __init_array_start).addr() / page * page;
+    // SAFETY: nothing between the two is ever written, so what comes again from the file is what was there.
+    // What fails leaves the pages where they are.
+    unsafe {
+        libc::madvise(
+            std::ptr::with_exposed_provenance_mut(begin),
+            end.saturating_sub(begin),
+            libc::MADV_DONTNEED,
+        )
+    };
+}
+
 fn is_sealed(fd: &OwnedFd) -> bool {
     fcntl(fd, FcntlArg::F_GET_SEALS)
         .is_ok_and(|seals| SealFlag::from_bits_truncate(seals).contains(all_seals()))
