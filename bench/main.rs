@@ -9,13 +9,22 @@
     reason = "a report is there to be printed"
 )]
 
+mod containers;
+mod cost;
+mod environments;
+mod isolation;
+mod machine;
+mod place;
 mod report;
 mod rounds;
 mod runtimes;
+mod sys;
 
-use clap::{Parser, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use place::Place;
 use report::Section;
 use runtimes::Runtime;
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -23,6 +32,14 @@ use std::process::ExitCode;
 #[derive(Parser)]
 #[command(name = "bench", args_conflicts_with_subcommands = true)]
 struct Cli {
+    #[command(flatten)]
+    report: Report,
+    #[command(subcommand)]
+    inside: Option<Inside>,
+}
+
+#[derive(Args)]
+struct Report {
     /// Few rounds: to see that everything works, not to measure.
     #[arg(long)]
     quick: bool,
@@ -35,6 +52,12 @@ struct Cli {
     /// Where the page and the numbers go.
     #[arg(long, value_name = "DIR", default_value = "target/bench")]
     out: PathBuf,
+    /// Ask what could harm a machine on this one, instead of in the test host.
+    #[arg(long)]
+    dangerous_here: bool,
+    /// Fail if something got through that must be held.
+    #[arg(long)]
+    check: bool,
     /// What `cargo bench` adds by itself.
     #[arg(long, hide = true)]
     bench: bool,
@@ -48,29 +71,134 @@ enum Part {
     Startup,
 }
 
+/// What makes a part.
+type Measures = fn(&Options, &Place) -> io::Result<Section>;
+
+/// What runs inside an environment, or beside it.
+#[derive(Subcommand)]
+enum Inside {
+    /// One probe.
+    Probe { name: String, facts: PathBuf },
+    /// The process of the host that probes try to reach.
+    Victim { word: String, socket: String },
+    /// Rows of the matrix on this machine, as JSON.
+    Cells {
+        probes: Vec<String>,
+        #[arg(long)]
+        quick: bool,
+    },
+    /// Work that is timed.
+    Work { work: cost::Work, file: PathBuf },
+    /// Takes what comes, for a timed sender.
+    TakeInput,
+    /// Waits for its end.
+    Idle,
+    /// Uses so much memory.
+    UseMemory { megabytes: usize },
+    /// Prints the effective user.
+    Euid,
+}
+
 /// What all parts are told.
 pub(crate) struct Options {
     pub(crate) quick: bool,
+    pub(crate) dangerous_here: bool,
     pub(crate) runtimes: Vec<Runtime>,
 }
 
 fn main() -> ExitCode {
+    // These are timed, and so before anything else.
+    match std::env::args().nth(1).as_deref() {
+        Some(cost::NOW) => {
+            cost::now();
+            return ExitCode::SUCCESS;
+        }
+        Some(cost::NOTHING) => return ExitCode::SUCCESS,
+        _ => {}
+    }
     let cli = Cli::parse();
-    let mut options = Options {
-        quick: cli.quick,
-        runtimes: match cli.runtimes.is_empty() {
-            true => Runtime::defaults(),
-            false => cli.runtimes,
-        },
+    let done = match cli.inside {
+        Some(inside) => be_inside(&inside),
+        None => report(cli.report),
     };
-    runtimes::equip(&mut options.runtimes, &cli.out);
-    let wanted = |part| cli.only.is_empty() || cli.only.contains(&part);
-    let mut sections: Vec<Section> = Vec::new();
-    let parts: [(Part, fn(&Options) -> Section); 0] = [];
-    for (part, section) in parts {
-        if wanted(part) {
-            sections.push(section(&options));
+    match done {
+        Ok(code) => code,
+        Err(why) => {
+            eprintln!("bench: {why}");
+            ExitCode::FAILURE
         }
     }
-    ExitCode::SUCCESS
+}
+
+fn be_inside(what: &Inside) -> Result<ExitCode, String> {
+    let told = |error: io::Error| error.to_string();
+    match what {
+        Inside::Probe { name, facts } => isolation::probes::main(name, facts)?,
+        Inside::Victim { socket, .. } => isolation::victim(socket).map_err(told)?,
+        Inside::Cells { quick, probes } => {
+            let options = Options {
+                quick: *quick,
+                dangerous_here: true,
+                runtimes: Runtime::beside(),
+            };
+            let place = Place::prepare().map_err(told)?;
+            isolation::cells(&options, &place, probes).map_err(told)?;
+        }
+        Inside::Work { work, file } => cost::work(*work, file).map_err(told)?,
+        Inside::TakeInput => cost::take_input().map_err(told)?,
+        Inside::Idle => loop {
+            nix::unistd::pause();
+        },
+        Inside::UseMemory { megabytes } => isolation::probes::use_memory(*megabytes),
+        Inside::Euid => println!("{}", nix::unistd::geteuid()),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn report(told: Report) -> Result<ExitCode, String> {
+    let failed = |error: io::Error| error.to_string();
+    std::fs::create_dir_all(&told.out).map_err(failed)?;
+    let mut options = Options {
+        quick: told.quick,
+        dangerous_here: told.dangerous_here,
+        runtimes: match told.runtimes.is_empty() {
+            true => Runtime::defaults(),
+            false => told.runtimes,
+        },
+    };
+    runtimes::equip(&mut options.runtimes, &told.out);
+    let mut facts = machine::describe();
+    for runtime in &options.runtimes {
+        facts.push((runtime.name.clone(), runtime.version()));
+    }
+    let place =
+        Place::prepare().map_err(|error| format!("cannot make a place of its own: {error}"))?;
+    let parts: [(Part, Measures); 2] = [
+        (Part::Isolation, isolation::section),
+        (Part::Cost, cost::section),
+    ];
+    let mut sections = Vec::new();
+    for (part, section) in parts {
+        if told.only.is_empty() || told.only.contains(&part) {
+            let section = section(&options, &place).map_err(failed)?;
+            report::terminal::print(&section);
+            sections.push(section);
+        }
+    }
+    let numbers = report::numbers::document(&facts, &sections);
+    std::fs::write(told.out.join("bench.json"), format!("{numbers:#}\n")).map_err(failed)?;
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let command = format!("make bench ARGS=\"{}\"", words.join(" "));
+    let page = report::page::render(&facts, &sections, &command).map_err(|e| e.to_string())?;
+    std::fs::write(told.out.join("bench.html"), page).map_err(failed)?;
+    println!("\nThe page: {}", told.out.join("bench.html").display());
+    let surprises: Vec<String> = sections
+        .iter()
+        .filter(|section| section.id == "isolation")
+        .flat_map(isolation::surprises)
+        .collect();
+    if told.check && !surprises.is_empty() {
+        return Err(surprises.join("\nbench: "));
+    }
+    Ok(ExitCode::SUCCESS)
 }

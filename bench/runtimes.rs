@@ -47,6 +47,18 @@ impl Runtime {
         .collect()
     }
 
+    /// In the test host: casulo is beside this program.
+    pub(crate) fn beside() -> Vec<Runtime> {
+        [
+            "casulo=./casulo",
+            "crun=/usr/bin/crun",
+            "runc=/usr/sbin/runc",
+        ]
+        .into_iter()
+        .filter_map(|text| text.parse().ok())
+        .collect()
+    }
+
     /// The runtime, to be given arguments.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(&self.path);

@@ -1,6 +1,12 @@
 //! What a part of the benchmark hands over to be shown: text, tables and charts. The terminal, the
 //! page and the JSON file are made of the same values.
 
+mod charts;
+pub(crate) mod numbers;
+pub(crate) mod page;
+pub(crate) mod progress;
+pub(crate) mod terminal;
+
 use crate::rounds::Spread;
 use serde::Serialize;
 
@@ -82,6 +88,7 @@ pub(crate) enum Plot {
         series: Vec<Series>,
     },
     /// How a number grows with another.
+    #[allow(dead_code, reason = "for starts beside so many other containers")]
     Curves {
         /// What the other number counts.
         across: String,
