@@ -1,7 +1,7 @@
 //! Bundles as an engine writes them when it is told nothing: Docker's capabilities, mounts, masks,
 //! device rules and seccomp profile, and a few variants of them.
 
-use crate::place::{CGROUP, MAPPED, PROGRAM, Place};
+use crate::place::{MAPPED, PROGRAM, Place};
 use crate::runtimes::Runtime;
 use serde_json::{Value, json};
 use std::fs;
@@ -144,7 +144,7 @@ impl Container<'_> {
 
     fn config(&self, words: &[&str]) -> Value {
         let mut config = default_config(words);
-        config["linux"]["cgroupsPath"] = json!(format!("/{CGROUP}/{}", self.id));
+        config["linux"]["cgroupsPath"] = json!(format!("/{}/{}", self.place.cgroup, self.id));
         config["root"]["path"] = json!(self.place.root());
         if let Some(limits) = self.limits
             && let (Some(all), Value::Object(more)) = (

@@ -65,7 +65,7 @@ pub(crate) fn all(runtimes: &[Runtime]) -> Vec<Environment> {
         },
         Environment {
             name: "chroot user".into(),
-            about: "The same as an ordinary user, `--userspec=1000:1000`.".into(),
+            about: "The same as an ordinary user.".into(),
             kind: Kind::ChrootAsUser,
         },
     ];

@@ -87,6 +87,8 @@ enum Inside {
         #[arg(long)]
         quick: bool,
     },
+    /// Opens the page in headless Chromium, and says what is wrong with it.
+    CheckPage { dir: PathBuf },
     /// Work that is timed.
     Work { work: cost::Work, file: PathBuf },
     /// Takes what comes, for a timed sender.
@@ -143,6 +145,13 @@ fn be_inside(what: &Inside) -> Result<ExitCode, String> {
             };
             let place = Place::prepare().map_err(told)?;
             isolation::cells(&options, &place, probes).map_err(told)?;
+        }
+        Inside::CheckPage { dir } => {
+            let wrong = report::check::page(dir).map_err(told)?;
+            if !wrong.is_empty() {
+                return Err(wrong.join("\nbench: "));
+            }
+            println!("the page is as it should be, in light and in dark");
         }
         Inside::Work { work, file } => cost::work(*work, file).map_err(told)?,
         Inside::TakeInput => cost::take_input().map_err(told)?,

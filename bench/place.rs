@@ -13,9 +13,6 @@ use std::os::unix::fs::{PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-/// The cgroup below the mount that holds what the benchmark starts.
-pub(crate) const CGROUP: &str = "casulo-bench";
-
 /// The program in every root file system: this one.
 pub(crate) const PROGRAM: &str = "/bin/probe";
 
@@ -28,6 +25,8 @@ pub(crate) const MAPPED: u32 = 100_000;
 /// The folders and mounts of a run.
 pub(crate) struct Place {
     dir: TempDir,
+    /// The cgroup below the mount that holds all that this run starts: another run has another.
+    pub(crate) cgroup: String,
     /// The cgroup that we were in.
     came_from: Option<PathBuf>,
 }
@@ -48,6 +47,7 @@ impl Place {
         open_to_all(dir.path())?;
         let mut place = Place {
             dir,
+            cgroup: format!("casulo-bench-{}", std::process::id()),
             came_from: None,
         };
         place.came_from = place.enter_cgroup().ok();
@@ -63,7 +63,7 @@ impl Place {
         let own = fs::read_to_string("/proc/self/cgroup")?;
         let own = own.lines().find_map(|line| line.strip_prefix("0::/"));
         let own = Path::new("/sys/fs/cgroup").join(own.unwrap_or_default());
-        let here = Path::new("/sys/fs/cgroup").join(CGROUP).join("host");
+        let here = Path::new("/sys/fs/cgroup").join(&self.cgroup).join("host");
         fs::create_dir_all(&here)?;
         fs::write(here.join("cgroup.procs"), "0")?;
         Ok(own)
@@ -113,7 +113,7 @@ impl Drop for Place {
         let _ = umount2(&self.chroot_root().join("proc"), MntFlags::MNT_DETACH);
         if let Some(cgroup) = &self.came_from {
             let _ = fs::write(cgroup.join("cgroup.procs"), "0");
-            let ours = Path::new("/sys/fs/cgroup").join(CGROUP);
+            let ours = Path::new("/sys/fs/cgroup").join(&self.cgroup);
             let _ = fs::remove_dir(ours.join("host"));
             let _ = fs::remove_dir(ours);
         }

@@ -25,7 +25,7 @@ const HOLDS: &[(&str, &[(&str, &str)])] = &[
 ];
 
 /// Everything that is not as it must be.
-pub(crate) fn surprises(verdicts: &[Verdict], probes: &[&Probe]) -> Vec<String> {
+pub(crate) fn surprises(verdicts: &[Verdict]) -> Vec<String> {
     let mut surprises = Vec::new();
     for (environment, exceptions) in HOLDS {
         for verdict in verdicts.iter().filter(|it| it.environment == *environment) {
@@ -44,14 +44,21 @@ pub(crate) fn surprises(verdicts: &[Verdict], probes: &[&Probe]) -> Vec<String> 
             }
         }
     }
-    // What gets through nowhere proves nothing where it is held.
-    for probe in probes {
-        let mut own = verdicts.iter().filter(|it| it.probe == probe.name);
-        if !own.any(|it| it.finding.outcome == Outcome::Leaked) {
-            surprises.push(format!("{} got through nowhere", probe.name));
-        }
-    }
     surprises
+}
+
+/// Probes that get through nowhere: they prove nothing where they are held.
+pub(crate) fn blind(verdicts: &[Verdict], probes: &[&Probe]) -> Vec<String> {
+    let got_through = |probe: &&&Probe| {
+        verdicts
+            .iter()
+            .any(|it| it.probe == probe.name && it.finding.outcome == Outcome::Leaked)
+    };
+    probes
+        .iter()
+        .filter(|probe| !got_through(probe))
+        .map(|probe| format!("{} got through nowhere", probe.name))
+        .collect()
 }
 
 /// The probes that docs/isolation.md does not explain.

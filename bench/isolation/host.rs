@@ -2,7 +2,7 @@
 
 use super::facts::{Facts, KEY, VICTIMS_VARIABLE};
 use super::probes::interface_names;
-use crate::place::{CGROUP, Place};
+use crate::place::Place;
 use crate::sys::{self, KEYRINGS};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
@@ -48,7 +48,7 @@ impl<'a> Host<'a> {
             disk: disk(&path)?,
             interfaces: interface_names(&fs::read_to_string("/proc/self/net/dev")?),
             uptime: sys::clock(libc::CLOCK_BOOTTIME).as_secs(),
-            cgroup: CGROUP.into(),
+            cgroup: place.cgroup.clone(),
             controllers: controllers(),
             ..Facts::default()
         };
@@ -142,6 +142,7 @@ fn start_victim(place: &Place, facts: &Facts, secret: &str) -> io::Result<(Child
 /// `bench victim WORD SOCKET`: listens on a port, which it prints, and tells whoever connects to the
 /// abstract socket what is in its environment.
 pub(crate) fn victim(socket: &str) -> io::Result<()> {
+    nix::sys::prctl::set_pdeathsig(Some(nix::sys::signal::Signal::SIGKILL))?;
     let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let unix = UnixListener::bind_addr(&SocketAddr::from_abstract_name(socket)?)?;
     println!("{}", tcp.local_addr()?.port());

@@ -22,6 +22,9 @@ pub(crate) fn matrix(
         .iter()
         .find(|runtime| runtime.name == "casulo")
         .ok_or("casulo is not among the runtimes")?;
+    if std::env::var_os("CASULO_NO_TESTHOST").is_some() {
+        return Err("CASULO_NO_TESTHOST is set".into());
+    }
     if std::env::consts::ARCH != "x86_64" {
         return Err("the test host is for x86_64".into());
     }

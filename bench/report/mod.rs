@@ -2,6 +2,7 @@
 //! page and the JSON file are made of the same values.
 
 mod charts;
+pub(crate) mod check;
 pub(crate) mod numbers;
 pub(crate) mod page;
 pub(crate) mod progress;

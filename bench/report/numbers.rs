@@ -9,9 +9,13 @@ pub(crate) fn document(facts: &[(String, String)], sections: &[Section]) -> Valu
         .iter()
         .map(|(name, value)| (name.clone(), json!(value)))
         .collect();
+    let charts: Vec<&str> = sections
+        .iter()
+        .flat_map(|section| section.charts.iter().map(|chart| chart.id.as_str()))
+        .collect();
     let sections: Map<String, Value> = sections
         .iter()
         .map(|section| (section.id.clone(), section.value.clone()))
         .collect();
-    json!({"machine": facts, "sections": sections})
+    json!({"machine": facts, "sections": sections, "charts": charts})
 }
