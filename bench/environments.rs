@@ -114,6 +114,15 @@ pub(crate) fn all(runtimes: &[Runtime]) -> Vec<Environment> {
 }
 
 impl Environment {
+    /// True for what a short run looks at: not single namespaces, and of the runtimes casulo.
+    pub(crate) fn is_essential(&self) -> bool {
+        match &self.kind {
+            Kind::Unshare(_) => false,
+            Kind::Container(runtime, _) => runtime.name == "casulo",
+            Kind::Nothing | Kind::Chroot | Kind::ChrootAsUser => true,
+        }
+    }
+
     /// Where this program and the facts are, as seen from inside.
     pub(crate) fn inside(&self, place: &Place) -> (PathBuf, PathBuf) {
         use crate::isolation::facts::FACTS;

@@ -33,10 +33,19 @@ pub(crate) fn describe() -> Vec<(String, String)> {
         ("Memory", field(&read("/proc/meminfo"), "MemTotal")),
         ("System", system),
         ("Kernel", kernel()),
+        ("Security modules", read("/sys/kernel/security/lsm")),
+        (
+            "Controllers of cgroup v2",
+            read("/sys/fs/cgroup/cgroup.controllers"),
+        ),
         ("Load at the start", read("/proc/loadavg")),
     ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .to_vec()
+    .into_iter()
+    .map(|(name, value)| match value.is_empty() {
+        true => (name.to_owned(), "none".to_owned()),
+        false => (name.to_owned(), value),
+    })
+    .collect()
 }
 
 fn read(path: &str) -> String {

@@ -176,12 +176,12 @@ fn report(told: Report) -> Result<ExitCode, String> {
         },
     };
     runtimes::equip(&mut options.runtimes, &told.out);
+    let place =
+        Place::prepare().map_err(|error| format!("cannot make a place of its own: {error}"))?;
     let mut facts = machine::describe();
     for runtime in &options.runtimes {
         facts.push((runtime.name.clone(), runtime.version()));
     }
-    let place =
-        Place::prepare().map_err(|error| format!("cannot make a place of its own: {error}"))?;
     let parts: [(Part, Measures); 2] = [
         (Part::Isolation, isolation::section),
         (Part::Cost, cost::section),

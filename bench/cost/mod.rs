@@ -139,7 +139,7 @@ const QUICK: usize = 2;
 pub(crate) fn section(options: &Options, place: &Place) -> io::Result<Section> {
     let mut environments = environments::all(&options.runtimes);
     if options.quick {
-        environments.retain(|it| !it.name.starts_with("unshare"));
+        environments.retain(Environment::is_essential);
     }
     place.lay_facts("{}")?;
     let real_time = sys::set_real_time(Some(1)).is_ok();

@@ -14,6 +14,9 @@ pub(crate) const KEY: &str = "casulo-bench";
 /// The name that a probe gives the host.
 pub(crate) const NEW_NAME: &str = "renamed-by-probe";
 
+/// The source of the mounts that probes make.
+pub(crate) const MOUNT: &str = "mount-of-probe";
+
 /// Names and numbers of the host's things. No secret is in here: a probe that shows one has got it
 /// from where it belongs.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

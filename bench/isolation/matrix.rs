@@ -1,11 +1,12 @@
 //! Every probe in every environment.
 
-use super::facts::{Finding, NEW_NAME, Outcome};
+use super::facts::{Finding, MOUNT, NEW_NAME, Outcome};
 use super::host::Host;
 use super::probes::{Group, Probe, Proof};
 use crate::containers::Limits;
 use crate::environments::{Environment, Kind};
 use crate::place::Place;
+use nix::mount::{MntFlags, umount2};
 use nix::unistd::{gethostname, sethostname};
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -119,6 +120,7 @@ fn prove(host: &mut Host<'_>, probe: &Probe, finding: Finding) -> io::Result<Fin
         Proof::VictimEnded => {
             host.victim_ended(Duration::from_millis(if said { 5000 } else { 20 }))?
         }
+        Proof::MountSeen => mount_seen()?,
         Proof::HostRenamed => {
             let renamed = gethostname()?.to_string_lossy() == NEW_NAME;
             if renamed {
@@ -135,6 +137,21 @@ fn prove(host: &mut Host<'_>, probe: &Probe, finding: Finding) -> io::Result<Fin
         (false, true) => Finding::leaked(format!("{}, and yet it happened", finding.evidence)),
         _ => finding,
     })
+}
+
+/// True if a probe's mount is among those of the host, from which it is taken then.
+fn mount_seen() -> io::Result<bool> {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
+    // proc_pid_mountinfo(5): the fifth field is the mount point; the source comes after the dash.
+    let ours = mounts.lines().find_map(|line| {
+        let (place, source) = line.split_once(" - ")?;
+        let is_ours = source.split(' ').nth(1) == Some(MOUNT);
+        is_ours.then(|| place.split(' ').nth(4)).flatten()
+    });
+    if let Some(place) = ours {
+        umount2(place, MntFlags::MNT_DETACH)?;
+    }
+    Ok(ours.is_some())
 }
 
 /// What does not get through where nothing is in its way says nothing about the other environments:

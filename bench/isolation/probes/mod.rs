@@ -78,6 +78,8 @@ pub(crate) enum Proof {
     VictimEnded,
     /// The host has another name.
     HostRenamed,
+    /// The host has another mount.
+    MountSeen,
 }
 
 /// All probes, in the order of the matrix.

@@ -1,7 +1,7 @@
 //! Ways out of the root folder, to a file that lies outside it.
 
 use super::{Group, Probe, Proof, done};
-use crate::isolation::facts::{Facts, Finding};
+use crate::isolation::facts::{Facts, Finding, MOUNT};
 use crate::sys;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, open, openat};
@@ -34,6 +34,7 @@ probes! {
     "file-handle", "open a file by its handle", Secret => file_handle;
     "disk", "make a node of the root disk, and read it", Answer => disk;
     "mount", "mount a file system", Answer => mount_tmpfs;
+    "host-mount", "make a mount that the host sees", MountSeen => host_mount;
 }
 
 const PATIENCE: usize = 64;
@@ -161,15 +162,18 @@ fn disk(facts: &Facts) -> Finding {
     }
 }
 
+fn mount_on_tmp() -> Result<(), Errno> {
+    let flags = MsFlags::MS_RDONLY;
+    mount(Some(MOUNT), "/tmp", Some("tmpfs"), flags, None::<&str>)
+}
+
+/// The host looks for it, and takes it away.
+fn host_mount(_: &Facts) -> Finding {
+    done("mount of a tmpfs", mount_on_tmp())
+}
+
 fn mount_tmpfs(_: &Facts) -> Finding {
-    let none = None::<&str>;
-    let answer = mount(
-        Some("none"),
-        "/tmp",
-        Some("tmpfs"),
-        MsFlags::MS_RDONLY,
-        none,
-    );
+    let answer = mount_on_tmp();
     if answer.is_ok() {
         let _ = umount2("/tmp", MntFlags::MNT_DETACH);
     }
