@@ -3,11 +3,13 @@
 //! Every option may be repeated and the last one wins: conmon-rs passes `--root` twice. Options may
 //! also follow the id, except where the rest of the line belongs to somebody else (exec, ps).
 
+mod quick;
 mod update;
 
 pub use update::Update;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// What casulo takes from its environment.
@@ -18,7 +20,7 @@ there is passed on. A detached run, and start, return when it has said READY=1.
 LISTEN_FDS, LISTEN_PID, LISTEN_FDNAMES (create, run, exec): sockets of a service manager, passed to the process.";
 
 /// An OCI container runtime: turns a bundle into an isolated process.
-#[derive(Clone, Debug, Parser)]
+#[derive(Clone, Debug, PartialEq, Eq, Parser)]
 #[command(
     name = "casulo",
     after_long_help = ENVIRONMENT,
@@ -36,7 +38,7 @@ pub struct Cli {
 }
 
 /// Options before the command.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct Global {
     /// Folder for the state of containers [default: /run/casulo, or casulo below $XDG_RUNTIME_DIR for an ordinary user]
     #[arg(long, value_name = "DIR")]
@@ -114,7 +116,7 @@ pub enum Rootless {
 }
 
 /// The verbs, one file each in `commands/`.
-#[derive(Clone, Debug, Subcommand)]
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Create a container; its process waits to be started
     Create(Create),
@@ -152,7 +154,7 @@ pub enum Command {
 }
 
 /// A container id.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct Id {
     /// Container id
     #[arg(value_name = "CONTAINER")]
@@ -160,7 +162,7 @@ pub struct Id {
 }
 
 /// What `create` and `run` share.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct Create {
     /// The bundle's folder
     #[arg(short, long, value_name = "DIR", default_value = ".")]
@@ -192,7 +194,7 @@ pub struct Create {
 }
 
 /// `run`
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct Run {
     /// What it shares with `create`.
     #[command(flatten)]
@@ -209,7 +211,7 @@ pub struct Run {
 }
 
 /// `exec`
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct Exec {
     /// File with the process object
     #[arg(short, long, value_name = "FILE")]
@@ -275,7 +277,7 @@ pub struct Exec {
 }
 
 /// `kill`
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct Kill {
     /// Signal every process of the container; KILL also waits until they have ended
     #[arg(short, long)]
@@ -289,7 +291,7 @@ pub struct Kill {
 }
 
 /// `delete`
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct Delete {
     /// Kill the container first; a missing one is no error
     #[arg(short, long)]
@@ -300,7 +302,7 @@ pub struct Delete {
 }
 
 /// `list`
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct List {
     /// How the list looks
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
@@ -320,7 +322,7 @@ pub enum ListFormat {
 }
 
 /// `ps`
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct Ps {
     /// How the list looks
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
@@ -346,7 +348,7 @@ pub enum PsFormat {
 }
 
 /// `events`
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct Events {
     /// Print the statistics once, and leave
     #[arg(long)]
@@ -360,7 +362,7 @@ pub struct Events {
 }
 
 /// `spec`
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct Spec {
     /// Folder to write config.json to
     #[arg(short, long, value_name = "DIR", default_value = ".")]
@@ -371,11 +373,24 @@ pub struct Spec {
 }
 
 /// `completion`
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct Completion {
     /// bash, zsh or fish
     #[arg(value_name = "SHELL")]
     pub shell: clap_complete::Shell,
+}
+
+impl Cli {
+    /// Reads the words behind the program's name.
+    ///
+    /// # Errors
+    /// clap's, to be printed: help that was asked for as well.
+    pub fn read(words: &[OsString]) -> Result<Cli, clap::Error> {
+        match quick::read(words) {
+            Some(cli) => Ok(cli),
+            None => Cli::try_parse_from(std::iter::once(&OsString::from("casulo")).chain(words)),
+        }
+    }
 }
 
 /// The whole command line as clap's builder, for man pages and completions.

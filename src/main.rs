@@ -3,7 +3,7 @@
 use casulo::cli::Cli;
 use casulo::error::{Code, Error};
 use casulo::{commands, log, sys};
-use clap::Parser;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// The verbs whose process, or a child of it, enters a container.
@@ -14,8 +14,11 @@ const ENTERS_A_CONTAINER: [&str; 3] = ["create", "run", "exec"];
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 fn main() -> ExitCode {
+    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
     // Before anything is parsed or opened: a verb in any place costs at most one needless re-exec.
-    if std::env::args_os().any(|arg| ENTERS_A_CONTAINER.iter().any(|verb| arg == *verb))
+    if words
+        .iter()
+        .any(|word| ENTERS_A_CONTAINER.iter().any(|verb| word == verb))
         && let Err(errno) = sys::exe::protect()
     {
         log::report(&Error::step(
@@ -26,7 +29,7 @@ fn main() -> ExitCode {
         ));
         return ExitCode::FAILURE;
     }
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read(&words) {
         Ok(cli) => cli,
         Err(error) => {
             // Help goes to stdout with 0, a wrong command line to stderr; nothing can be done if that fails.

@@ -4,7 +4,7 @@ use clap::Args;
 use std::path::PathBuf;
 
 /// `update`. An amount of bytes may have a unit: b, k, m, g, t or p, in powers of 1024.
-#[derive(Clone, Debug, Default, Args)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub struct Update {
     /// File with the resources as in linux.resources of a config, device rules too; - is stdin.
     /// The options below are not looked at then, but for the schemas
