@@ -17,7 +17,7 @@ pub(crate) fn section(environments: &[Environment], here: &Matrix, elsewhere: &M
     let verdicts: Vec<Verdict> = here.verdicts.iter().cloned().chain(there).collect();
     let mut text = vec![
         "Each row is a small program that tries one thing from inside; each column is what it was started in. \
-         Held: it did not get through. Leaked: it did, to something of the host's. A cell opens on what the \
+         ✓ held: it did not get through. ✗ leaked: it did, to something of the host's. A cell opens on what the \
          kernel answered, or on what the program saw."
             .to_owned(),
         format!(

@@ -25,7 +25,6 @@ const OTHERS: usize = 7;
 const SERIES: usize = 4;
 
 const WIDTH: u32 = 340;
-const LABELS: u32 = 112;
 const LINE: u32 = 18;
 
 type Done = Result<(), Box<dyn std::error::Error>>;
@@ -85,6 +84,7 @@ fn ranges(
     let high = figures().map(|it| it.high).chain(base).fold(0.0, f64::max);
     let low = figures().map(|it| it.low).chain(base);
     let low = low.filter(|it| *it > 0.0).fold(high, f64::min);
+    let left = label_width(&labels);
     let per_label = u32::try_from(series.len().max(1))?;
     let lines = u32::try_from(labels.len().max(1))?;
     let height = lines * (LINE + (per_label - 1) * 11) + 48;
@@ -94,17 +94,17 @@ fn ranges(
         .margin_right(44)
         .margin_top(4)
         .x_label_area_size(40)
-        .y_label_area_size(LABELS);
+        .y_label_area_size(left);
     let down = f64::from(lines)..0.0;
     match scale {
         Scale::Logarithmic => {
             let across = (low * 0.8..high * 1.25).log_scale();
             let mut context = builder.build_cartesian_2d(across, down)?;
-            rows(&area, &mut context, chart, base, series, &labels)?;
+            rows(&area, &mut context, chart, base, series, (&labels, left))?;
         }
         Scale::FromZero => {
             let mut context = builder.build_cartesian_2d(0.0..high * 1.1, down)?;
-            rows(&area, &mut context, chart, base, series, &labels)?;
+            rows(&area, &mut context, chart, base, series, (&labels, left))?;
         }
     }
     area.present()?;
@@ -123,7 +123,7 @@ fn rows<'a, X>(
     chart: &Chart,
     base: Option<f64>,
     series: &[Series],
-    labels: &[&str],
+    (labels, left): (&[&str], u32),
 ) -> Done
 where
     X: plotters::coord::ranged1d::Ranged<ValueType = f64> + ValueFormatter<f64>,
@@ -147,7 +147,7 @@ where
         let line = vec![(base, 0.0), (base, bottom)];
         context.draw_series([PathElement::new(line, colour(AXIS).stroke_width(1))])?;
     }
-    let left = i32::try_from(LABELS)? - 8;
+    let left = i32::try_from(left)? - 8;
     for (place, label) in (0u32..).zip(labels) {
         let middle = f64::from(place) + 0.5;
         let (_, y) = context.backend_coord(&(base.unwrap_or(1.0), middle));
@@ -216,6 +216,13 @@ fn curves_over(text: &mut String, chart: &Chart, across: &str, curves: &[Curve])
     area.present()?;
     drop(area);
     Ok(())
+}
+
+/// Room for the longest label, in a fount whose letters are about this wide.
+fn label_width(labels: &[&str]) -> u32 {
+    const LETTER: u32 = 6;
+    let longest = labels.iter().map(|label| label.chars().count()).max();
+    u32::try_from(longest.unwrap_or(0)).unwrap_or(0).min(28) * LETTER + 16
 }
 
 /// A number at an axis.

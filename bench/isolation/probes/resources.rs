@@ -36,7 +36,8 @@ probes! {
 const MEGABYTES: usize = 128;
 const CHILDREN: usize = 64;
 const THREADS: usize = 128;
-const SPIN: Duration = Duration::from_millis(400);
+const SPIN: Duration = Duration::from_millis(300);
+const TRIES: usize = 3;
 const WRITTEN: usize = 2 << 20;
 /// Bytes a second; a container may write half of this.
 const SLOW: f64 = 2e6;
@@ -113,19 +114,24 @@ fn threads(_: &Facts) -> Finding {
 }
 
 fn cpu(_: &Facts) -> Finding {
-    let begin = Instant::now();
-    let used = sys::clock(libc::CLOCK_PROCESS_CPUTIME_ID);
-    while begin.elapsed() < SPIN {
-        std::hint::spin_loop();
-    }
-    let used = sys::clock(libc::CLOCK_PROCESS_CPUTIME_ID) - used;
-    let share = used.as_secs_f64() / begin.elapsed().as_secs_f64();
+    // The best of several: others on a busy machine take from it as well.
+    let share = (0..TRIES).map(|_| share_of_cpu()).fold(0.0, f64::max);
     let shown = format!("had {:.0} % of a CPU", share * 100.0);
     if share > 0.5 {
         Finding::leaked(shown)
     } else {
         Finding::held(shown)
     }
+}
+
+fn share_of_cpu() -> f64 {
+    let begin = Instant::now();
+    let used = sys::clock(libc::CLOCK_PROCESS_CPUTIME_ID);
+    while begin.elapsed() < SPIN {
+        std::hint::spin_loop();
+    }
+    let used = sys::clock(libc::CLOCK_PROCESS_CPUTIME_ID) - used;
+    used.as_secs_f64() / begin.elapsed().as_secs_f64()
 }
 
 fn disk_rate(facts: &Facts) -> Finding {
