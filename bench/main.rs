@@ -176,8 +176,9 @@ fn report(told: Report) -> Result<ExitCode, String> {
         },
     };
     runtimes::equip(&mut options.runtimes, &told.out);
-    let place =
-        Place::prepare().map_err(|error| format!("cannot make a place of its own: {error}"))?;
+    let place = Place::prepare().map_err(|error| {
+        format!("cannot make namespaces of its own, for which it needs root: {error}")
+    })?;
     let mut facts = machine::describe();
     for runtime in &options.runtimes {
         facts.push((runtime.name.clone(), runtime.version()));

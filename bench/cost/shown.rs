@@ -29,6 +29,9 @@ pub(crate) fn section(
             "The same work in every environment, as a ratio to the same in a plain chroot in the same round: the median, \
              with the quartiles behind it. Every round does each once, in a new random order. Less is better."
                 .into(),
+            "chroot(1), unshare(1) and nsenter(1) are dynamically linked: most of the time to the first instruction there is \
+             the start of that program itself. Nothing, the first row, is fork and execve alone."
+                .into(),
             scheduling.into(),
             "The memory of processes is their PSS, in which a page that several have counts in parts; that of the kernel \
              is what Slab, KernelStack, PageTables and Percpu in /proc/meminfo grow by."
