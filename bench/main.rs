@@ -19,6 +19,7 @@ mod report;
 mod rounds;
 mod runtimes;
 mod sys;
+mod testhost;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use place::Place;

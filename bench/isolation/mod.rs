@@ -6,7 +6,6 @@ mod host;
 mod matrix;
 pub(crate) mod probes;
 mod shown;
-mod testhost;
 
 pub(crate) use host::victim;
 
@@ -15,6 +14,7 @@ use crate::environments::{self, Environment};
 use crate::place::Place;
 use crate::report::Section;
 use crate::report::progress::Progress;
+use crate::testhost;
 use host::Host;
 use matrix::{Matrix, Verdict, fill};
 use probes::Probe;
@@ -32,7 +32,12 @@ pub(crate) fn section(options: &Options, place: &Place) -> io::Result<Section> {
         .filter(|probe| !here.answered(probe.name))
         .collect();
     let progress = Progress::spinner("what is dangerous here, in the test host");
-    let there = testhost::matrix(&options.runtimes, &elsewhere, options.quick);
+    let mut words = vec!["cells"];
+    words.extend(elsewhere.iter().map(|probe| probe.name));
+    if options.quick {
+        words.push("--quick");
+    }
+    let there: Result<Matrix, String> = testhost::ask(&options.runtimes, &[], &words);
     progress.finish();
     let there = match there {
         Ok(there) => {

@@ -1,23 +1,23 @@
-//! The dangerous rows, asked in the test host: a virtual machine that nothing depends on and that has
-//! every controller.
+//! What is asked in the test host: a virtual machine that nothing depends on, that has every controller,
+//! and in which systemd is process 1.
 
-use super::matrix::Matrix;
-use super::probes::Probe;
 use crate::runtimes::Runtime;
+use serde::de::DeserializeOwned;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Runs in the machine: this program with casulo beside it, and the image's own crun and runc.
-const SCRIPT: &str = "#!/bin/sh\nexec ./bench cells \"$@\" >$OUT/cells.json\n";
+const SCRIPT: &str = "#!/bin/sh\nexec ./bench \"$@\" >$OUT/answer.json\n";
 
-/// The cells of these rows, or why there are none.
-pub(crate) fn matrix(
+/// What this program prints there as JSON when it is given these words, or why it cannot. The files are
+/// in its working folder, beside `casulo`.
+pub(crate) fn ask<T: DeserializeOwned>(
     runtimes: &[Runtime],
-    probes: &[&Probe],
-    quick: bool,
-) -> Result<Matrix, String> {
+    files: &[&Path],
+    words: &[&str],
+) -> Result<T, String> {
     let casulo = runtimes
         .iter()
         .find(|runtime| runtime.name == "casulo")
@@ -29,29 +29,28 @@ pub(crate) fn matrix(
         return Err("the test host is for x86_64".into());
     }
     let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
-    let mut words: Vec<&str> = probes.iter().map(|probe| probe.name).collect();
-    if quick {
-        words.push("--quick");
-    }
-    run(dir.path(), &casulo.path, &words).map_err(|error| error.to_string())
+    let answer = run(dir.path(), &casulo.path, files, words).map_err(|error| error.to_string())?;
+    serde_json::from_slice(&answer).map_err(|error| format!("its answer: {error}"))
 }
 
-fn run(dir: &Path, casulo: &Path, words: &[&str]) -> io::Result<Matrix> {
-    let files = dir.join("files");
+fn run(dir: &Path, casulo: &Path, files: &[&Path], words: &[&str]) -> io::Result<Vec<u8>> {
+    let job = dir.join("files");
     let results = dir.join("results");
-    fs::create_dir(&files)?;
-    fs::copy("/proc/self/exe", files.join("bench"))?;
-    fs::copy(casulo, files.join("casulo"))?;
+    fs::create_dir(&job)?;
+    fs::copy("/proc/self/exe", job.join("bench"))?;
+    fs::copy(casulo, job.join("casulo"))?;
+    for file in files {
+        fs::copy(file, job.join(file.file_name().unwrap_or_default()))?;
+    }
     let script = dir.join("script");
     fs::write(&script, SCRIPT)?;
 
     succeeds(Command::new(tool("build")))?;
     let mut machine = Command::new(tool("run"));
-    machine.args(["-t", "1200", "-d"]).arg(&files);
+    machine.args(["-t", "1200", "-d"]).arg(&job);
     machine.arg("-o").arg(&results).arg(&script).args(words);
     succeeds(machine)?;
-    let text = fs::read(results.join("cells.json"))?;
-    Ok(serde_json::from_slice(&text)?)
+    fs::read(results.join("answer.json"))
 }
 
 fn tool(name: &str) -> PathBuf {
