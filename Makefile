@@ -114,5 +114,5 @@ conformance: build ## crun's own tests against crun and casulo, in the test host
 
 .PHONY: bench
 bench: build ## what isolation gives and costs, and a start: tables and target/bench/bench.html; ARGS=--quick
-	@scripts/need crun runc gcc musl-gcc:musl-tools jq unshare:util-linux
+	@scripts/need crun runc gcc musl-gcc:musl-tools strace jq unshare:util-linux
 	@scripts/bench $(ARGS)

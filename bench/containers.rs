@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// Docker's list of system calls, as `bundles/limited` has it.
-const PROFILE: &str = include_str!("../bundles/limited/config.json");
+pub(crate) const PROFILE: &str = include_str!("../bundles/limited/config.json");
 
 const CAPABILITIES: &[&str] = &[
     "CAP_AUDIT_WRITE",

@@ -18,6 +18,7 @@ mod place;
 mod report;
 mod rounds;
 mod runtimes;
+mod startup;
 mod sys;
 mod testhost;
 
@@ -88,6 +89,11 @@ enum Inside {
         #[arg(long)]
         quick: bool,
     },
+    /// Starts that are timed in the test host, as JSON.
+    Starts {
+        #[arg(long)]
+        quick: bool,
+    },
     /// Opens the page in headless Chromium, and says what is wrong with it.
     CheckPage { dir: PathBuf },
     /// Work that is timed.
@@ -139,13 +145,12 @@ fn be_inside(what: &Inside) -> Result<ExitCode, String> {
         Inside::Probe { name, facts } => isolation::probes::main(name, facts)?,
         Inside::Victim { socket, .. } => isolation::victim(socket).map_err(told)?,
         Inside::Cells { quick, probes } => {
-            let options = Options {
-                quick: *quick,
-                dangerous_here: true,
-                runtimes: Runtime::beside(),
-            };
             let place = Place::prepare().map_err(told)?;
-            isolation::cells(&options, &place, probes).map_err(told)?;
+            isolation::cells(&in_test_host(*quick), &place, probes).map_err(told)?;
+        }
+        Inside::Starts { quick } => {
+            let place = Place::prepare().map_err(told)?;
+            startup::starts(&in_test_host(*quick), &place).map_err(told)?;
         }
         Inside::CheckPage { dir } => {
             let wrong = report::check::page(dir).map_err(told)?;
@@ -163,6 +168,14 @@ fn be_inside(what: &Inside) -> Result<ExitCode, String> {
         Inside::Euid => println!("{}", nix::unistd::geteuid()),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn in_test_host(quick: bool) -> Options {
+    Options {
+        quick,
+        dangerous_here: true,
+        runtimes: Runtime::beside(),
+    }
 }
 
 fn report(told: Report) -> Result<ExitCode, String> {
@@ -184,9 +197,10 @@ fn report(told: Report) -> Result<ExitCode, String> {
     for runtime in &options.runtimes {
         facts.push((runtime.name.clone(), runtime.version()));
     }
-    let parts: [(Part, Measures); 2] = [
+    let parts: [(Part, Measures); 3] = [
         (Part::Isolation, isolation::section),
         (Part::Cost, cost::section),
+        (Part::Startup, startup::section),
     ];
     let mut sections = Vec::new();
     for (part, section) in parts {

@@ -69,7 +69,7 @@ pub(crate) fn alternate(
 }
 
 /// A median with the two quartiles around it.
-#[derive(Clone, Copy, Debug, serde::Serialize)]
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Spread {
     pub(crate) low: f64,
     pub(crate) median: f64,

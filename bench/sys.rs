@@ -49,6 +49,12 @@ pub(crate) fn set_real_time(priority: Option<i32>) -> Answer {
     })
 }
 
+/// pidfd_open(2): becomes readable when the process ends.
+pub(crate) fn pidfd(pid: u32) -> Answer<OwnedFd> {
+    // SAFETY: numbers only.
+    owned(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })
+}
+
 /// `struct file_handle` with the longest handle there is.
 #[repr(C)]
 struct FileHandle {

@@ -89,7 +89,6 @@ pub(crate) enum Plot {
         series: Vec<Series>,
     },
     /// How a number grows with another.
-    #[allow(dead_code, reason = "for starts beside so many other containers")]
     Curves {
         /// What the other number counts.
         across: String,
