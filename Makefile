@@ -78,7 +78,8 @@ check: native-libs ## format, lints, documentation, the design's rules, the othe
 
 .PHONY: test-tools
 test-tools:
-	@scripts/need busybox:busybox-static jq setpriv:util-linux newuidmap:uidmap podman crun runc chromium
+	@scripts/need busybox:busybox-static jq setpriv:util-linux newuidmap:uidmap podman crun runc chromium \
+		gcc musl-gcc:musl-tools strace
 
 .PHONY: test
 test: build test-tools ## all tests: as an ordinary user, as root, and in the test host

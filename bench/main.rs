@@ -57,7 +57,7 @@ struct Report {
     /// Ask what could harm a machine on this one, instead of in the test host.
     #[arg(long)]
     dangerous_here: bool,
-    /// Fail if something got through that must be held.
+    /// Fail if something got through that must be held, or if casulo did not start what it was told to.
     #[arg(long)]
     check: bool,
     /// What `cargo bench` adds by itself.
@@ -219,8 +219,11 @@ fn report(told: Report) -> Result<ExitCode, String> {
     println!("\nThe page: {}", told.out.join("bench.html").display());
     let surprises: Vec<String> = sections
         .iter()
-        .filter(|section| section.id == "isolation")
-        .flat_map(isolation::surprises)
+        .flat_map(|section| match section.id.as_str() {
+            "isolation" => isolation::surprises(section),
+            "startup" => startup::surprises(section),
+            _ => Vec::new(),
+        })
         .collect();
     if told.check && !surprises.is_empty() {
         return Err(surprises.join("\nbench: "));

@@ -161,9 +161,11 @@ where
                 true => FIRST + index % SERIES,
                 false => OTHERS,
             };
-            // Series lie below each other within the line of their label.
+            // Series lie below each other within the line of their label, and off those of the next.
+            const GAP: f64 = 0.12;
             let count = f64::from(u32::try_from(series.len())?);
-            let at = f64::from(place) + (f64::from(u32::try_from(index)?) + 0.5) / count;
+            let within = (f64::from(u32::try_from(index)?) + 0.5) / count;
+            let at = f64::from(place) + GAP + within * (1.0 - 2.0 * GAP);
             let from = context.backend_coord(&(figure.low, at));
             let to = context.backend_coord(&(figure.high, at));
             let dot = context.backend_coord(&(figure.median, at));

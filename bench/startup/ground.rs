@@ -22,7 +22,7 @@ pub(crate) const WAITS: &[&str] = &[PROGRAM, "idle"];
 /// As many folders to mount on are in the root.
 pub(crate) const MOST_MOUNTS: u32 = 100;
 
-/// Ends with this value, but for the containers.
+/// The containers must be gone before it is.
 pub(crate) struct Ground<'a> {
     pub(crate) place: &'a Place,
     pub(crate) dir: PathBuf,
@@ -36,6 +36,26 @@ pub(crate) struct Ground<'a> {
     pub(crate) filter: Outcome<PathBuf>,
     /// How many ids have been used.
     used: Cell<u32>,
+    _tmpfs: Tmpfs,
+}
+
+/// A mount that goes with this value.
+struct Tmpfs(PathBuf);
+
+impl Tmpfs {
+    fn on(dir: &Path) -> io::Result<Tmpfs> {
+        fs::create_dir(dir)?;
+        let none = None::<&str>;
+        mount(Some("bench"), dir, Some("tmpfs"), MsFlags::empty(), none)?;
+        Ok(Tmpfs(dir.to_owned()))
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        let _ = umount2(&self.0, MntFlags::MNT_DETACH);
+        let _ = fs::remove_dir(&self.0);
+    }
 }
 
 /// Builds the floor. musl's headers lack the kernel's, so those of the system are searched after them.
@@ -47,7 +67,8 @@ pub(crate) fn build_floor(program: &Path) -> io::Result<()> {
         .arg("-o")
         .arg(program)
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/bench/floor.c"))
-        .output()?;
+        .output()
+        .map_err(|error| io::Error::other(format!("musl-gcc: {error}")))?;
     match output.status.success() {
         true => Ok(()),
         false => Err(io::Error::other(format!(
@@ -65,9 +86,7 @@ impl<'a> Ground<'a> {
         runtimes: &[Runtime],
     ) -> io::Result<Ground<'a>> {
         let dir = place.join("startup");
-        fs::create_dir(&dir)?;
-        let none = None::<&str>;
-        mount(Some("bench"), &dir, Some("tmpfs"), MsFlags::empty(), none)?;
+        let tmpfs = Tmpfs::on(&dir)?;
         for folder in ["bundles", "floor-state", "bound"] {
             fs::create_dir(dir.join(folder))?;
         }
@@ -88,6 +107,7 @@ impl<'a> Ground<'a> {
             filter: Err("casulo is not among the runtimes".into()),
             used: Cell::new(0),
             dir,
+            _tmpfs: tmpfs,
         };
         let first = runtimes.first().ok_or(io::ErrorKind::NotFound)?;
         ground.spec = ground.default_spec(first)?;
@@ -137,13 +157,6 @@ impl<'a> Ground<'a> {
     pub(crate) fn next_id(&self) -> String {
         self.used.set(self.used.get() + 1);
         format!("start-{}-{}", std::process::id(), self.used.get())
-    }
-}
-
-impl Drop for Ground<'_> {
-    fn drop(&mut self) {
-        let _ = umount2(&self.dir, MntFlags::MNT_DETACH);
-        let _ = fs::remove_dir(&self.dir);
     }
 }
 

@@ -64,6 +64,25 @@ pub(crate) fn section(options: &Options, place: &Place) -> io::Result<Section> {
     Ok(shown::section(&subjects, &results))
 }
 
+/// What casulo, or the floor, did not do, in a section that [`section`] has made.
+pub(crate) fn surprises(section: &Section) -> Vec<String> {
+    let rows = ["alone", "at once", "weights", "test host"].into_iter();
+    let rows = rows.flat_map(|key| {
+        let value = section.value[key].clone();
+        serde_json::from_value::<Vec<Measured>>(value).unwrap_or_default()
+    });
+    rows.flat_map(|row| {
+        let figures = row.figures.into_iter();
+        let ours = figures.filter(|it| it.name == "casulo" || it.name == Subject::FLOOR);
+        let failures = ours.flat_map(|it| it.failures);
+        failures
+            .filter(|why| !why.starts_with(there::MISSING))
+            .map(move |why| format!("{}: {why}", row.title))
+            .collect::<Vec<_>>()
+    })
+    .collect()
+}
+
 /// `bench starts`: what is asked in the test host, as JSON; the floor is beside this program.
 pub(crate) fn starts(options: &Options, place: &Place) -> io::Result<()> {
     set_child_subreaper(true)?;

@@ -74,18 +74,18 @@ fn text(results: &Results) -> Vec<String> {
     };
     vec![
         "The floor is a C program (bench/floor.c) that makes the system calls which a default container cannot do without, \
-         in the order that needs fewest, and nothing else: it reads no config, knows no errors and keeps no state. Every round \
-         does each case once with each, in a new random order, and a ratio is of two times of the same round: the median, with \
-         the quartiles behind it. Less is better."
+         in the order that needs fewest, and nothing else: it reads no config, checks nothing, and keeps next to no state. Every \
+         round does each case once with each of them, in a new random order, and a ratio is of two times of the same round: \
+         the median, with the quartiles behind it. Less is better."
             .into(),
         format!(
-            "The container is that of `casulo spec`, and its program ends at once. With Docker's profile, the floor loads the \
-             program that casulo has compiled. Of create + start + delete, the three commands count, and not the wait for the \
-             container's end. {scheduling}"
+            "The config is the one that casulo spec writes, and the program ends at once. With Docker's profile, the floor loads \
+             the program that casulo has compiled. The three commands of create + start + delete count, and not the wait for the \
+             container's end in between. {scheduling}"
         ),
-        "The peak memory is VmHWM of the process of `run` while its container waits; that of the waiting init is its PSS, after \
-         `create`. Beside other containers means so many created ones of the same runtime; a ratio there is to the floor on the \
-         same host. What needs systemd or the memory controller is asked in the test host, an emulated machine."
+        "Beside other containers means beside so many created ones of the same runtime; a ratio there is to the floor on the \
+         same host. The peak memory is VmHWM of the process of run while its container waits; that of a waiting init is its PSS \
+         after create. What needs systemd or the memory controller is asked in the test host, an emulated machine."
             .into(),
     ]
 }

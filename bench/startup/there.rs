@@ -13,6 +13,9 @@ use std::path::Path;
 const SYSTEMD: &str = "run-systemd";
 pub(crate) const LEAST: &str = "least-memory";
 
+/// Why a row may be empty.
+pub(crate) const MISSING: &str = "there is no test host";
+
 /// The rows of the test host, or rows that say why there are none.
 pub(crate) fn ask(runtimes: &[Runtime], floor: &Path, extent: Extent) -> Vec<Measured> {
     let progress = Progress::spinner("what needs systemd and controllers, in the test host");
@@ -23,7 +26,7 @@ pub(crate) fn ask(runtimes: &[Runtime], floor: &Path, extent: Extent) -> Vec<Mea
     let answer = testhost::ask(runtimes, &[floor], &words);
     progress.finish();
     answer.unwrap_or_else(|why: String| {
-        let why = format!("there is no test host: {why}");
+        let why = format!("{MISSING}: {why}");
         let row = |id: &str, title: &str, unit: &str| Measured {
             id: id.into(),
             title: title.into(),
@@ -76,15 +79,22 @@ pub(crate) fn answer(ground: &Ground<'_>, subjects: &[Subject], extent: Extent) 
 fn least_memory(ground: &Ground<'_>, subject: &Subject, extent: Extent) -> Outcome {
     const MOST: u64 = 64 << 20;
     // A limit is good if it is so every time, since what is charged when varies.
-    let tries = extent.rounds(5);
+    let tries = match extent {
+        Extent::Full => 5,
+        Extent::Quick => 1,
+    };
     let starts = |bytes| {
         (0..tries)
             .map(|_| run(ground, subject, Flavour::Memory(bytes)))
             .collect::<Outcome<Vec<f64>>>()
     };
     starts(MOST)?;
+    let near = match extent {
+        Extent::Full => 16,
+        Extent::Quick => 2,
+    };
     let (mut least, mut too_small) = (MOST, 0);
-    while least - too_small > (least / 16).max(16 << 10) {
+    while least - too_small > (least / near).max(16 << 10) {
         let middle = (least + too_small) / 2;
         match starts(middle) {
             Ok(_) => least = middle,

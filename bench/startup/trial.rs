@@ -297,7 +297,9 @@ impl<'a> Trial<'a> {
                 }
             }
             Flavour::Memory(bytes) => linux["resources"]["memory"] = json!({"limit": bytes}),
-            Flavour::Systemd => linux["cgroupsPath"] = json!(format!(":bench:{}", self.id)),
+            Flavour::Systemd => {
+                linux["cgroupsPath"] = json!(format!("system.slice:bench:{}", self.id))
+            }
             Flavour::Mounts(count) => {
                 let source = self.ground.dir.join("bound");
                 let mount = |number| json!({"destination": format!("/b/{number}"), "type": "bind", "source": source, "options": ["rbind"]});
