@@ -53,6 +53,7 @@ mod seccomp;
 mod systemd;
 mod teardown;
 mod terminal;
+mod trace;
 mod update;
 mod userns;
 
@@ -95,6 +96,7 @@ fn main() -> ExitCode {
         ("systemd", systemd::CASES),
         ("teardown", teardown::CASES),
         ("terminal", terminal::CASES),
+        ("trace", trace::CASES),
         ("update", update::CASES),
         ("userns", userns::CASES),
     ];

@@ -179,6 +179,7 @@ fn counting_and_stuck<'lab>(lab: &'lab Lab) -> (Bundle<'lab>, StuckFs, String) {
         .bind(&lab.join("fuse"), "/fuse", &[])
         .sh(&format!("cat /fuse/{STUCK} & {COUNT}"));
     bundle.run_detached();
+    fs.wait_until_asked();
     let cat = waiting_cat(&bundle.cgroup());
     wait_until("it counts", || count(&bundle) > 0);
     (bundle, fs, cat)

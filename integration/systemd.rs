@@ -59,7 +59,8 @@ fn assert_gone(bundle: &Bundle<'_>) {
     assert!(!scope_folder(bundle).exists());
 }
 
-fn is_loaded(unit: &str) -> bool {
+/// Whether systemd knows a unit.
+pub(crate) fn is_loaded(unit: &str) -> bool {
     show(unit, "LoadState") != "not-found"
 }
 

@@ -206,6 +206,7 @@ fn process_that_cannot_die_is_named(lab: &Lab) {
         .bind(&lab.join("fuse"), "/fuse", &[])
         .sh(&format!("cat /fuse/{STUCK} & wait"));
     bundle.run_detached();
+    fs.wait_until_asked();
     let cat = waiting_cat(&bundle.cgroup());
     let out = bundle.call("kill", &["--all"], &["KILL"]);
     let wchan = fs::read_to_string(format!("/proc/{cat}/wchan")).unwrap();

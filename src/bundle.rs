@@ -7,7 +7,7 @@
 use crate::config;
 use crate::error::{Code, Context, Error, Result};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open, openat};
+use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::Mode;
 use oci_spec::runtime::Spec;
 use std::fs::File;
@@ -45,7 +45,7 @@ impl Bundle {
         let (folder, path) = open_folder(path, &format!("bundle {}", path.display()))?;
         let (handle, file) = match config {
             Some(config) => {
-                let handle = open(config, READ, Mode::empty());
+                let handle = openat(AT_FDCWD, config, READ, Mode::empty());
                 (handle, config.display().to_string())
             }
             None => {
@@ -87,7 +87,7 @@ const READ: OFlag = OFlag::O_RDONLY.union(OFlag::O_CLOEXEC);
 /// `/proc/PID/fd`. Asking the fd, unlike resolving the path a second time, names what was opened.
 fn open_folder(path: &Path, name: &str) -> Result<(OwnedFd, PathBuf)> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let folder = match open(path, flags, Mode::empty()) {
+    let folder = match openat(AT_FDCWD, path, flags, Mode::empty()) {
         // Not the errno's own words: engines take those for a missing program.
         Err(Errno::ENOENT) => {
             return Err(Error::new(Code::Bundle, format!("{name} does not exist")));
@@ -107,13 +107,15 @@ fn open_folder(path: &Path, name: &str) -> Result<(OwnedFd, PathBuf)> {
 
 /// Reads up to one byte more than [`config::parse`] accepts, so that it sees a file that is too
 /// large and says so.
-fn read(handle: OwnedFd, file: &str) -> Result<Vec<u8>> {
+fn read(handle: OwnedFd, name: &str) -> Result<Vec<u8>> {
     let most = u64::try_from(config::MAX_BYTES).unwrap_or(u64::MAX);
-    let mut bytes = Vec::new();
-    File::from(handle)
-        .take(most.saturating_add(1))
+    let file = File::from(handle);
+    // A regular file says its size; what else there is gives as much as it likes, up to the limit.
+    let expected = file.metadata().map_or(0, |about| about.len().min(most));
+    let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or(0) + 1);
+    file.take(most.saturating_add(1))
         .read_to_end(&mut bytes)
-        .context(Code::Bundle, "read", file)?;
+        .context(Code::Bundle, "read", name)?;
     Ok(bytes)
 }
 

@@ -3,9 +3,11 @@
 //! Every option may be repeated and the last one wins: conmon-rs passes `--root` twice. Options may
 //! also follow the id, except where the rest of the line belongs to somebody else (exec, ps).
 
+mod exec;
 mod quick;
 mod update;
 
+pub use exec::Exec;
 pub use update::Update;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
@@ -64,6 +66,9 @@ pub struct Global {
     /// Whether to act as an ordinary user's runtime
     #[arg(long, value_name = "WHETHER", default_value = "auto")]
     pub rootless: Rootless,
+    /// File for a trace of where the time went, in Chrome's Trace Event Format
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
     /// Print versions and leave
     #[arg(short = 'v', visible_short_alias = 'V', long)]
     pub version: bool,
@@ -153,6 +158,30 @@ pub enum Command {
     Completion(Completion),
 }
 
+impl Command {
+    /// Its name on the command line.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Command::Create(_) => "create",
+            Command::Start(_) => "start",
+            Command::Run(_) => "run",
+            Command::Exec(_) => "exec",
+            Command::State(_) => "state",
+            Command::Kill(_) => "kill",
+            Command::Pause(_) => "pause",
+            Command::Resume(_) => "resume",
+            Command::Update(_) => "update",
+            Command::Delete(_) => "delete",
+            Command::List(_) => "list",
+            Command::Ps(_) => "ps",
+            Command::Events(_) => "events",
+            Command::Spec(_) => "spec",
+            Command::Features => "features",
+            Command::Completion(_) => "completion",
+        }
+    }
+}
+
 /// A container id.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct Id {
@@ -208,72 +237,6 @@ pub struct Run {
     /// Do not adopt orphans of the container
     #[arg(long)]
     pub no_subreaper: bool,
-}
-
-/// `exec`
-#[derive(Clone, Debug, PartialEq, Eq, Args)]
-pub struct Exec {
-    /// File with the process object
-    #[arg(short, long, value_name = "FILE")]
-    pub process: Option<PathBuf>,
-    /// Do not wait for the process
-    #[arg(short, long)]
-    pub detach: bool,
-    /// Give the process a terminal
-    #[arg(short, long)]
-    pub tty: bool,
-    /// Unix socket that gets the master of the terminal
-    #[arg(long, value_name = "SOCKET")]
-    pub console_socket: Option<PathBuf>,
-    /// Unix socket that gets a pidfd of the process
-    #[arg(long, value_name = "SOCKET")]
-    pub pidfd_socket: Option<PathBuf>,
-    /// File that gets the pid of the process
-    #[arg(long, value_name = "FILE")]
-    pub pid_file: Option<PathBuf>,
-    /// Working folder inside the container
-    #[arg(long, value_name = "DIR")]
-    pub cwd: Option<String>,
-    /// Set a variable, NAME=VALUE
-    #[arg(short, long, value_name = "VARIABLE")]
-    pub env: Vec<String>,
-    /// UID or UID:GID to run as
-    #[arg(short, long, value_name = "UID[:GID]")]
-    pub user: Option<String>,
-    /// More groups
-    #[arg(short = 'g', long, value_name = "GID")]
-    pub additional_gids: Vec<u32>,
-    /// Add a capability
-    #[arg(short, long, value_name = "CAPABILITY")]
-    pub cap: Vec<String>,
-    /// Set no_new_privs
-    #[arg(long)]
-    pub no_new_privs: bool,
-    /// AppArmor profile of the process [default: the container's]
-    #[arg(long, value_name = "PROFILE")]
-    pub apparmor: Option<String>,
-    /// SELinux label of the process [default: the container's]
-    #[arg(long, value_name = "LABEL")]
-    pub process_label: Option<String>,
-    /// Cgroup for the process, below the container's [default: the container's]
-    #[arg(long, value_name = "PATH")]
-    pub cgroup: Option<PathBuf>,
-    /// Pass this many descriptors after stderr to the process
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub preserve_fds: u32,
-    /// Execute in a paused container too: the process starts once that is resumed
-    #[arg(long)]
-    pub ignore_paused: bool,
-    /// Container id
-    #[arg(value_name = "CONTAINER")]
-    pub id: String,
-    /// Program and arguments
-    #[arg(
-        value_name = "COMMAND",
-        trailing_var_arg = true,
-        allow_hyphen_values = true
-    )]
-    pub command: Vec<String>,
 }
 
 /// `kill`

@@ -5,6 +5,7 @@
 //! everything made so far is undone in reverse and the first error is returned.
 
 pub(crate) mod agent;
+mod created;
 mod documents;
 mod end;
 pub mod events;
@@ -27,7 +28,6 @@ pub use update::{Update, update};
 use documents::Documents;
 
 use crate::cgroups::Cgroup;
-use crate::cgroups::stats::MemoryEvents;
 use crate::error::{Code, Context, Error, Result};
 use crate::hooks::{Kind, Output};
 use crate::host::Host;
@@ -41,8 +41,8 @@ use crate::state::{self, ProcessRef, State, Status, Store};
 use crate::sync::{Channel, Message};
 use crate::sys::pidfd::pidfd_open;
 use crate::sys::procfs::ProcFs;
+use crate::trace::{self, Phase};
 use crate::{caller_socket, intel_rdt, pidfile, seccomp, terminal};
-use end::remove;
 use hooks_outside::run_hooks;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
@@ -73,6 +73,19 @@ pub struct Request<'a> {
     pub notify: notify::Socket,
 }
 
+impl Request<'_> {
+    /// True if nothing is to be done between the record and the start that the process could notice: then
+    /// init is told to start before it is ready, and does not wait.
+    fn starts_at_once(&self) -> bool {
+        self.start == StartBy::Parent
+            && self.pid_file.is_none()
+            && self.pidfd_socket.is_none()
+            && self.notify != notify::Socket::Own
+            && self.plan.process.terminal.is_none()
+            && !self.plan.has_hooks_before_pivot()
+    }
+}
+
 /// Who will start the container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StartBy {
@@ -94,6 +107,8 @@ pub struct Created<'a> {
     made: Made<'a>,
     state: State,
     channel: Channel,
+    /// Whether `Start` was said already: [`Request::starts_at_once`].
+    told_to_start: bool,
 }
 
 /// Creates the container up to the point where its init waits.
@@ -121,6 +136,7 @@ pub fn create<'a>(request: &Request<'a>) -> Result<Created<'a>> {
             made,
             state,
             channel,
+            told_to_start: request.starts_at_once(),
         }),
         Err(error) => Err(made.undo(error)),
     }
@@ -130,6 +146,7 @@ type Built = (State, Channel, Option<OwnedFd>, Pid);
 
 fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
     let plan = request.plan;
+    trace::phase(Phase::Record);
     // After the id is reserved: the cache lies in the folder that this makes.
     let filter = plan.seccomp.as_ref();
     let bpf = filter
@@ -138,12 +155,12 @@ fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
     let agent = agent::connect(filter)?;
     let proc = ProcFs::host().context(Code::State, "open", "/proc")?;
     let mut state = facts(request, &proc)?;
-    made.dir()?.write_config(request.config)?;
     if request.notify == notify::Socket::Own {
         made.dir()?.make_notify_folder()?;
     }
     made.dir()?.write(&state)?;
 
+    trace::phase(Phase::Cgroup);
     made.cgroup = Cgroup::create(&plan.cgroup)?;
     if made.cgroup.is_none() {
         state.set_cgroup(None);
@@ -152,6 +169,7 @@ fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
         made.rdt_folders.clone_from(&state.intel_rdt_paths);
         rdt.create(intel_rdt::mount_of_host()?)?;
     }
+    trace::phase(Phase::Open);
     let joins = namespaces::open_joins(&plan.namespaces)?;
     host_namespaces::check(&plan.rootfs, &joins)?;
     state.namespaces &= !joins.own_flags();
@@ -162,6 +180,7 @@ fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
     };
     let output = Output::open(&plan.hooks, &plan.bundle)?;
     let (channel, parent) = Channel::pair()?;
+    trace::phase(Phase::Clone);
     let spawned = match &plan.cgroup.scope {
         Some(scope) => scope::spawn(plan, scope, &joins, &proc, made)?,
         None => {
@@ -187,6 +206,7 @@ fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
         }
         Spawned::Parent(pid) => pid,
     };
+    trace::phase(Phase::Outside);
     made.init = Some(init);
     drop((parent, start, agent));
     if made.scope.is_some() {
@@ -201,7 +221,13 @@ fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
     if let Err(error) = outside_work(request, &joins, &sources, init, &proc, &channel, &state) {
         return Err(prefer_childs_error(&channel, error));
     }
+    // While init makes its mounts.
+    made.dir()?.write_config(request.config)?;
     made.dir()?.write(&state)?;
+    if request.starts_at_once() {
+        channel.send(&Message::Start)?;
+    }
+    trace::phase(Phase::Wait);
     let console = converse(request, made, &state, &channel, init)?;
     if let Some(path) = request.pid_file {
         pidfile::write(path, init)?;
@@ -243,21 +269,6 @@ fn outside_work(
         Documents::of(plan, state, init, proc)?.send(channel)?;
     }
     Ok(())
-}
-
-/// None where nothing was killed.
-fn oom_report(id: &str, events: &MemoryEvents) -> Option<String> {
-    let processes = match events.oom_kill {
-        0 => return None,
-        1 => "1 process was",
-        count => &format!("{count} processes were"),
-    };
-    // Without an `oom` of its own the shortage was the host's, or that of a cgroup above.
-    let reason = match events.oom {
-        0 => "for want of memory, within its own limit",
-        _ => "by its memory limit",
-    };
-    Some(format!("container {id}: {processes} killed {reason}"))
 }
 
 /// When the parent's step fails because init has just died, init's own error says more.
@@ -331,105 +342,6 @@ fn converse(
             Some(Message::Failed(error)) => return Err(error),
             Some(other) => return Err(Error::new(Code::Sync, format!("init said {other:?}"))),
             None => return Err(made.death_of_init(init)),
-        }
-    }
-}
-
-impl Created<'_> {
-    /// Says `Start` and waits until the program was executed; runs the poststart hooks.
-    ///
-    /// # Errors
-    /// The step of init that failed, or a poststart hook; the container is then undone.
-    pub fn start(&mut self) -> Result<()> {
-        let started = self.listen_for_notifications().and_then(|()| {
-            self.channel.send(&Message::Start)?;
-            match self.channel.receive()? {
-                None => Ok(()),
-                Some(Message::Failed(error)) => Err(error),
-                Some(other) => Err(Error::new(Code::Sync, format!("init said {other:?}"))),
-            }
-        });
-        let poststart = |state: &State| {
-            let document = state
-                .document(Status::Running, state.init_process_pid)
-                .to_string();
-            run_hooks(
-                &self.made.plan.hooks,
-                Kind::Poststart,
-                &document,
-                &state.bundle,
-            )
-        };
-        started
-            .and_then(|()| poststart(&self.state))
-            .map_err(|error| self.made.undo(error))
-    }
-
-    fn listen_for_notifications(&mut self) -> Result<()> {
-        if let Some(dir) = &self.made.dir {
-            self.notify = Proxy::listen(dir, self.init)?;
-        }
-        Ok(())
-    }
-
-    /// Says in the log if the kernel has killed a process of it for want of memory: no exit code
-    /// tells that from any other SIGKILL.
-    pub fn report_oom_kills(&self) {
-        let events = self.made.cgroup.as_ref().map(Cgroup::memory_events);
-        if let Some(text) = events.and_then(|events| oom_report(&self.state.id, &events)) {
-            log::error!("{text}");
-        }
-    }
-
-    /// Removes what the container leaves after its process has ended (`run` in the foreground).
-    ///
-    /// # Errors
-    /// As [`delete`].
-    pub fn clean_up(mut self) -> Result<()> {
-        match self.made.dir.take() {
-            Some(dir) => remove(dir, &self.state),
-            None => Ok(()),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_killed_for_want_of_memory_is_said_with_the_reason() {
-        let report = |oom, oom_kill| {
-            oom_report(
-                "web",
-                &MemoryEvents {
-                    max: 9,
-                    oom,
-                    oom_kill,
-                    ..MemoryEvents::default()
-                },
-            )
-        };
-        assert_eq!(report(0, 0), None);
-        assert_eq!(report(3, 0), None);
-        for (oom, oom_kill, expected) in [
-            (
-                1,
-                1,
-                "container web: 1 process was killed by its memory limit",
-            ),
-            (
-                2,
-                5,
-                "container web: 5 processes were killed by its memory limit",
-            ),
-            (
-                0,
-                1,
-                "container web: 1 process was killed for want of memory, within its own limit",
-            ),
-        ] {
-            assert_eq!(report(oom, oom_kill).as_deref(), Some(expected));
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::sync::{Channel, Message};
 use crate::sys::clone::Side;
 use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
 use crate::sys::procfs::ProcFs;
+use crate::trace::{self, Phase};
 use crate::{caller_socket, pidfile, process, state, terminal};
 use birth::Place;
 use nix::errno::Errno;
@@ -106,6 +107,7 @@ pub fn exec(request: &Request<'_>) -> Result<Executed> {
     let agent = agent::connect(request.filter)?;
     let proc = ProcFs::host().context(Code::State, "open", "/proc")?;
     let (channel, parent) = Channel::pair()?;
+    trace::phase(Phase::Clone);
 
     nix::sys::prctl::set_dumpable(false).context(Code::Process, "become non-dumpable", "")?;
     let rest = enter_pid_namespace(&init, request.state.namespaces)?;
@@ -179,6 +181,7 @@ fn supervise(
     pid: Pid,
     proc: &ProcFs,
 ) -> Result<Option<OwnedFd>> {
+    trace::phase(Phase::Outside);
     request.process.grant(pid, proc, Role::Exec)?;
     let listener_state = match request.filter {
         Some(filter) if filter.listener_path.is_some() => agent::document(
@@ -189,6 +192,13 @@ fn supervise(
         ),
         _ => Vec::new(),
     };
+    channel.send(&Message::Go {
+        create_state: 0,
+        start_state: 0,
+        listener_state: u32::try_from(listener_state.len()).unwrap_or(0),
+    })?;
+    channel.send_document(&listener_state)?;
+    trace::phase(Phase::Wait);
     let mut console = None;
     loop {
         match channel.receive()? {
@@ -196,15 +206,6 @@ fn supervise(
                 Some(path) => terminal::send_to_console_socket(path, master.as_fd())?,
                 None => console = Some(master),
             },
-            Some(Message::Ready) => {
-                let length = u32::try_from(listener_state.len()).unwrap_or(0);
-                channel.send(&Message::Go {
-                    create_state: 0,
-                    start_state: 0,
-                    listener_state: length,
-                })?;
-                channel.send_document(&listener_state)?;
-            }
             Some(Message::Failed(error)) => return Err(error),
             Some(other) => {
                 return Err(Error::new(
@@ -252,6 +253,7 @@ impl Child<'_> {
 
     /// From the clone to execve; returns execve's error.
     fn become_process(self, parent: &Channel, place: &Place) -> Result<Error> {
+        trace::phase(Phase::Enter);
         let process = self.request.process;
         if matches!(place, Place::LeftToSystemd { .. }) && parent.receive()?.is_none() {
             return Err(Error::new(
@@ -289,13 +291,14 @@ impl Child<'_> {
             terminal::attach(pty.slave.as_fd())?;
             parent.send(&Message::Terminal(pty.master))?;
         }
+        trace::phase(Phase::Identity);
         process.prepare(proc.as_ref())?;
         drop(proc);
         let entered = process.enter(&root)?;
         let sys_admin = process.sys_admin_until(self.request.filter);
         process.become_user(sys_admin)?;
-        let program = process.locate(&root, entered)?;
-        parent.send(&Message::Ready)?;
+        trace::phase(Phase::WaitForStart);
+        // What the parent grants is there then.
         let listener_state = match parent.receive()? {
             Some(Message::Go { listener_state, .. }) => parent.receive_document(listener_state)?,
             _ => {
@@ -305,7 +308,10 @@ impl Child<'_> {
                 ));
             }
         };
-        program.ready(process, root)?;
+        trace::phase(Phase::LastSteps);
+        let program = process.locate(&root, entered)?;
+        drop(root);
+        program.ready(process)?;
         if let Some(bpf) = &self.bpf
             && let (Some(listener), Some(agent)) = (bpf.load()?, &self.agent)
         {
@@ -314,6 +320,7 @@ impl Child<'_> {
         if sys_admin == SysAdmin::Keep {
             process.drop_sys_admin()?;
         }
+        trace::phase(Phase::Execute);
         Ok(program.execute())
     }
 }

@@ -4,7 +4,7 @@ use crate::error::{Code, Context, Error, Result};
 use crate::sys::host::bounding_has;
 use caps::Capability;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::{Mode, stat};
 use nix::sys::statfs::{SELINUX_MAGIC, statfs};
 use nix::sys::utsname::uname;
@@ -26,6 +26,8 @@ pub struct Host {
     pub effective: u64,
     /// Bounding set of casulo.
     pub bounding: u64,
+    /// Signals that casulo ignores, bit n-1 for signal number n: the caller's, and SIGPIPE.
+    pub ignored_signals: u64,
     /// Number of the last capability the kernel knows (`/proc/sys/kernel/cap_last_cap`).
     pub last_cap: u8,
     /// casulo acts for somebody who is not the host's root: an ordinary user, or root of a user
@@ -84,6 +86,7 @@ impl Host {
             egid: status.egid,
             effective: status.effective,
             bounding: status.bounding,
+            ignored_signals: status.ignored,
             last_cap: last_cap(status.bounding)?,
             rootless,
             in_user_namespace,
@@ -109,41 +112,56 @@ struct Status {
     egid: u32,
     effective: u64,
     bounding: u64,
+    ignored: u64,
 }
 
 impl Status {
     fn of_self() -> Result<Status> {
         let path = "/proc/self/status";
-        let fd = open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).context(
-            Code::Unsupported,
-            "open",
+        let fd = openat(
+            AT_FDCWD,
             path,
-        )?;
+            OFlag::O_RDONLY | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        )
+        .context(Code::Unsupported, "open", path)?;
         // About 1500 bytes, which procfs hands out in one piece.
         let mut buffer = [0; 8192];
         let length = read(&fd, &mut buffer).context(Code::Unsupported, "read", path)?;
-        let text = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default());
-        Status::parse(&text).ok_or_else(|| {
+        Status::parse(buffer.get(..length).unwrap_or_default()).ok_or_else(|| {
             Error::new(
                 Code::Unsupported,
-                format!("{path} lacks Uid, Gid, CapEff or CapBnd"),
+                format!("{path} lacks Uid, Gid, SigIgn, CapEff or CapBnd"),
             )
         })
     }
 
-    fn parse(text: &str) -> Option<Status> {
-        let field = |name: &str| {
-            let line = text.lines().find_map(|line| line.strip_prefix(name));
-            line.map(str::split_whitespace)
-        };
+    fn parse(text: &[u8]) -> Option<Status> {
+        let mut fields = [None; 5];
+        for line in text.split(|byte| *byte == b'\n') {
+            let names = [
+                b"Uid:\t".as_slice(),
+                b"Gid:\t",
+                b"SigIgn:\t",
+                b"CapEff:\t",
+                b"CapBnd:\t",
+            ];
+            for (field, name) in fields.iter_mut().zip(names) {
+                if let Some(value) = line.strip_prefix(name) {
+                    *field = std::str::from_utf8(value).ok();
+                }
+            }
+        }
+        let [uid, gid, ignored, effective, bounding] = fields;
         // Uid and Gid are followed by the real, effective, saved and file system id.
-        let id = |name| field(name)?.nth(1)?.parse().ok();
-        let set = |name| u64::from_str_radix(field(name)?.next()?, 16).ok();
+        let id = |value: Option<&str>| value?.split('\t').nth(1)?.parse().ok();
+        let set = |value: Option<&str>| u64::from_str_radix(value?, 16).ok();
         Some(Status {
-            euid: id("Uid:")?,
-            egid: id("Gid:")?,
-            effective: set("CapEff:")?,
-            bounding: set("CapBnd:")?,
+            euid: id(uid)?,
+            egid: id(gid)?,
+            effective: set(effective)?,
+            bounding: set(bounding)?,
+            ignored: set(ignored)?,
         })
     }
 }
@@ -217,6 +235,7 @@ impl Host {
             egid: 0,
             effective: all,
             bounding: all,
+            ignored_signals: 0,
             last_cap: 40,
             rootless: false,
             in_user_namespace: false,
@@ -235,18 +254,19 @@ mod tests {
 
     #[test]
     fn effective_ids_and_sets_are_read_from_status() {
-        let text = "Name:\tx\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\n\
-                    CapEff:\t00000000a80425fb\nCapBnd:\t000001ffffffffff\n";
+        let text = b"Name:\tx\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\n\
+                    SigIgn:\t0000000000001000\nCapEff:\t00000000a80425fb\nCapBnd:\t000001ffffffffff\n";
         assert_eq!(
-            Status::parse(text),
+            Status::parse(text.as_slice()),
             Some(Status {
                 euid: 2,
                 egid: 6,
                 effective: 0xa804_25fb,
                 bounding: 0x1ff_ffff_ffff,
+                ignored: 0x1000,
             })
         );
-        assert_eq!(Status::parse("Uid:\t1\t2\t3\t4\n"), None);
+        assert_eq!(Status::parse(b"Uid:\t1\t2\t3\t4\n"), None);
     }
 
     #[test]

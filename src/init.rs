@@ -18,6 +18,7 @@ use crate::sys::child;
 use crate::sys::fd::close_on_exec_from;
 use crate::sys::procfs::ProcFs;
 use crate::sys::scm;
+use crate::trace::{self, Phase};
 use crate::{namespaces, rootfs, terminal};
 use nix::sys::socket::{SockFlag, accept4};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -81,6 +82,7 @@ fn set_up(
     output: &Output,
     parent: &Channel,
 ) -> Result<SetUp> {
+    trace::phase(Phase::Enter);
     let documents = if plan.needs_go() {
         wait_for_go(parent)?
     } else {
@@ -100,6 +102,7 @@ fn set_up(
         false => None,
     };
     let root = rootfs::enter(&plan.rootfs, &mut sources)?;
+    trace::phase(Phase::Mounts);
     let (root, late) = rootfs::populate(&plan.rootfs, root, sources)?;
     if plan.has_hooks_before_pivot() {
         parent.send(&Message::Populated)?;
@@ -118,6 +121,7 @@ fn set_up(
         };
         plan.hooks.run(Kind::CreateContainer, &call)?;
     }
+    trace::phase(Phase::Pivot);
     let root = rootfs::pivot(&plan.rootfs, root)?;
 
     let process = &plan.process;
@@ -133,12 +137,15 @@ fn set_up(
     if let Some(proc) = &proc {
         rootfs::sysctl::write(&plan.rootfs.sysctls, proc)?;
     }
+    trace::phase(Phase::Finish);
     rootfs::finish(&plan.rootfs, &root, late)?;
+    trace::phase(Phase::Identity);
     process.prepare(proc.as_ref())?;
     drop(proc);
     let entered = process.enter(&root)?;
     process.become_user(plan.sys_admin_until_filter())?;
     let program = process.locate(&root, entered)?;
+    trace::phase(Phase::WaitForStart);
     parent.send(&Message::Ready)?;
     Ok(SetUp {
         program,
@@ -233,6 +240,7 @@ fn execute(
         root,
         documents,
     } = ready;
+    trace::phase(Phase::LastSteps);
     let last_steps = || -> Result<()> {
         // Nothing of the host's environment is shown inside.
         let env = program.environment();
@@ -244,7 +252,8 @@ fn execute(
         };
         plan.hooks.run(Kind::StartContainer, &call)?;
         drop(output);
-        program.ready(&plan.process, root)?;
+        program.look_again(&plan.process, root)?;
+        program.ready(&plan.process)?;
         if let Some(bpf) = bpf
             && let (Some(listener), Some(agent)) = (bpf.load()?, agent)
         {
@@ -257,7 +266,10 @@ fn execute(
     };
     match last_steps() {
         Err(error) => error,
-        Ok(()) => program.execute(),
+        Ok(()) => {
+            trace::phase(Phase::Execute);
+            program.execute()
+        }
     }
 }
 

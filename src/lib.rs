@@ -39,3 +39,4 @@ pub mod state;
 pub mod sync;
 pub mod sys;
 pub mod terminal;
+pub mod trace;

@@ -9,9 +9,8 @@ use std::process::ExitCode;
 /// The verbs whose process, or a child of it, enters a container.
 const ENTERS_A_CONTAINER: [&str; 3] = ["create", "run", "exec"];
 
-/// musl's own allocator maps and unmaps single pages as it goes (docs/performance.md).
 #[global_allocator]
-static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+static ALLOCATOR: sys::arena::Arena = sys::arena::Arena::new();
 
 fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();

@@ -14,6 +14,9 @@
 //!     │  ── Start ─────────────────► │   run: go on at once; start: the same over the start socket
 //!     │ ◄─ Failed(error) or EOF ──── │   EOF: execve has happened
 //! ```
+//! `run` says `Start` before init is ready where it has nothing else to do until then. A process of exec is
+//! told `Release` where systemd has moved it, and `Go`; it sends `Terminal`.
+//!
 //! At any moment init may send `Failed` and leave; an end of file without `Ready` means it died.
 
 use crate::error::{Code, Error, Result};

@@ -2,18 +2,19 @@
 
 use super::shim::Shim;
 use super::{
-    Caller, SAYS_AND_ENDS, assert_in_cgroup_of, descriptors_of, let_go, log_entries, parent_of,
-    pid_in, process_file, text,
+    Caller, SAYS_AND_ENDS, Scope, assert_in_cgroup_of, descriptors_of, let_go, log_entries,
+    one_terminal, parent_of, pid_in, process_file, text,
 };
-use crate::support::{Bundle, Lab, Listener, Terminal, cases, wait_until};
-use serde_json::json;
+use crate::support::{Bundle, Lab, Listener, cases, finish, wait_until};
+use serde_json::{Value, json};
 use std::fs;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::process::Command;
 
 cases! {
     [Root] => life, exec, failed_exec_leaves_no_pid_file, failed_create_is_explained, container_outlives_its_caller,
-        terminal_by_console_socket, exec_with_a_terminal;
+        terminal_by_console_socket, exec_with_a_terminal, without_a_pivot, oom_score_of_the_caller;
+    [Root, Systemd] => scope_of_systemd;
     // runc takes LISTEN_FDS for further descriptors.
     [Root, Casulo] => sockets_of_the_service_manager;
 }
@@ -65,6 +66,27 @@ fn sleeping<'lab>(lab: &'lab Lab, conmon: &Caller<'_>) -> (Bundle<'lab>, Shim) {
     (bundle, shim)
 }
 
+/// `exec --detach` by a conmon of its own, with a process file of these fields; and the pid file.
+fn execute(
+    conmon: &Caller<'_>,
+    bundle: &Bundle<'_>,
+    process: Value,
+    options: &[&str],
+) -> (Shim, PathBuf) {
+    let process = process_file(conmon.lab, "process", process);
+    let pid_file = conmon.lab.join("exec_pid");
+    let args = [
+        "exec",
+        "--pid-file",
+        text(&pid_file),
+        "--process",
+        text(&process),
+        "--detach",
+    ];
+    let shim = conmon.shim(&[&args[..], options, &[bundle.id()]].concat());
+    (shim, pid_file)
+}
+
 /// Rules 7, 8, 11: from create to the end, seen from conmon.
 fn life(lab: &Lab) {
     let conmon = conmon(lab);
@@ -96,17 +118,7 @@ fn exec(lab: &Lab) {
     let conmon = conmon(lab);
     let (bundle, _shim) = sleeping(lab, &conmon);
     let script = ["/bin/sh", "-c", SAYS_AND_ENDS];
-    let process = process_file(lab, "process", json!({"args": script}));
-    let pid_file = lab.join("exec_pid");
-    let shim = conmon.shim(&[
-        "exec",
-        "--pid-file",
-        text(&pid_file),
-        "--process",
-        text(&process),
-        "--detach",
-        bundle.id(),
-    ]);
+    let (shim, pid_file) = execute(&conmon, &bundle, json!({"args": script}), &[]);
     assert_eq!(shim.code(), 0, "{:?}", shim.said());
     let pid = pid_in(&pid_file);
     assert_eq!(parent_of(pid), shim.pid());
@@ -126,17 +138,8 @@ fn exec(lab: &Lab) {
 fn failed_exec_leaves_no_pid_file(lab: &Lab) {
     let conmon = conmon(lab);
     let (bundle, _shim) = sleeping(lab, &conmon);
-    let process = process_file(lab, "process", json!({"args": ["/no/such/program"]}));
-    let pid_file = lab.join("exec_pid");
-    let shim = conmon.shim(&[
-        "exec",
-        "--pid-file",
-        text(&pid_file),
-        "--process",
-        text(&process),
-        "--detach",
-        bundle.id(),
-    ]);
+    let process = json!({"args": ["/no/such/program"]});
+    let (shim, pid_file) = execute(&conmon, &bundle, process, &[]);
     assert_ne!(shim.code(), 0);
     assert!(!pid_file.exists());
     let said = shim.stderr_to_its_end();
@@ -178,17 +181,8 @@ fn failed_create_is_explained(lab: &Lab) {
 fn container_outlives_its_caller(lab: &Lab) {
     let conmon = conmon(lab);
     let (bundle, mut shim) = sleeping(lab, &conmon);
-    let exec_file = lab.join("exec_pid");
-    let process = process_file(lab, "process", json!({"args": ["/bin/sleep", "1001"]}));
-    let mut exec = conmon.shim(&[
-        "exec",
-        "--pid-file",
-        text(&exec_file),
-        "--process",
-        text(&process),
-        "--detach",
-        bundle.id(),
-    ]);
+    let process = json!({"args": ["/bin/sleep", "1001"]});
+    let (mut exec, exec_file) = execute(&conmon, &bundle, process, &[]);
     assert_eq!(exec.code(), 0, "{:?}", exec.said());
     shim.dies();
     exec.dies();
@@ -206,13 +200,12 @@ fn terminal_by_console_socket(lab: &Lab) {
         .set("/process/terminal", json!(true))
         .sh("read line; echo got $line; exit 5");
     let listener = Listener::new(lab.join("console"));
-    let path = listener.path().to_path_buf();
-    let receiver = std::thread::spawn(move || listener.receive());
-    let shim = create(&conmon, &bundle, &["--console-socket", text(&path)]);
+    let options = ["--console-socket", text(listener.path())];
+    let shim = create(&conmon, &bundle, &options);
     assert_eq!(shim.code(), 0, "{:?}", shim.said());
     // The runtime has nothing to do with its own stdio then.
     assert_eq!(shim.stderr_to_its_end(), "");
-    let mut terminal = one_terminal(receiver.join().unwrap());
+    let mut terminal = one_terminal(&listener);
     conmon.silent(&["start", bundle.id()]);
     terminal.type_in("it\r");
     terminal.expect("got it");
@@ -226,24 +219,11 @@ fn exec_with_a_terminal(lab: &Lab) {
     let (bundle, _shim) = sleeping(lab, &conmon);
     let script = "tty; read line; echo got $line; exit 5";
     let process = json!({"args": ["/bin/sh", "-c", script], "terminal": true});
-    let process = process_file(lab, "process", process);
     let listener = Listener::new(lab.join("console"));
-    let path = listener.path().to_path_buf();
-    let receiver = std::thread::spawn(move || listener.receive());
-    let pid_file = lab.join("exec_pid");
-    let shim = conmon.shim(&[
-        "exec",
-        "--pid-file",
-        text(&pid_file),
-        "--process",
-        text(&process),
-        "--detach",
-        "--console-socket",
-        text(&path),
-        bundle.id(),
-    ]);
+    let options = ["--console-socket", text(listener.path())];
+    let (shim, pid_file) = execute(&conmon, &bundle, process, &options);
     assert_eq!(shim.code(), 0, "{:?}", shim.said());
-    let mut terminal = one_terminal(receiver.join().unwrap());
+    let mut terminal = one_terminal(&listener);
     terminal.expect("/dev/pts/");
     terminal.type_in("it\r");
     terminal.expect("got it");
@@ -251,12 +231,99 @@ fn exec_with_a_terminal(lab: &Lab) {
     terminal.expect_hangup();
 }
 
-/// go-runc refuses anything but one descriptor, and a payload of 4096 bytes.
-#[track_caller]
-fn one_terminal(received: crate::support::Received) -> Terminal {
-    assert!(received.text.len() < 4096);
-    let [master] = <[OwnedFd; 1]>::try_from(received.fds).expect("one descriptor");
-    Terminal::from_master(master)
+/// The command, in its environment, after what conmon does in the child that becomes the runtime: a
+/// script that ends with `exec "$@"`.
+fn after(script: &str, command: &Command) -> Command {
+    let mut shell = Command::new("/bin/sh");
+    shell
+        .args(["-c", script, "sh"])
+        .arg(command.get_program())
+        .args(command.get_args());
+    shell.env_clear().envs(
+        command
+            .get_envs()
+            .filter_map(|(name, value)| Some((name, value?))),
+    );
+    shell
+}
+
+/// `--no-pivot` is Podman's for a root file system that cannot be left.
+fn without_a_pivot(lab: &Lab) {
+    let conmon = conmon(lab);
+    let bundle = lab.bundle().args(&["/bin/sleep", "1000"]);
+    fs::write(bundle.rootfs().join("here"), "").unwrap();
+    let shim = create(&conmon, &bundle, &["--no-pivot"]);
+    assert_eq!(shim.code(), 0, "{:?}", shim.said());
+    conmon.silent(&["start", bundle.id()]);
+    let process = process_file(
+        lab,
+        "process",
+        json!({"args": ["/bin/test", "-e", "/here"]}),
+    );
+    conmon.silent(&["exec", "--process", text(&process), bundle.id()]);
+    conmon.silent(&["kill", bundle.id(), "9"]);
+    assert_eq!(shim.ended(pid_in(&bundle.path().join("pidfile"))), 128 + 9);
+    conmon.silent(&["delete", "--force", bundle.id()]);
+    drop(shim);
+    lab.assert_nothing_left(bundle.id());
+}
+
+/// conmon protects itself, and gives the runtime back what it was started with. The container keeps
+/// that, unless its config says otherwise; so does what is executed in it.
+fn oom_score_of_the_caller(lab: &Lab) {
+    const OF_THE_CALLER: &str = "echo 300 >/proc/self/oom_score_adj; exec \"$@\"";
+    for (wanted, expected) in [(None, 300), (Some(700), 700)] {
+        let conmon = conmon(lab);
+        let mut bundle = lab.bundle().args(&["/bin/sleep", "1000"]);
+        if let Some(score) = wanted {
+            bundle = bundle.set("/process/oomScoreAdj", json!(score));
+        }
+        bundle.write();
+        let pid_file = bundle.path().join("pidfile");
+        let create = conmon.command(&[
+            "create",
+            "--bundle",
+            text(bundle.path()),
+            "--pid-file",
+            text(&pid_file),
+            bundle.id(),
+        ]);
+        let shim = Shim::start(&after(OF_THE_CALLER, &create), lab.path(), &[]);
+        assert_eq!(shim.code(), 0, "{:?}", shim.said());
+        conmon.silent(&["start", bundle.id()]);
+        let score = |pid: i32| fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap();
+        assert_eq!(score(pid_in(&pid_file)), format!("{expected}\n"));
+        let mut process = json!({"args": ["/bin/cat", "/proc/self/oom_score_adj"]});
+        if let Some(score) = wanted {
+            process["oomScoreAdj"] = json!(score);
+        }
+        let process = process_file(lab, "process", process);
+        let exec = conmon.command(&["exec", "--process", text(&process), bundle.id()]);
+        let out = finish(after(OF_THE_CALLER, &exec), b"").ok();
+        assert_eq!(out.text(), expected.to_string());
+    }
+}
+
+/// Rule 3: with `-s` conmon says so before create alone. exec, kill and delete find the scope.
+fn scope_of_systemd(lab: &Lab) {
+    let bundle = lab.bundle().args(&["/bin/sleep", "1000"]);
+    let (scope, bundle) = Scope::of(bundle, "machine.slice", "libpod");
+    let mut conmon = conmon(lab);
+    conmon.global.insert(0, "--systemd-cgroup".into());
+    let shim = create(&conmon, &bundle, &[]);
+    assert_eq!(shim.code(), 0, "{:?}", shim.said());
+    conmon.global.remove(0);
+    let pid = pid_in(&bundle.path().join("pidfile"));
+    scope.assert_holds(pid);
+    conmon.silent(&["start", bundle.id()]);
+    let process = json!({"args": ["/bin/sleep", "1001"]});
+    let (exec, pid_file) = execute(&conmon, &bundle, process, &[]);
+    assert_eq!(exec.code(), 0, "{:?}", exec.said());
+    scope.assert_holds(pid_in(&pid_file));
+    conmon.silent(&["kill", bundle.id(), "9"]);
+    assert_eq!(shim.ended(pid), 128 + 9);
+    conmon.silent(&["delete", "--force", bundle.id()]);
+    scope.wait_gone();
 }
 
 /// Rule 19: Podman passes the same sockets by LISTEN_FDS and by `--preserve-fds`; conmon puts the
@@ -280,16 +347,7 @@ fn sockets_of_the_service_manager(lab: &Lab) {
         "3",
         bundle.id(),
     ]);
-    let mut command = std::process::Command::new("/bin/sh");
-    command
-        .args(["-c", "LISTEN_PID=$$ exec \"$@\"", "sh"])
-        .arg(create.get_program())
-        .args(create.get_args());
-    command.env_clear().envs(
-        create
-            .get_envs()
-            .filter_map(|(name, value)| Some((name, value?))),
-    );
+    let command = after("LISTEN_PID=$$ exec \"$@\"", &create);
     let fds = ["3</etc/passwd", "5</etc/group", "7</etc/hostname"];
     let shim = Shim::start(&command, lab.path(), &fds);
     assert_eq!(shim.code(), 0, "{:?}", shim.said());

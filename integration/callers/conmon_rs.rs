@@ -1,8 +1,8 @@
 //! conmon-rs: global options twice, values after `=`, exec without a process file.
 
 use super::shim::Shim;
-use super::{Caller, SAYS_AND_ENDS, let_go, parent_of, pid_in, text};
-use crate::support::{Bundle, Lab, Listener, Terminal, cases};
+use super::{Caller, SAYS_AND_ENDS, let_go, one_terminal, parent_of, pid_in, text};
+use crate::support::{Bundle, Lab, Listener, cases};
 
 cases! {
     [Root] => create_and_exec, exec_with_a_terminal;
@@ -58,7 +58,6 @@ fn exec_with_a_terminal(lab: &Lab) {
     caller.silent(&["start", bundle.id()]);
     let listener = Listener::new(lab.join("console"));
     let socket = format!("--console-socket={}", text(listener.path()));
-    let receiver = std::thread::spawn(move || listener.receive());
     let pid_file = format!("--pid-file={}/exec", text(lab.path()));
     let exec = caller.shim(&[
         "exec",
@@ -72,9 +71,7 @@ fn exec_with_a_terminal(lab: &Lab) {
         "tty; exit 5",
     ]);
     assert_eq!(exec.code(), 0, "{:?}", exec.said());
-    let mut received = receiver.join().unwrap();
-    // Closing it would hang up on the process.
-    let mut terminal = Terminal::from_master(received.fds.remove(0));
+    let mut terminal = one_terminal(&listener);
     terminal.expect("/dev/pts/");
     assert_eq!(exec.ended(pid_in(&lab.join("exec"))), 5);
 }

@@ -2,17 +2,20 @@
 
 use super::shim::Shim;
 use super::{
-    Caller, SAYS_AND_ENDS, assert_in_cgroup_of, descriptors_of, let_go, log_entries, parent_of,
-    pid_in, process_file, text,
+    Caller, SAYS_AND_ENDS, Scope, assert_in_cgroup_of, descriptors_of, let_go, log_entries,
+    one_terminal, parent_of, pid_in, process_file, text,
 };
-use crate::support::{Bundle, Lab, Listener, Terminal, cases, finish, wait_until};
+use crate::support::{Bundle, Lab, Listener, cases, finish, wait_until};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 
 cases! {
     [Root] => life, exec, exec_with_a_console_socket, pid_file_is_replaced, log_of_many_calls, kill_all_after_the_end,
-        kill_all_without_init, streams_of_an_ordinary_user, delete_of_nobody, ps_as_json, update_from_stdin, list_as_json;
+        kill_all_without_init, streams_of_an_ordinary_user, delete_of_nobody, ps_as_json, update_from_stdin, list_as_json,
+        without_a_pivot, rootless_in_words;
+    [Root, Systemd] => scope_of_systemd;
     // Neither is in runc 1.1, or not without controllers.
     [Root, Casulo] => statistics_once, descriptor_for_the_pidfd_socket;
 }
@@ -43,15 +46,34 @@ fn shim_of<'lab>(lab: &'lab Lab, bundle: &Bundle<'_>) -> Caller<'lab> {
 }
 
 fn create(caller: &Caller<'_>, bundle: &Bundle<'_>) -> Shim {
+    create_with(caller, bundle, &[])
+}
+
+fn create_with(caller: &Caller<'_>, bundle: &Bundle<'_>, options: &[&str]) -> Shim {
     let pid_file = bundle.path().join("init.pid");
-    caller.shim(&[
+    let args = [
         "create",
         "--bundle",
         text(bundle.path()),
         "--pid-file",
         text(&pid_file),
-        bundle.id(),
-    ])
+    ];
+    caller.shim(&[&args[..], options, &[bundle.id()]].concat())
+}
+
+/// `exec --detach` with a process file of these fields; and the pid file.
+fn execute(
+    caller: &Caller<'_>,
+    bundle: &Bundle<'_>,
+    process: Value,
+    options: &[&str],
+) -> (Shim, PathBuf) {
+    let process = process_file(caller.lab, "runc-process123", process);
+    let pid_file = bundle.path().join("exec1.pid");
+    let first = ["exec", "--process", text(&process)];
+    let last = ["--detach", "--pid-file", text(&pid_file), bundle.id()];
+    let shim = caller.shim(&[&first[..], options, &last].concat());
+    (shim, pid_file)
 }
 
 /// A container that sleeps, and its callers.
@@ -95,17 +117,7 @@ fn life(lab: &Lab) {
 fn exec(lab: &Lab) {
     let (bundle, caller, _shim) = sleeping(lab);
     let script = ["/bin/sh", "-c", SAYS_AND_ENDS];
-    let process = process_file(lab, "runc-process123", json!({"args": script}));
-    let pid_file = bundle.path().join("exec1.pid");
-    let exec = caller.shim(&[
-        "exec",
-        "--process",
-        text(&process),
-        "--detach",
-        "--pid-file",
-        text(&pid_file),
-        bundle.id(),
-    ]);
+    let (exec, pid_file) = execute(&caller, &bundle, json!({"args": script}), &[]);
     assert_eq!(exec.code(), 0, "{:?}", exec.said());
     let pid = pid_in(&pid_file);
     assert_eq!(parent_of(pid), exec.pid());
@@ -120,27 +132,11 @@ fn exec(lab: &Lab) {
 fn exec_with_a_console_socket(lab: &Lab) {
     let (bundle, caller, _shim) = sleeping(lab);
     let process = json!({"args": ["/bin/sh", "-c", "tty; exit 5"], "terminal": true});
-    let process = process_file(lab, "runc-process123", process);
     let listener = Listener::new(lab.join("pty.sock"));
-    let path = listener.path().to_path_buf();
-    let receiver = std::thread::spawn(move || listener.receive());
-    let pid_file = bundle.path().join("exec1.pid");
-    let exec = caller.shim(&[
-        "exec",
-        "--process",
-        text(&process),
-        "--console-socket",
-        text(&path),
-        "--detach",
-        "--pid-file",
-        text(&pid_file),
-        bundle.id(),
-    ]);
+    let options = ["--console-socket", text(listener.path())];
+    let (exec, pid_file) = execute(&caller, &bundle, process, &options);
     assert_eq!(exec.code(), 0, "{:?}", exec.said());
-    let mut received = receiver.join().unwrap();
-    assert!(received.fds.len() == 1 && received.text.len() < 4096);
-    // Closing it would hang up on the process.
-    let mut terminal = Terminal::from_master(received.fds.remove(0));
+    let mut terminal = one_terminal(&listener);
     terminal.expect("/dev/pts/");
     assert_eq!(exec.ended(pid_in(&pid_file)), 5);
 }
@@ -188,6 +184,58 @@ fn log_of_many_calls(lab: &Lab) {
     assert!(message.contains("container not running"), "{message}");
 }
 
+/// `no_pivot_root` in containerd's settings.
+fn without_a_pivot(lab: &Lab) {
+    let bundle = lab.bundle().args(&["/bin/test", "-e", "/here"]);
+    fs::write(bundle.rootfs().join("here"), "").unwrap();
+    let caller = shim_of(lab, &bundle);
+    let shim = create_with(&caller, &bundle, &["--no-pivot"]);
+    assert_eq!(shim.code(), 0, "{:?}", shim.said());
+    caller.silent(&["start", bundle.id()]);
+    assert_eq!(shim.ended(pid_in(&bundle.path().join("init.pid"))), 0);
+    caller.silent(&["delete", bundle.id()]);
+}
+
+/// Rule 1: go-runc leaves `--rootless` out or says true or false. Root may be told either.
+fn rootless_in_words(lab: &Lab) {
+    for option in ["--rootless=true", "--rootless=false"] {
+        let bundle = lab.bundle().args(&["/bin/sleep", "1000"]);
+        let mut caller = shim_of(lab, &bundle);
+        caller.global.push(option.into());
+        let shim = create(&caller, &bundle);
+        assert_eq!(shim.code(), 0, "{option}: {:?}", shim.said());
+        let pid = pid_in(&bundle.path().join("init.pid"));
+        assert_in_cgroup_of(&bundle, pid);
+        caller.silent(&["start", bundle.id()]);
+        let process = process_file(lab, "runc-process123", json!({"args": ["/bin/true"]}));
+        caller.silent(&["exec", "--process", text(&process), bundle.id()]);
+        caller.silent(&["kill", bundle.id(), "9"]);
+        assert_eq!(shim.ended(pid), 128 + 9);
+        caller.silent(&["delete", bundle.id()]);
+        drop(shim);
+        lab.assert_nothing_left(bundle.id());
+    }
+}
+
+/// Rule 3: all calls say `--systemd-cgroup`, but for the `delete --force` of the shim's Stop.
+fn scope_of_systemd(lab: &Lab) {
+    let bundle = lab.bundle().args(&["/bin/sleep", "1000"]);
+    let (scope, bundle) = Scope::of(bundle, "system.slice", "cri-containerd");
+    let mut caller = shim_of(lab, &bundle);
+    caller.global.push("--systemd-cgroup".into());
+    let shim = create(&caller, &bundle);
+    assert_eq!(shim.code(), 0, "{:?}", shim.said());
+    scope.assert_holds(pid_in(&bundle.path().join("init.pid")));
+    caller.silent(&["start", bundle.id()]);
+    let process = json!({"args": ["/bin/sleep", "1001"]});
+    let (exec, pid_file) = execute(&caller, &bundle, process, &[]);
+    assert_eq!(exec.code(), 0, "{:?}", exec.said());
+    scope.assert_holds(pid_in(&pid_file));
+    caller.global.pop();
+    caller.silent(&["delete", "--force", bundle.id()]);
+    scope.wait_gone();
+}
+
 /// Rule 12: `--all` with 9 is how the shim cleans up after init.
 fn kill_all_after_the_end(lab: &Lab) {
     let (bundle, caller, _shim) = sleeping(lab);
@@ -227,17 +275,7 @@ fn streams_of_an_ordinary_user(lab: &Lab) {
     assert_eq!(shim.ended(pid_in(&bundle.path().join("init.pid"))), 0);
     let (bundle, caller, _shim) = sleeping(lab);
     let process = json!({"args": ["/bin/sh", "-c", script], "user": user});
-    let process = process_file(lab, "runc-process123", process);
-    let pid_file = bundle.path().join("exec1.pid");
-    let exec = caller.shim(&[
-        "exec",
-        "--process",
-        text(&process),
-        "--detach",
-        "--pid-file",
-        text(&pid_file),
-        bundle.id(),
-    ]);
+    let (exec, _) = execute(&caller, &bundle, process, &[]);
     assert_eq!(exec.stdout_to_its_end(), "out\n");
     assert_eq!(exec.stderr_to_its_end(), "err\n");
     assert_eq!(exec.code(), 0);
@@ -310,28 +348,12 @@ fn statistics_once(lab: &Lab) {
 /// `exec --pidfd-socket`, which newer shims use.
 fn descriptor_for_the_pidfd_socket(lab: &Lab) {
     let (bundle, caller, _shim) = sleeping(lab);
-    let process = process_file(
-        lab,
-        "runc-process123",
-        json!({"args": ["/bin/sleep", "1001"]}),
-    );
+    let process = json!({"args": ["/bin/sleep", "1001"]});
     let listener = Listener::new(lab.join("pidfd.sock"));
-    let path = listener.path().to_path_buf();
-    let receiver = std::thread::spawn(move || listener.receive());
-    let pid_file = bundle.path().join("exec1.pid");
-    let exec = caller.shim(&[
-        "exec",
-        "--process",
-        text(&process),
-        "--pidfd-socket",
-        text(&path),
-        "--detach",
-        "--pid-file",
-        text(&pid_file),
-        bundle.id(),
-    ]);
+    let options = ["--pidfd-socket", text(listener.path())];
+    let (exec, pid_file) = execute(&caller, &bundle, process, &options);
     assert_eq!(exec.code(), 0, "{:?}", exec.said());
-    let received = receiver.join().unwrap();
+    let received = listener.receive();
     let number = std::os::fd::AsRawFd::as_raw_fd(&received.fds[0]);
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{number}")).unwrap();
     assert_eq!(

@@ -6,9 +6,9 @@
 //!
 //! | | rule | tests |
 //! |---|---|---|
-//! | 1 | global options in any order, with `=` or without, repeated: the last wins | `conmon_rs::create_and_exec`, `lifecycle::repeated_global_options`, `tests/cli.rs` |
+//! | 1 | global options in any order, with `=` or without, repeated: the last wins | `conmon_rs::create_and_exec`, `containerd::rootless_in_words`, `lifecycle::repeated_global_options`, `tests/cli.rs` |
 //! | 2 | `restore -no-subreaper` | none: there is no restore, and `podman::checkpoint_is_not_claimed` |
-//! | 3 | the cgroup's manager is the container's, not the call's | `crio::update_without_the_cgroup_manager`, `systemd` |
+//! | 3 | the cgroup's manager is the container's, not the call's | `conmon::scope_of_systemd`, `containerd::scope_of_systemd`, `crio::update_without_the_cgroup_manager`, `systemd` |
 //! | 4 | next to no environment; `XDG_RUNTIME_DIR` may be empty | `podman::a_life_in_direct_calls`, and each caller's own |
 //! | 5 | the log: appended, one JSON object a failure, RFC 3339 | `containerd::log_of_many_calls`, `podman::log_is_one_object`, `errors` |
 //! | 6 | stderr repeats the error beside a log, and is silent on success | `conmon::failed_create_is_explained`, each caller's own |
@@ -40,10 +40,11 @@ mod podman;
 pub(crate) mod shim;
 mod words;
 
-use crate::support::{Bundle, Case, Lab, Output, finish};
+use crate::support::{Bundle, Case, Lab, Listener, Output, Terminal, finish, wait_until};
 use serde_json::{Value, json};
 use shim::Shim;
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -143,6 +144,16 @@ fn process_file(lab: &Lab, name: &str, process: Value) -> PathBuf {
     path
 }
 
+/// The terminal that came by a console socket. go-runc refuses anything but one descriptor, and a
+/// payload of 4096 bytes. To drop it is to hang up.
+#[track_caller]
+fn one_terminal(listener: &Listener) -> Terminal {
+    let received = listener.receive();
+    assert!(received.text.len() < 4096);
+    let [master] = <[OwnedFd; 1]>::try_from(received.fds).expect("one descriptor");
+    Terminal::from_master(master)
+}
+
 /// A pid file's pid. The bytes are digits and nothing else: go-runc parses them strictly.
 #[track_caller]
 fn pid_in(file: &Path) -> i32 {
@@ -188,6 +199,45 @@ fn assert_in_cgroup_of(bundle: &Bundle<'_>, pid: i32) {
         "{text}"
     );
     assert!(bundle.cgroup().join("cgroup.procs").exists());
+}
+
+/// A scope of systemd's for a container.
+struct Scope {
+    slice: &'static str,
+    unit: String,
+}
+
+impl Scope {
+    /// Has the bundle ask for the scope `PREFIX-ID.scope` in a slice.
+    fn of<'lab>(bundle: Bundle<'lab>, slice: &'static str, prefix: &str) -> (Scope, Bundle<'lab>) {
+        let id = bundle.id().to_owned();
+        let unit = format!("{prefix}-{id}.scope");
+        let path = json!(format!("{slice}:{prefix}:{id}"));
+        (
+            Scope { slice, unit },
+            bundle.set("/linux/cgroupsPath", path),
+        )
+    }
+
+    /// Fails unless the process is there, or in a cgroup below.
+    #[track_caller]
+    fn assert_holds(&self, pid: i32) {
+        let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+        let place = format!("0::/{}/{}", self.slice, self.unit);
+        let rest = text.trim().strip_prefix(&place);
+        assert!(
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+            "{text}"
+        );
+    }
+
+    /// Waits until systemd has forgotten it.
+    #[track_caller]
+    fn wait_gone(&self) {
+        wait_until("systemd forgets the scope", || {
+            !crate::systemd::is_loaded(&self.unit)
+        });
+    }
 }
 
 /// The entries of a JSON log. Each has what containerd decodes.

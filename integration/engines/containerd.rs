@@ -1,13 +1,16 @@
 //! containerd through its shim for runc: what `ctr` can ask of it.
 
-use super::{daemon, image, lines, say_and_run};
-use crate::support::{Case, Lab, Output, Running, Terminal, cases, finish, wait_until};
+use super::container::{Container, shell};
+use super::image::{self, Image};
+use super::{daemon, lines, say_and_run};
+use crate::support::{Case, Lab, Running, Terminal, cases, finish, wait_until};
 use nix::sys::signal::{Signal, kill};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 const CONTAINERD: &str = "/usr/bin/containerd";
 
@@ -32,6 +35,7 @@ cases! {
         shim_is_killed, user_namespace;
     [Root, Program(CONTAINERD), Controller("memory")] => metrics_and_limits, oom_is_told;
     [Root, Program(CONTAINERD), Controller("cpu"), Systemd] => scope_of_systemd;
+    [Root, Program(CONTAINERD), Controller("cpu"), DebianRoot] => users_by_name;
 }
 
 /// containerd as the tests started it.
@@ -52,15 +56,25 @@ pub(super) fn daemon(lab: &Lab) -> &'static Daemon {
         super::cri::write_network(&folder);
         let arguments = ["--config", &config.to_string_lossy()];
         daemon::start(&folder, CONTAINERD, &arguments, || {
-            ctr(&daemon, NAMESPACE, &["version"])
+            let mut version = ctr(&daemon.socket, NAMESPACE);
+            version.arg("version");
+            version
         });
-        for namespace in [NAMESPACE, super::cri::NAMESPACE] {
-            let archive = image::archive(lab);
-            let import = ["image", "import", &archive.to_string_lossy()];
-            say_and_run(ctr(&daemon, namespace, &import), b"").ok();
-        }
+        daemon.import(lab, NAMESPACE, &image::BUSYBOX);
+        daemon.import(lab, super::cri::NAMESPACE, &image::BUSYBOX);
+        daemon.import(lab, super::cri::NAMESPACE, &image::PAUSE);
         daemon
     })
+}
+
+impl Daemon {
+    /// Gives it an image.
+    #[track_caller]
+    pub(super) fn import(&self, lab: &Lab, namespace: &str, image: &Image) {
+        let mut import = ctr(&self.socket, namespace);
+        import.args(["image", "import"]).arg(image.archive(lab));
+        say_and_run(import, b"").ok();
+    }
 }
 
 /// The documentation's lines, and what makes this containerd the tests' own.
@@ -87,86 +101,69 @@ BinaryName = "{runtime}"
 SystemdCgroup = false
 
 [{tables}"#,
-        image::NAME,
+        image::PAUSE.name,
         super::cri::WITH_CGROUPFS,
         super::cri::WITH_CGROUPFS,
     )
 }
 
-fn ctr(daemon: &Daemon, namespace: &str, args: &[&str]) -> Command {
+fn ctr(socket: &Path, namespace: &str) -> Command {
     let mut command = Command::new("/usr/bin/ctr");
-    command.arg("--address").arg(&daemon.socket);
-    command.args(["--namespace", namespace]).args(args);
+    command.arg("--address").arg(socket);
+    command.args(["--namespace", namespace]);
     command
 }
 
 /// A container of containerd's.
-struct Container<'lab> {
-    lab: &'lab Lab,
+struct Ctr {
+    /// The runtime under test.
+    runtime: String,
+    socket: PathBuf,
     id: String,
 }
 
-impl<'lab> Container<'lab> {
-    fn new(lab: &'lab Lab) -> Container<'lab> {
-        daemon(lab);
-        Container {
-            lab,
+impl Container for Ctr {
+    fn new(lab: &Lab) -> Ctr {
+        Ctr {
+            runtime: lab.runtime().to_string_lossy().into_owned(),
+            socket: daemon(lab).socket.clone(),
             id: lab.new_id(),
         }
     }
 
-    /// `ctr ARGS…`, where `@` is the container's id and `%` the image.
-    fn command(&self, args: &[&str]) -> Command {
-        let args: Vec<String> = args
-            .iter()
-            .map(|arg| match *arg {
-                "%" => image::NAME.to_owned(),
-                other => other.replace('@', &self.id),
-            })
-            .collect();
-        let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        ctr(daemon(self.lab), NAMESPACE, &args)
+    fn name(&self) -> &str {
+        &self.id
+    }
+
+    fn engine(&self) -> Command {
+        ctr(&self.socket, NAMESPACE)
+    }
+
+    fn run_of(&self, image: &Image, options: &str, script: &str) -> Command {
+        let first = ["run", "--runc-binary", &self.runtime];
+        self.command(&shell(&first, options, &[image.name, "@"], script))
+    }
+
+    fn exec_command(&self, options: &str, script: &str) -> Command {
+        static COUNTER: AtomicU32 = AtomicU32::new(1);
+        let id = format!("exec{}", COUNTER.fetch_add(1, Ordering::Relaxed));
+        let first = ["task", "exec", "--exec-id", &id];
+        self.command(&shell(&first, options, &["@"], script))
+    }
+
+    fn load(&self, lab: &Lab, image: &Image) {
+        daemon(lab).import(lab, NAMESPACE, image);
     }
 
     #[track_caller]
-    fn call(&self, line: &str) -> Output {
-        say_and_run(self.command(&line.split(' ').collect::<Vec<_>>()), b"")
+    fn remove(&self) {
+        self.call("task delete --force @").ok();
+        self.call("container delete @").ok();
+        self.assert_nothing_left();
     }
+}
 
-    #[track_caller]
-    fn quiet(&self, line: &str) -> Output {
-        finish(self.command(&line.split(' ').collect::<Vec<_>>()), b"")
-    }
-
-    /// `ctr run OPTIONS… IMAGE ID sh -c SCRIPT`, with the runtime under test.
-    fn run(&self, options: &str, script: &str) -> Command {
-        let runtime = self.lab.runtime();
-        let runtime = runtime.to_string_lossy();
-        let mut args = vec!["run", "--runc-binary", &*runtime];
-        args.extend(options.split(' ').filter(|it| !it.is_empty()));
-        args.extend(["%", "@", "/bin/sh", "-c", script]);
-        self.command(&args)
-    }
-
-    #[track_caller]
-    fn sh(&self, options: &str, script: &str) -> Output {
-        say_and_run(self.run(&format!("--rm {options}"), script), b"")
-    }
-
-    #[track_caller]
-    fn detached(&self, options: &str, script: &str) {
-        say_and_run(self.run(&format!("--detach {options}"), script), b"").ok();
-    }
-
-    /// `ctr task exec OPTIONS… ID sh -c SCRIPT`
-    fn exec(&self, options: &str, script: &str) -> Command {
-        let exec = self.lab.new_id();
-        let mut args = vec!["task", "exec", "--exec-id", &exec];
-        args.extend(options.split(' ').filter(|it| !it.is_empty()));
-        args.extend(["@", "/bin/sh", "-c", script]);
-        self.command(&args)
-    }
-
+impl Ctr {
     /// A column of the container's line in `ctr task ls`: id, pid, status.
     fn listed(&self, column: usize) -> String {
         let out = self.quiet("task ls").ok();
@@ -193,21 +190,13 @@ impl<'lab> Container<'lab> {
         wait_until("the task is stopped", || self.status() == "STOPPED");
     }
 
-    /// Deletes the container; nothing of it may be left then.
-    #[track_caller]
-    fn delete(&self) {
-        self.call("task delete --force @").ok();
-        self.call("container delete @").ok();
-        self.assert_nothing_left();
-    }
-
     #[track_caller]
     fn assert_nothing_left(&self) {
-        daemon::wait_nothing_left(&self.id, &Path::new(STATE).join(NAMESPACE));
+        daemon::wait_nothing_left(&self.id, &[&Path::new(STATE).join(NAMESPACE)]);
     }
 }
 
-impl Drop for Container<'_> {
+impl Drop for Ctr {
     /// After a failed test, too, the container goes.
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -218,17 +207,17 @@ impl Drop for Container<'_> {
 }
 
 fn smoke_test(lab: &Lab) {
-    let container = Container::new(lab);
+    let container = Ctr::new(lab);
     container.detached("", "exec sleep 1000");
-    let out = say_and_run(container.exec("", "echo inside; exit 3"), b"");
+    let out = container.exec("", "echo inside; exit 3");
     assert_eq!((out.code, out.text()), (3, "inside"));
     container.call("task kill --signal KILL @").ok();
     container.wait_stopped();
-    container.delete();
+    container.remove();
 }
 
 fn output_and_exit_codes(lab: &Lab) {
-    let container = Container::new(lab);
+    let container = Ctr::new(lab);
     let out = container.sh("", "echo out; echo err >&2; exit 7");
     assert_eq!((out.code, out.text(), out.stderr.trim()), (7, "out", "err"));
     container.assert_nothing_left();
@@ -239,7 +228,7 @@ fn output_and_exit_codes(lab: &Lab) {
 }
 
 fn input_is_passed_on(lab: &Lab) {
-    let container = Container::new(lab);
+    let container = Ctr::new(lab);
     // `ctr` does not always hand the end of its input on.
     let out = say_and_run(container.run("--rm", "head -c 5"), b"typed");
     assert_eq!(out.ok().text(), "typed");
@@ -247,7 +236,7 @@ fn input_is_passed_on(lab: &Lab) {
 }
 
 fn terminal(lab: &Lab) {
-    let container = Container::new(lab);
+    let container = Ctr::new(lab);
     let command = container.run("--rm --tty", "tty; read A; echo \"got $A\"; exit 5");
     let (mut terminal, mut child) = Terminal::spawn(command, 33, 99);
     terminal.expect("/dev/pts/0");
@@ -258,19 +247,19 @@ fn terminal(lab: &Lab) {
 }
 
 fn exec_in_all_ways(lab: &Lab) {
-    let container = Container::new(lab);
+    let container = Ctr::new(lab);
     container.detached("--env A=1", "exec sleep 1000");
-    let out = say_and_run(container.exec("", "echo $A; echo err >&2; exit 9"), b"");
+    let out = container.exec("", "echo $A; echo err >&2; exit 9");
     assert_eq!((out.code, out.text(), out.stderr.trim()), (9, "1", "err"));
-    let out = say_and_run(
-        container.exec("--cwd /etc --user 1000:1000", "pwd; id -u"),
-        b"",
-    );
+    let out = container.exec("--cwd /etc --user 1000:1000", "pwd; id -u");
     assert_eq!(out.ok().lines(), ["/etc", "1000"]);
-    let out = say_and_run(container.exec("", "cat"), b"typed");
+    let out = say_and_run(container.exec_command("", "cat"), b"typed");
     assert_eq!(out.ok().text(), "typed");
-    let (mut terminal, mut child) =
-        Terminal::spawn(container.exec("--tty", "tty; read A; exit $A"), 24, 80);
+    let (mut terminal, mut child) = Terminal::spawn(
+        container.exec_command("--tty", "tty; read A; exit $A"),
+        24,
+        80,
+    );
     terminal.expect("/dev/pts/");
     terminal.type_in("5\n");
     assert_eq!(child.wait().unwrap().code(), Some(5));
@@ -279,21 +268,21 @@ fn exec_in_all_ways(lab: &Lab) {
         lab.new_id()
     ));
     missing.fails_with(&["no-such-program"]);
-    container.delete();
+    container.remove();
 }
 
 fn lists_and_processes(lab: &Lab) {
-    let container = Container::new(lab);
+    let container = Ctr::new(lab);
     container.detached("", "sleep 1001 & exec sleep 1002");
     assert_eq!(container.status(), "RUNNING");
     wait_until("both processes are listed", || {
         container.quiet("task ps @").ok().lines().len() == 3
     });
-    container.delete();
+    container.remove();
 }
 
 fn signals(lab: &Lab) {
-    let container = Container::new(lab);
+    let container = Ctr::new(lab);
     let script = "trap 'exit 5' TERM; echo ready; while :; do sleep 0.1; done";
     let running = Running::new(container.run("", script), b"");
     wait_until("the trap is set", || running.stdout().contains("ready"));
@@ -306,22 +295,22 @@ fn signals(lab: &Lab) {
     container
         .call("task kill @")
         .fails_with(&["process already finished"]);
-    container.delete();
+    container.remove();
 }
 
 fn pause_and_resume(lab: &Lab) {
-    let container = Container::new(lab);
+    let container = Ctr::new(lab);
     container.detached("", "exec sleep 1000");
     container.call("task pause @").ok();
     assert_eq!(container.status(), "PAUSED");
     container.call("task resume @").ok();
     assert_eq!(container.status(), "RUNNING");
-    say_and_run(container.exec("", "true"), b"").ok();
-    container.delete();
+    container.exec("", "true").ok();
+    container.remove();
 }
 
 fn metrics_and_limits(lab: &Lab) {
-    let container = Container::new(lab);
+    let container = Ctr::new(lab);
     container.detached(
         "--memory-limit 67108864 --cpu-quota 25000 --cpu-period 100000 --cpu-shares 102",
         "exec sleep 1000",
@@ -336,11 +325,11 @@ fn metrics_and_limits(lab: &Lab) {
         metrics["memory"]["usage"].as_u64().unwrap() > 0,
         "{metrics:#}"
     );
-    container.delete();
+    container.remove();
 }
 
 fn oom_is_told(lab: &Lab) {
-    let container = Container::new(lab);
+    let container = Ctr::new(lab);
     let events = Running::new(container.command(&["events"]), b"");
     let out = container.sh(
         "--memory-limit 16777216",
@@ -356,14 +345,14 @@ fn oom_is_told(lab: &Lab) {
 }
 
 fn read_only_root(lab: &Lab) {
-    let container = Container::new(lab);
+    let container = Ctr::new(lab);
     let out = container.sh("--read-only", "touch /x");
     out.fails_with(&["Read-only file system"]);
     container.assert_nothing_left();
 }
 
 fn failed_start(lab: &Lab) {
-    let container = Container::new(lab);
+    let container = Ctr::new(lab);
     let runtime = lab.runtime();
     let options = format!(
         "run --rm --runc-binary {} % @ no-such-program",
@@ -374,7 +363,7 @@ fn failed_start(lab: &Lab) {
 }
 
 fn events_of_a_life(lab: &Lab) {
-    let container = Container::new(lab);
+    let container = Ctr::new(lab);
     let events = Running::new(container.command(&["events"]), b"");
     container.sh("", "true").ok();
     let expected = [
@@ -395,7 +384,7 @@ fn events_of_a_life(lab: &Lab) {
 
 /// containerd then calls the shim's clean-up, and that `delete --force`.
 fn shim_is_killed(lab: &Lab) {
-    let container = Container::new(lab);
+    let container = Ctr::new(lab);
     container.detached("", "sleep 1001 & exec sleep 1002");
     kill(daemon::shim_of(&container.id), Signal::SIGKILL).unwrap();
     wait_until("containerd forgets the task", || {
@@ -406,7 +395,7 @@ fn shim_is_killed(lab: &Lab) {
 }
 
 fn user_namespace(lab: &Lab) {
-    let container = Container::new(lab);
+    let container = Ctr::new(lab);
     let out = container.sh(
         "--uidmap 0:100000:65536 --gidmap 0:100000:65536",
         "cat /proc/self/uid_map; id -u",
@@ -417,8 +406,19 @@ fn user_namespace(lab: &Lab) {
     container.assert_nothing_left();
 }
 
+fn users_by_name(lab: &Lab) {
+    let container = Ctr::new(lab);
+    container.load(lab, &image::DEBIAN);
+    let run = container.run_of(&image::DEBIAN, "--detach", "exec sleep 1000");
+    say_and_run(run, b"").ok();
+    // `ctr run` has no such option.
+    let out = container.exec("--user www-data", image::ASK_WWW_DATA).ok();
+    assert_eq!(out.lines(), image::SAID_BY_WWW_DATA);
+    container.remove();
+}
+
 fn scope_of_systemd(lab: &Lab) {
-    let container = Container::new(lab);
+    let container = Ctr::new(lab);
     container.detached(
         "--runc-systemd-cgroup --cgroup system.slice:ctr:@ --memory-limit 67108864",
         "exec sleep 1000",
@@ -439,6 +439,6 @@ fn scope_of_systemd(lab: &Lab) {
     container.call("task resume @").ok();
     container.call("task kill --signal KILL @").ok();
     container.wait_stopped();
-    container.delete();
+    container.remove();
     assert_ne!(show("ActiveState"), "active");
 }

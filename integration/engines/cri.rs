@@ -8,7 +8,8 @@ use super::cri_client::{
     PodSandboxConfig, PodSandboxMetadata, RunPodSandboxRequest, SandboxSecurityContext,
     StopContainerRequest, UpdateContainerResourcesRequest,
 };
-use super::{containerd, daemon, image, lines};
+use super::image::{self, Image};
+use super::{containerd, daemon, lines};
 use crate::support::{Case, Lab, cases, wait_until};
 use serde_json::json;
 use std::cell::RefCell;
@@ -42,6 +43,7 @@ cases! {
     [Root, Program("/usr/bin/containerd"), Controller("memory")] => resources_of_a_kubelet, oom_is_the_reason;
     [Root, Program("/usr/bin/containerd"), Controller("memory"), Systemd] => resources_of_a_kubelet_with_systemd;
     [Root, Program("/usr/lib/cni/bridge"), Controller("cpu")] => pods_have_addresses;
+    [Root, Program("/usr/bin/containerd"), Controller("cpu"), DebianRoot] => users_by_name;
 }
 
 /// The pods' network: a bridge, and addresses from a range on the host.
@@ -70,6 +72,29 @@ struct Pod<'lab> {
     id: String,
     cgroup: PathBuf,
     containers: RefCell<Vec<String>>,
+}
+
+/// What a container of a pod is to be.
+struct Container<'a> {
+    command: &'a [&'a str],
+    image: &'a Image,
+    /// By name; empty: root.
+    user: &'a str,
+    /// Whose processes it sees.
+    pid: Namespace,
+    resources: Option<LinuxContainerResources>,
+}
+
+impl<'a> Container<'a> {
+    fn of(command: &'a [&'a str]) -> Container<'a> {
+        Container {
+            command,
+            image: &image::BUSYBOX,
+            user: "",
+            pid: Namespace::Container,
+            resources: None,
+        }
+    }
 }
 
 impl<'lab> Pod<'lab> {
@@ -146,34 +171,28 @@ impl<'lab> Pod<'lab> {
         }
     }
 
-    /// Creates a container that runs a shell script.
     #[track_caller]
-    fn create(
-        &self,
-        script: &str,
-        resources: Option<LinuxContainerResources>,
-        pid: Namespace,
-    ) -> String {
+    fn create(&self, container: Container<'_>) -> String {
         let name = self.lab.new_id();
         let config = ContainerConfig {
             metadata: Some(ContainerMetadata { name: name.clone() }),
             image: Some(ImageSpec {
-                image: image::NAME.into(),
+                image: container.image.name.into(),
             }),
-            command: ["/bin/sh", "-c", script].map(str::to_owned).into(),
+            command: container
+                .command
+                .iter()
+                .map(|word| (*word).to_owned())
+                .collect(),
             log_path: name,
             linux: Some(LinuxContainerConfig {
-                resources,
+                resources: container.resources,
                 security_context: Some(LinuxContainerSecurityContext {
-                    namespace_options: Some(self.namespaces(pid)),
+                    namespace_options: Some(self.namespaces(container.pid)),
+                    run_as_username: container.user.into(),
                 }),
             }),
         };
-        self.create_of(config)
-    }
-
-    #[track_caller]
-    fn create_of(&self, config: ContainerConfig) -> String {
         let question = CreateContainerRequest {
             pod_sandbox_id: self.id.clone(),
             config: Some(config),
@@ -192,7 +211,10 @@ impl<'lab> Pod<'lab> {
     /// Creates and starts a container.
     #[track_caller]
     fn running(&self, script: &str, resources: Option<LinuxContainerResources>) -> String {
-        let id = self.create(script, resources, Namespace::Container);
+        let id = self.create(Container {
+            resources,
+            ..Container::of(&["/bin/sh", "-c", script])
+        });
         self.start(&id);
         id
     }
@@ -257,7 +279,7 @@ impl<'lab> Pod<'lab> {
         self.tell("RemovePodSandbox", &of(&self.id));
         let state = Path::new(containerd::STATE).join(NAMESPACE);
         for id in self.containers.borrow().iter().chain([&self.id]) {
-            daemon::wait_nothing_left(id, &state);
+            daemon::wait_nothing_left(id, &[&state]);
         }
         // A slice goes with its last scope; the test's own folder can only go if it is empty.
         if self.cgroup.extension().is_none() {
@@ -329,17 +351,21 @@ fn containers_of_a_pod_share_namespaces(lab: &Lab) {
 
 fn pids_are_shared_where_asked(lab: &Lab) {
     let pod = Pod::on_node_network(lab);
-    let one = pod.create("exec sleep 1001", None, Namespace::Pod);
-    pod.start(&one);
-    let other = pod.create("exec sleep 1002", None, Namespace::Pod);
-    pod.start(&other);
+    let [_, other] = ["1001", "1002"].map(|seconds| {
+        let id = pod.create(Container {
+            pid: Namespace::Pod,
+            ..Container::of(&["sleep", seconds])
+        });
+        pod.start(&id);
+        id
+    });
     let seen = pod.lines_of(
         &other,
         "tr '\\0' ' ' </proc/1/cmdline; echo; ps -o args | grep ^sleep",
     );
     assert_eq!(
         seen[0].trim(),
-        "/bin/sleep 100000",
+        "/bin/busybox sleep 100000",
         "pid 1 is the sandbox's"
     );
     assert_eq!(seen[1..], ["sleep 1001", "sleep 1002"]);
@@ -404,22 +430,23 @@ fn stop_and_remove(lab: &Lab) {
     pod.remove();
 }
 
+fn users_by_name(lab: &Lab) {
+    containerd::daemon(lab).import(lab, NAMESPACE, &image::DEBIAN);
+    let pod = Pod::on_node_network(lab);
+    let container = pod.create(Container {
+        image: &image::DEBIAN,
+        user: "www-data",
+        ..Container::of(&["sleep", "1000"])
+    });
+    pod.start(&container);
+    let said = pod.lines_of(&container, image::ASK_WWW_DATA);
+    assert_eq!(said, image::SAID_BY_WWW_DATA);
+    pod.remove();
+}
+
 fn failed_start(lab: &Lab) {
     let pod = Pod::on_node_network(lab);
-    let container = pod.create_of(ContainerConfig {
-        metadata: Some(ContainerMetadata { name: lab.new_id() }),
-        image: Some(ImageSpec {
-            image: image::NAME.into(),
-        }),
-        command: vec!["no-such-program".into()],
-        log_path: "log".into(),
-        linux: Some(LinuxContainerConfig {
-            resources: None,
-            security_context: Some(LinuxContainerSecurityContext {
-                namespace_options: Some(pod.namespaces(Namespace::Container)),
-            }),
-        }),
-    });
+    let container = pod.create(Container::of(&["no-such-program"]));
     let answer: Result<Nothing, String> = pod.client.call("StartContainer", &of(&container));
     let error = answer.unwrap_err();
     assert!(error.contains("no-such-program"), "{error}");

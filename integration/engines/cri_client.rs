@@ -198,6 +198,8 @@ pub(super) struct LinuxContainerResources {
 pub(super) struct LinuxContainerSecurityContext {
     #[prost(message, optional, tag = "3")]
     pub(super) namespace_options: Option<NamespaceOption>,
+    #[prost(string, tag = "6")]
+    pub(super) run_as_username: String,
 }
 
 #[derive(Clone, PartialEq, Message)]

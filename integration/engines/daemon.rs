@@ -16,7 +16,34 @@ const LIMIT: Duration = Duration::from_secs(180);
 const NETWORK_MODULES: &str = "overlay bridge veth br_netfilter nf_nat xt_MASQUERADE xt_conntrack \
                                xt_addrtype xt_comment iptable_nat iptable_filter";
 
-static STARTED: Mutex<Vec<Child>> = Mutex::new(Vec::new());
+/// By how many descriptors a daemon may grow in all the tests: its own connections and watches. One
+/// that stayed for each container would be more.
+const DESCRIPTORS: usize = 16;
+
+static STARTED: Mutex<Vec<Daemon>> = Mutex::new(Vec::new());
+
+struct Daemon {
+    name: String,
+    child: Child,
+    /// How many descriptors it had when it first answered.
+    descriptors: usize,
+}
+
+impl Daemon {
+    /// Politely, so that it unmounts what is its own.
+    fn ask_to_end(&self) {
+        let pid = nix::unistd::Pid::from_raw(self.child.id() as i32);
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+    }
+
+    fn wait(&mut self, latest: Instant) {
+        while Instant::now() < latest && matches!(self.child.try_wait(), Ok(None)) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
 
 /// Starts `PROGRAM ARGS…` and waits until `question` is answered. It is in a network namespace of
 /// its own, so that its bridges and filters end with it.
@@ -45,24 +72,49 @@ pub(crate) fn start(folder: &Path, program: &str, args: &[&str], question: impl 
         std::thread::sleep(Duration::from_millis(100));
     }
     println!("  {program} answers after {:?}", begin.elapsed());
-    STARTED.lock().unwrap().push(child);
+    STARTED.lock().unwrap().push(Daemon {
+        name: folder.file_name().unwrap().to_string_lossy().into_owned(),
+        descriptors: descriptors_of(&child),
+        child,
+    });
 }
 
-/// Ends all daemons: politely, so that they unmount what is theirs.
-pub(crate) fn end_all() {
+fn descriptors_of(child: &Child) -> usize {
+    fs::read_dir(format!("/proc/{}/fd", child.id())).map_or(0, Iterator::count)
+}
+
+/// Ends the daemon of a folder, to be started again.
+#[track_caller]
+pub(crate) fn end(folder: &Path) {
+    let name = folder.file_name().unwrap().to_string_lossy();
     let mut started = STARTED.lock().unwrap();
-    for child in started.iter() {
-        let pid = nix::unistd::Pid::from_raw(child.id() as i32);
-        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
-    }
-    let begin = Instant::now();
-    for mut child in started.drain(..) {
-        while begin.elapsed() < LIMIT && matches!(child.try_wait(), Ok(None)) {
-            std::thread::sleep(Duration::from_millis(20));
+    let place = started.iter().position(|daemon| daemon.name == name);
+    let mut daemon = started.swap_remove(place.expect("a daemon of this folder"));
+    drop(started);
+    daemon.ask_to_end();
+    daemon.wait(Instant::now() + LIMIT);
+}
+
+/// Ends all daemons. What is wrong with them by then is in the answer.
+pub(crate) fn end_all() -> Vec<String> {
+    let mut started = STARTED.lock().unwrap();
+    let mut wrong = Vec::new();
+    for daemon in started.iter() {
+        let (before, after) = (daemon.descriptors, descriptors_of(&daemon.child));
+        println!(
+            "{}: {before} descriptors at first, {after} now",
+            daemon.name
+        );
+        if after > before + DESCRIPTORS {
+            wrong.push(format!("{} has leaked descriptors", daemon.name));
         }
-        let _ = child.kill();
-        let _ = child.wait();
+        daemon.ask_to_end();
     }
+    let latest = Instant::now() + LIMIT;
+    for mut daemon in started.drain(..) {
+        daemon.wait(latest);
+    }
+    wrong
 }
 
 fn end_of(log: &Path) -> String {
@@ -71,14 +123,15 @@ fn end_of(log: &Path) -> String {
     lines[lines.len().saturating_sub(20)..].join("\n")
 }
 
-/// What a container left on the host: shims, mounts, cgroups, and its state below `state`, the
-/// runtime's `--root`. Empty is good.
-pub(crate) fn leftovers(id: &str, state: &Path) -> Vec<String> {
+/// What a container left on the host: its watcher, mounts, cgroups, and its state below one of
+/// `states`, the runtimes' `--root`. Empty is good.
+fn leftovers(id: &str, states: &[&Path]) -> Vec<String> {
     let mut left = Vec::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         let arguments = fs::read(entry.path().join("cmdline")).unwrap_or_default();
         let arguments = String::from_utf8_lossy(&arguments).replace('\0', " ");
-        if arguments.contains("shim") && arguments.contains(id) {
+        let watches = arguments.contains("shim") || arguments.contains("conmon");
+        if watches && arguments.contains(id) {
             left.push(format!("process: {arguments}"));
         }
     }
@@ -90,18 +143,21 @@ pub(crate) fn leftovers(id: &str, state: &Path) -> Vec<String> {
             .map(str::to_owned),
     );
     cgroups_of(id, Path::new("/sys/fs/cgroup"), &mut left);
-    if state.join(id).exists() {
-        left.push(state.join(id).display().to_string());
-    }
+    let states = states.iter().map(|state| state.join(id));
+    left.extend(
+        states
+            .filter(|state| state.exists())
+            .map(|state| state.display().to_string()),
+    );
     left
 }
 
-/// Fails if something of a container stays. A shim ends a little after its last answer.
+/// Fails if something of a container stays. A watcher ends a little after its last answer.
 #[track_caller]
-pub(crate) fn wait_nothing_left(id: &str, state: &Path) {
+pub(crate) fn wait_nothing_left(id: &str, states: &[&Path]) {
     let begin = Instant::now();
     loop {
-        let left = leftovers(id, state);
+        let left = leftovers(id, states);
         if left.is_empty() {
             return;
         }

@@ -1,7 +1,15 @@
 //! Docker, with the runtime under test as its default one. Each daemon has a containerd of its own.
 
-use super::{daemon, image, lines, say_and_run};
-use crate::support::{Case, Lab, Output, Terminal, cases, finish, wait_until};
+use super::alike::{
+    a_device, apparmor_profile, capabilities_are_set, detached_and_logs, exec_in_all_ways,
+    init_reaps, input_is_passed_on, limits_of_processes, other_namespaces, output_and_exit_codes,
+    pause_and_unpause, privileged, read_only_root, restart, security_options, smoke_test,
+    stop_kill_wait, terminal, user_is_set, users_by_name, volumes,
+};
+use super::container::{Container, shell};
+use super::image::{self, Image};
+use super::{daemon, lines, say_and_run};
+use crate::support::{Case, Lab, cases, wait_until};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;
@@ -13,21 +21,27 @@ const DOCKERD: &str = "/usr/sbin/dockerd";
 mod smoke {
     use super::*;
     cases! {
-        [Root, Program(DOCKERD)] => smoke_test;
+        [Root, Program(DOCKERD)] => smoke_test::<Docker>;
     }
 }
 pub(crate) const SMOKE: &[Case] = smoke::CASES;
 
 cases! {
-    [Root, Program(DOCKERD)] => output_and_exit_codes, exit_codes_of_failures, input_is_passed_on, terminal, detached_and_logs,
-        exec_in_all_ways, stop_kill_wait, pause_and_unpause, top_lists_the_processes, health, restart_policy, restart, init_reaps,
-        read_only_root, user_is_set, capabilities_are_set, security_options, volumes, ulimits, privileged, other_namespaces,
-        events_of_a_life, names_on_a_network, user_namespace_of_the_daemon;
-    [Root, Program(DOCKERD), Fuse] => a_device;
+    [Root, Program(DOCKERD)] => output_and_exit_codes::<Docker>, input_is_passed_on::<Docker>, terminal::<Docker>,
+        detached_and_logs::<Docker>, exec_in_all_ways::<Docker>, stop_kill_wait::<Docker>, restart::<Docker>,
+        pause_and_unpause::<Docker>, init_reaps::<Docker>, read_only_root::<Docker>, user_is_set::<Docker>,
+        capabilities_are_set::<Docker>, privileged::<Docker>, security_options::<Docker>, volumes::<Docker>,
+        limits_of_processes::<Docker>, other_namespaces::<Docker>;
+    [Root, Program(DOCKERD)] => exit_codes_of_failures, top_lists_the_processes, health, restart_policy, events_of_a_life,
+        names_on_a_network, user_namespace_of_the_daemon, containers_outlive_the_daemon, image_is_built;
+    [Root, Program(DOCKERD), Fuse] => a_device::<Docker>;
+    [Root, Program(DOCKERD), AppArmor] => apparmor_profile::<Docker>;
+    [Root, Program(DOCKERD), DebianRoot] => users_by_name::<Docker>;
     [Root, Program(DOCKERD), Controller("memory")] => limits_are_applied_and_updated, stats_of_a_container, oom_is_known;
 }
 
 /// A Docker daemon of the tests.
+#[derive(Clone)]
 struct Daemon {
     folder: PathBuf,
     socket: PathBuf,
@@ -63,145 +77,95 @@ fn start(lab: &Lab, name: &str, more: &Value) -> Daemon {
     for (key, value) in more.as_object().unwrap() {
         config[key] = value.clone();
     }
-    let file = in_folder("daemon.json");
-    fs::write(&file, config.to_string()).unwrap();
-    daemon::start(&daemon.folder, DOCKERD, &["--config-file", &file], || {
-        docker(&daemon, &["version"])
-    });
-    let archive = image::archive(lab);
-    let load = ["load", "--input", &archive.to_string_lossy()];
-    say_and_run(docker(&daemon, &load), b"").ok();
+    fs::write(in_folder("daemon.json"), config.to_string()).unwrap();
+    daemon.launch();
+    Docker::of(lab, &daemon).load(lab, &image::BUSYBOX);
     daemon
 }
 
-fn docker(daemon: &Daemon, args: &[&str]) -> Command {
-    let mut command = Command::new("/usr/bin/docker");
-    command.arg("--host");
-    command.arg(format!("unix://{}", daemon.socket.display()));
-    command.args(args);
-    command.env("DOCKER_CONFIG", &daemon.folder);
-    command
+impl Daemon {
+    #[track_caller]
+    fn launch(&self) {
+        let file = self.folder.join("daemon.json");
+        let arguments = ["--config-file", &file.to_string_lossy()];
+        daemon::start(&self.folder, DOCKERD, &arguments, || {
+            let mut version = self.docker();
+            version.arg("version");
+            version
+        });
+    }
+
+    fn docker(&self) -> Command {
+        let mut command = Command::new("/usr/bin/docker");
+        command.arg("--host");
+        command.arg(format!("unix://{}", self.socket.display()));
+        command.env("DOCKER_CONFIG", &self.folder);
+        command
+    }
 }
 
-/// A container name for each test.
-struct Docker<'a> {
-    daemon: &'a Daemon,
+/// A container of a daemon.
+struct Docker {
+    daemon: Daemon,
     name: String,
 }
 
-impl<'a> Docker<'a> {
-    fn new(lab: &'a Lab) -> Docker<'a> {
-        Docker::of(lab, shared_daemon(lab))
-    }
-
-    fn of(lab: &'a Lab, daemon: &'a Daemon) -> Docker<'a> {
+impl Docker {
+    fn of(lab: &Lab, daemon: &Daemon) -> Docker {
         Docker {
-            daemon,
+            daemon: daemon.clone(),
             name: lab.new_id(),
         }
     }
+}
 
-    /// `docker ARGS…`, where `@` is the container's name and `%` the image.
-    fn command(&self, args: &[&str]) -> Command {
-        let args: Vec<String> = args
-            .iter()
-            .map(|arg| match *arg {
-                "%" => image::NAME.to_owned(),
-                other => other.replace('@', &self.name),
-            })
-            .collect();
-        let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        docker(self.daemon, &args)
+impl Container for Docker {
+    fn new(lab: &Lab) -> Docker {
+        Docker::of(lab, shared_daemon(lab))
     }
 
-    #[track_caller]
-    fn call(&self, line: &str) -> Output {
-        say_and_run(self.command(&line.split(' ').collect::<Vec<_>>()), b"")
+    fn name(&self) -> &str {
+        &self.name
     }
 
-    /// The same, without saying so: for what is asked again and again.
-    #[track_caller]
-    fn quiet(&self, line: &str) -> Output {
-        finish(self.command(&line.split(' ').collect::<Vec<_>>()), b"")
+    fn engine(&self) -> Command {
+        self.daemon.docker()
     }
 
-    /// `docker run OPTIONS… IMAGE sh -c SCRIPT`. A network costs seconds: only what asks for one has it.
-    fn run(&self, options: &str, script: &str) -> Command {
-        let mut args = vec!["run", "--name", "@"];
+    /// A network costs seconds: only what asks for one has it.
+    fn run_of(&self, image: &Image, options: &str, script: &str) -> Command {
+        let mut first = vec!["run", "--name", "@"];
         if !options.contains("--network") {
-            args.extend(["--network", "none"]);
+            first.extend(["--network", "none"]);
         }
-        args.extend(options.split(' ').filter(|it| !it.is_empty()));
-        args.extend(["%", "sh", "-c", script]);
-        self.command(&args)
+        self.command(&shell(&first, options, &[image.name], script))
     }
 
-    #[track_caller]
-    fn sh(&self, options: &str, script: &str) -> Output {
-        say_and_run(self.run(&format!("--rm {options}"), script), b"")
+    fn exec_command(&self, options: &str, script: &str) -> Command {
+        self.command(&shell(&["exec"], options, &["@"], script))
     }
 
-    /// Starts a container that stays.
-    #[track_caller]
-    fn detached(&self, options: &str, script: &str) {
-        say_and_run(self.run(&format!("-d {options}"), script), b"").ok();
+    fn load(&self, lab: &Lab, image: &Image) {
+        let archive = image.archive(lab).to_string_lossy();
+        say_and_run(self.command(&["load", "--input", &archive]), b"").ok();
     }
 
-    #[track_caller]
-    fn exec(&self, options: &str, script: &str) -> Output {
-        let mut args = vec!["exec"];
-        args.extend(options.split(' ').filter(|it| !it.is_empty()));
-        args.extend(["@", "sh", "-c", script]);
-        say_and_run(self.command(&args), b"")
-    }
-
-    #[track_caller]
-    fn inspect(&self, template: &str) -> String {
-        let out = self
-            .quiet(&format!("inspect --format {{{{.{template}}}}} @"))
-            .ok();
-        out.text().to_owned()
-    }
-
-    /// Where the runtime keeps the states of Docker's containers.
-    fn state(&self) -> PathBuf {
-        self.daemon.folder.join("exec/runtime-runc/moby")
-    }
-
-    /// Removes the container; nothing of it may be left then.
     #[track_caller]
     fn remove(&self) {
         let id = self.inspect("Id");
         self.call("rm --force --volumes @").ok();
-        daemon::wait_nothing_left(&id, &self.state());
+        let state = self.daemon.folder.join("exec/runtime-runc/moby");
+        daemon::wait_nothing_left(&id, &[&state]);
     }
 }
 
-impl Drop for Docker<'_> {
+impl Drop for Docker {
     /// After a failed test, too, the container goes.
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.quiet("logs @");
             self.quiet("rm --force --volumes @");
         }
     }
-}
-
-fn smoke_test(lab: &Lab) {
-    let docker = Docker::new(lab);
-    docker.detached("", "exec sleep 1000");
-    let out = docker.exec("", "echo inside; exit 3");
-    assert_eq!((out.code, out.text()), (3, "inside"));
-    docker.remove();
-}
-
-fn output_and_exit_codes(lab: &Lab) {
-    let docker = Docker::new(lab);
-    let out = docker.sh("", "echo out; echo err >&2; exit 7");
-    assert_eq!((out.code, out.text(), out.stderr.trim()), (7, "out", "err"));
-    let many = docker.sh("", "seq 20000").ok();
-    assert_eq!(many.lines().len(), 20_000);
-    assert_eq!(docker.sh("", "sh -c 'kill -KILL $$'; exit $?").code, 137);
 }
 
 /// 125: Docker's own failure; 126 and 127: its words for what it reads in the runtime's error.
@@ -216,101 +180,6 @@ fn exit_codes_of_failures(lab: &Lab) {
     docker.detached("", "exec sleep 1000");
     assert_eq!(docker.call("exec @ no-such-program").code, 126);
     assert_eq!(docker.call("exec @ /etc").code, 126);
-    docker.remove();
-}
-
-fn input_is_passed_on(lab: &Lab) {
-    let docker = Docker::new(lab);
-    let out = say_and_run(docker.run("--rm -i", "cat"), b"typed");
-    assert_eq!(out.ok().text(), "typed");
-}
-
-fn terminal(lab: &Lab) {
-    let docker = Docker::new(lab);
-    let script = "tty; stty size; read A; echo \"got $A\"; exit 5";
-    let (mut terminal, mut child) = Terminal::spawn(docker.run("--rm -it", script), 33, 99);
-    terminal.expect("/dev/pts/0");
-    terminal.type_in("typed\n");
-    terminal.expect("got typed");
-    assert_eq!(child.wait().unwrap().code(), Some(5));
-    docker.detached("-t", "exec sleep 1000");
-    let exec = docker.command(&["exec", "-it", "@", "sh", "-c", "tty; read A; exit $A"]);
-    let (mut terminal, mut child) = Terminal::spawn(exec, 33, 99);
-    terminal.expect("/dev/pts/");
-    terminal.type_in("5\n");
-    assert_eq!(child.wait().unwrap().code(), Some(5));
-    docker.remove();
-}
-
-fn detached_and_logs(lab: &Lab) {
-    let docker = Docker::new(lab);
-    docker.detached("", "echo one; echo two >&2; exec sleep 1000");
-    wait_until("both lines are in the log", || {
-        let out = docker.quiet("logs @").ok();
-        out.text() == "one" && out.stderr.trim() == "two"
-    });
-    assert_eq!(docker.inspect("State.Status"), "running");
-    docker.remove();
-}
-
-fn exec_in_all_ways(lab: &Lab) {
-    let docker = Docker::new(lab);
-    docker.detached("--env A=1", "exec sleep 1000");
-    assert_eq!(docker.exec("", "echo $A").ok().text(), "1");
-    let out = docker.exec("--env A=2 --workdir /etc", "echo $A; pwd").ok();
-    assert_eq!(out.lines(), ["2", "/etc"]);
-    let out = docker.exec("--user 1000:1000", "id -u; id -g").ok();
-    assert_eq!(out.lines(), ["1000", "1000"]);
-    let out = say_and_run(docker.command(&["exec", "-i", "@", "cat"]), b"typed");
-    assert_eq!(out.ok().text(), "typed");
-    let set = |options: &str| {
-        docker
-            .exec(options, "cat /proc/self/status")
-            .ok()
-            .field("CapEff")
-    };
-    assert!(set("--privileged") > set(""));
-    docker.call("exec --detach @ sleep 1001").ok();
-    wait_until("the detached process runs", || {
-        docker
-            .quiet("exec @ ps -o args")
-            .stdout
-            .contains("sleep 1001")
-    });
-    docker.remove();
-}
-
-fn stop_kill_wait(lab: &Lab) {
-    let docker = Docker::new(lab);
-    docker.detached("", "trap 'exit 5' TERM; while :; do sleep 0.1; done");
-    docker.call("stop --time 50 @").ok();
-    assert_eq!(docker.call("wait @").ok().text(), "5");
-    docker.call("start @").ok();
-    docker.call("kill @").ok();
-    assert_eq!(docker.call("wait @").ok().text(), "137");
-    assert_ne!(docker.call("kill @").code, 0);
-    docker.remove();
-}
-
-fn restart(lab: &Lab) {
-    let docker = Docker::new(lab);
-    docker.detached("", "echo life; exec sleep 1000");
-    docker.call("restart --time 0 @").ok();
-    wait_until("it has lived twice", || {
-        docker.quiet("logs @").ok().text() == "life\nlife"
-    });
-    docker.remove();
-}
-
-fn pause_and_unpause(lab: &Lab) {
-    let docker = Docker::new(lab);
-    docker.detached("", "exec sleep 1000");
-    docker.call("pause @").ok();
-    assert_eq!(docker.inspect("State.Status"), "paused");
-    assert_ne!(docker.exec("", "true").code, 0);
-    docker.call("unpause @").ok();
-    docker.exec("", "true").ok();
-    docker.call("pause @").ok();
     docker.remove();
 }
 
@@ -396,126 +265,6 @@ fn restart_policy(lab: &Lab) {
     docker.remove();
 }
 
-fn init_reaps(lab: &Lab) {
-    let docker = Docker::new(lab);
-    let out = docker.sh("--init", "ps -o pid,args").ok();
-    assert!(out.lines()[1].contains("docker-init"), "{out:?}");
-}
-
-fn read_only_root(lab: &Lab) {
-    let docker = Docker::new(lab);
-    let out = docker
-        .sh(
-            "--read-only --tmpfs /t",
-            "touch /x; touch /t/x && echo made",
-        )
-        .ok();
-    assert_eq!(out.text(), "made");
-    assert!(out.stderr.contains("Read-only file system"), "{out:?}");
-}
-
-fn user_is_set(lab: &Lab) {
-    let docker = Docker::new(lab);
-    let out = docker.sh("--user tester", "id -un; echo $HOME").ok();
-    assert_eq!(out.lines(), ["tester", "/home/tester"]);
-    let script = "id -u; id -g; grep Groups /proc/self/status";
-    let out = docker.sh("--user 77:88 --group-add 99", script).ok();
-    assert_eq!(out.lines()[..2], ["77", "88"]);
-    assert!(out.lines()[2].contains("99"), "{out:?}");
-}
-
-fn capabilities_are_set(lab: &Lab) {
-    let docker = Docker::new(lab);
-    let set = |options: &str| {
-        docker
-            .sh(options, "cat /proc/self/status")
-            .ok()
-            .field("CapEff")
-    };
-    assert_eq!(set("--cap-drop all"), "0000000000000000");
-    assert_eq!(set("--cap-drop all --cap-add kill"), "0000000000000020");
-}
-
-fn security_options(lab: &Lab) {
-    let docker = Docker::new(lab);
-    let status = |options: &str| docker.sh(options, "cat /proc/self/status").ok();
-    assert_eq!(status("").field("Seccomp"), "2");
-    assert_eq!(
-        status("--security-opt seccomp=unconfined").field("Seccomp"),
-        "0"
-    );
-    assert_eq!(
-        status("--security-opt no-new-privileges").field("NoNewPrivs"),
-        "1"
-    );
-}
-
-/// One that no container has by default: opening it is all that is granted or refused.
-fn a_device(lab: &Lab) {
-    let docker = Docker::new(lab);
-    let script = "(: </dev/mine) && echo read; (: >/dev/mine) && echo written; true";
-    let out = docker.sh("--device /dev/fuse:/dev/mine:r", script).ok();
-    assert_eq!(out.lines(), ["read"]);
-    assert!(out.stderr.contains("Operation not permitted"), "{out:?}");
-    let out = docker.sh("--device /dev/fuse:/dev/mine", script).ok();
-    assert_eq!(out.lines(), ["read", "written"]);
-}
-
-fn volumes(lab: &Lab) {
-    let docker = Docker::new(lab);
-    let folder = lab.folder("volume");
-    let bind = |options: &str| format!("-v {}:/v{options}", folder.display());
-    docker.sh(&bind(""), "echo x >/v/f").ok();
-    assert_eq!(fs::read_to_string(folder.join("f")).unwrap(), "x\n");
-    assert_ne!(docker.sh(&bind(":ro"), "echo y >/v/f").code, 0);
-    docker.call("volume create @-v").ok();
-    docker.sh("-v @-v:/data", "echo kept >/data/f").ok();
-    assert_eq!(docker.sh("-v @-v:/data", "cat /data/f").ok().text(), "kept");
-    docker.call("volume rm @-v").ok();
-    let tmpfs = "--mount type=tmpfs,destination=/t,tmpfs-size=1048576";
-    let out = docker.sh(tmpfs, "df -k /t | tail -n 1").ok();
-    assert!(out.text().contains("1024"), "{out:?}");
-}
-
-fn ulimits(lab: &Lab) {
-    let docker = Docker::new(lab);
-    let options =
-        "--ulimit nofile=99:100 --oom-score-adj 500 --shm-size 2m --sysctl kernel.msgmax=4096";
-    let script = "ulimit -n; cat /proc/self/oom_score_adj /proc/sys/kernel/msgmax; df -k /dev/shm | tail -n 1";
-    let out = docker.sh(options, script).ok();
-    assert_eq!(out.lines()[..3], ["99", "500", "4096"]);
-    assert!(out.lines()[3].contains("2048"), "{out:?}");
-}
-
-fn privileged(lab: &Lab) {
-    let docker = Docker::new(lab);
-    let script = "mount -t tmpfs tmpfs /tmp && cat /proc/self/status";
-    let status = docker.sh("--privileged", script).ok();
-    assert_eq!(status.field("Seccomp"), "0");
-}
-
-fn other_namespaces(lab: &Lab) {
-    let docker = Docker::new(lab);
-    let ours = |kind: &str| fs::read_link(format!("/proc/self/ns/{kind}")).unwrap();
-    let out = docker
-        .sh(
-            "--pid host --ipc host --uts host --cgroupns host",
-            "for n in pid ipc uts cgroup; do readlink /proc/self/ns/$n; done",
-        )
-        .ok();
-    let expected = ["pid", "ipc", "uts", "cgroup"].map(ours);
-    assert_eq!(
-        out.lines(),
-        expected.each_ref().map(|it| it.to_str().unwrap())
-    );
-    docker.detached("", "sleep 1001 & exec sleep 1002");
-    let other = Docker::new(lab);
-    let options = format!("--pid container:{0} --network container:{0}", docker.name);
-    let out = other.sh(&options, "ps -o args | grep ^sleep").ok();
-    assert_eq!(out.lines().len(), 2);
-    docker.remove();
-}
-
 fn events_of_a_life(lab: &Lab) {
     let docker = Docker::new(lab);
     docker.sh("", "true").ok();
@@ -547,6 +296,46 @@ fn names_on_a_network(lab: &Lab) {
     assert_eq!(out.text(), "served", "{out:?}");
     docker.remove();
     docker.call("network rm @-net").ok();
+}
+
+/// `live-restore`: another daemon finds what the one before it has left running.
+fn containers_outlive_the_daemon(lab: &Lab) {
+    let daemon = start(lab, "docker-restored", &json!({"live-restore": true}));
+    let docker = Docker::of(lab, &daemon);
+    docker.detached("", "echo before; sleep 1001 & exec sleep 1002");
+    let pid = docker.inspect("State.Pid");
+    daemon::end(&daemon.folder);
+    let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
+    assert_eq!(comm, "sleep\n");
+    daemon.launch();
+    assert_eq!(docker.inspect("State.Status"), "running");
+    assert_eq!(docker.inspect("State.Pid"), pid);
+    assert_eq!(docker.exec("", "echo again").ok().text(), "again");
+    assert_eq!(docker.call("logs @").ok().text(), "before");
+    docker.call("pause @").ok();
+    docker.call("unpause @").ok();
+    docker.call("kill @").ok();
+    assert_eq!(docker.call("wait @").ok().text(), "137");
+    docker.remove();
+}
+
+/// The steps of a build are containers, too.
+fn image_is_built(lab: &Lab) {
+    let docker = Docker::new(lab);
+    let context = lab.folder("context");
+    let steps = [
+        &format!("FROM {}", image::BUSYBOX.name),
+        "RUN echo built >/built",
+        "USER tester",
+        "RUN id -un >/tmp/user",
+    ];
+    fs::write(context.join("Dockerfile"), steps.join("\n")).unwrap();
+    let mut build = docker.command(&["build", "--network", "none", "--tag", "@"]);
+    build.arg(&context).env("DOCKER_BUILDKIT", "0");
+    say_and_run(build, b"").ok();
+    let out = docker.call("run --rm --network none @ cat /built /tmp/user");
+    assert_eq!(out.ok().lines(), ["built", "tester"]);
+    docker.call("rmi @").ok();
 }
 
 /// `userns-remap`: every container of a daemon is in a user namespace.

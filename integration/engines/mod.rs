@@ -4,6 +4,8 @@
 //! `CASULO_TEST_ENGINES` is set (`make engines`), since each is a second here and twenty in an
 //! emulated machine. Each command is printed with its exit code.
 
+mod alike;
+mod container;
 pub(crate) mod containerd;
 mod cri;
 mod cri_client;

@@ -10,6 +10,8 @@ use nix::unistd::{read, write};
 use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 const LOOKUP: u32 = 1;
@@ -26,6 +28,7 @@ pub(crate) const STUCK: &str = "stuck";
 pub(crate) struct StuckFs {
     path: PathBuf,
     server: Option<JoinHandle<()>>,
+    asked: Arc<AtomicBool>,
 }
 
 /// True if the kernel has FUSE, perhaps as a module.
@@ -52,11 +55,23 @@ impl StuckFs {
             Some(options.as_str()),
         )
         .unwrap();
-        let server = std::thread::spawn(move || serve(&device));
+        let asked = Arc::new(AtomicBool::new(false));
+        let server = std::thread::spawn({
+            let asked = Arc::clone(&asked);
+            move || serve(&device, &asked)
+        });
         StuckFs {
             path,
             server: Some(server),
+            asked,
         }
+    }
+
+    /// Waits until the server has taken the request that it will not answer: before that, whoever waits for
+    /// it can be killed.
+    #[track_caller]
+    pub(crate) fn wait_until_asked(&self) {
+        super::wait_until("the server is asked", || self.asked.load(Ordering::Acquire));
     }
 }
 
@@ -88,7 +103,7 @@ impl Drop for StuckFs {
     }
 }
 
-fn serve(device: &OwnedFd) {
+fn serve(device: &OwnedFd, asked: &AtomicBool) {
     let mut request = vec![0; 1 << 20];
     loop {
         let length = match read(device, &mut request) {
@@ -100,7 +115,7 @@ fn serve(device: &OwnedFd) {
         let (opcode, unique) = (number(request, 4), &request[8..16]);
         let name = request.get(40..).unwrap_or_default();
         match opcode {
-            LOOKUP if name.starts_with(STUCK.as_bytes()) => {}
+            LOOKUP if name.starts_with(STUCK.as_bytes()) => asked.store(true, Ordering::Release),
             FORGET | BATCH_FORGET | INTERRUPT => {}
             INIT => answer(device, unique, 0, &init_out(number(request, 44))),
             GETATTR => answer(device, unique, 0, &root_attributes()),

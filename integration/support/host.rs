@@ -40,9 +40,14 @@ pub(crate) enum Need {
     Disk,
     /// FUSE, for a process that cannot be killed.
     Fuse,
+    /// A small Debian, packed, as the test host has it.
+    DebianRoot,
     /// A host program.
     Program(&'static str),
 }
+
+/// Where the test host has its small Debian.
+pub(crate) const DEBIAN_ROOT: &str = "/usr/share/testhost/debian.tar";
 
 impl Need {
     /// The name without arguments, in lower case: `root`, `controller`, …
@@ -124,6 +129,10 @@ impl Need {
                 "disk: the tests' folder is on no disk that can be opened".into(),
             ),
             Need::Fuse => (super::fuse::is_there(), "fuse: no /dev/fuse".into()),
+            Need::DebianRoot => (
+                Path::new(DEBIAN_ROOT).exists(),
+                format!("debianroot: no {DEBIAN_ROOT}, which the test host has"),
+            ),
             Need::Program(path) => (Path::new(path).exists(), format!("program: no {path}")),
         };
         if met { Ok(()) } else { Err(reason) }

@@ -273,8 +273,9 @@ impl Lab {
     /// A container id that no other test has, watched by [`Lab::finish`].
     pub(crate) fn new_id(&self) -> String {
         static COUNTER: AtomicU32 = AtomicU32::new(1);
+        // As long as any other: none is the beginning of another.
         let id = format!(
-            "t{}-{}",
+            "t{}-{:04}",
             std::process::id(),
             COUNTER.fetch_add(1, Ordering::Relaxed)
         );

@@ -15,13 +15,13 @@ mod terminal;
 
 pub(crate) use bundle::Bundle;
 pub(crate) use fuse::{STUCK, StuckFs, waiting_cat};
-pub(crate) use host::Need;
+pub(crate) use host::{DEBIAN_ROOT, Need};
 pub(crate) use host_cgroup::HostCgroup;
 pub(crate) use host_mount::HostMount;
 pub(crate) use lab::{Lab, disk};
 pub(crate) use mountinfo::{Mount, mounts};
 pub(crate) use runtime::{Output, Running, field, finish, wait_until};
-pub(crate) use sockets::{Listener, Received};
+pub(crate) use sockets::Listener;
 pub(crate) use terminal::Terminal;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -37,24 +37,28 @@ pub(crate) struct Case {
     pub(crate) body: fn(&Lab),
 }
 
-/// A file's list of cases: `[needs] => test, test; …`.
+/// A file's list of cases: `[needs] => test, test::<Type>; …`.
 macro_rules! cases {
-    ($( $needs:tt => $($test:ident),+ ; )+) => {
+    ($( $needs:tt => $($test:ident $(::<$kind:ty>)?),+ ; )+) => {
         pub(crate) const CASES: &[$crate::support::Case] = {
             #[allow(clippy::enum_glob_use, reason = "a list of cases reads as needs => tests")]
             use $crate::support::Need::*;
             &[$($($crate::support::Case {
                 name: stringify!($test),
                 needs: &$needs,
-                body: $test,
+                body: $test $(::<$kind>)?,
             }),+),+]
         };
     };
 }
 pub(crate) use cases;
 
-/// Runs the cases of all files as libtest would, then `at_end`, and names what was skipped and why.
-pub(crate) fn run(files: &[(&'static str, &'static [Case])], at_end: fn()) -> ExitCode {
+/// Runs the cases of all files as libtest would, then `at_end`, which says what else is wrong, and
+/// names what was skipped and why.
+pub(crate) fn run(
+    files: &[(&'static str, &'static [Case])],
+    at_end: fn() -> Vec<String>,
+) -> ExitCode {
     let args = Arguments::from_args();
     if !args.list {
         lab::prepare();
@@ -71,12 +75,16 @@ pub(crate) fn run(files: &[(&'static str, &'static [Case])], at_end: fn()) -> Ex
         })
         .collect();
     let conclusion = libtest_mimic::run(&args, trials);
-    at_end();
+    let wrong = at_end();
     lab::clean_up();
     for skip in SKIPPED.lock().unwrap().iter() {
         println!("skipped {}: {}", skip.name, skip.reason);
     }
     write_skipped();
+    if !wrong.is_empty() {
+        println!("at the end: {}", wrong.join(", "));
+        return ExitCode::FAILURE;
+    }
     conclusion.exit_code()
 }
 

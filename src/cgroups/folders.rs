@@ -106,6 +106,12 @@ fn make_parents<'a>(
     Ok(())
 }
 
+/// Removes the folder of a cgroup that has no process and no cgroup below it: almost always so when init
+/// was the last to end, and then nothing else needs to be done. True if it is gone.
+pub fn remove_unused(path: &Path) -> bool {
+    std::fs::remove_dir(path).is_ok()
+}
+
 /// Removes folders that casulo made, from the bottom up, as far as nobody else uses them.
 pub fn remove_empty(made: &[PathBuf]) {
     for folder in made.iter().rev() {

@@ -25,7 +25,7 @@ pub mod systemd;
 pub mod tree;
 pub mod update;
 
-pub use folders::remove_empty;
+pub use folders::{remove_empty, remove_unused};
 pub use fs::Cgroup;
 pub use tree::PATIENCE;
 

@@ -142,6 +142,7 @@ fn global_defaults() -> Global {
         systemd_cgroup: false,
         cgroup_manager: None,
         rootless: Rootless::Auto,
+        trace: None,
         version: false,
     }
 }
@@ -176,6 +177,7 @@ fn global_option(global: &mut Global, name: &str, words: &mut Words) -> Option<(
                 _ => return None,
             })
         }
+        "--trace" => global.trace = Some(words.path()?),
         "--rootless" => {
             global.rootless = match words.value()? {
                 "auto" => Rootless::Auto,
@@ -381,7 +383,7 @@ mod tests {
             "exec -e A= web sh -c exit --tty -- -x",
             "exec --no-new-privs --apparmor a --process-label l --cgroup c --ignore-paused web true",
             "start web",
-            "--debug state web",
+            "--debug --trace /t state web",
             "kill --all web 9",
             "kill web",
             "delete --force web",
@@ -429,7 +431,7 @@ mod tests {
         fn whatever_is_read_is_what_clap_reads(
             line in prop::collection::vec(prop::sample::select(vec![
                 "create", "run", "exec", "start", "state", "kill", "delete", "web", "ls", "9", "", "-", "--", "=",
-                "--root", "--root=/r", "--log", "--log-format", "json", "--log-level=warn", "--debug", "--rootless",
+                "--root", "--root=/r", "--trace", "--log", "--log-format", "json", "--log-level=warn", "--debug", "--rootless",
                 "true", "--bundle", "-b", "-bx", "-b=x", "--config=", "--pid-file=p", "--no-pivot", "--preserve-fds", "3",
                 "--detach", "-d", "--keep", "-dt", "-t", "--tty", "-e", "A=1", "--env=B=2", "-u", "0:0", "-g", "--cap",
                 "--force", "-f", "--all", "-a", "--version", "--help", "-h", "-v", "é", "--é=é", "-é",

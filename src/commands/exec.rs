@@ -7,6 +7,7 @@ use crate::foreground::{self, Relay, Signals};
 use crate::host::Host;
 use crate::plan::Options;
 use crate::sys::pidfd::pidfd_open;
+use crate::trace::{self, Phase};
 use crate::{capabilities, config, namespaces, process, seccomp};
 use oci_spec::runtime::{Capability, Process, Spec};
 use std::os::fd::AsFd;
@@ -80,6 +81,7 @@ pub(super) fn run(global: &Global, args: &Exec) -> Result<u8> {
             let pidfd =
                 pidfd_open(executed.pid).context(Code::Process, "open a pidfd of", executed.pid)?;
             let relay = executed.console.map(Relay::of_stdio).transpose()?;
+            trace::phase(Phase::Running);
             super::exit_code(foreground::wait(
                 &signals,
                 executed.pid,

@@ -41,6 +41,15 @@ pub fn dispatch(cli: Cli) -> Result<u8> {
         print(text.as_bytes())?;
         return Err(Error::new(Code::Usage, "no command given"));
     };
+    if let Some(file) = &global.trace {
+        crate::trace::begin(file, command.name())?;
+    }
+    let result = execute(global, command);
+    let traced = crate::trace::end();
+    result.and_then(|code| traced.map(|()| code))
+}
+
+fn execute(global: &Global, command: Command) -> Result<u8> {
     match command {
         Command::Create(args) => create::run(global, &args),
         Command::Start(args) => start::run(global, &args),

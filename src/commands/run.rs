@@ -6,6 +6,7 @@ use crate::container::StartBy;
 use crate::error::{Code, Context, Error, Result};
 use crate::foreground::{self, Relay, Signals};
 use crate::sys::pidfd::pidfd_open;
+use crate::trace::{self, Phase};
 use std::os::fd::AsFd;
 
 /// `casulo run`
@@ -45,6 +46,7 @@ pub(super) fn run(global: &Global, args: &Run) -> Result<u8> {
     // Before the process starts: it may ask for the terminal's size at once.
     let relay = created.console.take().map(Relay::of_stdio).transpose()?;
     created.start()?;
+    trace::phase(Phase::Running);
     let notify = created.notify.as_ref();
     let ended = foreground::wait(&signals, created.init, pidfd.as_fd(), relay, notify);
     created.report_oom_kills();

@@ -9,6 +9,7 @@ use crate::intel_rdt;
 use crate::state::{self, Dir, State, Status};
 use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
 use crate::sys::procfs::ProcFs;
+use crate::trace::{self, Phase};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
@@ -115,7 +116,10 @@ pub fn delete(dir: Dir, force: Force) -> Result<()> {
 /// Removes cgroup, scope, RDT group and state directory of a container whose processes have ended, and runs
 /// its poststop hooks (whose failures are only logged: runtime.md, Lifecycle, step 13).
 pub(super) fn remove(dir: Dir, state: &State) -> Result<()> {
-    if let Some(cgroup) = own_cgroup(state)? {
+    trace::phase(Phase::CleanUp);
+    if !state.cgroup().is_some_and(cgroups::remove_unused)
+        && let Some(cgroup) = own_cgroup(state)?
+    {
         cgroup.kill()?;
         cgroup.remove().map_err(|error| {
             // Whatever the kernel said of the folder: what is still in it is the reason.

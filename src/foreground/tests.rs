@@ -39,7 +39,7 @@ fn start(slave: Option<&OwnedFd>, script: &str) -> Answer<Pid> {
     match fork().map_err(text)? {
         Side::Parent(pid) => Ok(pid),
         Side::Child => {
-            let ready = crate::process::signals::reset().and_then(|()| match slave {
+            let ready = crate::process::signals::reset(0).and_then(|()| match slave {
                 None => Ok(()),
                 Some(slave) => setsid()
                     .context(Code::Process, "setsid", "")
@@ -128,7 +128,7 @@ fn signals_are_passed_on_even_those_from_before_the_process() {
             Side::Child => {
                 // The mask is only restored by the shell's being there: until then all wait.
                 let _ = dup2_stdout(&tell);
-                let restored = crate::process::signals::reset().is_ok();
+                let restored = crate::process::signals::reset(0).is_ok();
                 let script = "trap 'exit 42' USR1; echo ready; while :; do sleep 0.05; done";
                 leave(if restored { become_shell(script) } else { 125 });
             }

@@ -76,12 +76,14 @@ pub fn plan(list: &[PosixRlimit], path: &str, problems: &mut Problems) -> Vec<Rl
 impl Rlimit {
     /// Parent: raises the hard limit of `pid` to what it will be, if it is lower. The child could
     /// not: it has dropped CAP_SYS_RESOURCE by then, and in a user namespace never had it where it
-    /// counts.
+    /// counts. Until then its limits are ours. They are not read from it: it may be the container's
+    /// user already, whose limits a root without CAP_SYS_RESOURCE may not see (prlimit(2)).
     ///
     /// # Errors
     /// E_PROCESS naming the limit; EPERM for an unprivileged caller.
     pub fn raise_hard(&self, pid: Pid) -> Result<()> {
-        let now = rlimit::get(pid, self.resource).context(Code::Process, "read", self.name)?;
+        let ours = Pid::from_raw(0);
+        let now = rlimit::get(ours, self.resource).context(Code::Process, "read", self.name)?;
         if self.limit.hard <= now.hard {
             return Ok(());
         }
@@ -257,6 +259,20 @@ mod tests {
                 && result.ends_with(" to unlimited: operation not permitted"),
             "{result}"
         );
+    }
+
+    #[test]
+    fn a_limit_that_is_not_raised_needs_no_privilege_over_the_child() {
+        let (plan, _) = planned(r#"[{"type":"RLIMIT_NOFILE","soft":1,"hard":1}]"#);
+        let result = words_of_child(|| {
+            if nix::unistd::geteuid().is_root() {
+                let nobody = nix::unistd::Uid::from_raw(65534);
+                nix::unistd::setuid(nobody).expect("another user");
+            }
+            let of_root = Pid::from_raw(1);
+            plan[0].raise_hard(of_root).map(|()| "left alone".into())
+        });
+        assert_eq!(result, "left alone");
     }
 
     #[test]

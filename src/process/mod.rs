@@ -12,7 +12,8 @@
 //! | child  | [`Plan::enter`]             | the same, inside the container            |
 //! | child  | [`Plan::become_user`]       | the same                                  |
 //! | child  | [`Plan::locate`]            | to be the user                            |
-//! | child  | [`Program::ready`]          | the hooks done, no seccomp filter         |
+//! | child  | [`Program::look_again`]     | the wait over and the hooks done          |
+//! | child  | [`Program::ready`]          | no seccomp filter                         |
 //! | child  | [`Plan::drop_sys_admin`]    | the filter loaded                         |
 //! | child  | [`Program::execute`]        | nothing                                   |
 
@@ -86,6 +87,8 @@ pub struct Plan {
     pub environment: Environment,
     /// Working folder, arguments, where the program may be.
     pub command: Command,
+    /// Signals that casulo ignores and the process must not: [`signals::reset`].
+    pub ignored_signals: u64,
     /// Descriptors from this number on are closed at execve: 3, and more when some are preserved.
     pub first_closed_fd: u32,
 }
@@ -165,6 +168,7 @@ pub fn plan(
         keyring: (!options.no_new_keyring).then(|| keyring::plan(&options.id, ns)),
         environment,
         command,
+        ignored_signals: host.ignored_signals,
         first_closed_fd: options.preserve_fds.saturating_add(3),
     }
 }

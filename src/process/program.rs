@@ -290,20 +290,25 @@ impl Program {
         &self.environment
     }
 
-    /// Child, after the last hook and before the seccomp filter (which may forbid the calls made
-    /// here): looks once more whether working folder and program are inside, then makes the process
-    /// what it will be: no parent-death signal, default signals, no fds but the preserved, its limits.
+    /// Child, after a wait or a hook: looks once more whether working folder and program are inside.
     /// Consumes the root, whose fd nothing may see after this.
     ///
     /// # Errors
     /// E_PROCESS, E_EXEC as [`Plan::locate`].
-    pub fn ready(&self, plan: &Plan, root: Root) -> Result<()> {
+    pub fn look_again(&self, plan: &Plan, root: Root) -> Result<()> {
         verify_cwd(&plan.command.cwd)?;
         let name = self.args.first().map_or(c"", CString::as_c_str);
-        check(&root, &self.place).map_err(|refusal| refusal.error(name))?;
-        drop(root);
+        check(&root, &self.place).map_err(|refusal| refusal.error(name))
+    }
+
+    /// Child, before the seccomp filter (which may forbid the calls made here): makes the process what it
+    /// will be: no parent-death signal, default signals, no fds but the preserved, its limits.
+    ///
+    /// # Errors
+    /// E_PROCESS
+    pub fn ready(&self, plan: &Plan) -> Result<()> {
         prctl::set_pdeathsig(None).context(Code::Process, "clear the parent-death signal", "")?;
-        signals::reset()?;
+        signals::reset(plan.ignored_signals)?;
         fd::close_on_exec_from(plan.first_closed_fd).context(
             Code::Process,
             "mark as close-on-exec the file descriptors from",

@@ -2,11 +2,7 @@
 
 use crate::error::{Code, Context, Result};
 use crate::sys::signal;
-use nix::errno::Errno;
 use nix::sys::signal::SigSet;
-
-/// The highest signal number, `_NSIG` of the kernel.
-const LAST: i32 = 64;
 
 /// Child: a session of its own, so that the caller's terminal neither signals it nor is reachable
 /// as /dev/tty. Before the terminal is set up: only a session's leader can take a controlling one.
@@ -19,18 +15,17 @@ pub fn own_session() -> Result<()> {
         .context(Code::Process, "make a session for the process", "")
 }
 
-/// Child: every signal at its default and none blocked. execve resets handlers only: what is
-/// ignored stays ignored (SIGPIPE by Rust's runtime, SIGHUP below nohup), and so does the mask.
+/// Child: no signal ignored and none blocked. execve resets handlers only: what is ignored (SIGPIPE by
+/// Rust's runtime, SIGHUP below nohup) stays ignored, and so does the mask. `ignored` has bit n-1 for
+/// signal number n.
 ///
 /// # Errors
 /// E_PROCESS
-pub fn reset() -> Result<()> {
-    for number in 1..=LAST {
-        match signal::set_default(number) {
-            // SIGKILL and SIGSTOP cannot be ignored in the first place.
-            Ok(()) | Err(Errno::EINVAL) => {}
-            Err(errno) => return Err(errno).context(Code::Process, "reset signal", number),
-        }
+pub fn reset(mut ignored: u64) -> Result<()> {
+    while ignored != 0 {
+        let number = ignored.trailing_zeros().cast_signed() + 1;
+        signal::set_default(number).context(Code::Process, "reset signal", number)?;
+        ignored &= ignored - 1;
     }
     SigSet::empty()
         .thread_set_mask()
@@ -48,7 +43,7 @@ mod tests {
         let result = words_of_child(|| {
             SigSet::all().thread_block().expect("block");
             let before = status_line("SigIgn");
-            reset()?;
+            reset(u64::from_str_radix(&before, 16).expect("a mask"))?;
             let zero = "0000000000000000";
             let now = [status_line("SigIgn"), status_line("SigBlk")];
             Ok(format!("{} {}", before == zero, now == [zero, zero]))

@@ -4,9 +4,10 @@ use crate::error::{Code, Context, Error, Problems, Result};
 use crate::host::Host;
 use crate::namespaces::{self, IdMap, Kind};
 use crate::sys::fd;
+use crate::sys::namespace::{set_group, set_user};
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, SFlag, fstat, major, umask};
-use nix::unistd::{Gid, Uid, fchown, geteuid, setgroups, setresgid, setresuid};
+use nix::unistd::{Gid, Uid, fchown, geteuid, setgroups};
 use oci_spec::runtime::{Spec, User};
 
 /// crun's annotation that keeps the caller's supplementary groups.
@@ -125,10 +126,8 @@ impl Identity {
     pub fn assume(&self) -> Result<()> {
         umask(Mode::from_bits_truncate(self.umask));
         self.set_groups()?;
-        let gid = Gid::from_raw(self.gid);
-        setresgid(gid, gid, gid).map_err(|errno| self.refused("gid", self.gid, errno))?;
-        let uid = Uid::from_raw(self.uid);
-        setresuid(uid, uid, uid).map_err(|errno| self.refused("uid", self.uid, errno))
+        set_group(self.gid).map_err(|errno| self.refused("gid", self.gid, errno))?;
+        set_user(self.uid).map_err(|errno| self.refused("uid", self.uid, errno))
     }
 
     fn set_groups(&self) -> Result<()> {

@@ -44,9 +44,8 @@ pub fn plan(spec: &Spec, label: Option<&Label>, problems: &mut Problems) -> Plan
                 let place = format!("linux.{field}[{index}]");
                 problems.add(place, format!("{path:?} is not an absolute path"));
             }
-            let path = PathBuf::from(path);
-            if !kept.contains(&path) {
-                kept.push(path);
+            if !kept.iter().any(|it| it.as_os_str() == path.as_str()) {
+                kept.push(PathBuf::from(path));
             }
         }
         kept

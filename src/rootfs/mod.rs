@@ -33,7 +33,7 @@ use crate::sys::uts::setdomainname;
 use caps::Capability;
 use mounts::{Action, Mount};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::sethostname;
@@ -244,7 +244,7 @@ pub fn enter(plan: &Plan, sources: &mut Sources) -> Result<Root> {
     let path = plan.path.display();
     let folder = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     if plan.way == Way::Chroot {
-        let root = open(&plan.path, folder, Mode::empty());
+        let root = openat(AT_FDCWD, &plan.path, folder, Mode::empty());
         return root.context(Code::Mount, "open", path).map(Root::from_fd);
     }
     // Slave, not private: an unmount on the host still reaches the copy here, so that no disk stays
@@ -274,11 +274,11 @@ pub fn enter(plan: &Plan, sources: &mut Sources) -> Result<Root> {
         "set propagation of",
         &path,
     )?;
-    let place = match open(&plan.path, folder, Mode::empty()) {
+    let place = match openat(AT_FDCWD, &plan.path, folder, Mode::empty()) {
         // The root of a user namespace may not be let through to the rootfs, and a mount namespace
         // that is joined may not have it; `/` serves as well.
         Err(Errno::EACCES | Errno::ENOENT) if plan.way == Way::PivotRoot => {
-            open("/", folder, Mode::empty())
+            openat(AT_FDCWD, "/", folder, Mode::empty())
         }
         result => result,
     };

@@ -276,22 +276,20 @@ impl Dir {
     /// # Errors
     /// `E_STATE`.
     pub fn remove(self) -> Result<()> {
-        for name in [START_SOCKET, CONFIG, STATE_NEW, STATE] {
-            match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
-                Ok(()) | Err(Errno::ENOENT) => {}
-                Err(errno) => {
-                    return Err(Error::step(
-                        Code::State,
-                        "remove",
-                        self.path.join(name).display().to_string(),
-                        errno,
-                    ));
-                }
-            }
+        let remove_folder =
+            || match unlinkat(&self.parent, self.id.as_str(), UnlinkatFlags::RemoveDir) {
+                Err(Errno::ENOENT) => Ok(()),
+                result => result,
+            };
+        self.remove_files(&[CONFIG, STATE])?;
+        let mut removed = remove_folder();
+        if removed == Err(Errno::ENOTEMPTY) {
+            self.remove_files(&[START_SOCKET, STATE_NEW])?;
+            self.remove_notify_folder();
+            removed = remove_folder();
         }
-        self.remove_notify_folder();
-        match unlinkat(&self.parent, self.id.as_str(), UnlinkatFlags::RemoveDir) {
-            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+        match removed {
+            Ok(()) => Ok(()),
             // Something that casulo did not put there: the folder is still only this container's.
             Err(Errno::ENOTEMPTY) => std::fs::remove_dir_all(&self.path).context(
                 Code::State,
@@ -305,6 +303,19 @@ impl Dir {
                 errno,
             )),
         }
+    }
+
+    fn remove_files(&self, names: &[&str]) -> Result<()> {
+        for name in names {
+            match unlinkat(&self.fd, *name, UnlinkatFlags::NoRemoveDir) {
+                Ok(()) | Err(Errno::ENOENT) => {}
+                Err(errno) => {
+                    let object = self.path.join(name).display().to_string();
+                    return Err(Error::step(Code::State, "remove", object, errno));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// What cannot be removed here fails again, with its reason, when the folder above is removed.

@@ -3,7 +3,7 @@
 use super::{Dir, not_found};
 use crate::error::{Code, Context, Error, Result};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open, openat};
+use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::{Mode, fchmod, mkdirat};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -138,7 +138,8 @@ impl Store {
 }
 
 fn open_folder(path: &Path) -> nix::Result<OwnedFd> {
-    open(
+    openat(
+        AT_FDCWD,
         path,
         OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
         Mode::empty(),

@@ -3,10 +3,10 @@
 
 use super::{check, mount};
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, FcntlArg, OFlag, SealFlag, fcntl, open};
+use nix::fcntl::{AT_FDCWD, AtFlags, FcntlArg, OFlag, SealFlag, fcntl, open};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::Mode;
-use nix::sys::statvfs::{FsFlags, statvfs};
+use nix::unistd::{AccessFlags, faccessat};
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -26,9 +26,14 @@ fn all_seals() -> SealFlag {
 /// # Errors
 /// The errno of the call that failed.
 pub fn protect() -> nix::Result<()> {
-    if statvfs("/proc/self/exe")?
-        .flags()
-        .contains(FsFlags::ST_RDONLY)
+    // What may be written but for its mount being read-only: access(2) says EROFS of nothing else, and
+    // needs a tenth of the time of statfs(2), which counts the blocks of the file system.
+    if faccessat(
+        AT_FDCWD,
+        "/proc/self/exe",
+        AccessFlags::W_OK,
+        AtFlags::empty(),
+    ) == Err(Errno::EROFS)
     {
         return Ok(());
     }

@@ -7,6 +7,7 @@
     reason = "the raw system calls live here and nowhere else"
 )]
 
+pub mod arena;
 pub mod bpf;
 pub mod capability;
 pub mod child;
@@ -27,6 +28,7 @@ pub mod rlimit;
 pub mod sched;
 pub mod scm;
 pub mod seccomp;
+pub mod shared;
 pub mod signal;
 pub mod tty;
 pub mod uts;

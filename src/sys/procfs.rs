@@ -7,7 +7,7 @@
 
 use super::mount;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::sys::stat::Mode;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -22,7 +22,8 @@ impl ProcFs {
     /// # Errors
     /// ENOENT, or EXDEV when /proc is not a procfs.
     pub fn host() -> nix::Result<ProcFs> {
-        let fd = nix::fcntl::open(
+        let fd = openat(
+            AT_FDCWD,
             "/proc",
             OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
             Mode::empty(),

@@ -17,6 +17,7 @@ pub(crate) fn host() -> Host {
         egid: 0,
         effective: all,
         bounding: all,
+        ignored_signals: 0,
         last_cap: LAST_CAP,
         rootless: false,
         in_user_namespace: false,

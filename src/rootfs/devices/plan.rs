@@ -187,17 +187,19 @@ fn binds_dev(spec: &Spec) -> bool {
                 .iter()
                 .flatten()
                 .any(|option| option == "bind" || option == "rbind");
-        is_bind && clean(mount.destination()).as_deref() == Some(Path::new("/dev"))
+        is_bind && clean(mount.destination()).is_some_and(|it| it.as_os_str() == "/dev")
     })
 }
 
 fn defaults(spec: &Spec) -> Vec<Device> {
-    let mounted_over = |path: &str| {
-        spec.mounts()
-            .iter()
-            .flatten()
-            .any(|mount| clean(mount.destination()).as_deref() == Some(Path::new(path)))
-    };
+    let destinations: Vec<PathBuf> = spec
+        .mounts()
+        .iter()
+        .flatten()
+        .filter_map(|mount| clean(mount.destination()))
+        .collect();
+    // Both are clean: what is the same place is the same text.
+    let mounted_over = |path: &str| destinations.iter().any(|it| it.as_os_str() == path);
     DEFAULTS
         .iter()
         .filter(|(path, ..)| !mounted_over(path))

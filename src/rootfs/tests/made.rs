@@ -175,7 +175,7 @@ impl Case {
         }
         let root = enter(plan, sources).map_err(text)?;
         let (root, late) = populate(plan, root, std::mem::take(sources)).map_err(text)?;
-        let old = open("/", OFlag::O_PATH, Mode::empty()).map_err(text)?;
+        let old = nix::fcntl::open("/", OFlag::O_PATH, Mode::empty()).map_err(text)?;
         let root = pivot(plan, root).map_err(text)?;
         if plan.way == Way::Move {
             // The old root stays mounted beneath the new one, but its procfs is gone or covered.

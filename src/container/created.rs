@@ -1,0 +1,128 @@
+//! What `run` does with a container that is created: starts it, and clears away behind it. Parent.
+
+use super::Created;
+use super::end::remove;
+use super::hooks_outside::run_hooks;
+use crate::cgroups::Cgroup;
+use crate::cgroups::stats::MemoryEvents;
+use crate::error::{Code, Error, Result};
+use crate::hooks::Kind;
+use crate::notify::Proxy;
+use crate::state::{State, Status};
+use crate::sync::Message;
+
+impl Created<'_> {
+    /// Says `Start` and waits until the program was executed; runs the poststart hooks.
+    ///
+    /// # Errors
+    /// The step of init that failed, or a poststart hook; the container is then undone.
+    pub fn start(&mut self) -> Result<()> {
+        let started = self.listen_for_notifications().and_then(|()| {
+            if !self.told_to_start {
+                self.channel.send(&Message::Start)?;
+            }
+            match self.channel.receive()? {
+                None => Ok(()),
+                Some(Message::Failed(error)) => Err(error),
+                Some(other) => Err(Error::new(Code::Sync, format!("init said {other:?}"))),
+            }
+        });
+        let poststart = |state: &State| {
+            let document = state
+                .document(Status::Running, state.init_process_pid)
+                .to_string();
+            run_hooks(
+                &self.made.plan.hooks,
+                Kind::Poststart,
+                &document,
+                &state.bundle,
+            )
+        };
+        started
+            .and_then(|()| poststart(&self.state))
+            .map_err(|error| self.made.undo(error))
+    }
+
+    fn listen_for_notifications(&mut self) -> Result<()> {
+        if let Some(dir) = &self.made.dir {
+            self.notify = Proxy::listen(dir, self.init)?;
+        }
+        Ok(())
+    }
+
+    /// Says in the log if the kernel has killed a process of it for want of memory: no exit code
+    /// tells that from any other SIGKILL.
+    pub fn report_oom_kills(&self) {
+        let events = self.made.cgroup.as_ref().map(Cgroup::memory_events);
+        if let Some(text) = events.and_then(|events| oom_report(&self.state.id, &events)) {
+            log::error!("{text}");
+        }
+    }
+
+    /// Removes what the container leaves after its process has ended (`run` in the foreground).
+    ///
+    /// # Errors
+    /// As [`delete`].
+    pub fn clean_up(mut self) -> Result<()> {
+        match self.made.dir.take() {
+            Some(dir) => remove(dir, &self.state),
+            None => Ok(()),
+        }
+    }
+}
+
+/// None where nothing was killed.
+fn oom_report(id: &str, events: &MemoryEvents) -> Option<String> {
+    let processes = match events.oom_kill {
+        0 => return None,
+        1 => "1 process was",
+        count => &format!("{count} processes were"),
+    };
+    // Without an `oom` of its own the shortage was the host's, or that of a cgroup above.
+    let reason = match events.oom {
+        0 => "for want of memory, within its own limit",
+        _ => "by its memory limit",
+    };
+    Some(format!("container {id}: {processes} killed {reason}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_killed_for_want_of_memory_is_said_with_the_reason() {
+        let report = |oom, oom_kill| {
+            oom_report(
+                "web",
+                &MemoryEvents {
+                    max: 9,
+                    oom,
+                    oom_kill,
+                    ..MemoryEvents::default()
+                },
+            )
+        };
+        assert_eq!(report(0, 0), None);
+        assert_eq!(report(3, 0), None);
+        for (oom, oom_kill, expected) in [
+            (
+                1,
+                1,
+                "container web: 1 process was killed by its memory limit",
+            ),
+            (
+                2,
+                5,
+                "container web: 5 processes were killed by its memory limit",
+            ),
+            (
+                0,
+                1,
+                "container web: 1 process was killed for want of memory, within its own limit",
+            ),
+        ] {
+            assert_eq!(report(oom, oom_kill).as_deref(), Some(expected));
+        }
+    }
+}
