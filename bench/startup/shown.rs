@@ -230,12 +230,18 @@ fn floor_last(subjects: &[Subject]) -> impl Iterator<Item = &Subject> {
 
 fn cases(subjects: &[Subject], rows: &[Measured]) -> Chart {
     let runtimes = subjects.iter().filter(|it| !it.is_floor());
+    let ratios = rows.iter().flat_map(|it| &it.figures);
+    let ratios = ratios.filter_map(|it| it.ratio);
+    let scale = match ratios.map(|it| it.median).fold(1.0, f64::max) {
+        widest if widest > 5.0 => Scale::Logarithmic,
+        _ => Scale::FromZero,
+    };
     Chart {
         id: "startup-cases".into(),
         title: "A start".into(),
         axis: "times the floor".into(),
         plot: Plot::Ranges {
-            scale: Scale::Logarithmic,
+            scale,
             base: Some(1.0),
             series: series(runtimes, rows, |it| it.ratio),
         },

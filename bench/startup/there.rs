@@ -11,7 +11,10 @@ use crate::testhost;
 use std::path::Path;
 
 const SYSTEMD: &str = "run-systemd";
+const SYSTEMD_TITLE: &str = "run --systemd-cgroup (test host)";
+
 pub(crate) const LEAST: &str = "least-memory";
+const LEAST_TITLE: &str = "smallest memory.max (test host)";
 
 /// Why a row may be empty.
 pub(crate) const MISSING: &str = "there is no test host";
@@ -42,9 +45,6 @@ pub(crate) fn ask(runtimes: &[Runtime], floor: &Path, extent: Extent) -> Vec<Mea
         ]
     })
 }
-
-const SYSTEMD_TITLE: &str = "run --systemd-cgroup (test host)";
-const LEAST_TITLE: &str = "smallest memory.max (test host)";
 
 /// In the test host.
 pub(crate) fn answer(ground: &Ground<'_>, subjects: &[Subject], extent: Extent) -> Vec<Measured> {

@@ -48,12 +48,10 @@ pub(crate) fn weigh(ground: &Ground<'_>, subjects: &[Subject], extent: Extent) -
     const ROUNDS: usize = 5;
     let progress = Progress::bar("what a start takes", KINDS.len());
     let take = |(id, title, unit, kind): &(&str, &str, &str, Kind)| {
-        let case = |subject| {
-            Case::new(subject_name(subject), move || {
-                figure(*kind, ground, subject)
-            })
-        };
-        let mut cases: Vec<Case<'_>> = subjects.iter().map(case).collect();
+        let mut cases: Vec<Case<'_>> = subjects
+            .iter()
+            .map(|it| Case::new(&it.name, move || figure(*kind, ground, it)))
+            .collect();
         let samples = alternate(&mut cases, extent.rounds(ROUNDS), || {});
         progress.step(title);
         Measured::of(id, title, unit, &samples)
@@ -61,10 +59,6 @@ pub(crate) fn weigh(ground: &Ground<'_>, subjects: &[Subject], extent: Extent) -
     let measured = KINDS.iter().map(take).collect();
     progress.finish();
     measured
-}
-
-fn subject_name(subject: &Subject) -> &str {
-    &subject.name
 }
 
 fn figure(kind: Kind, ground: &Ground<'_>, subject: &Subject) -> Outcome {
