@@ -50,6 +50,7 @@ pub(crate) fn section(options: &Options, place: &Place) -> io::Result<Section> {
     let beside = growth::beside(&ground, &subjects, extent);
     let _ = sys::set_real_time(None);
     drop(ground);
+    trial::end_orphans();
     set_child_subreaper(false)?;
     let results = Results {
         alone,

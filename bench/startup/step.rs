@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 pub(crate) type Outcome<T = f64> = Result<T, String>;
 
 /// No step takes as long, not even in an emulated machine.
-const LONGEST: Duration = Duration::from_secs(30);
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// What all steps share: the file that takes their standard errors, so that none needs a pipe.
 pub(crate) struct Steps {

@@ -5,6 +5,7 @@ use super::step::{Outcome, ends, until};
 use crate::place::MAPPED;
 use crate::runtimes::Runtime;
 use crate::sys;
+use nix::sys::signal;
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -315,12 +316,7 @@ impl<'a> Trial<'a> {
     fn clean(&self) {
         let processes = self.processes();
         if self.subject.is_floor() {
-            for pid in &processes {
-                if let Ok(pid) = i32::try_from(*pid) {
-                    let killed = nix::sys::signal::Signal::SIGKILL;
-                    let _ = nix::sys::signal::kill(Pid::from_raw(pid), killed);
-                }
-            }
+            processes.iter().copied().for_each(kill);
         } else {
             let mut command = self.words("delete");
             command.arg("--force").arg(&self.id);
@@ -340,6 +336,23 @@ impl Drop for Trial<'_> {
             self.clean();
         }
         let _ = fs::remove_dir_all(self.bundle());
+    }
+}
+
+/// Ends what a runtime that was given up has left: all that is a child of the benchmark by now.
+pub(crate) fn end_orphans() {
+    let own = std::process::id();
+    let children = format!("/proc/{own}/task/{own}/children");
+    let children = fs::read_to_string(children).unwrap_or_default();
+    for pid in children.split_whitespace().filter_map(|it| it.parse().ok()) {
+        kill(pid);
+        let _ = reap(pid);
+    }
+}
+
+fn kill(pid: u32) {
+    if let Ok(pid) = i32::try_from(pid) {
+        let _ = signal::kill(Pid::from_raw(pid), signal::Signal::SIGKILL);
     }
 }
 
