@@ -78,7 +78,8 @@ check: native-libs ## format, lints, documentation, the design's rules, the othe
 
 .PHONY: test-tools
 test-tools:
-	@scripts/need busybox:busybox-static jq setpriv:util-linux newuidmap:uidmap podman
+	@scripts/need busybox:busybox-static jq setpriv:util-linux newuidmap:uidmap podman crun runc chromium \
+		gcc musl-gcc:musl-tools strace
 
 .PHONY: test
 test: build test-tools ## all tests: as an ordinary user, as root, and in the test host
@@ -109,3 +110,10 @@ engines: build ## Podman, Docker, containerd and CRI in the test host with casul
 .PHONY: conformance
 conformance: build ## crun's own tests against crun and casulo, in the test host
 	integration/conformance/run
+
+# ---- bench ----------------------------------------------------------------------------------------
+
+.PHONY: bench
+bench: build ## what isolation gives and costs, and a start: tables and target/bench/bench.html; ARGS=--quick
+	@scripts/need crun runc gcc musl-gcc:musl-tools strace jq unshare:util-linux
+	@scripts/bench $(ARGS)

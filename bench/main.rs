@@ -1,6 +1,232 @@
 //! `make bench`: what a start costs beside the least it can cost, and what isolation gives and costs
 //! beside a plain chroot.
+//!
+//! The program is also what runs inside the environments it looks at, under its subcommands.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a report is there to be printed"
+)]
+
+mod containers;
+mod cost;
+mod environments;
+mod isolation;
+mod machine;
+mod place;
+mod report;
 mod rounds;
+mod runtimes;
+mod startup;
+mod sys;
+mod testhost;
 
-fn main() {}
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use place::Place;
+use report::Section;
+use runtimes::Runtime;
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// What isolation gives and costs, and what a start costs.
+#[derive(Parser)]
+#[command(name = "bench", args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(flatten)]
+    report: Report,
+    #[command(subcommand)]
+    inside: Option<Inside>,
+}
+
+#[derive(Args)]
+struct Report {
+    /// Few rounds: to see that everything works, not to measure.
+    #[arg(long)]
+    quick: bool,
+    /// Only this part of the report.
+    #[arg(long, value_enum)]
+    only: Vec<Part>,
+    /// A runtime to look at, in the place of bin/casulo and Debian's crun and runc.
+    #[arg(long = "runtime", value_name = "NAME=PATH")]
+    runtimes: Vec<Runtime>,
+    /// Where the page and the numbers go.
+    #[arg(long, value_name = "DIR", default_value = "target/bench")]
+    out: PathBuf,
+    /// Ask what could harm a machine on this one, instead of in the test host.
+    #[arg(long)]
+    dangerous_here: bool,
+    /// Fail if something got through that must be held, or if casulo did not start what it was told to.
+    #[arg(long)]
+    check: bool,
+    /// What `cargo bench` adds by itself.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// A part of the report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    Isolation,
+    Cost,
+    Startup,
+}
+
+/// What makes a part.
+type Measures = fn(&Options, &Place) -> io::Result<Section>;
+
+/// What runs inside an environment, or beside it.
+#[derive(Subcommand)]
+enum Inside {
+    /// One probe.
+    Probe { name: String, facts: PathBuf },
+    /// The process of the host that probes try to reach.
+    Victim { word: String, socket: String },
+    /// Rows of the matrix on this machine, as JSON.
+    Cells {
+        probes: Vec<String>,
+        #[arg(long)]
+        quick: bool,
+    },
+    /// Starts that are timed in the test host, as JSON.
+    Starts {
+        #[arg(long)]
+        quick: bool,
+    },
+    /// Opens the page in headless Chromium, and says what is wrong with it.
+    CheckPage { dir: PathBuf },
+    /// Work that is timed.
+    Work { work: cost::Work, file: PathBuf },
+    /// Takes what comes, for a timed sender.
+    TakeInput,
+    /// Waits for its end.
+    Idle,
+    /// Uses so much memory.
+    UseMemory { megabytes: usize },
+    /// Prints the effective user.
+    Euid,
+}
+
+/// What all parts are told.
+pub(crate) struct Options {
+    pub(crate) quick: bool,
+    pub(crate) dangerous_here: bool,
+    pub(crate) runtimes: Vec<Runtime>,
+}
+
+fn main() -> ExitCode {
+    // These are timed, and so before anything else.
+    match std::env::args().nth(1).as_deref() {
+        Some(cost::NOW) => {
+            cost::now();
+            return ExitCode::SUCCESS;
+        }
+        Some(cost::NOTHING) => return ExitCode::SUCCESS,
+        _ => {}
+    }
+    let cli = Cli::parse();
+    let done = match cli.inside {
+        Some(inside) => be_inside(&inside),
+        None => report(cli.report),
+    };
+    match done {
+        Ok(code) => code,
+        Err(why) => {
+            eprintln!("bench: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn be_inside(what: &Inside) -> Result<ExitCode, String> {
+    let told = |error: io::Error| error.to_string();
+    match what {
+        Inside::Probe { name, facts } => isolation::probes::main(name, facts)?,
+        Inside::Victim { socket, .. } => isolation::victim(socket).map_err(told)?,
+        Inside::Cells { quick, probes } => {
+            let place = Place::prepare().map_err(told)?;
+            isolation::cells(&in_test_host(*quick), &place, probes).map_err(told)?;
+        }
+        Inside::Starts { quick } => {
+            let place = Place::prepare().map_err(told)?;
+            startup::starts(&in_test_host(*quick), &place).map_err(told)?;
+        }
+        Inside::CheckPage { dir } => {
+            let wrong = report::check::page(dir).map_err(told)?;
+            if !wrong.is_empty() {
+                return Err(wrong.join("\nbench: "));
+            }
+            println!("the page is as it should be, in light and in dark");
+        }
+        Inside::Work { work, file } => cost::work(*work, file).map_err(told)?,
+        Inside::TakeInput => cost::take_input().map_err(told)?,
+        Inside::Idle => loop {
+            nix::unistd::pause();
+        },
+        Inside::UseMemory { megabytes } => isolation::probes::use_memory(*megabytes),
+        Inside::Euid => println!("{}", nix::unistd::geteuid()),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn in_test_host(quick: bool) -> Options {
+    Options {
+        quick,
+        dangerous_here: true,
+        runtimes: Runtime::beside(),
+    }
+}
+
+fn report(told: Report) -> Result<ExitCode, String> {
+    let failed = |error: io::Error| error.to_string();
+    std::fs::create_dir_all(&told.out).map_err(failed)?;
+    let mut options = Options {
+        quick: told.quick,
+        dangerous_here: told.dangerous_here,
+        runtimes: match told.runtimes.is_empty() {
+            true => Runtime::defaults(),
+            false => told.runtimes,
+        },
+    };
+    runtimes::equip(&mut options.runtimes, &told.out);
+    let place = Place::prepare().map_err(|error| {
+        format!("cannot make namespaces of its own, for which it needs root: {error}")
+    })?;
+    let mut facts = machine::describe();
+    for runtime in &options.runtimes {
+        facts.push((runtime.name.clone(), runtime.version()));
+    }
+    let parts: [(Part, Measures); 3] = [
+        (Part::Isolation, isolation::section),
+        (Part::Cost, cost::section),
+        (Part::Startup, startup::section),
+    ];
+    let mut sections = Vec::new();
+    for (part, section) in parts {
+        if told.only.is_empty() || told.only.contains(&part) {
+            let section = section(&options, &place).map_err(failed)?;
+            report::terminal::print(&section);
+            sections.push(section);
+        }
+    }
+    let numbers = report::numbers::document(&facts, &sections);
+    std::fs::write(told.out.join("bench.json"), format!("{numbers:#}\n")).map_err(failed)?;
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let command = format!("make bench ARGS=\"{}\"", words.join(" "));
+    let page = report::page::render(&facts, &sections, &command).map_err(|e| e.to_string())?;
+    std::fs::write(told.out.join("bench.html"), page).map_err(failed)?;
+    println!("\nThe page: {}", told.out.join("bench.html").display());
+    let surprises: Vec<String> = sections
+        .iter()
+        .flat_map(|section| match section.id.as_str() {
+            "isolation" => isolation::surprises(section),
+            "startup" => startup::surprises(section),
+            _ => Vec::new(),
+        })
+        .collect();
+    if told.check && !surprises.is_empty() {
+        return Err(surprises.join("\nbench: "));
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -34,7 +34,7 @@ pub(crate) struct Samples {
 /// The first rounds fill caches and are thrown away.
 const WARM_UP: usize = 2;
 
-/// Runs all cases for so many rounds. `tick` is called after each round.
+/// Runs all cases for so many rounds; one that fails in all that are thrown away is given up. `tick` is called after each round.
 pub(crate) fn alternate(
     cases: &mut [Case<'_>],
     rounds: usize,
@@ -50,10 +50,19 @@ pub(crate) fn alternate(
         .collect();
     let mut order: Vec<usize> = (0..cases.len()).collect();
     let mut seen = HashSet::new();
+    let mut misses = vec![0; cases.len()];
     for round in 0..WARM_UP + rounds {
         fastrand::shuffle(&mut order);
         for &index in &order {
+            // What never works may take its whole limit of time to say so.
+            if misses[index] == WARM_UP {
+                samples[index].figures.push(None);
+                continue;
+            }
             let figure = (cases[index].measure)();
+            if figure.is_err() && round < WARM_UP {
+                misses[index] += 1;
+            }
             if let Err(why) = &figure
                 && seen.insert((index, why.clone()))
             {
@@ -69,7 +78,7 @@ pub(crate) fn alternate(
 }
 
 /// A median with the two quartiles around it.
-#[derive(Clone, Copy, Debug, serde::Serialize)]
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Spread {
     pub(crate) low: f64,
     pub(crate) median: f64,

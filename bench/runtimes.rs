@@ -1,0 +1,107 @@
+//! The runtimes that are compared.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::str::FromStr;
+
+/// A runtime's command, under the name that the report gives it.
+#[derive(Clone, Debug)]
+pub(crate) struct Runtime {
+    pub(crate) name: String,
+    pub(crate) path: PathBuf,
+    /// What it needs to run here at all; see `ignore-memlock.c`.
+    pub(crate) preload: Option<PathBuf>,
+}
+
+impl FromStr for Runtime {
+    type Err = String;
+
+    /// `NAME=PATH`
+    fn from_str(text: &str) -> Result<Runtime, String> {
+        let (name, path) = text.split_once('=').ok_or("expected NAME=PATH")?;
+        let path = std::path::absolute(path).map_err(|error| format!("{path}: {error}"))?;
+        let runtime = Runtime {
+            name: name.to_owned(),
+            path,
+            preload: None,
+        };
+        match runtime.path.metadata() {
+            Ok(_) => Ok(runtime),
+            Err(error) => Err(format!("{}: {error}", runtime.path.display())),
+        }
+    }
+}
+
+impl Runtime {
+    /// Our own binary, and those of Debian's packages that are installed.
+    pub(crate) fn defaults() -> Vec<Runtime> {
+        let own = concat!(env!("CARGO_MANIFEST_DIR"), "/bin/casulo");
+        [
+            ("casulo", own),
+            ("crun", "/usr/bin/crun"),
+            ("runc", "/usr/sbin/runc"),
+        ]
+        .into_iter()
+        .filter_map(|(name, path)| format!("{name}={path}").parse().ok())
+        .collect()
+    }
+
+    /// In the test host: casulo is beside this program.
+    pub(crate) fn beside() -> Vec<Runtime> {
+        [
+            "casulo=./casulo",
+            "crun=/usr/bin/crun",
+            "runc=/usr/sbin/runc",
+        ]
+        .into_iter()
+        .filter_map(|text| text.parse().ok())
+        .collect()
+    }
+
+    /// The runtime, to be given arguments.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(&self.path);
+        if let Some(library) = &self.preload {
+            command.env("LD_PRELOAD", library);
+        }
+        command
+    }
+
+    /// The first line of `--version`.
+    pub(crate) fn version(&self) -> String {
+        let output = Command::new(&self.path).arg("--version").output();
+        let text = output.map_or_else(
+            |error| error.to_string(),
+            |output| String::from_utf8_lossy(&output.stdout).into_owned(),
+        );
+        text.lines().next().unwrap_or_default().to_owned()
+    }
+}
+
+/// Gives crun what it needs where CAP_SYS_RESOURCE is missing; `dir` is where that is built.
+pub(crate) fn equip(runtimes: &mut [Runtime], dir: &Path) {
+    const CAP_SYS_RESOURCE: u64 = 1 << 24;
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|it| it.strip_prefix("CapEff:\t"));
+    if effective
+        .and_then(|set| u64::from_str_radix(set, 16).ok())
+        .is_some_and(|set| set & CAP_SYS_RESOURCE != 0)
+    {
+        return;
+    }
+    let library = dir.join("ignore-memlock.so");
+    let built = Command::new("gcc")
+        .args(["-shared", "-fPIC", "-O2", "-o"])
+        .arg(&library)
+        .arg(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/bench/ignore-memlock.c"
+        ))
+        .status();
+    if built.is_ok_and(|status| status.success()) {
+        for runtime in runtimes.iter_mut().filter(|it| it.name == "crun") {
+            runtime.preload = Some(library.clone());
+        }
+    }
+}

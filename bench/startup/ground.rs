@@ -1,0 +1,170 @@
+//! What all starts share: the floor, what is in the root file systems, the config that is varied, and
+//! the filter of Docker's profile. It is all on a tmpfs.
+
+use super::step::{Outcome, Steps};
+use crate::containers::PROFILE;
+use crate::place::{PROGRAM, Place};
+use crate::runtimes::Runtime;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use serde_json::{Value, json};
+use std::cell::Cell;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The program of a container that ends at once: the floor, which does so under this name.
+pub(crate) const ENDS: &[&str] = &["/bin/true"];
+
+/// That of a container that waits for its end: the benchmark.
+pub(crate) const WAITS: &[&str] = &[PROGRAM, "idle"];
+
+/// As many folders to mount on are in the root.
+pub(crate) const MOST_MOUNTS: u32 = 100;
+
+/// The containers must be gone before it is.
+pub(crate) struct Ground<'a> {
+    pub(crate) place: &'a Place,
+    pub(crate) dir: PathBuf,
+    pub(crate) steps: Steps,
+    /// The program of the floor.
+    pub(crate) floor: PathBuf,
+    /// The config of a start.
+    pub(crate) spec: Value,
+    /// Docker's seccomp profile, and a file with the program that casulo made of it.
+    pub(crate) profile: Value,
+    pub(crate) filter: Outcome<PathBuf>,
+    /// How many ids have been used.
+    used: Cell<u32>,
+    _tmpfs: Tmpfs,
+}
+
+/// A mount that goes with this value.
+struct Tmpfs(PathBuf);
+
+impl Tmpfs {
+    fn on(dir: &Path) -> io::Result<Tmpfs> {
+        fs::create_dir(dir)?;
+        let none = None::<&str>;
+        mount(Some("bench"), dir, Some("tmpfs"), MsFlags::empty(), none)?;
+        Ok(Tmpfs(dir.to_owned()))
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        let _ = umount2(&self.0, MntFlags::MNT_DETACH);
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+/// Builds the floor. musl's headers lack the kernel's, so those of the system are searched after them.
+pub(crate) fn build_floor(program: &Path) -> io::Result<()> {
+    let machine = std::env::consts::ARCH;
+    let output = Command::new("musl-gcc")
+        .args(["-O2", "-static", "-idirafter", "/usr/include", "-idirafter"])
+        .arg(format!("/usr/include/{machine}-linux-gnu"))
+        .arg("-o")
+        .arg(program)
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/bench/floor.c"))
+        .output()
+        .map_err(|error| io::Error::other(format!("musl-gcc: {error}")))?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(io::Error::other(format!(
+            "musl-gcc: {}",
+            String::from_utf8_lossy(&output.stderr)
+        ))),
+    }
+}
+
+impl<'a> Ground<'a> {
+    /// `floor` is its program; the config is what the first of the runtimes calls its default.
+    pub(crate) fn prepare(
+        place: &'a Place,
+        floor: &Path,
+        runtimes: &[Runtime],
+    ) -> io::Result<Ground<'a>> {
+        let dir = place.join("startup");
+        let tmpfs = Tmpfs::on(&dir)?;
+        for folder in ["bundles", "floor-state", "bound"] {
+            fs::create_dir(dir.join(folder))?;
+        }
+        for root in [place.root(), place.mapped_root()] {
+            fs::copy(floor, root.join("bin/true"))?;
+        }
+        for number in 0..MOST_MOUNTS {
+            fs::create_dir_all(place.root().join(format!("b/{number}")))?;
+        }
+        fs::copy(floor, dir.join("floor"))?;
+        let profile: Value = serde_json::from_str(PROFILE)?;
+        let mut ground = Ground {
+            place,
+            steps: Steps::new(dir.join("errors"))?,
+            floor: dir.join("floor"),
+            spec: Value::Null,
+            profile: profile["linux"]["seccomp"].clone(),
+            filter: Err("casulo is not among the runtimes".into()),
+            used: Cell::new(0),
+            dir,
+            _tmpfs: tmpfs,
+        };
+        let first = runtimes.first().ok_or(io::ErrorKind::NotFound)?;
+        ground.spec = ground.default_spec(first)?;
+        if let Some(casulo) = runtimes.iter().find(|it| it.name == "casulo") {
+            ground.filter = ground.compiled_filter(casulo);
+        }
+        Ok(ground)
+    }
+
+    /// `spec`, without a terminal, and with a root that can be written to.
+    fn default_spec(&self, runtime: &Runtime) -> io::Result<Value> {
+        let mut command = runtime.command();
+        command.arg("spec").current_dir(&self.dir);
+        self.steps.time(command).map_err(io::Error::other)?;
+        let file = self.dir.join("config.json");
+        let mut spec: Value = serde_json::from_slice(&fs::read(file)?)?;
+        // Older runtimes refuse a later one.
+        spec["ociVersion"] = json!("1.0.2");
+        spec["process"]["terminal"] = json!(false);
+        spec["root"]["readonly"] = json!(false);
+        Ok(spec)
+    }
+
+    /// Runs a container with the profile, and takes the program out of the file in which casulo keeps
+    /// it; `src/seccomp/cache.rs` says what else is in there.
+    fn compiled_filter(&self, casulo: &Runtime) -> Outcome<PathBuf> {
+        use super::trial::{Config, Flavour, Subject, Trial};
+        let told = |error: io::Error| format!("casulo's compiled filter: {error}");
+        let subject = Subject::of(casulo);
+        Trial::new(self, &subject, Config::of(Flavour::Seccomp))?.run()?;
+        let cache = self.state_of(&subject.name).join(".cache/seccomp");
+        let mut files = fs::read_dir(cache).map_err(told)?;
+        let file = files.next().ok_or("casulo has kept no compiled filter")?;
+        let bytes = fs::read(file.map_err(told)?.path()).map_err(told)?;
+        let program = program_in(&bytes).ok_or("casulo's compiled filter has another format")?;
+        let path = self.dir.join("filter");
+        fs::write(&path, program).map_err(told)?;
+        Ok(path)
+    }
+
+    /// Where a runtime keeps its state.
+    pub(crate) fn state_of(&self, name: &str) -> PathBuf {
+        self.dir.join(format!("state-{name}"))
+    }
+
+    /// An id that no container has had.
+    pub(crate) fn next_id(&self) -> String {
+        self.used.set(self.used.get() + 1);
+        format!("start-{}-{}", std::process::id(), self.used.get())
+    }
+}
+
+/// Behind a word, a checksum, the length of the key, and the key.
+fn program_in(bytes: &[u8]) -> Option<&[u8]> {
+    let (_, rest) = bytes.split_at_checked(16)?;
+    let (length, rest) = rest.split_first_chunk()?;
+    let length = usize::try_from(u64::from_ne_bytes(*length)).ok()?;
+    let program = rest.get(length..)?;
+    (!program.is_empty() && program.len().is_multiple_of(8)).then_some(program)
+}

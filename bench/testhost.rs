@@ -1,0 +1,75 @@
+//! What is asked in the test host: a virtual machine that nothing depends on, that has every controller,
+//! and in which systemd is process 1.
+
+use crate::runtimes::Runtime;
+use serde::de::DeserializeOwned;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Runs in the machine: this program with casulo beside it, and the image's own crun and runc.
+const SCRIPT: &str = "#!/bin/sh\nexec ./bench \"$@\" >$OUT/answer.json\n";
+
+/// What this program prints there as JSON when it is given these words, or why it cannot. The files are
+/// in its working folder, beside `casulo`.
+pub(crate) fn ask<T: DeserializeOwned>(
+    runtimes: &[Runtime],
+    files: &[&Path],
+    words: &[&str],
+) -> Result<T, String> {
+    let casulo = runtimes
+        .iter()
+        .find(|runtime| runtime.name == "casulo")
+        .ok_or("casulo is not among the runtimes")?;
+    if std::env::var_os("CASULO_NO_TESTHOST").is_some() {
+        return Err("CASULO_NO_TESTHOST is set".into());
+    }
+    if std::env::consts::ARCH != "x86_64" {
+        return Err("the test host is for x86_64".into());
+    }
+    let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let answer = run(dir.path(), &casulo.path, files, words).map_err(|error| error.to_string())?;
+    serde_json::from_slice(&answer).map_err(|error| format!("its answer: {error}"))
+}
+
+fn run(dir: &Path, casulo: &Path, files: &[&Path], words: &[&str]) -> io::Result<Vec<u8>> {
+    let job = dir.join("files");
+    let results = dir.join("results");
+    fs::create_dir(&job)?;
+    fs::copy("/proc/self/exe", job.join("bench"))?;
+    fs::copy(casulo, job.join("casulo"))?;
+    for file in files {
+        fs::copy(file, job.join(file.file_name().unwrap_or_default()))?;
+    }
+    let script = dir.join("script");
+    fs::write(&script, SCRIPT)?;
+
+    succeeds(Command::new(tool("build")))?;
+    let mut machine = Command::new(tool("run"));
+    machine.args(["-t", "1200", "-d"]).arg(&job);
+    machine.arg("-o").arg(&results).arg(&script).args(words);
+    succeeds(machine)?;
+    fs::read(results.join("answer.json"))
+}
+
+fn tool(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("integration/testhost")
+        .join(name)
+}
+
+fn succeeds(mut command: Command) -> io::Result<()> {
+    let output = command.stdin(Stdio::null()).output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let why = String::from_utf8_lossy(&output.stderr);
+    let why: Vec<&str> = why.lines().rev().take(3).collect();
+    Err(io::Error::other(format!(
+        "{}: {}: {}",
+        command.get_program().display(),
+        output.status,
+        why.into_iter().rev().collect::<Vec<_>>().join(" / ")
+    )))
+}
