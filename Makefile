@@ -54,6 +54,10 @@ install: build ## binary, man pages and completions, below DESTDIR and PREFIX
 	bin/casulo completion zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_casulo
 	bin/casulo completion fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/casulo.fish
 
+.PHONY: hot-functions
+hot-functions: native-libs ## link/hot.ld: which functions lie together, when those of a container's life have changed much
+	scripts/hot-functions
+
 .PHONY: man
 man: native-libs ## the man pages, from the command line's own description
 	@rm -rf man && mkdir -p man
