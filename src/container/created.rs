@@ -62,7 +62,7 @@ impl Created<'_> {
     /// Removes what the container leaves after its process has ended (`run` in the foreground).
     ///
     /// # Errors
-    /// As [`delete`].
+    /// As [`super::delete`].
     pub fn clean_up(mut self) -> Result<()> {
         match self.made.dir.take() {
             Some(dir) => remove(dir, &self.state),
