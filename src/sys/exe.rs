@@ -64,7 +64,10 @@ pub fn give_back_program() {
         static __executable_start: u8;
         static __init_array_start: u8;
     }
-    let page = 4096;
+    // SAFETY: an integer goes in and one comes out.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    // The kernel rounds the length up to whole pages: what may be written must not share the last one.
+    let page = usize::try_from(page).unwrap_or(usize::MAX);
     let begin = (&raw const __executable_start).addr();
     let end = (&raw const __init_array_start).addr() / page * page;
     // SAFETY: nothing between the two is ever written, so what comes again from the file is what was there.
