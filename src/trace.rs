@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A part of a command, in the order in which a `run` goes through them.
+/// A part of a command: those of the parent, then those of the child, each in the order in which a `run`
+/// goes through them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Reads and checks the bundle, decides everything.
@@ -54,59 +55,37 @@ pub enum Phase {
     Execute,
 }
 
-const ALL: [Phase; 17] = {
-    use Phase::{
-        Cgroup, CleanUp, Clone, Enter, Execute, Finish, Identity, LastSteps, Mounts, Open, Outside,
-        Pivot, Plan, Record, Running, Wait, WaitForStart,
-    };
-    [
-        Plan,
-        Record,
-        Cgroup,
-        Open,
-        Clone,
-        Outside,
-        Wait,
-        Running,
-        CleanUp,
-        Enter,
-        Mounts,
-        Pivot,
-        Finish,
-        Identity,
-        WaitForStart,
-        LastSteps,
-        Execute,
-    ]
-};
+/// Each phase at its number, with what the trace calls it.
+const TABLE: [(Phase, &str); 17] = [
+    (Phase::Plan, "plan"),
+    (Phase::Record, "record"),
+    (Phase::Cgroup, "cgroup"),
+    (Phase::Open, "open sources"),
+    (Phase::Clone, "clone"),
+    (Phase::Outside, "maps and record"),
+    (Phase::Wait, "wait for the child"),
+    (Phase::Running, "running"),
+    (Phase::CleanUp, "clean up"),
+    (Phase::Enter, "enter namespaces"),
+    (Phase::Mounts, "mounts and devices"),
+    (Phase::Pivot, "pivot"),
+    (Phase::Finish, "masks"),
+    (Phase::Identity, "identity"),
+    (Phase::WaitForStart, "wait for start"),
+    (Phase::LastSteps, "last steps"),
+    (Phase::Execute, "execve"),
+];
 
 impl Phase {
     fn name(self) -> &'static str {
-        match self {
-            Phase::Plan => "plan",
-            Phase::Record => "record",
-            Phase::Cgroup => "cgroup",
-            Phase::Open => "open sources",
-            Phase::Clone => "clone",
-            Phase::Outside => "maps and record",
-            Phase::Wait => "wait for the child",
-            Phase::Running => "running",
-            Phase::CleanUp => "clean up",
-            Phase::Enter => "enter namespaces",
-            Phase::Mounts => "mounts and devices",
-            Phase::Pivot => "pivot",
-            Phase::Finish => "masks",
-            Phase::Identity => "identity",
-            Phase::WaitForStart => "wait for start",
-            Phase::LastSteps => "last steps",
-            Phase::Execute => "execve",
-        }
+        TABLE[self as usize].1
     }
 
     fn side(self) -> Side {
-        match ALL.iter().position(|it| *it == self) {
-            Some(place) if place >= 9 => Side::Child,
-            _ => Side::Parent,
+        if (self as usize) < Phase::Enter as usize {
+            Side::Parent
+        } else {
+            Side::Child
         }
     }
 }
@@ -207,7 +186,7 @@ impl Trace {
             .map(|note| note.load(Ordering::Acquire))
             .filter(|note| *note != 0)
             .filter_map(|note| {
-                let phase = ALL.get(usize::try_from(note >> 56).ok()?)?;
+                let (phase, _) = TABLE.get(usize::try_from(note >> 56).ok()?)?;
                 Some((*phase, note & TIME))
             })
             .collect();
@@ -299,7 +278,7 @@ mod tests {
 
     #[test]
     fn every_phase_is_in_the_table_at_its_number() {
-        for (number, phase) in ALL.iter().enumerate() {
+        for (number, (phase, _)) in TABLE.iter().enumerate() {
             assert_eq!(*phase as usize, number);
         }
         assert_eq!(Phase::CleanUp.side(), Side::Parent);
