@@ -2,8 +2,8 @@
 
 use super::shim::Shim;
 use super::{
-    Caller, SAYS_AND_ENDS, Scope, assert_in_cgroup_of, descriptors_of, let_go, log_entries,
-    one_terminal, parent_of, pid_in, process_file, text,
+    Caller, SAYS_AND_ENDS, Scope, assert_in_cgroup_of, assert_says_and_ends, descriptors_of,
+    let_go, log_entries, one_terminal, parent_of, pid_in, process_file, text,
 };
 use crate::support::{Bundle, Lab, Listener, cases, finish, wait_until};
 use serde_json::{Value, json};
@@ -98,14 +98,7 @@ fn life(lab: &Lab) {
     // conmon looks there for memory.events, and only once.
     assert_in_cgroup_of(&bundle, pid);
     conmon.silent(&["start", bundle.id()]);
-    wait_until("it runs", || {
-        fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "sh\n")
-    });
-    assert_eq!(descriptors_of(pid), [0, 1, 2]);
-    let_go(&bundle);
-    assert_eq!(shim.ended(pid), 7);
-    assert_eq!(shim.stdout_to_its_end(), "out\n");
-    assert_eq!(shim.stderr_to_its_end(), "err\n");
+    assert_says_and_ends(&bundle, &shim, pid);
     assert_eq!(bundle.status(), "stopped");
     conmon.silent(&["delete", "--force", bundle.id()]);
     assert_eq!(log_entries(&log(lab)).len(), 0);
@@ -123,14 +116,7 @@ fn exec(lab: &Lab) {
     let pid = pid_in(&pid_file);
     assert_eq!(parent_of(pid), shim.pid());
     assert_in_cgroup_of(&bundle, pid);
-    wait_until("it runs", || {
-        fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "sh\n")
-    });
-    assert_eq!(descriptors_of(pid), [0, 1, 2]);
-    let_go(&bundle);
-    assert_eq!(shim.ended(pid), 7);
-    assert_eq!(shim.stdout_to_its_end(), "out\n");
-    assert_eq!(shim.stderr_to_its_end(), "err\n");
+    assert_says_and_ends(&bundle, &shim, pid);
     assert_eq!(log_entries(&log(lab)).len(), 0);
 }
 

@@ -2,10 +2,10 @@
 
 use super::shim::Shim;
 use super::{
-    Caller, SAYS_AND_ENDS, Scope, assert_in_cgroup_of, descriptors_of, let_go, log_entries,
+    Caller, SAYS_AND_ENDS, Scope, assert_in_cgroup_of, assert_says_and_ends, let_go, log_entries,
     one_terminal, parent_of, pid_in, process_file, text,
 };
-use crate::support::{Bundle, Lab, Listener, cases, finish, wait_until};
+use crate::support::{Bundle, Lab, Listener, cases, finish};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -97,14 +97,7 @@ fn life(lab: &Lab) {
     // The shim loads the cgroup from there at once, to watch for OOM.
     assert_in_cgroup_of(&bundle, pid);
     caller.silent(&["start", bundle.id()]);
-    wait_until("it runs", || {
-        fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "sh\n")
-    });
-    assert_eq!(descriptors_of(pid), [0, 1, 2]);
-    let_go(&bundle);
-    assert_eq!(shim.ended(pid), 7);
-    assert_eq!(shim.stdout_to_its_end(), "out\n");
-    assert_eq!(shim.stderr_to_its_end(), "err\n");
+    assert_says_and_ends(&bundle, &shim, pid);
     caller.silent(&["delete", bundle.id()]);
     assert_eq!(log_entries(&bundle.path().join("log.json")).len(), 0);
     drop(shim);

@@ -263,6 +263,19 @@ fn log_entries(path: &Path) -> Vec<Value> {
 const SAYS_AND_ENDS: &str =
     "while ! [ -e /go ]; do sleep 0.02; done; echo out; echo err >&2; exit 7";
 
+/// [`SAYS_AND_ENDS`] runs as `pid` with the three streams alone, says what it has to say, and ends.
+#[track_caller]
+fn assert_says_and_ends(bundle: &Bundle<'_>, shim: &Shim, pid: i32) {
+    wait_until("it runs", || {
+        fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "sh\n")
+    });
+    assert_eq!(descriptors_of(pid), [0, 1, 2]);
+    let_go(bundle);
+    assert_eq!(shim.ended(pid), 7);
+    assert_eq!(shim.stdout_to_its_end(), "out\n");
+    assert_eq!(shim.stderr_to_its_end(), "err\n");
+}
+
 /// Lets [`SAYS_AND_ENDS`] go on.
 fn let_go(bundle: &Bundle<'_>) {
     fs::write(bundle.rootfs().join("go"), "").unwrap();

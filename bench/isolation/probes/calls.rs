@@ -7,31 +7,19 @@ use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use std::fs::OpenOptions;
 
-macro_rules! probes {
-    ($list:ident, $group:ident: $($name:literal, $tries:literal => $run:ident;)+) => {
-        pub(super) const $list: &[Probe] = &[$(Probe {
-            name: $name,
-            tries: $tries,
-            group: Group::$group,
-            proof: Proof::Answer,
-            run: $run,
-        }),+];
-    };
-}
-
 probes! { PROBES, Kernel:
-    "bpf", "load a BPF program" => bpf;
-    "io-uring", "make an io_uring" => io_uring;
-    "userfaultfd", "make a userfaultfd for the kernel's faults" => userfaultfd;
-    "user-namespace", "make a user namespace, and be root in it" => user_namespace;
-    "sysctl", "open a sysctl of the host for writing" => sysctl;
+    "bpf", "load a BPF program", Answer => bpf;
+    "io-uring", "make an io_uring", Answer => io_uring;
+    "userfaultfd", "make a userfaultfd for the kernel's faults", Answer => userfaultfd;
+    "user-namespace", "make a user namespace, and be root in it", Answer => user_namespace;
+    "sysctl", "open a sysctl of the host for writing", Answer => sysctl;
 }
 
 probes! { DANGEROUS, Danger:
-    "module", "load a kernel module" => module;
-    "kexec", "load another kernel" => kexec;
-    "reboot", "reboot" => reboot;
-    "sysrq", "open /proc/sysrq-trigger for writing" => sysrq;
+    "module", "load a kernel module", Answer => module;
+    "kexec", "load another kernel", Answer => kexec;
+    "reboot", "reboot", Answer => reboot;
+    "sysrq", "open /proc/sysrq-trigger for writing", Answer => sysrq;
 }
 
 fn bpf(_: &Facts) -> Finding {

@@ -8,19 +8,8 @@ use nix::unistd::sethostname;
 use std::ffi::CString;
 use std::fs;
 
-macro_rules! probes {
-    ($($name:literal, $tries:literal, $proof:ident => $run:ident;)+) => {
-        pub(super) const PROBES: &[Probe] = &[$(Probe {
-            name: $name,
-            tries: $tries,
-            group: Group::Identity,
-            proof: Proof::$proof,
-            run: $run,
-        }),+];
-    };
-}
-
 probes! {
+    PROBES, Identity:
     "host-name", "change the host's name", HostRenamed => host_name;
     "clock", "set the host's clock", Answer => clock;
     "uptime", "see since when the host runs", Answer => uptime;

@@ -4,6 +4,19 @@
 //!
 //! docs/isolation.md explains each, with its source.
 
+/// A list of probes of one group: name, what it tries, what proves it => the function.
+macro_rules! probes {
+    ($list:ident, $group:ident: $($name:literal, $tries:literal, $proof:ident => $run:ident;)+) => {
+        pub(super) const $list: &[Probe] = &[$(Probe {
+            name: $name,
+            tries: $tries,
+            group: Group::$group,
+            proof: Proof::$proof,
+            run: $run,
+        }),+];
+    };
+}
+
 mod calls;
 mod identity;
 mod network;

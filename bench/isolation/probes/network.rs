@@ -8,19 +8,8 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
 
-macro_rules! probes {
-    ($($name:literal, $tries:literal, $proof:ident => $run:ident;)+) => {
-        pub(super) const PROBES: &[Probe] = &[$(Probe {
-            name: $name,
-            tries: $tries,
-            group: Group::Network,
-            proof: Proof::$proof,
-            run: $run,
-        }),+];
-    };
-}
-
 probes! {
+    PROBES, Network:
     "interfaces", "see the host's network interfaces", Answer => interfaces;
     "port", "bind among the host's ports", Answer => port;
     "abstract-socket", "connect to a host's abstract Unix socket", Secret => abstract_socket;

@@ -8,19 +8,8 @@ use nix::unistd::{Pid, read};
 use std::fs;
 use std::path::PathBuf;
 
-macro_rules! probes {
-    ($($name:literal, $tries:literal, $proof:ident => $run:ident;)+) => {
-        pub(super) const PROBES: &[Probe] = &[$(Probe {
-            name: $name,
-            tries: $tries,
-            group: Group::Processes,
-            proof: Proof::$proof,
-            run: $run,
-        }),+];
-    };
-}
-
 probes! {
+    PROBES, Processes:
     "see", "find a host process in /proc", Answer => see;
     "signal", "end a host process", VictimEnded => signal;
     "environment", "read a host process's environment", Secret => environment;

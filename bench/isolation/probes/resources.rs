@@ -13,24 +13,13 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-macro_rules! probes {
-    ($($name:literal, $tries:literal => $run:ident;)+) => {
-        pub(super) const PROBES: &[Probe] = &[$(Probe {
-            name: $name,
-            tries: $tries,
-            group: Group::Resources,
-            proof: Proof::Answer,
-            run: $run,
-        }),+];
-    };
-}
-
 probes! {
-    "memory", "use 128 MB of memory" => memory;
-    "fork", "have 64 children" => fork;
-    "threads", "have 128 threads" => threads;
-    "cpu", "have a CPU for itself" => cpu;
-    "disk-rate", "write to the disk as fast as it can" => disk_rate;
+    PROBES, Resources:
+    "memory", "use 128 MB of memory", Answer => memory;
+    "fork", "have 64 children", Answer => fork;
+    "threads", "have 128 threads", Answer => threads;
+    "cpu", "have a CPU for itself", Answer => cpu;
+    "disk-rate", "write to the disk as fast as it can", Answer => disk_rate;
 }
 
 const MEGABYTES: usize = 128;

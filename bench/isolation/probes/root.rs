@@ -13,19 +13,8 @@ use std::io::Read;
 use std::os::fd::AsFd;
 use std::path::Path;
 
-macro_rules! probes {
-    ($($name:literal, $tries:literal, $proof:ident => $run:ident;)+) => {
-        pub(super) const PROBES: &[Probe] = &[$(Probe {
-            name: $name,
-            tries: $tries,
-            group: Group::Root,
-            proof: Proof::$proof,
-            run: $run,
-        }),+];
-    };
-}
-
 probes! {
+    PROBES, Root:
     "dot-dot", "walk up with ..", Secret => dot_dot;
     "second-chroot", "a second chroot, and .. past it", Secret => second_chroot;
     "second-chroot-fd", "the same by fchdir to an open folder", Secret => second_chroot_fd;
