@@ -39,6 +39,7 @@ use crate::process::Role;
 use crate::rootfs::Sources;
 use crate::state::{self, ProcessRef, State, Status, Store};
 use crate::sync::{Channel, Message};
+use crate::sys::exe;
 use crate::sys::pidfd::pidfd_open;
 use crate::sys::procfs::ProcFs;
 use crate::trace::{self, Phase};
@@ -227,6 +228,7 @@ fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
         let told = channel.send(&Message::Start);
         told.map_err(|error| channel.reason_or(error))?;
     }
+    exe::let_go();
     trace::phase(Phase::Wait);
     let console = converse(request, made, &state, &channel, init)?;
     if let Some(path) = request.pid_file {

@@ -20,6 +20,7 @@ use crate::seccomp::{self, Bpf};
 use crate::state::{Dir, State, Status};
 use crate::sync::{Channel, Message};
 use crate::sys::clone::Side;
+use crate::sys::exe;
 use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
 use crate::sys::procfs::ProcFs;
 use crate::trace::{self, Phase};
@@ -201,6 +202,7 @@ fn supervise(
         .send(&go)
         .and_then(|()| channel.send_document(&listener_state))
         .map_err(|error| channel.reason_or(error))?;
+    exe::let_go();
     trace::phase(Phase::Wait);
     let mut console = None;
     loop {
@@ -257,6 +259,7 @@ impl Child<'_> {
     /// From the clone to execve; returns execve's error.
     fn become_process(self, parent: &Channel, place: &Place) -> Result<Error> {
         trace::phase(Phase::Enter);
+        exe::let_go();
         let process = self.request.process;
         if matches!(place, Place::LeftToSystemd { .. }) && parent.receive()?.is_none() {
             return Err(Error::new(
