@@ -28,6 +28,7 @@ pub use update::{Update, update};
 use documents::Documents;
 
 use crate::cgroups::Cgroup;
+use crate::cgroups::devices::Rules;
 use crate::error::{Code, Context, Error, Result};
 use crate::hooks::{Kind, Output};
 use crate::host::Host;
@@ -224,10 +225,6 @@ fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
     // While init makes its mounts.
     made.dir()?.write_config(request.config)?;
     made.dir()?.write(&state)?;
-    if request.starts_at_once() {
-        let told = channel.send(&Message::Start);
-        told.map_err(|error| channel.reason_or(error))?;
-    }
     exe::let_go();
     trace::phase(Phase::Wait);
     let console = converse(request, made, &state, &channel, init)?;
@@ -311,10 +308,22 @@ fn converse(
     channel: &Channel,
     init: Pid,
 ) -> Result<Option<OwnedFd>> {
+    let devices = request.plan.cgroup.devices.as_ref();
+    let rules = devices.map(Rules::load).transpose()?;
     let mut console = None;
     loop {
         match channel.receive()? {
             Some(Message::Populated) => {
+                if let (Some(cgroup), Some(rules)) = (&made.cgroup, &rules) {
+                    cgroup.attach_devices(rules)?;
+                }
+                if request.starts_at_once() {
+                    let told = channel.send(&Message::Start);
+                    told.map_err(|error| channel.reason_or(error))?;
+                }
+                if !request.plan.has_hooks_before_pivot() {
+                    continue;
+                }
                 made.hooks_ran = Some(state.clone());
                 // Up to spec 1.0.2 prestart hooks ran on start, and so were told `created`.
                 for (kind, status) in [

@@ -107,8 +107,8 @@ fn set_up(
     let root = rootfs::enter(&plan.rootfs, &mut sources)?;
     trace::phase(Phase::Mounts);
     let (root, late) = rootfs::populate(&plan.rootfs, root, sources)?;
+    parent.send(&Message::Populated)?;
     if plan.has_hooks_before_pivot() {
-        parent.send(&Message::Populated)?;
         expect(parent, "hooks", |message| {
             matches!(message, Message::HooksDone)
         })?;

@@ -11,7 +11,7 @@ use crate::sys::procfs::ProcFs;
 /// there, and lets the bridge make init in that. Returns twice.
 ///
 /// # Errors
-/// E_SYSTEMD, E_CGROUP, E_DEVICES, E_NAMESPACE: the step that failed.
+/// E_SYSTEMD, E_CGROUP, E_NAMESPACE: the step that failed.
 pub(super) fn spawn(
     plan: &Plan,
     scope: &systemd::Plan,
