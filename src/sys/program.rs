@@ -180,14 +180,16 @@ impl MemoryMap {
             static environ: *const *const c_char;
         }
         let count = std::env::args_os().len();
-        // SAFETY: the C library has set `environ` to where the kernel put it, and nothing in casulo changes
-        // the environment; so there are `count` words and two more before it, and one or more from it on.
-        let (stack, argument, variable) = unsafe {
-            let stack = environ.sub(count + 2);
-            (stack, *stack.add(1), *environ)
+        // SAFETY: the C library has set it before main, and nobody changes it.
+        let environment = unsafe { environ };
+        // SAFETY: it is where the kernel put it, for nothing in casulo changes the environment: so these words
+        // are one behind the other, on the stack for as long as the process runs.
+        let words =
+            unsafe { std::slice::from_raw_parts(environment.wrapping_sub(count + 2), count + 3) };
+        let &[number, argument, .., variable] = words else {
+            return Err(Errno::ENOEXEC);
         };
-        // SAFETY: as above; the word is a number.
-        if count == 0 || unsafe { *stack }.addr() != count {
+        if number.addr() != count {
             return Err(Errno::ENOEXEC);
         }
         let name = auxiliary(libc::AT_EXECFN);
@@ -204,7 +206,7 @@ impl MemoryMap {
             code: range(&code),
             data: range(&data),
             brk: [brk, brk],
-            stack: stack.addr(),
+            stack: words.as_ptr().addr(),
             arguments: [argument.addr(), variables],
             environment: [variables, name],
             auxv: 0,
