@@ -39,6 +39,13 @@ build: native-libs ## the release binary: bin/casulo, static and stripped
 	@mkdir -p bin
 	@install -m 755 target/$(TARGET)/release/casulo bin/casulo
 
+# The test build, whose defences can be taken out and whose steps can be made to fail: for the tests alone.
+.PHONY: test-build
+test-build: native-libs
+	cargo build --quiet --profile testing --features testing --bin casulo
+	@mkdir -p bin
+	@install -m 755 target/$(TARGET)/testing/casulo bin/casulo-testing
+
 .PHONY: run
 run: build ## build everything and run the sample bundle
 	@scripts/need busybox:busybox-static
@@ -86,14 +93,14 @@ test-tools:
 		gcc musl-gcc:musl-tools strace
 
 .PHONY: test
-test: build test-tools ## all tests: as an ordinary user, as root, and in the test host
+test: build test-build test-tools ## all tests: as an ordinary user, as root, and in the test host
 	scripts/test
 
 .PHONY: integration
-integration: build test-tools ## the integration tests on this machine; FILTER=text picks some
+integration: build test-build test-tools ## the integration tests on this machine; FILTER=text picks some
 	@exe=$$(cargo test --no-run --test integration --message-format=json 2>/dev/null | \
 		jq -r 'select(.executable != null and .target.name == "integration") | .executable'); \
-	CASULO=$${CASULO:-$(CURDIR)/bin/casulo} "$$exe" $(FILTER)
+	CASULO=$${CASULO:-$(CURDIR)/bin/casulo} CASULO_TESTING=$(CURDIR)/bin/casulo-testing "$$exe" $(FILTER)
 
 .PHONY: compare
 compare: test-tools native-libs ## the integration tests against another runtime: RUNTIME=/usr/sbin/runc

@@ -39,4 +39,5 @@ pub mod state;
 pub mod sync;
 pub mod sys;
 pub mod terminal;
+pub mod testing;
 pub mod trace;
