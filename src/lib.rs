@@ -13,6 +13,7 @@ pub mod bundle;
 pub mod caller_socket;
 pub mod capabilities;
 pub mod cgroups;
+pub mod check;
 pub mod cli;
 pub mod commands;
 pub mod config;

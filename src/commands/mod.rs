@@ -1,5 +1,6 @@
 //! One file a verb. Each turns what was typed into a call of the engine and returns the exit code.
 
+mod check;
 mod completion;
 mod create;
 mod delete;
@@ -64,6 +65,7 @@ fn execute(global: &Global, command: Command) -> Result<u8> {
         Command::List(args) => list::run(global, &args),
         Command::Ps(args) => ps::run(global, &args),
         Command::Events(args) => events::run(global, &args),
+        Command::Check(args) => check::run(global, &args),
         Command::Spec(args) => {
             let ids = (
                 nix::unistd::geteuid().as_raw(),

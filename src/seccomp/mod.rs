@@ -88,6 +88,26 @@ pub fn compile(filter: &Filter, cache: &Path) -> Result<Bpf> {
     Ok(Bpf::new(program, filter.flags))
 }
 
+/// Parent: whether [`compile`] will succeed here, without a cache.
+///
+/// # Errors
+/// As [`compile`].
+pub fn check(filter: &Filter) -> Result<()> {
+    load::check_flags(filter.flags)?;
+    compile::program(filter).map(drop)
+}
+
+/// The names in a filter that no architecture has a system call of, each with its rule and place.
+pub fn unknown_names(filter: &Filter) -> Vec<(usize, usize, &str)> {
+    let mut unknown = Vec::new();
+    for (index, rule) in filter.rules.iter().enumerate() {
+        let names = rule.names.iter().enumerate();
+        let strange = names.filter(|(_, name)| !numbers::is_known_anywhere(name));
+        unknown.extend(strange.map(|(place, name)| (index, place, name.as_str())));
+    }
+    unknown
+}
+
 /// The actions a profile may name, for `features`.
 pub fn actions() -> &'static [&'static str] {
     names::SECCOMP_ACTIONS
