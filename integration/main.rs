@@ -28,6 +28,7 @@ mod callers;
 mod capabilities;
 mod cgroup_tree;
 mod cgroups;
+mod check;
 mod cycles;
 mod devices;
 mod engines;
@@ -72,6 +73,7 @@ fn main() -> ExitCode {
         ("capabilities", capabilities::CASES),
         ("cgroup_tree", cgroup_tree::CASES),
         ("cgroups", cgroups::CASES),
+        ("check", check::CASES),
         ("cycles", cycles::CASES),
         ("devices", devices::CASES),
         ("errors", errors::CASES),

@@ -65,7 +65,7 @@ impl Files {
         let fd = open(&self.at(path.as_ref()), flags, Mode::empty())?;
         let kind = SFlag::from_bits_truncate(fstat(&fd)?.st_mode & libc::S_IFMT);
         let name = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()))
-            .map_err(|_| Errno::ENOENT)?;
+            .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?;
         let path = match name.strip_prefix(&self.root) {
             Ok(below) => Path::new("/").join(below),
             Err(_) => name,

@@ -13,10 +13,12 @@
 mod code;
 mod failures;
 mod look;
+mod table;
 mod weaknesses;
 
-pub use code::{ALL, Code, Severity};
+pub use code::{Code, Severity};
 pub use look::{Files, Found};
+use table::ALL;
 
 use crate::bundle::Unread;
 use crate::config;

@@ -1,7 +1,6 @@
 //! Every code, by a row that brings it about in a bundle that is clean otherwise.
 
-use super::code::ALL;
-use super::{Code, Files, Finding, check};
+use super::{ALL, Code, Files, Finding, check};
 use crate::bundle::Unread;
 use crate::host::{CgroupMount, Host};
 use crate::plan::{CgroupManager, Options};

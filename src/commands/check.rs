@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::fmt::Write;
 
 /// Of the JSON document: raised when a member changes its meaning or goes away.
-const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
 
 /// The id of the container that is not made: the default cgroup has its name.
 const ID: &str = "casulo-check";

@@ -147,10 +147,8 @@ fn reaches(found: &Found, socket: &str) -> bool {
 /// The new file system of this type at this place, if there is one; None also where another mount covers
 /// it.
 fn file_system<'a>(subject: &'a Subject<'_>, place: &str, fstype: &str) -> Option<&'a Mount> {
-    let mounts = subject.plan.rootfs.mounts.iter();
-    let last = mounts
-        .filter(|it| it.destination == Path::new(place))
-        .next_back()?;
+    let mut mounts = subject.plan.rootfs.mounts.iter();
+    let last = mounts.rfind(|it| it.destination == Path::new(place))?;
     let is_type = match &last.action {
         Action::FileSystem(it) => it.fstype.to_bytes() == fstype.as_bytes(),
         Action::Classic(it) => it.fstype.to_bytes() == fstype.as_bytes(),
