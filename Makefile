@@ -122,6 +122,11 @@ engines: build ## Podman, Docker, containerd and CRI in the test host with casul
 conformance: build ## crun's own tests against crun and casulo, in the test host
 	integration/conformance/run
 
+.PHONY: fuzz
+fuzz: native-libs ## fuzz one of fuzz/fuzz_targets: TARGET=config SECONDS=60
+	@scripts/need g++
+	scripts/fuzz $(TARGET) $(or $(SECONDS),60)
+
 # ---- bench ----------------------------------------------------------------------------------------
 
 .PHONY: bench

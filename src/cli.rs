@@ -361,6 +361,17 @@ impl Cli {
     }
 }
 
+/// For fuzzing: what the quick reader makes of a line, and clap, if it has an answer.
+#[cfg(any(test, feature = "testing"))]
+pub(crate) fn readings(words: &[OsString]) -> Option<(Cli, Option<Cli>)> {
+    let quick = quick::read(words)?;
+    let program = OsString::from("casulo");
+    Some((
+        quick,
+        Cli::try_parse_from(std::iter::once(&program).chain(words)).ok(),
+    ))
+}
+
 /// The whole command line as clap's builder, for man pages and completions.
 pub fn command() -> clap::Command {
     Cli::command()

@@ -21,6 +21,9 @@ pub mod container;
 pub mod error;
 pub mod exec;
 pub mod foreground;
+#[cfg(any(test, feature = "testing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod hooks;
 pub mod host;
 pub mod init;

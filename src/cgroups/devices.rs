@@ -4,6 +4,8 @@
 //! process, and when an update brings other rules.
 
 mod attached;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod meaning;
 
 use crate::error::Problems;
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType};

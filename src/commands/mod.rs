@@ -18,6 +18,9 @@ mod state;
 mod update;
 mod version;
 
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use exec::parse_user;
+
 use crate::cli::{Cli, Command, Global, LogFormat, LogLevel, Manager, Rootless};
 use crate::error::{Code, Error, Result};
 use crate::log::Format;

@@ -6,6 +6,7 @@
 //! cache.rs     Filter ─► program             parent: the same, from a file, in microseconds
 //! load.rs      program ─► the kernel         child: seccomp(2), just before execve
 //! ```
+//! What a profile means is in docs/seccomp.md, and once more in `meaning.rs` for the tests.
 //! `arch.rs` and `numbers.rs` are the tables: which ABIs this kernel has, and the numbers that
 //! libseccomp does not know. The kernel's side is in seccomp(2) and in
 //! `Documentation/userspace-api/seccomp_filter.rst`.
@@ -14,8 +15,10 @@ mod arch;
 mod cache;
 mod compile;
 mod load;
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 mod machine;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod meaning;
 mod numbers;
 mod prelude;
 mod profile;

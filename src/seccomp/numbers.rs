@@ -96,6 +96,9 @@ pub(super) struct Multiplexed {
     pub(super) selector: u32,
 }
 
+/// The calls through which i386 makes others.
+pub(super) const MULTIPLEXERS: [&str; 2] = ["socketcall", "ipc"];
+
 /// How `abi` reaches `name` through another call, if it does.
 pub(super) fn multiplexed(name: &str, abi: &Abi) -> Option<Multiplexed> {
     if abi.library != ScmpArch::X86 {
