@@ -73,7 +73,7 @@ man: native-libs ## the man pages, from the command line's own description
 # ---- check ----------------------------------------------------------------------------------------
 
 .PHONY: check
-check: native-libs ## format, lints, documentation, the design's rules, the other architecture
+check: native-libs ## format, lints, documentation, the design's rules, dependencies, the other architecture
 	@command -v rustup >/dev/null && { rustup component add rustfmt clippy 2>/dev/null; \
 		rustup target list --installed | grep -qx $(OTHER_TARGET) || rustup target add $(OTHER_TARGET); } || true
 	cargo fmt --check
@@ -81,6 +81,8 @@ check: native-libs ## format, lints, documentation, the design's rules, the othe
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --quiet --no-deps --document-private-items
 	cargo check --quiet --target $(OTHER_TARGET) --lib
 	scripts/lint
+	@scripts/need jq
+	scripts/deny
 	@rm -rf target/man && mkdir -p target/man
 	cargo run --quiet --example man -- target/man
 	diff -r man target/man || { echo "casulo: the man pages are out of date: make man"; exit 1; }
