@@ -39,6 +39,13 @@ build: native-libs ## the release binary: bin/casulo, static and stripped
 	@mkdir -p bin
 	@install -m 755 target/$(TARGET)/release/casulo bin/casulo
 
+# The test build, whose defences can be taken out and whose steps can be made to fail: for the tests alone.
+.PHONY: test-build
+test-build: native-libs
+	cargo build --quiet --profile testing --features testing --bin casulo
+	@mkdir -p bin
+	@install -m 755 target/$(TARGET)/testing/casulo bin/casulo-testing
+
 .PHONY: run
 run: build ## build everything and run the sample bundle
 	@scripts/need busybox:busybox-static
@@ -66,7 +73,7 @@ man: native-libs ## the man pages, from the command line's own description
 # ---- check ----------------------------------------------------------------------------------------
 
 .PHONY: check
-check: native-libs ## format, lints, documentation, the design's rules, the other architecture
+check: native-libs ## format, lints, documentation, the design's rules, dependencies, the other architecture
 	@command -v rustup >/dev/null && { rustup component add rustfmt clippy 2>/dev/null; \
 		rustup target list --installed | grep -qx $(OTHER_TARGET) || rustup target add $(OTHER_TARGET); } || true
 	cargo fmt --check
@@ -74,6 +81,8 @@ check: native-libs ## format, lints, documentation, the design's rules, the othe
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --quiet --no-deps --document-private-items
 	cargo check --quiet --target $(OTHER_TARGET) --lib
 	scripts/lint
+	@scripts/need jq
+	scripts/deny
 	@rm -rf target/man && mkdir -p target/man
 	cargo run --quiet --example man -- target/man
 	diff -r man target/man || { echo "casulo: the man pages are out of date: make man"; exit 1; }
@@ -86,14 +95,14 @@ test-tools:
 		gcc musl-gcc:musl-tools strace
 
 .PHONY: test
-test: build test-tools ## all tests: as an ordinary user, as root, and in the test host
+test: build test-build test-tools ## all tests: as an ordinary user, as root, and in the test host
 	scripts/test
 
 .PHONY: integration
-integration: build test-tools ## the integration tests on this machine; FILTER=text picks some
+integration: build test-build test-tools ## the integration tests on this machine; FILTER=text picks some
 	@exe=$$(cargo test --no-run --test integration --message-format=json 2>/dev/null | \
 		jq -r 'select(.executable != null and .target.name == "integration") | .executable'); \
-	CASULO=$${CASULO:-$(CURDIR)/bin/casulo} "$$exe" $(FILTER)
+	CASULO=$${CASULO:-$(CURDIR)/bin/casulo} CASULO_TESTING=$(CURDIR)/bin/casulo-testing "$$exe" $(FILTER)
 
 .PHONY: compare
 compare: test-tools native-libs ## the integration tests against another runtime: RUNTIME=/usr/sbin/runc
@@ -114,6 +123,11 @@ engines: build ## Podman, Docker, containerd and CRI in the test host with casul
 .PHONY: conformance
 conformance: build ## crun's own tests against crun and casulo, in the test host
 	integration/conformance/run
+
+.PHONY: fuzz
+fuzz: native-libs ## fuzz one of fuzz/fuzz_targets: TARGET=config SECONDS=60
+	@scripts/need g++
+	scripts/fuzz $(TARGET) $(or $(SECONDS),60)
 
 # ---- bench ----------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@
 //! | variable | meaning |
 //! |---|---|
 //! | `CASULO` | the runtime under test (default `bin/casulo`); any runtime with runc's command line |
+//! | `CASULO_TESTING` | casulo's test build (default `bin/casulo-testing`): defences out, steps that fail |
 //! | `CASULO_TEST_REQUIRE` | needs whose absence is a failure, not a skip: `all`, or names as printed by a skip |
 //! | `CASULO_TEST_SKIPPED` | a file that receives the names of the tests that were skipped and that another host can run |
 //! | `CASULO_TEST_ENGINES` | if set, all tests of the engines are run, not only a smoke test of each |
@@ -27,6 +28,7 @@ mod callers;
 mod capabilities;
 mod cgroup_tree;
 mod cgroups;
+mod check;
 mod cycles;
 mod devices;
 mod engines;
@@ -71,6 +73,7 @@ fn main() -> ExitCode {
         ("capabilities", capabilities::CASES),
         ("cgroup_tree", cgroup_tree::CASES),
         ("cgroups", cgroups::CASES),
+        ("check", check::CASES),
         ("cycles", cycles::CASES),
         ("devices", devices::CASES),
         ("errors", errors::CASES),

@@ -214,7 +214,7 @@ pub fn in_user_namespace() -> bool {
     stat("/proc/self/ns/user").is_ok_and(|it| it.st_ino != INITIAL_USER_NAMESPACE)
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 impl Host {
     /// For tests of plans: root with every capability on a machine without a cgroup mount or LSM.
     pub(crate) fn of_root() -> Host {

@@ -31,7 +31,7 @@ use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 /// The longest message; a longer error text is cut.
-const MAX: usize = 4096;
+pub(crate) const MAX: usize = 4096;
 
 /// What is said over a [`Channel`]; see the drawing above.
 #[derive(Debug)]
@@ -227,7 +227,7 @@ impl std::os::fd::AsFd for Channel {
     }
 }
 
-fn encode(message: &Message) -> (Vec<u8>, Option<RawFd>) {
+pub(crate) fn encode(message: &Message) -> (Vec<u8>, Option<RawFd>) {
     match message {
         Message::Go {
             create_state,
@@ -276,7 +276,7 @@ fn encode_error(error: &Error) -> Vec<u8> {
 ///
 /// # Errors
 /// `E_SYNC` for anything that [`encode`] cannot have made.
-fn decode(bytes: &[u8], fd: Option<OwnedFd>) -> Result<Message> {
+pub(crate) fn decode(bytes: &[u8], fd: Option<OwnedFd>) -> Result<Message> {
     let unknown = || Error::new(Code::Sync, "a message that is none of casulo's");
     let number = |at: usize| -> Result<u32> {
         let four = bytes.get(at..at + 4).and_then(|four| four.try_into().ok());

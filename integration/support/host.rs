@@ -12,6 +12,8 @@ pub(crate) enum Need {
     Root,
     /// The test is about casulo's own words or extensions: another runtime need not agree.
     Casulo,
+    /// casulo's test build.
+    TestBuild,
     /// A cgroup v2 controller.
     Controller(&'static str),
     /// The controllers are missing from cgroup v2 (the opposite of the above, for the error).
@@ -73,6 +75,10 @@ impl Need {
         let (met, reason) = match self {
             Need::Root => (geteuid().is_root(), "needs root".into()),
             Need::Casulo => (runtime::is_casulo(), "needs casulo".into()),
+            Need::TestBuild => (
+                runtime::test_build().exists(),
+                "testbuild: no test build of casulo".into(),
+            ),
             Need::Controller(name) => (
                 has_controller(name),
                 format!("controller: the {name} controller is not in cgroup v2"),

@@ -77,9 +77,10 @@ pub(crate) fn prepare() {
         .unwrap();
     allow_all(base.path());
     let runtime = base.path().join("runtime");
-    fs::copy(runtime::original(), &runtime)
-        .unwrap_or_else(|e| panic!("{}: {e}", runtime::original().display()));
-    fs::set_permissions(&runtime, Permissions::from_mode(0o755)).unwrap();
+    copy_program(&runtime::original(), &runtime);
+    if runtime::test_build().exists() {
+        copy_program(&runtime::test_build(), &base.path().join("test-build"));
+    }
     if geteuid().is_root() {
         for file in ["/etc/subuid", "/etc/subgid"] {
             lay_over(base.path(), Path::new(file));
@@ -92,6 +93,12 @@ pub(crate) fn prepare() {
         runtime,
         template,
     });
+}
+
+/// Copies a program for every user.
+fn copy_program(from: &Path, to: &Path) {
+    fs::copy(from, to).unwrap_or_else(|e| panic!("{}: {e}", from.display()));
+    fs::set_permissions(to, Permissions::from_mode(0o755)).unwrap();
 }
 
 /// Puts the tests' subordinate ids over a host file, in our mount namespace alone.
@@ -209,6 +216,8 @@ pub(crate) fn disk() -> Option<String> {
 pub(crate) struct Lab {
     dir: TempDir,
     ids: RefCell<Vec<String>>,
+    /// What the test build is told by its environment; None: the runtime under test is used.
+    told: RefCell<Option<(String, String)>>,
 }
 
 impl Lab {
@@ -223,6 +232,7 @@ impl Lab {
         Lab {
             dir,
             ids: RefCell::default(),
+            told: RefCell::default(),
         }
     }
 
@@ -260,6 +270,18 @@ impl Lab {
         shared().runtime.clone()
     }
 
+    /// From here on commands are casulo's test build's, with this variable in their environment. For
+    /// tests that need `TestBuild`.
+    pub(crate) fn use_test_build(&self, variable: &str, value: &str) {
+        self.told
+            .replace(Some((variable.to_owned(), value.to_owned())));
+    }
+
+    /// From here on commands are the runtime's again.
+    pub(crate) fn use_runtime(&self) {
+        self.told.replace(None);
+    }
+
     /// A bundle with a rootfs, a plain config and an id of its own.
     pub(crate) fn bundle(&self) -> Bundle<'_> {
         let id = self.new_id();
@@ -285,7 +307,14 @@ impl Lab {
 
     /// `casulo --root ROOT`, to be completed.
     pub(crate) fn command(&self) -> Command {
-        let mut command = Command::new(self.runtime());
+        let mut command = match self.told.borrow().as_ref() {
+            None => Command::new(self.runtime()),
+            Some((variable, value)) => {
+                let mut command = Command::new(shared().base.path().join("test-build"));
+                command.env(variable, value);
+                command
+            }
+        };
         command
             .arg("--root")
             .arg(self.root())

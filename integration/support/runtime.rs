@@ -73,6 +73,14 @@ pub(crate) fn original() -> PathBuf {
     }
 }
 
+/// casulo's test build, as `CASULO_TESTING` names it.
+pub(crate) fn test_build() -> PathBuf {
+    match std::env::var_os("CASULO_TESTING") {
+        Some(path) => PathBuf::from(path),
+        None => PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("bin/casulo-testing"),
+    }
+}
+
 /// True if the runtime under test is casulo.
 pub(crate) fn is_casulo() -> bool {
     static ANSWER: OnceLock<bool> = OnceLock::new();

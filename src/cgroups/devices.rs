@@ -5,6 +5,8 @@
 //! init's own device nodes, which the config asks for, are not subject to them, as with runc.
 
 mod attached;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod meaning;
 
 pub use attached::Rules;
 

@@ -226,7 +226,7 @@ fn sub_cgroup(path: &Path) -> Result<&Path> {
 
 /// `UID` or `UID:GID`, decimal digits only: what follows a number is an error, never ignored
 /// (CVE-2026-30892).
-fn parse_user(text: &str) -> Result<(u32, Option<u32>)> {
+pub(crate) fn parse_user(text: &str) -> Result<(u32, Option<u32>)> {
     let number = |part: &str| -> Option<u32> {
         let digits = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
         digits

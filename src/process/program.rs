@@ -206,6 +206,16 @@ fn verify_cwd(cwd: &Path) -> Result<()> {
 }
 
 impl Places {
+    /// All of them, absolute in the container's root.
+    pub fn all(&self) -> impl Iterator<Item = &PathBuf> {
+        match self {
+            Places::One(place) => std::slice::from_ref(place),
+            Places::Path(places) => places.as_slice(),
+        }
+        .iter()
+        .map(|place| &place.inside)
+    }
+
     fn find(&self, root: &Root, name: &CStr) -> Result<&Place> {
         let places = match self {
             Places::One(place) => {
@@ -225,6 +235,17 @@ impl Places {
             }
         }
         Err(denied.map_or_else(|| not_found(name), |refusal| refusal.error(name)))
+    }
+}
+
+impl Command {
+    /// Parent: looks for the program in `root`, as the caller and before anything is mounted there.
+    ///
+    /// # Errors
+    /// As [`Plan::locate`].
+    pub fn look_in(&self, root: &Root) -> Result<()> {
+        let name = self.args.first().map_or(c"", CString::as_c_str);
+        self.places.find(root, name).map(drop)
     }
 }
 
