@@ -20,6 +20,7 @@ use crate::seccomp::{self, Bpf};
 use crate::state::{Dir, State, Status};
 use crate::sync::{Channel, Message};
 use crate::sys::clone::Side;
+use crate::sys::namespace::stop_being_dumpable;
 use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
 use crate::sys::procfs::ProcFs;
 use crate::trace::{self, Phase};
@@ -109,7 +110,7 @@ pub fn exec(request: &Request<'_>) -> Result<Executed> {
     let (channel, parent) = Channel::pair()?;
     trace::phase(Phase::Clone);
 
-    nix::sys::prctl::set_dumpable(false).context(Code::Process, "become non-dumpable", "")?;
+    stop_being_dumpable().context(Code::Process, "become non-dumpable", "")?;
     let rest = enter_pid_namespace(&init, request.state.namespaces)?;
     let child = Child {
         request,
