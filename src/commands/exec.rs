@@ -61,8 +61,8 @@ pub(super) fn run(global: &Global, args: &Exec) -> Result<u8> {
         Some(Signals::block()?)
     };
     let pid_file = args.pid_file.as_deref().map(super::absolute).transpose()?;
-    let executed = exec::exec(&Request {
-        dir: &dir,
+    let request = Request {
+        id: &args.id,
         state: &state,
         process: &plan,
         filter: filter.as_ref(),
@@ -75,7 +75,8 @@ pub(super) fn run(global: &Global, args: &Exec) -> Result<u8> {
             true => WhenPaused::Wait,
             false => WhenPaused::Refuse,
         },
-    })?;
+    };
+    let executed = exec::exec(dir, &request)?;
     match signals {
         None => Ok(0),
         Some(signals) => {
@@ -99,8 +100,7 @@ fn wanted_process(args: &Exec, spec: &Spec, config_file: String) -> Result<(Proc
     let own = spec.process().clone().unwrap_or_default();
     let (mut process, file) = match &args.process {
         Some(path) => {
-            let file = path.display().to_string();
-            let bytes = std::fs::read(path).context(Code::Config, "read", &file)?;
+            let (bytes, file) = super::read(path)?;
             (inherit(config::parse_process(&bytes, &file)?, &own), file)
         }
         None => {
