@@ -3,8 +3,8 @@
 //! | call | does, and prints at its end |
 //! |---|---|
 //! | `probe swap-loop FILE A B` | exchanges A and B (renameat2(2)): `swaps N` |
-//! | `probe watch-loop FILE` | looks at every new process by /proc/N/exe and traces it: `pids N`, `traced N`, and a line `won …` for each that was the runtime's own |
-//! | `probe write-loop FILE` | keeps every new process's program by O_PATH and tries to write it, again and again: `caught N`, `wrote N` |
+//! | `probe watch-loop FILE` | looks at every new process by /proc/N/exe and traces it: a line `won …` for each that was the runtime's own, then `pids N`, `traced N` |
+//! | `probe write-loop FILE` | keeps every new process's program by O_PATH and tries to write it, again and again: `caught: PID` at once, then `caught N`, `wrote N` |
 
 #![allow(unsafe_code, reason = "ptrace(2) and renameat2(2), raw")]
 
@@ -62,20 +62,17 @@ pub(super) fn watch_loop(file: &str) {
     let known = pids();
     println!("watches");
     let (mut seen, mut traced) = (BTreeSet::new(), BTreeSet::new());
-    let mut won = BTreeSet::new();
     while !Path::new(file).exists() {
         for pid in pids().difference(&known) {
             seen.insert(*pid);
             if let Some(program) = foreign_program(*pid) {
                 let fds = fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
-                won.insert(format!(
-                    "won: the program of {pid} is {program:?}, with {fds} descriptors"
-                ));
+                println!("won: the program of {pid} is {program:?}, with {fds} descriptors");
             }
             if trace(*pid) {
                 traced.insert(*pid);
                 if let Some(program) = foreign_program(*pid) {
-                    won.insert(format!("won: traced {pid}, which is {program:?}"));
+                    println!("won: traced {pid}, which is {program:?}");
                 }
                 leave(*pid);
             }
@@ -83,9 +80,6 @@ pub(super) fn watch_loop(file: &str) {
     }
     println!("pids {}", seen.len());
     println!("traced {}", traced.len());
-    for line in won {
-        println!("{line}");
-    }
 }
 
 fn trace(pid: i32) -> bool {
@@ -117,6 +111,7 @@ pub(super) fn write_loop(file: &str) {
             }
             let program = format!("/proc/{pid}/exe");
             if let Ok(fd) = open(program.as_str(), OFlag::O_PATH, Mode::empty()) {
+                println!("caught: {pid}");
                 caught.push((pid, fd));
             }
         }
