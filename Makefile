@@ -108,6 +108,10 @@ integration: build test-build test-tools ## the integration tests on this machin
 compare: test-tools native-libs ## the integration tests against another runtime: RUNTIME=/usr/sbin/runc
 	@$(MAKE) --no-print-directory integration CASULO=$(RUNTIME)
 
+.PHONY: zoo-compare
+zoo-compare: build test-build test-tools ## the attacks of integration/hostile against casulo, crun and runc: a table
+	scripts/zoo-compare $(FILTER)
+
 .PHONY: cycles
 cycles: build test-tools ## 200 containers in the test host, half with the runtime killed; N=number, SEED=number
 	scripts/cycles $(or $(N),200)

@@ -191,7 +191,8 @@ fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
     };
     let init = match spawned {
         Spawned::Init => {
-            drop(channel);
+            // What enters the container shall hold no folder of the host (CVE-2016-9962, CVE-2024-21626).
+            drop((channel, proc, made.dir.take(), made.cgroup.take()));
             init::run(
                 plan,
                 Inheritance {

@@ -21,6 +21,7 @@ use crate::state::{Dir, State, Status};
 use crate::sync::{Channel, Message};
 use crate::sys::clone::Side;
 use crate::sys::exe;
+use crate::sys::namespace::stop_being_dumpable;
 use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
 use crate::sys::procfs::ProcFs;
 use crate::trace::{self, Phase};
@@ -38,8 +39,8 @@ use std::path::Path;
 /// What to execute, and where.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    /// The container's state directory.
-    pub dir: &'a Dir,
+    /// The container's id.
+    pub id: &'a str,
     /// Its facts.
     pub state: &'a State,
     /// The process.
@@ -78,25 +79,27 @@ pub struct Executed {
     pub console: Option<OwnedFd>,
 }
 
-/// Executes the process in the container. Runs in the parent.
+/// Executes the process in the container, whose state directory is `dir`. Runs in the parent.
 ///
 /// # Errors
 /// `E_STATUS` unless the container is created or running; the step that failed. No process and no
 /// pid file is left behind.
-pub fn exec(request: &Request<'_>) -> Result<Executed> {
-    let (status, pidfd) = state::status(request.dir, request.state)?;
+pub fn exec(dir: Dir, request: &Request<'_>) -> Result<Executed> {
+    let (status, pidfd) = state::status(&dir, request.state)?;
+    // What enters the container shall hold no folder of the host (CVE-2016-9962, CVE-2024-21626).
+    drop(dir);
     let init = match (status, pidfd) {
         (Status::Created | Status::Running, Some(pidfd)) => pidfd,
         (Status::Paused, Some(pidfd)) if request.paused == WhenPaused::Wait => pidfd,
         (Status::Paused, _) => {
-            let text = format!("cannot exec in container {}: it is paused", request.dir.id);
+            let text = format!("cannot exec in container {}: it is paused", request.id);
             return Err(Error::new(Code::Status, text)
                 .hint("resume it, or wait for that with --ignore-paused"));
         }
         _ => {
             let text = format!(
                 "cannot exec in container {}: container not running",
-                request.dir.id
+                request.id
             );
             return Err(Error::new(Code::Status, text));
         }
@@ -110,7 +113,7 @@ pub fn exec(request: &Request<'_>) -> Result<Executed> {
     let (channel, parent) = Channel::pair()?;
     trace::phase(Phase::Clone);
 
-    nix::sys::prctl::set_dumpable(false).context(Code::Process, "become non-dumpable", "")?;
+    stop_being_dumpable().context(Code::Process, "become non-dumpable", "")?;
     let rest = enter_pid_namespace(&init, request.state.namespaces)?;
     let child = Child {
         request,
@@ -125,7 +128,7 @@ pub fn exec(request: &Request<'_>) -> Result<Executed> {
     let (side, place) = birth::clone_into_cgroup(request, &init, &proc)?;
     let pid = match side {
         Side::Child => {
-            drop(channel);
+            drop((channel, proc));
             child.run(parent, &place)
         }
         Side::Parent(pid) => pid,
@@ -271,7 +274,7 @@ impl Child<'_> {
             setns(self.init, self.namespaces).context(
                 Code::Namespace,
                 "join the namespaces of",
-                &self.request.dir.id,
+                self.request.id,
             )?;
         }
         if self.request.state.namespaces & (libc::CLONE_NEWUSER as u64) != 0 {

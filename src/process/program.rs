@@ -8,6 +8,7 @@ use super::{Plan, environment, signals};
 use crate::error::{Code, Context, Error, Problems, Result};
 use crate::rootfs::root::Root;
 use crate::sys::fd;
+use crate::testing::without::{Defence, without};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::prctl;
@@ -195,6 +196,9 @@ impl Plan {
 /// That the working folder is below the root of the mount namespace: the kernel prefixes the path of
 /// one that is not with "(unreachable)", and getcwd(3) then fails with ENOENT. CVE-2024-21626.
 fn verify_cwd(cwd: &Path) -> Result<()> {
+    if without(Defence::CwdInside) {
+        return Ok(());
+    }
     let object = cwd.display();
     match getcwd() {
         Ok(path) if path.is_absolute() => Ok(()),
