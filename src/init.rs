@@ -21,6 +21,8 @@ use crate::sys::procfs::ProcFs;
 use crate::sys::scm;
 use crate::trace::{self, Phase};
 use crate::{namespaces, rootfs, terminal};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
 use nix::sys::socket::{SockFlag, accept4};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
@@ -98,6 +100,7 @@ fn set_up(
     )?;
     namespaces::enter(&plan.namespaces, &joins)?;
     drop(joins);
+    end_with_parent(parent)?;
     let proc = match plan.writes_proc() {
         true => Some(ProcFs::private().context(Code::Mount, "mount a private procfs", "")?),
         false => None,
@@ -146,6 +149,7 @@ fn set_up(
     let entered = process.enter(&root)?;
     process.become_user(plan.sys_admin_until_filter())?;
     let program = process.locate(&root, entered)?;
+    set_pdeathsig(None).context(Code::Process, "clear the parent-death signal", "")?;
     trace::phase(Phase::WaitForStart);
     parent.send(&Message::Ready)?;
     Ok(SetUp {
@@ -169,6 +173,18 @@ impl Documents {
             start_state: Vec::new(),
             listener_state: Vec::new(),
         }
+    }
+}
+
+/// A runtime that is killed takes init along, whatever that is busy with (a hook, a file system that does
+/// not answer): `delete` may not know init yet. After `Ready` the end of file does it. Not earlier than this,
+/// because a change of ids clears the signal (PR_SET_PDEATHSIG(2const)).
+fn end_with_parent(parent: &Channel) -> Result<()> {
+    set_pdeathsig(Signal::SIGKILL).context(Code::Process, "set the parent-death signal", "")?;
+    // For a death before that the kernel sends nothing. getppid(2) knows nobody outside a pid namespace.
+    match parent.is_closed() {
+        false => Ok(()),
+        true => Err(parent_left("container")),
     }
 }
 

@@ -98,9 +98,10 @@ impl Process {
         for ours in [&to_stdin, &from_output, &failure] {
             fcntl(ours, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         }
+        let parent = Pid::this();
         let pid = match child::fork()? {
             Side::Child => {
-                let errno = become_hook(hook, call, &stdin, &output);
+                let errno = become_hook(hook, call, parent, &stdin, &output);
                 // Nobody is left to tell if this fails; the exit code tells as much as it can.
                 let _ = write(&fail, &(errno as i32).to_ne_bytes());
                 child::leave(127);
@@ -220,12 +221,18 @@ impl Process {
 }
 
 /// The child: stdio, default signals, working directory, execve. Returns only what went wrong.
-fn become_hook(hook: &Hook, call: &Call<'_>, stdin: &OwnedFd, output: &OwnedFd) -> Errno {
+fn become_hook(
+    hook: &Hook,
+    call: &Call<'_>,
+    parent: Pid,
+    stdin: &OwnedFd,
+    output: &OwnedFd,
+) -> Errno {
     let become_it = || {
         // A group of its own, which a timeout can kill whole.
         setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
         // A casulo that is killed waits for nobody and sees no timeout: its hook ends with it.
-        nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+        child::end_with(parent)?;
         dup2_stdin(stdin)?;
         dup2_stdout(call.output.stdout.as_ref().unwrap_or(output))?;
         dup2_stderr(call.output.stderr.as_ref().unwrap_or(output))?;
