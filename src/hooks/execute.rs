@@ -8,6 +8,7 @@ use crate::sys::clone::Side;
 use crate::sys::fd::close_on_exec_from;
 use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
 use crate::sys::signal;
+use crate::testing::fault::{self, Step};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -98,6 +99,7 @@ impl Process {
         for ours in [&to_stdin, &from_output, &failure] {
             fcntl(ours, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         }
+        fault::errno_at(Step::ForkHook)?;
         let parent = Pid::this();
         let pid = match child::fork()? {
             Side::Child => {
@@ -231,6 +233,7 @@ fn become_hook(
     let become_it = || {
         // A group of its own, which a timeout can kill whole.
         setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
+        fault::errno_at(Step::BecomeHook)?;
         // A casulo that is killed waits for nobody and sees no timeout: its hook ends with it.
         child::end_with(parent)?;
         dup2_stdin(stdin)?;

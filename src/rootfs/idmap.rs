@@ -13,6 +13,7 @@ use crate::sys::child::{end_with, leave};
 use crate::sys::clone::{Side, clone3};
 use crate::sys::mount::{MountAttr, mount_setattr};
 use crate::sys::procfs::ProcFs;
+use crate::testing::fault::{self, Step};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::signal::{Signal, kill};
@@ -194,7 +195,7 @@ pub fn user_namespace(uids: &[IdMap], gids: &[IdMap], proc: &ProcFs) -> Result<O
     let parent = Pid::this();
     let holder = match clone3(flag, None).context(Code::Namespace, step, "")? {
         // Waits to be killed. Should the parent die first, so does the holder.
-        Side::Child => match end_with(parent) {
+        Side::Child => match fault::errno_at(Step::MapHolder).and_then(|()| end_with(parent)) {
             Ok(()) => loop {
                 pause();
             },
