@@ -35,6 +35,7 @@ mod errors;
 mod events;
 mod exec;
 mod exec_confined;
+mod faults;
 mod hooks;
 mod hostile;
 mod idmap;
@@ -103,5 +104,6 @@ fn main() -> ExitCode {
     ];
     files.extend(callers::files());
     files.extend(engines::files());
+    files.extend(faults::files());
     support::run(&files, engines::end_all)
 }
