@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 cases! {
     [Root, Casulo, TestBuild] => every_step_fails_once, every_step_is_killed_once, facts_are_never_half_written,
-        every_step_is_frozen_once;
+        every_step_is_frozen_once, started_container_is_running_though_start_was_killed;
     [Root, Casulo, TestBuild, Systemd] => every_step_with_systemd_fails_or_is_killed;
     [Root, Casulo] => no_fault_is_in_the_program;
 }
@@ -525,6 +525,23 @@ fn facts_are_never_half_written(lab: &Lab) {
         assert_eq!(attempt.bundle.status(), status);
         attempt.clear_away(&what);
     }
+}
+
+fn started_container_is_running_though_start_was_killed(lab: &Lab) {
+    let attempt = Attempt::new(lab, Way::Start);
+    // Killed before init is told, a start can be repeated; killed after that, it has happened.
+    for (step, status) in [
+        (Step::ConnectToInit, "created"),
+        (Step::TellStart, "created"),
+        (Step::ForgetSocket, "running"),
+    ] {
+        assert_eq!(attempt.bundle.status(), "created");
+        let out = finish(attempt.told(step, "kill"), b"");
+        assert_eq!(out.code, 137, "{out:?}");
+        assert_eq!(attempt.bundle.status(), status, "{}", step.name());
+    }
+    attempt.bundle.verb("start").fails_with(&["it is running"]);
+    attempt.clear_away("start killed");
 }
 
 fn no_fault_is_in_the_program(lab: &Lab) {

@@ -294,9 +294,12 @@ impl Dir {
         openat(&self.fd, NOTIFY, flags, Mode::empty())
     }
 
-    /// True until the container is started.
+    /// True until the container is started: the start socket has its name, and init listens. A `start` that
+    /// was killed may have left the name.
     pub fn waits_for_start(&self) -> bool {
-        nix::sys::stat::fstatat(&self.fd, START_SOCKET, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
+        let flags = AtFlags::AT_SYMLINK_NOFOLLOW;
+        nix::sys::stat::fstatat(&self.fd, START_SOCKET, flags).is_ok()
+            && start_socket::is_open(self)
     }
 
     /// Takes the start socket's name away: the container counts as started.
