@@ -171,7 +171,7 @@ impl Cycle<'_> {
     }
 }
 
-fn state_folders(lab: &Lab) -> Vec<String> {
+pub(crate) fn state_folders(lab: &Lab) -> Vec<String> {
     let entries = fs::read_dir(lab.root()).into_iter().flatten().flatten();
     entries
         .map(|entry| entry.file_name().to_string_lossy().into_owned())

@@ -42,6 +42,7 @@ mod idmap;
 mod lifecycle;
 mod limit_effects;
 mod limits;
+mod load;
 mod mount_options;
 mod mounts;
 mod namespaces;
@@ -85,6 +86,7 @@ fn main() -> ExitCode {
         ("lifecycle", lifecycle::CASES),
         ("limit_effects", limit_effects::CASES),
         ("limits", limits::CASES),
+        ("load", load::CASES),
         ("mount_options", mount_options::CASES),
         ("mounts", mounts::CASES),
         ("namespaces", namespaces::CASES),
