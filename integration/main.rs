@@ -37,12 +37,14 @@ mod errors;
 mod events;
 mod exec;
 mod exec_confined;
+mod faults;
 mod hooks;
 mod hostile;
 mod idmap;
 mod lifecycle;
 mod limit_effects;
 mod limits;
+mod load;
 mod mount_options;
 mod mounts;
 mod namespaces;
@@ -86,6 +88,7 @@ fn main() -> ExitCode {
         ("lifecycle", lifecycle::CASES),
         ("limit_effects", limit_effects::CASES),
         ("limits", limits::CASES),
+        ("load", load::CASES),
         ("mount_options", mount_options::CASES),
         ("mounts", mounts::CASES),
         ("namespaces", namespaces::CASES),
@@ -106,5 +109,6 @@ fn main() -> ExitCode {
     files.extend(callers::files());
     files.extend(engines::files());
     files.extend(hostile::files());
+    files.extend(faults::files());
     support::run(&files, engines::end_all)
 }

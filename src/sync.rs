@@ -156,6 +156,13 @@ impl Channel {
         }
     }
 
+    /// True if the other side is gone.
+    pub fn is_closed(&self) -> bool {
+        let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::empty())];
+        // POLLHUP is told without being asked for.
+        poll(&mut fds, PollTimeout::ZERO).is_ok_and(|count| count > 0)
+    }
+
     /// Receives one message; `None` at the end of file.
     ///
     /// # Errors
@@ -375,6 +382,15 @@ mod tests {
         drop(init);
         assert_eq!(parent.reason_or(broken.clone()), cause);
         assert_eq!(parent.reason_or(broken.clone()), broken);
+    }
+
+    #[test]
+    fn a_closed_peer_is_noticed() {
+        let (parent, init) = Channel::pair().expect("pair");
+        parent.send(&Message::Ready).expect("sent");
+        assert!(!init.is_closed());
+        drop(parent);
+        assert!(init.is_closed());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::limits::{Absent, Setting};
 use super::{Need, Plan, refusal};
 use crate::error::{Code, Context, Error, Result};
 use crate::host::CgroupMount;
+use crate::testing::fault::{self, Step};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
 use nix::sys::stat::Mode;
@@ -117,7 +118,9 @@ impl Cgroup {
             self.check_delegation(plan)?;
         }
         controllers::enable_counted(self, &plan.mount);
+        fault::at(Step::Limits)?;
         self.write_all(&plan.settings, plan)?;
+        fault::at(Step::CgroupOwner)?;
         match plan.owner {
             Some(uid) => self.give_to(uid),
             None => Ok(()),

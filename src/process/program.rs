@@ -11,7 +11,6 @@ use crate::sys::fd;
 use crate::testing::without::{Defence, without};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag};
-use nix::sys::prctl;
 use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::unistd::{AccessFlags, execve, faccessat, fchdir, getcwd};
 use std::ffi::{CStr, CString};
@@ -327,12 +326,11 @@ impl Program {
     }
 
     /// Child, before the seccomp filter (which may forbid the calls made here): makes the process what it
-    /// will be: no parent-death signal, default signals, no fds but the preserved, its limits.
+    /// will be: default signals, no fds but the preserved, its limits.
     ///
     /// # Errors
     /// E_PROCESS
     pub fn ready(&self, plan: &Plan) -> Result<()> {
-        prctl::set_pdeathsig(None).context(Code::Process, "clear the parent-death signal", "")?;
         signals::reset(plan.ignored_signals)?;
         fd::close_on_exec_from(plan.first_closed_fd).context(
             Code::Process,
