@@ -125,7 +125,7 @@ fn late_read_only_root(lab: &Lab) {
         let bundle = without_proc(lab)
             .bind(&prey.folder, "/volume", &[])
             .set("/root/readonly", json!(true))
-            .sh("touch /written && echo written");
+            .sh("touch /written && echo written; true");
         let fds = bundle.rootfs().join("proc/self/fd");
         fs::create_dir_all(&fds).unwrap();
         for number in 3..64 {
