@@ -84,7 +84,7 @@ fn label_into_a_fake_proc(lab: &Lab) {
     };
     parser("-r");
     zoo(lab, &attack, |lab| {
-        let cover = "mkdir -p /fake/self/attr/apparmor && touch /fake/self/attr/exec /fake/self/attr/apparmor/exec \
+        let cover = "mkdir -p /fake/self/attr/apparmor && ln -s self /fake/thread-self && touch /fake/self/attr/exec /fake/self/attr/apparmor/exec \
                      && mount -o bind /fake /proc && touch /ready; exec sleep 1000";
         let bundle = lab.bundle().capabilities(&["CAP_SYS_ADMIN"]).sh(cover);
         bundle.run_detached();
