@@ -29,6 +29,7 @@ mod callers;
 mod capabilities;
 mod cgroup_tree;
 mod cgroups;
+mod check;
 mod cycles;
 mod devices;
 mod engines;
@@ -36,12 +37,14 @@ mod errors;
 mod events;
 mod exec;
 mod exec_confined;
+mod faults;
 mod hooks;
 mod hostile;
 mod idmap;
 mod lifecycle;
 mod limit_effects;
 mod limits;
+mod load;
 mod mount_options;
 mod mounts;
 mod namespaces;
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
         ("capabilities", capabilities::CASES),
         ("cgroup_tree", cgroup_tree::CASES),
         ("cgroups", cgroups::CASES),
+        ("check", check::CASES),
         ("cycles", cycles::CASES),
         ("devices", devices::CASES),
         ("errors", errors::CASES),
@@ -84,6 +88,7 @@ fn main() -> ExitCode {
         ("lifecycle", lifecycle::CASES),
         ("limit_effects", limit_effects::CASES),
         ("limits", limits::CASES),
+        ("load", load::CASES),
         ("mount_options", mount_options::CASES),
         ("mounts", mounts::CASES),
         ("namespaces", namespaces::CASES),
@@ -104,5 +109,6 @@ fn main() -> ExitCode {
     files.extend(callers::files());
     files.extend(engines::files());
     files.extend(hostile::files());
+    files.extend(faults::files());
     support::run(&files, engines::end_all)
 }

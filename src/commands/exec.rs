@@ -2,16 +2,18 @@
 
 use crate::cli::{Exec, Global};
 use crate::error::{Code, Context, Error, Problems, Result};
-use crate::exec::{self, Request, WhenPaused};
+use crate::exec::{self, Executed, Request, WhenPaused};
 use crate::foreground::{self, Relay, Signals};
 use crate::host::Host;
 use crate::plan::Options;
 use crate::sys::pidfd::pidfd_open;
+use crate::testing::fault::{self, Step};
 use crate::testing::without::{Defence, without};
 use crate::trace::{self, Phase};
 use crate::{capabilities, config, namespaces, process, seccomp};
+use nix::unistd::Pid;
 use oci_spec::runtime::{Capability, Process, Spec};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path};
 
 /// `casulo exec`; without `--detach` returns the exit code of the process.
@@ -80,19 +82,22 @@ pub(super) fn run(global: &Global, args: &Exec) -> Result<u8> {
     match signals {
         None => Ok(0),
         Some(signals) => {
-            let pidfd =
-                pidfd_open(executed.pid).context(Code::Process, "open a pidfd of", executed.pid)?;
-            let relay = executed.console.map(Relay::of_stdio).transpose()?;
+            let (pid, pidfd, relay) = attend(executed)?;
             trace::phase(Phase::Running);
-            super::exit_code(foreground::wait(
-                &signals,
-                executed.pid,
-                pidfd.as_fd(),
-                relay,
-                None,
-            )?)
+            super::exit_code(foreground::wait(&signals, pid, pidfd.as_fd(), relay, None)?)
         }
     }
+}
+
+/// What it takes to look after the process: a pidfd, and the relay of its terminal. It ends where that
+/// cannot be had.
+fn attend(executed: Executed) -> Result<(Pid, OwnedFd, Option<Relay<'static>>)> {
+    let Executed { pid, console } = executed;
+    let attended = fault::at(Step::ExecAttend).and_then(|()| {
+        let pidfd = pidfd_open(pid).context(Code::Process, "open a pidfd of", pid)?;
+        Ok((pid, pidfd, console.map(Relay::of_stdio).transpose()?))
+    });
+    attended.inspect_err(|_| exec::end(pid))
 }
 
 /// The process to execute, and the file that its problems are reported against.
@@ -227,7 +232,7 @@ fn sub_cgroup(path: &Path) -> Result<&Path> {
 
 /// `UID` or `UID:GID`, decimal digits only: what follows a number is an error, never ignored
 /// (CVE-2026-30892).
-fn parse_user(text: &str) -> Result<(u32, Option<u32>)> {
+pub(crate) fn parse_user(text: &str) -> Result<(u32, Option<u32>)> {
     let number = |part: &str| -> Option<u32> {
         let part = match without(Defence::UserDigits) {
             false => part,

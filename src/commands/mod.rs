@@ -1,5 +1,6 @@
 //! One file a verb. Each turns what was typed into a call of the engine and returns the exit code.
 
+mod check;
 mod completion;
 mod create;
 mod delete;
@@ -16,6 +17,9 @@ mod start;
 mod state;
 mod update;
 mod version;
+
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use exec::parse_user;
 
 use crate::cli::{Cli, Command, Global, LogFormat, LogLevel, Manager, Rootless};
 use crate::config;
@@ -77,6 +81,7 @@ fn execute(global: &Global, command: Command) -> Result<u8> {
         Command::List(args) => list::run(global, &args),
         Command::Ps(args) => ps::run(global, &args),
         Command::Events(args) => events::run(global, &args),
+        Command::Check(args) => check::run(global, &args),
         Command::Spec(args) => {
             let ids = (
                 nix::unistd::geteuid().as_raw(),

@@ -11,7 +11,6 @@ use crate::sys::fd;
 use crate::testing::without::{Defence, without};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag};
-use nix::sys::prctl;
 use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::unistd::{AccessFlags, execve, faccessat, fchdir, getcwd};
 use std::ffi::{CStr, CString};
@@ -210,6 +209,16 @@ fn verify_cwd(cwd: &Path) -> Result<()> {
 }
 
 impl Places {
+    /// All of them, absolute in the container's root.
+    pub fn all(&self) -> impl Iterator<Item = &PathBuf> {
+        match self {
+            Places::One(place) => std::slice::from_ref(place),
+            Places::Path(places) => places.as_slice(),
+        }
+        .iter()
+        .map(|place| &place.inside)
+    }
+
     fn find(&self, root: &Root, name: &CStr) -> Result<&Place> {
         let places = match self {
             Places::One(place) => {
@@ -229,6 +238,17 @@ impl Places {
             }
         }
         Err(denied.map_or_else(|| not_found(name), |refusal| refusal.error(name)))
+    }
+}
+
+impl Command {
+    /// Parent: looks for the program in `root`, as the caller and before anything is mounted there.
+    ///
+    /// # Errors
+    /// As [`Plan::locate`].
+    pub fn look_in(&self, root: &Root) -> Result<()> {
+        let name = self.args.first().map_or(c"", CString::as_c_str);
+        self.places.find(root, name).map(drop)
     }
 }
 
@@ -306,12 +326,11 @@ impl Program {
     }
 
     /// Child, before the seccomp filter (which may forbid the calls made here): makes the process what it
-    /// will be: no parent-death signal, default signals, no fds but the preserved, its limits.
+    /// will be: default signals, no fds but the preserved, its limits.
     ///
     /// # Errors
     /// E_PROCESS
     pub fn ready(&self, plan: &Plan) -> Result<()> {
-        prctl::set_pdeathsig(None).context(Code::Process, "clear the parent-death signal", "")?;
         signals::reset(plan.ignored_signals)?;
         fd::close_on_exec_from(plan.first_closed_fd).context(
             Code::Process,

@@ -30,6 +30,7 @@ use crate::host::Host;
 use crate::namespaces::{self, Kind};
 use crate::sys::mount::{MountAttr, mount_setattr, move_mount};
 use crate::sys::uts::setdomainname;
+use crate::testing::fault::{self, Step};
 use crate::testing::without::{Defence, by_name};
 use caps::Capability;
 use mounts::{Action, Mount};
@@ -297,6 +298,7 @@ pub fn populate(plan: &Plan, root: Root, mut sources: Sources) -> Result<(Root, 
     // What is made below has the modes that are asked for, whatever the caller's umask is.
     let before = umask(Mode::empty());
     let (root, late) = attach::all(plan, root, &mut sources)?;
+    fault::at(Step::Devices)?;
     devices::make(&plan.devices, &root, &sources.nodes)?;
     umask(before);
     Ok((root, late))

@@ -16,8 +16,9 @@ pub use store::{Store, check_id};
 use crate::cgroups::systemd::Scope;
 use crate::config;
 use crate::error::{Code, Context, Error, Result};
+use crate::testing::fault::{self, Step};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat, renameat};
+use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, fstat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat, write};
 use serde::{Deserialize, Serialize};
@@ -26,13 +27,16 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 const STATE: &str = "state.json";
 const STATE_NEW: &str = "state.json.new";
 const CONFIG: &str = "config.json";
 /// The folder that is mounted in the container, for its notify socket.
 const NOTIFY: &str = "notify";
+/// How long [`Dir::lock_in_time`] waits, and how long between two looks.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(10);
 /// The start socket's name in the container's folder.
 pub(crate) const START_SOCKET: &str = "start.sock";
 
@@ -153,19 +157,48 @@ impl Dir {
     /// # Errors
     /// `E_NOT_FOUND` when the container was deleted meanwhile: the id may be another one's by now.
     /// `E_STATE`.
-    pub fn lock(&self) -> Result<nix::fcntl::Flock<OwnedFd>> {
+    pub fn lock(&self) -> Result<Flock<OwnedFd>> {
+        self.check_lock(self.try_lock(FlockArg::LockExclusive))
+    }
+
+    /// [`Dir::lock`], but who has the lock may be stopped or hang: after [`PATIENCE`] there is none.
+    ///
+    /// # Errors
+    /// As [`Dir::lock`].
+    pub fn lock_in_time(&self) -> Result<Option<Flock<OwnedFd>>> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            match self.try_lock(FlockArg::LockExclusiveNonblock) {
+                Err(Errno::EWOULDBLOCK) if Instant::now() >= end => return Ok(None),
+                Err(Errno::EWOULDBLOCK) => std::thread::sleep(PAUSE),
+                lock => return self.check_lock(lock).map(Some),
+            }
+        }
+    }
+
+    fn try_lock(&self, how: FlockArg) -> nix::Result<Flock<OwnedFd>> {
         let fd = self
             .fd
             .try_clone()
-            .context(Code::State, "lock", self.path.display())?;
-        let lock = nix::fcntl::Flock::lock(fd, nix::fcntl::FlockArg::LockExclusive).map_err(
-            |(_, errno)| Error::step(Code::State, "lock", self.path.display().to_string(), errno),
-        )?;
-        let stat = fstat(&self.fd).context(Code::State, "look at", self.path.display())?;
-        if stat.st_nlink == 0 {
-            return Err(not_found(&self.id));
+            .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
+        Flock::lock(fd, how).map_err(|(_, errno)| errno)
+    }
+
+    /// Who has waited for the lock may have the one of a container that is gone.
+    fn check_lock(&self, lock: nix::Result<Flock<OwnedFd>>) -> Result<Flock<OwnedFd>> {
+        let lock = lock.context(Code::State, "lock", self.path.display())?;
+        match self
+            .is_there()
+            .context(Code::State, "look at", self.path.display())?
+        {
+            true => Ok(lock),
+            false => Err(not_found(&self.id)),
         }
-        Ok(lock)
+    }
+
+    /// False once the folder was removed: its name may be another container's by now.
+    fn is_there(&self) -> nix::Result<bool> {
+        fstat(&self.fd).map(|stat| stat.st_nlink > 0)
     }
 
     /// Replaces `state.json` by rename, so that a reader or a crash sees the old or the new one.
@@ -180,6 +213,7 @@ impl Dir {
             )
         })?;
         self.write_file(STATE_NEW, &text)?;
+        fault::at(Step::ReplaceRecord)?;
         renameat(&self.fd, STATE_NEW, &self.fd, STATE).context(
             Code::State,
             "replace",
@@ -269,9 +303,12 @@ impl Dir {
         openat(&self.fd, NOTIFY, flags, Mode::empty())
     }
 
-    /// True until the container is started.
+    /// True until the container is started: the start socket has its name, and init listens. A `start` that
+    /// was killed may have left the name.
     pub fn waits_for_start(&self) -> bool {
-        nix::sys::stat::fstatat(&self.fd, START_SOCKET, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
+        let flags = AtFlags::AT_SYMLINK_NOFOLLOW;
+        nix::sys::stat::fstatat(&self.fd, START_SOCKET, flags).is_ok()
+            && start_socket::is_open(self)
     }
 
     /// Takes the start socket's name away: the container counts as started.
@@ -285,12 +322,20 @@ impl Dir {
     /// # Errors
     /// `E_STATE`.
     pub fn remove(self) -> Result<()> {
+        // Another command was faster: what has the name now is another container's.
+        if !self
+            .is_there()
+            .context(Code::State, "look at", self.path.display())?
+        {
+            return Ok(());
+        }
         let remove_folder =
             || match unlinkat(&self.parent, self.id.as_str(), UnlinkatFlags::RemoveDir) {
                 Err(Errno::ENOENT) => Ok(()),
                 result => result,
             };
         self.remove_files(&[CONFIG, STATE])?;
+        fault::at(Step::RemoveFolder)?;
         let mut removed = remove_folder();
         if removed == Err(Errno::ENOTEMPTY) {
             self.remove_files(&[START_SOCKET, STATE_NEW])?;

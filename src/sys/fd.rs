@@ -33,8 +33,9 @@ pub fn inherited(fd: RawFd) -> BorrowedFd<'static> {
     unsafe { BorrowedFd::borrow_raw(fd.max(0)) }
 }
 
-/// Takes ownership of a descriptor that the kernel has just installed for us (SCM_RIGHTS).
+/// Takes ownership of a descriptor that is known by its number alone: the kernel has just installed it
+/// (SCM_RIGHTS, accept4), or its last owner gave it up.
 pub fn adopt(fd: RawFd) -> OwnedFd {
-    // SAFETY: recvmsg(2) has just created this descriptor in our table and nobody else knows it.
+    // SAFETY: the descriptor is in our table and nobody else owns it.
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
