@@ -27,7 +27,7 @@ const RESOURCES: &str = "resources";
 
 /// How a step is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+pub(super) enum Way {
     Create,
     /// `create` with a console socket.
     CreateTerminal,
@@ -161,9 +161,9 @@ impl Way {
 }
 
 /// One container on which a step fails.
-struct Attempt<'a> {
-    lab: &'a Lab,
-    bundle: Bundle<'a>,
+pub(super) struct Attempt<'a> {
+    pub(super) lab: &'a Lab,
+    pub(super) bundle: Bundle<'a>,
     way: Way,
     before: BTreeSet<String>,
     files: BTreeSet<String>,
@@ -174,7 +174,7 @@ struct Attempt<'a> {
 
 impl<'a> Attempt<'a> {
     /// The container as the command needs it.
-    fn new(lab: &'a Lab, way: Way) -> Attempt<'a> {
+    pub(super) fn new(lab: &'a Lab, way: Way) -> Attempt<'a> {
         let mut other = None;
         let bundle = match way {
             Way::CreateJoined => {
@@ -240,7 +240,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// The command that reaches the step.
-    fn command(&self) -> Command {
+    pub(super) fn command(&self) -> Command {
         let id = self.bundle.id();
         let mut command = self.lab.command();
         match self.way {
@@ -294,7 +294,7 @@ impl<'a> Attempt<'a> {
 
     /// Whatever has happened: the container is listed or not, can be deleted, and leaves nothing.
     #[track_caller]
-    fn clear_away(self, what: &str) {
+    pub(super) fn clear_away(self, what: &str) {
         let Attempt { lab, bundle, .. } = &self;
         let listed = lab.casulo(&["list"]);
         assert_eq!((listed.code, listed.stderr.as_str()), (0, ""), "{what}");
