@@ -73,7 +73,7 @@ man: native-libs ## the man pages, from the command line's own description
 # ---- check ----------------------------------------------------------------------------------------
 
 .PHONY: check
-check: native-libs ## format, lints, documentation, the design's rules, the other architecture
+check: native-libs ## format, lints, documentation, the design's rules, dependencies, the other architecture
 	@command -v rustup >/dev/null && { rustup component add rustfmt clippy 2>/dev/null; \
 		rustup target list --installed | grep -qx $(OTHER_TARGET) || rustup target add $(OTHER_TARGET); } || true
 	cargo fmt --check
@@ -81,6 +81,8 @@ check: native-libs ## format, lints, documentation, the design's rules, the othe
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --quiet --no-deps --document-private-items
 	cargo check --quiet --target $(OTHER_TARGET) --lib
 	scripts/lint
+	@scripts/need jq
+	scripts/deny
 	@rm -rf target/man && mkdir -p target/man
 	cargo run --quiet --example man -- target/man
 	diff -r man target/man || { echo "casulo: the man pages are out of date: make man"; exit 1; }
@@ -105,6 +107,10 @@ integration: build test-build test-tools ## the integration tests on this machin
 .PHONY: compare
 compare: test-tools native-libs ## the integration tests against another runtime: RUNTIME=/usr/sbin/runc
 	@$(MAKE) --no-print-directory integration CASULO=$(RUNTIME)
+
+.PHONY: zoo-compare
+zoo-compare: build test-build test-tools ## the attacks of integration/hostile against casulo, crun and runc: a table
+	scripts/zoo-compare $(FILTER)
 
 .PHONY: cycles
 cycles: build test-tools ## 200 containers in the test host, half with the runtime killed; N=number, SEED=number
@@ -133,6 +139,11 @@ engines: build ## Podman, Docker, containerd and CRI in the test host with casul
 .PHONY: conformance
 conformance: build ## crun's own tests against crun and casulo, in the test host
 	integration/conformance/run
+
+.PHONY: fuzz
+fuzz: native-libs ## fuzz one of fuzz/fuzz_targets: TARGET=config SECONDS=60
+	@scripts/need g++
+	scripts/fuzz $(TARGET) $(or $(SECONDS),60)
 
 # ---- bench ----------------------------------------------------------------------------------------
 

@@ -41,7 +41,7 @@ fn as_user(lab: &Lab, cwd: &Path, args: &[&str]) -> Command {
     command
 }
 
-fn call(lab: &Lab, cwd: &Path, args: &[&str]) -> Output {
+pub(crate) fn call(lab: &Lab, cwd: &Path, args: &[&str]) -> Output {
     finish(as_user(lab, cwd, args), b"")
 }
 
@@ -61,7 +61,11 @@ fn give(path: &Path) {
 }
 
 /// A bundle whose config `casulo spec --rootless` wrote, changed by `edit`.
-fn bundle<'lab>(lab: &'lab Lab, script: &str, edit: impl FnOnce(&mut Value)) -> Bundle<'lab> {
+pub(crate) fn bundle<'lab>(
+    lab: &'lab Lab,
+    script: &str,
+    edit: impl FnOnce(&mut Value),
+) -> Bundle<'lab> {
     let bundle = lab.bundle();
     give(bundle.path());
     call(lab, bundle.path(), &["spec", "--rootless"]).ok();

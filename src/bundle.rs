@@ -34,14 +34,43 @@ impl Bundle {
     /// Opens the bundle at `path` (relative to the working directory, like every argument). Its
     /// config is `config` if given, else `config.json` in the bundle.
     ///
-    /// `root.path` may be relative to the bundle, and may be or contain symlinks: it belongs to
-    /// the caller, as the bundle does, and it is resolved here once. runc refuses a symlink, crun
-    /// resolves it as we do. What lies *below* the root file system is never resolved like this.
-    ///
     /// # Errors
     /// `E_BUNDLE` if the folder, the config or the root file system is missing or not what it
     /// must be; `E_CONFIG` if the config is wrong.
     pub fn open(path: &Path, config: Option<&Path>) -> Result<Bundle> {
+        let unread = Unread::open(path, config)?;
+        let mut spec = config::parse(&unread.config, &unread.file)?;
+        let mut root = spec.root().clone().unwrap_or_default();
+        let rootfs = unread.rootfs(root.path())?;
+        root.set_path(rootfs.clone());
+        spec.set_root(Some(root));
+        Ok(Bundle {
+            path: unread.path,
+            file: unread.file,
+            config: unread.config,
+            spec,
+            rootfs,
+        })
+    }
+}
+
+/// A bundle whose config nobody has parsed yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unread {
+    /// As [`Bundle::path`].
+    pub path: PathBuf,
+    /// As [`Bundle::file`].
+    pub file: String,
+    /// As [`Bundle::config`].
+    pub config: Vec<u8>,
+}
+
+impl Unread {
+    /// Opens the folder and reads the config, as [`Bundle::open`] does.
+    ///
+    /// # Errors
+    /// `E_BUNDLE`
+    pub fn open(path: &Path, config: Option<&Path>) -> Result<Unread> {
         let (folder, path) = open_folder(path, &format!("bundle {}", path.display()))?;
         let (handle, file) = match config {
             Some(config) => {
@@ -60,21 +89,21 @@ impl Bundle {
             }
             handle => read(handle.context(Code::Bundle, "open", &file)?, &file)?,
         };
+        Ok(Unread { path, file, config })
+    }
 
-        let mut spec = config::parse(&config, &file)?;
-        let mut root = spec.root().clone().unwrap_or_default();
-        let rootfs = path.join(root.path());
-        let (_, rootfs) =
-            open_folder(&rootfs, &format!("{file}: root.path: {}", rootfs.display()))?;
-        root.set_path(rootfs.clone());
-        spec.set_root(Some(root));
-        Ok(Bundle {
-            path,
-            file,
-            config,
-            spec,
-            rootfs,
-        })
+    /// Where the root file system is, for a config's `root.path`.
+    ///
+    /// It may be relative to the bundle, and may be or contain symlinks: it belongs to the caller,
+    /// as the bundle does, and it is resolved here once. runc refuses a symlink, crun resolves it
+    /// as we do. What lies *below* the root file system is never resolved like this.
+    ///
+    /// # Errors
+    /// `E_BUNDLE` if it is missing or no folder.
+    pub fn rootfs(&self, root: &Path) -> Result<PathBuf> {
+        let rootfs = self.path.join(root);
+        let name = format!("{}: root.path: {}", self.file, rootfs.display());
+        open_folder(&rootfs, &name).map(|(_, rootfs)| rootfs)
     }
 }
 

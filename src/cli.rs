@@ -3,10 +3,12 @@
 //! Every option may be repeated and the last one wins: conmon-rs passes `--root` twice. Options may
 //! also follow the id, except where the rest of the line belongs to somebody else (exec, ps).
 
+mod check;
 mod exec;
 mod quick;
 mod update;
 
+pub use check::{Check, CheckFormat, FailOn};
 pub use exec::Exec;
 pub use update::Update;
 
@@ -150,6 +152,8 @@ pub enum Command {
     Ps(Ps),
     /// Print what a container uses and what happens to it, as JSON, one object a line
     Events(Events),
+    /// Say what of a bundle would fail on this host, and what weakens its isolation; makes nothing
+    Check(Check),
     /// Write a config.json to start from
     Spec(Spec),
     /// Print what this runtime supports, as JSON
@@ -175,6 +179,7 @@ impl Command {
             Command::List(_) => "list",
             Command::Ps(_) => "ps",
             Command::Events(_) => "events",
+            Command::Check(_) => "check",
             Command::Spec(_) => "spec",
             Command::Features => "features",
             Command::Completion(_) => "completion",
@@ -354,6 +359,17 @@ impl Cli {
             None => Cli::try_parse_from(std::iter::once(&OsString::from("casulo")).chain(words)),
         }
     }
+}
+
+/// For fuzzing: what the quick reader makes of a line, and clap, if it has an answer.
+#[cfg(any(test, feature = "testing"))]
+pub(crate) fn readings(words: &[OsString]) -> Option<(Cli, Option<Cli>)> {
+    let quick = quick::read(words)?;
+    let program = OsString::from("casulo");
+    Some((
+        quick,
+        Cli::try_parse_from(std::iter::once(&program).chain(words)).ok(),
+    ))
 }
 
 /// The whole command line as clap's builder, for man pages and completions.

@@ -28,6 +28,7 @@ pub use update::{Update, update};
 use documents::Documents;
 
 use crate::cgroups::Cgroup;
+use crate::cgroups::devices::Rules;
 use crate::error::{Code, Context, Error, Result};
 use crate::hooks::{Kind, Output};
 use crate::host::Host;
@@ -39,6 +40,7 @@ use crate::process::Role;
 use crate::rootfs::Sources;
 use crate::state::{self, Dir, ProcessRef, State, Status, Store};
 use crate::sync::{Channel, Message};
+use crate::sys::exe;
 use crate::sys::pidfd::pidfd_open;
 use crate::sys::procfs::ProcFs;
 use crate::testing::fault::{self, Step};
@@ -209,7 +211,8 @@ fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
     };
     let init = match spawned {
         Spawned::Init => {
-            drop(channel);
+            // What enters the container shall hold no folder of the host (CVE-2016-9962, CVE-2024-21626).
+            drop((channel, proc, made.dir.take(), made.cgroup.take()));
             init::run(
                 plan,
                 Inheritance {
@@ -245,10 +248,7 @@ fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
     made.dir()?.write_config(request.config)?;
     fault::at(Step::RecordInit)?;
     record(made.dir()?, &state)?;
-    if request.starts_at_once() {
-        let told = channel.send(&Message::Start);
-        told.map_err(|error| channel.reason_or(error))?;
-    }
+    exe::let_go();
     trace::phase(Phase::Wait);
     let console = converse(request, made, &state, &channel, init)?;
     fault::at(Step::PidFile)?;
@@ -344,10 +344,24 @@ fn converse(
     channel: &Channel,
     init: Pid,
 ) -> Result<Option<OwnedFd>> {
+    let devices = request.plan.cgroup.devices.as_ref();
+    fault::at(Step::DeviceProgram)?;
+    let rules = devices.map(Rules::load).transpose()?;
     let mut console = None;
     loop {
         match channel.receive()? {
             Some(Message::Populated) => {
+                fault::at(Step::DeviceRules)?;
+                if let (Some(cgroup), Some(rules)) = (&made.cgroup, &rules) {
+                    cgroup.attach_devices(rules)?;
+                }
+                if request.starts_at_once() {
+                    let told = channel.send(&Message::Start);
+                    told.map_err(|error| channel.reason_or(error))?;
+                }
+                if !request.plan.has_hooks_before_pivot() {
+                    continue;
+                }
                 fault::at(Step::RuntimeHooks)?;
                 made.hooks_ran = Some(state.clone());
                 // Up to spec 1.0.2 prestart hooks ran on start, and so were told `created`.

@@ -263,6 +263,11 @@ impl Problems {
         self.0.is_empty()
     }
 
+    /// What was found: each JSON path, and why.
+    pub fn into_list(self) -> Vec<(String, String)> {
+        self.0
+    }
+
     /// `Ok` if nothing was found, else one error naming `file` and every problem, joined by `; `.
     pub fn into_result(self, file: &str) -> Result<()> {
         if self.0.is_empty() {

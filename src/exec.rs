@@ -20,6 +20,8 @@ use crate::seccomp::{self, Bpf};
 use crate::state::{Dir, State, Status};
 use crate::sync::{Channel, Message};
 use crate::sys::clone::Side;
+use crate::sys::exe;
+use crate::sys::namespace::stop_being_dumpable;
 use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
 use crate::sys::procfs::ProcFs;
 use crate::testing::fault::{self, Step};
@@ -39,8 +41,8 @@ use std::path::Path;
 /// What to execute, and where.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    /// The container's state directory.
-    pub dir: &'a Dir,
+    /// The container's id.
+    pub id: &'a str,
     /// Its facts.
     pub state: &'a State,
     /// The process.
@@ -79,18 +81,20 @@ pub struct Executed {
     pub console: Option<OwnedFd>,
 }
 
-/// Executes the process in the container. Runs in the parent.
+/// Executes the process in the container, whose state directory is `dir`. Runs in the parent.
 ///
 /// # Errors
 /// `E_STATUS` unless the container is created or running; the step that failed. No process and no
 /// pid file is left behind.
-pub fn exec(request: &Request<'_>) -> Result<Executed> {
-    let (status, pidfd) = state::status(request.dir, request.state)?;
+pub fn exec(dir: Dir, request: &Request<'_>) -> Result<Executed> {
+    let (status, pidfd) = state::status(&dir, request.state)?;
+    // What enters the container shall hold no folder of the host (CVE-2016-9962, CVE-2024-21626).
+    drop(dir);
     let init = match (status, pidfd) {
         (Status::Created | Status::Running, Some(pidfd)) => pidfd,
         (Status::Paused, Some(pidfd)) if request.paused == WhenPaused::Wait => pidfd,
         (Status::Paused, _) => {
-            let text = format!("cannot exec in container {}: it is paused", request.dir.id);
+            let text = format!("cannot exec in container {}: it is paused", request.id);
             return Err(Error::new(Code::Status, text)
                 .hint("resume it, or wait for that with --ignore-paused"));
         }
@@ -103,7 +107,7 @@ pub fn exec(request: &Request<'_>) -> Result<Executed> {
 }
 
 fn not_running(request: &Request<'_>) -> Error {
-    let id = &request.dir.id;
+    let id = &request.id;
     let text = format!("cannot exec in container {id}: container not running");
     Error::new(Code::Status, text)
 }
@@ -127,7 +131,7 @@ fn execute_beside(request: &Request<'_>, init: &OwnedFd) -> Result<Executed> {
     let (channel, parent) = Channel::pair()?;
     trace::phase(Phase::Clone);
 
-    nix::sys::prctl::set_dumpable(false).context(Code::Process, "become non-dumpable", "")?;
+    stop_being_dumpable().context(Code::Process, "become non-dumpable", "")?;
     fault::at(Step::ExecEnterPids)?;
     let rest = enter_pid_namespace(init, request.state.namespaces)?;
     let child = Child {
@@ -144,7 +148,7 @@ fn execute_beside(request: &Request<'_>, init: &OwnedFd) -> Result<Executed> {
     let (side, place) = birth::clone_into_cgroup(request, init, &proc)?;
     let pid = match side {
         Side::Child => {
-            drop(channel);
+            drop((channel, proc));
             child.run(parent, &place)
         }
         Side::Parent(pid) => pid,
@@ -228,6 +232,7 @@ fn supervise(
         .send(&go)
         .and_then(|()| channel.send_document(&listener_state))
         .map_err(|error| channel.reason_or(error))?;
+    exe::let_go();
     trace::phase(Phase::Wait);
     let mut console = None;
     loop {
@@ -285,6 +290,7 @@ impl Child<'_> {
     /// From the clone to execve; returns execve's error.
     fn become_process(self, parent: &Channel, place: &Place) -> Result<Error> {
         trace::phase(Phase::Enter);
+        exe::let_go();
         let process = self.request.process;
         if matches!(place, Place::LeftToSystemd { .. }) && parent.receive()?.is_none() {
             return Err(Error::new(
@@ -297,7 +303,7 @@ impl Child<'_> {
             setns(self.init, self.namespaces).context(
                 Code::Namespace,
                 "join the namespaces of",
-                &self.request.dir.id,
+                self.request.id,
             )?;
         }
         if self.request.state.namespaces & (libc::CLONE_NEWUSER as u64) != 0 {

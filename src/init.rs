@@ -18,6 +18,7 @@ use crate::sys::child;
 use crate::sys::exe;
 use crate::sys::fd::close_on_exec_from;
 use crate::sys::procfs::ProcFs;
+use crate::sys::program;
 use crate::sys::scm;
 use crate::testing::fault::{self, Step};
 use crate::trace::{self, Phase};
@@ -87,6 +88,7 @@ fn set_up(
     parent: &Channel,
 ) -> Result<SetUp> {
     trace::phase(Phase::Enter);
+    exe::let_go();
     let documents = if plan.needs_go() {
         wait_for_go(parent)?
     } else {
@@ -114,9 +116,9 @@ fn set_up(
     trace::phase(Phase::Mounts);
     fault::at(Step::Mounts)?;
     let (root, late) = rootfs::populate(&plan.rootfs, root, sources)?;
+    fault::at(Step::Populated)?;
+    parent.send(&Message::Populated)?;
     if plan.has_hooks_before_pivot() {
-        fault::at(Step::AskHooks)?;
-        parent.send(&Message::Populated)?;
         expect(parent, "hooks", |message| {
             matches!(message, Message::HooksDone)
         })?;
@@ -249,7 +251,7 @@ fn wait_for_start(parent: &Channel, start: Option<OwnedFd>) -> Result<Option<Cha
         matches!(message, Message::Release)
     })?;
     // It may be long before somebody starts the container.
-    exe::give_back_program();
+    program::give_back();
     loop {
         let accepted = accept4(listener.as_raw_fd(), SockFlag::SOCK_CLOEXEC).context(
             Code::Sync,

@@ -13,6 +13,7 @@ pub mod bundle;
 pub mod caller_socket;
 pub mod capabilities;
 pub mod cgroups;
+pub mod check;
 pub mod cli;
 pub mod commands;
 pub mod config;
@@ -20,6 +21,9 @@ pub mod container;
 pub mod error;
 pub mod exec;
 pub mod foreground;
+#[cfg(any(test, feature = "testing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod hooks;
 pub mod host;
 pub mod init;

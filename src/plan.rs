@@ -74,17 +74,17 @@ impl Plan {
     /// One `E_CONFIG` error with every problem of every domain, each with its JSON path.
     pub fn new(spec: &Spec, options: &Options, host: &Host, file: &str) -> Result<Plan> {
         let mut problems = Problems::default();
-        let namespaces = namespaces::plan(spec, host, &mut problems);
+        let plan = Plan::decide(spec, options, host, &mut problems);
+        problems.into_result(file)?;
+        Ok(plan)
+    }
+
+    /// The same, for who wants to know all that is wrong: with a problem in it the plan is good for
+    /// looking at, and for nothing else.
+    pub fn decide(spec: &Spec, options: &Options, host: &Host, problems: &mut Problems) -> Plan {
+        let namespaces = namespaces::plan(spec, host, problems);
         let process = match spec.process() {
-            Some(it) => process::plan(
-                it,
-                spec,
-                &namespaces,
-                options,
-                host,
-                "process",
-                &mut problems,
-            ),
+            Some(it) => process::plan(it, spec, &namespaces, options, host, "process", problems),
             None => {
                 problems.add(
                     "process",
@@ -93,21 +93,19 @@ impl Plan {
                 process::Plan::default()
             }
         };
-        let plan = Plan {
+        Plan {
             id: options.id.clone(),
             oci_version: spec.version().clone(),
             bundle: options.bundle.clone(),
             annotations: sorted_annotations(spec),
-            cgroup: cgroups::plan(spec, &namespaces, options, host, &mut problems),
-            rootfs: rootfs::plan(spec, &namespaces, options, host, &mut problems),
-            seccomp: seccomp::plan(spec, &mut problems),
-            hooks: hooks::plan(spec, &mut problems),
-            intel_rdt: intel_rdt::plan(spec, options, &mut problems),
+            cgroup: cgroups::plan(spec, &namespaces, options, host, problems),
+            rootfs: rootfs::plan(spec, &namespaces, options, host, problems),
+            seccomp: seccomp::plan(spec, problems),
+            hooks: hooks::plan(spec, problems),
+            intel_rdt: intel_rdt::plan(spec, options, problems),
             process,
             namespaces,
-        };
-        problems.into_result(file)?;
-        Ok(plan)
+        }
     }
 
     /// True if init must wait for `Go`: for the parent's work on it, or for documents.
@@ -121,9 +119,12 @@ impl Plan {
                 .is_some_and(|filter| filter.listener_path.is_some())
     }
 
-    /// True if hooks of the parent run between the mounts and the pivot.
+    /// True if hooks run between the mounts and the pivot: init waits there until the parent has attached
+    /// the device rules and run its own.
     pub fn has_hooks_before_pivot(&self) -> bool {
-        self.hooks.has(Kind::Prestart) || self.hooks.has(Kind::CreateRuntime)
+        [Kind::Prestart, Kind::CreateRuntime, Kind::CreateContainer]
+            .into_iter()
+            .any(|kind| self.hooks.has(kind))
     }
 
     /// True if init writes to /proc and so needs a private procfs.

@@ -6,15 +6,15 @@
 //!   parent                          init
 //!     │  ── Go ────────────────────► │   id maps are written, the documents for hooks and agent follow
 //!     │                              │   (only where the plan needs any of them)
-//!     │ ◄──────────── Populated ──── │   the mounts are in place        (only with hooks before the pivot)
-//!     │  ── HooksDone ─────────────► │   prestart and createRuntime ran
+//!     │ ◄──────────── Populated ──── │   the mounts and devices are in place; now the device rules are attached
+//!     │  ── HooksDone ─────────────► │   prestart and createRuntime ran (only with hooks before the pivot)
 //!     │ ◄──────── Terminal + fd ──── │   the master of the pty          (only with process.terminal)
 //!     │ ◄──────────────── Ready ──── │   everything but the filter and execve is done
 //!     │  ── Release ───────────────► │   create: the record is on disk; wait on the start socket
 //!     │  ── Start ─────────────────► │   run: go on at once; start: the same over the start socket
 //!     │ ◄─ Failed(error) or EOF ──── │   EOF: execve has happened
 //! ```
-//! `run` says `Start` before init is ready where it has nothing else to do until then. A process of exec is
+//! `run` says `Start` once the device rules are attached where it has nothing else to do until init is ready. A process of exec is
 //! told `Release` where systemd has moved it, and `Go`; it sends `Terminal`.
 //!
 //! At any moment init may send `Failed` and leave; an end of file without `Ready` means it died.
@@ -31,7 +31,7 @@ use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 /// The longest message; a longer error text is cut.
-const MAX: usize = 4096;
+pub(crate) const MAX: usize = 4096;
 
 /// What is said over a [`Channel`]; see the drawing above.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub enum Message {
         /// Length of the state document for the seccomp agent.
         listener_state: u32,
     },
-    /// Init: the mounts are in place, run the parent's hooks.
+    /// Init: the mounts and devices are in place; attach the device rules, run the parent's hooks.
     Populated,
     /// Parent: they ran.
     HooksDone,
@@ -234,7 +234,7 @@ impl std::os::fd::AsFd for Channel {
     }
 }
 
-fn encode(message: &Message) -> (Vec<u8>, Option<RawFd>) {
+pub(crate) fn encode(message: &Message) -> (Vec<u8>, Option<RawFd>) {
     match message {
         Message::Go {
             create_state,
@@ -283,7 +283,7 @@ fn encode_error(error: &Error) -> Vec<u8> {
 ///
 /// # Errors
 /// `E_SYNC` for anything that [`encode`] cannot have made.
-fn decode(bytes: &[u8], fd: Option<OwnedFd>) -> Result<Message> {
+pub(crate) fn decode(bytes: &[u8], fd: Option<OwnedFd>) -> Result<Message> {
     let unknown = || Error::new(Code::Sync, "a message that is none of casulo's");
     let number = |at: usize| -> Result<u32> {
         let four = bytes.get(at..at + 4).and_then(|four| four.try_into().ok());

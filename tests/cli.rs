@@ -206,6 +206,7 @@ fn help_of_every_command_succeeds() {
         "kill",
         "delete",
         "list",
+        "check",
         "spec",
         "features",
         "completion",

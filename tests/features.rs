@@ -253,6 +253,7 @@ fn annotations_are_strings_without_line_ends() {
         annotations["run.oci.casulo.version"],
         env!("CARGO_PKG_VERSION")
     );
+    assert_eq!(annotations["run.oci.casulo.check.version"], "1");
     let libseccomp = annotations["io.github.seccomp.libseccomp.version"].as_str();
     assert_eq!(
         libseccomp.map(|version| version.split('.').count()),

@@ -63,6 +63,7 @@ fn way(step: Step) -> Way {
         | Step::Cgroup
         | Step::Limits
         | Step::DeviceProgram
+        | Step::DeviceRules
         | Step::CgroupOwner
         | Step::OpenNamespaces
         | Step::OpenSources
@@ -88,7 +89,7 @@ fn way(step: Step) -> Way {
         | Step::EnterRoot
         | Step::Mounts
         | Step::Devices
-        | Step::AskHooks
+        | Step::Populated
         | Step::ContainerHooks
         | Step::Pivot
         | Step::DetachOldRoot

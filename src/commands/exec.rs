@@ -8,6 +8,7 @@ use crate::host::Host;
 use crate::plan::Options;
 use crate::sys::pidfd::pidfd_open;
 use crate::testing::fault::{self, Step};
+use crate::testing::without::{Defence, without};
 use crate::trace::{self, Phase};
 use crate::{capabilities, config, namespaces, process, seccomp};
 use nix::unistd::Pid;
@@ -62,8 +63,8 @@ pub(super) fn run(global: &Global, args: &Exec) -> Result<u8> {
         Some(Signals::block()?)
     };
     let pid_file = args.pid_file.as_deref().map(super::absolute).transpose()?;
-    let executed = exec::exec(&Request {
-        dir: &dir,
+    let request = Request {
+        id: &args.id,
         state: &state,
         process: &plan,
         filter: filter.as_ref(),
@@ -76,7 +77,8 @@ pub(super) fn run(global: &Global, args: &Exec) -> Result<u8> {
             true => WhenPaused::Wait,
             false => WhenPaused::Refuse,
         },
-    })?;
+    };
+    let executed = exec::exec(dir, &request)?;
     match signals {
         None => Ok(0),
         Some(signals) => {
@@ -103,8 +105,7 @@ fn wanted_process(args: &Exec, spec: &Spec, config_file: String) -> Result<(Proc
     let own = spec.process().clone().unwrap_or_default();
     let (mut process, file) = match &args.process {
         Some(path) => {
-            let file = path.display().to_string();
-            let bytes = std::fs::read(path).context(Code::Config, "read", &file)?;
+            let (bytes, file) = super::read(path)?;
             (inherit(config::parse_process(&bytes, &file)?, &own), file)
         }
         None => {
@@ -231,8 +232,12 @@ fn sub_cgroup(path: &Path) -> Result<&Path> {
 
 /// `UID` or `UID:GID`, decimal digits only: what follows a number is an error, never ignored
 /// (CVE-2026-30892).
-fn parse_user(text: &str) -> Result<(u32, Option<u32>)> {
+pub(crate) fn parse_user(text: &str) -> Result<(u32, Option<u32>)> {
     let number = |part: &str| -> Option<u32> {
+        let part = match without(Defence::UserDigits) {
+            false => part,
+            true => part.trim_end_matches(|it: char| !it.is_ascii_digit()),
+        };
         let digits = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
         digits
             .then(|| part.parse().ok())

@@ -64,7 +64,11 @@ fn capabilities() -> Vec<String> {
 
 /// Facts about this build. `CASULO_COMMIT` is set by the build where the commit is known.
 fn annotations() -> Value {
-    let mut annotations = json!({"run.oci.casulo.version": env!("CARGO_PKG_VERSION")});
+    let mut annotations = json!({
+        "run.oci.casulo.version": env!("CARGO_PKG_VERSION"),
+        // `casulo check` is there, and its JSON document has this version.
+        "run.oci.casulo.check.version": super::check::VERSION.to_string(),
+    });
     if let Some(commit) = option_env!("CASULO_COMMIT").filter(|commit| !commit.is_empty()) {
         annotations["run.oci.casulo.commit"] = json!(commit);
     }

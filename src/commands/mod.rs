@@ -1,5 +1,6 @@
 //! One file a verb. Each turns what was typed into a call of the engine and returns the exit code.
 
+mod check;
 mod completion;
 mod create;
 mod delete;
@@ -17,13 +18,18 @@ mod state;
 mod update;
 mod version;
 
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use exec::parse_user;
+
 use crate::cli::{Cli, Command, Global, LogFormat, LogLevel, Manager, Rootless};
-use crate::error::{Code, Error, Result};
+use crate::config;
+use crate::error::{Code, Context, Error, Result};
 use crate::log::Format;
 use crate::plan::CgroupManager;
 use crate::state::Store;
 use log::LevelFilter;
-use std::io::Write;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 /// Runs the command and returns casulo's exit code.
@@ -49,6 +55,17 @@ pub fn dispatch(cli: Cli) -> Result<u8> {
     result.and_then(|code| traced.map(|()| code))
 }
 
+/// The text of a file that an option names, and what errors call it.
+fn read(path: &Path) -> Result<(Vec<u8>, String)> {
+    let name = path.display().to_string();
+    let mut bytes = Vec::new();
+    // One byte more than is accepted shows that there are more.
+    let most = config::MAX_BYTES as u64 + 1;
+    let result = File::open(path).and_then(|it| it.take(most).read_to_end(&mut bytes));
+    result.context(Code::Config, "read", &name)?;
+    Ok((bytes, name))
+}
+
 fn execute(global: &Global, command: Command) -> Result<u8> {
     match command {
         Command::Create(args) => create::run(global, &args),
@@ -64,6 +81,7 @@ fn execute(global: &Global, command: Command) -> Result<u8> {
         Command::List(args) => list::run(global, &args),
         Command::Ps(args) => ps::run(global, &args),
         Command::Events(args) => events::run(global, &args),
+        Command::Check(args) => check::run(global, &args),
         Command::Spec(args) => {
             let ids = (
                 nix::unistd::geteuid().as_raw(),

@@ -26,7 +26,7 @@ use serde::de::DeserializeOwned;
 pub const MAX_BYTES: usize = 16 << 20;
 
 /// A JSON path and what is wrong with the value there.
-type Problem = (String, String);
+pub type Problem = (String, String);
 
 /// Parses and checks config.json. `file` names it in errors.
 ///
@@ -37,24 +37,33 @@ type Problem = (String, String);
 /// # Errors
 /// `E_CONFIG`, naming every problem found.
 pub fn parse(bytes: &[u8], file: &str) -> Result<Spec> {
+    let (spec, problems) = examine(bytes, file)?;
+    report(problems, file)?;
+    spec.ok_or_else(|| unreadable(file))
+}
+
+/// Parses and checks config.json, and goes on where [`parse`] stops: every problem found, each with its
+/// JSON path, and the config, in which a stand-in has the place of a value that cannot be read. No
+/// config where not even that could be made.
+///
+/// # Errors
+/// `E_CONFIG` for a text that is no JSON object at all.
+pub fn examine(bytes: &[u8], file: &str) -> Result<(Option<Spec>, Vec<Problem>)> {
     let text = text(bytes, file)?;
     let mut problems = Vec::new();
-    let spec = match straight::<Spec>(text).filter(|spec| !check::is_doubtful(spec)) {
+    let mut spec = match straight::<Spec>(text).filter(|spec| !check::is_doubtful(spec)) {
         Some(spec) => Some(spec),
         None => repair::parse::<Spec>(text, "", file, &mut problems)?,
     };
-    if let Some(mut spec) = spec {
-        check::tidy(&mut spec);
+    if let Some(spec) = &mut spec {
+        check::tidy(spec);
         let mut found = Vec::new();
-        check::check(&spec, &mut found);
+        check::check(spec, &mut found);
         // What stands at or below a path that has a problem is a stand-in, not the user's value.
         found.retain(|(path, _)| !problems.iter().any(|(known, _)| is_within(path, known)));
         problems.append(&mut found);
-        report(problems, file)?;
-        return Ok(spec);
     }
-    report(problems, file)?;
-    Err(unreadable(file))
+    Ok((spec, problems))
 }
 
 /// Parses a process.json (`exec --process`): the `process` object of a config, alone. Paths in
@@ -150,7 +159,7 @@ fn straight<T: DeserializeOwned>(text: &str) -> Option<T> {
 }
 
 /// True if the value at `path` is the one at `outer` or inside it.
-fn is_within(path: &str, outer: &str) -> bool {
+pub fn is_within(path: &str, outer: &str) -> bool {
     path.strip_prefix(outer)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }

@@ -12,7 +12,7 @@ use crate::testing::fault::{self, Step};
 /// there, and lets the bridge make init in that. Returns twice.
 ///
 /// # Errors
-/// E_SYSTEMD, E_CGROUP, E_DEVICES, E_NAMESPACE: the step that failed.
+/// E_SYSTEMD, E_CGROUP, E_NAMESPACE: the step that failed.
 pub(super) fn spawn(
     plan: &Plan,
     scope: &systemd::Plan,

@@ -47,6 +47,38 @@ impl Plan {
     }
 }
 
+/// What it takes to write a map of a new user namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Every hostID mapped where the caller is.
+    Mapped,
+    /// This program, and a range of the user's in this file.
+    Program(&'static str, &'static str),
+}
+
+impl Plan {
+    /// The maps that [`write_maps`] will write, by their JSON paths, and what each takes.
+    pub fn map_needs(&self, host: &Host) -> Vec<(&'static str, &[IdMap], Need)> {
+        if !self.is_new(Kind::User) {
+            return Vec::new();
+        }
+        let need = |writer, program| match writer {
+            Writer::Privileged | Writer::OwnId => Need::Mapped,
+            Writer::Program => program,
+        };
+        let uids = writer(&self.uid_map, host.euid, host, Capability::CAP_SETUID);
+        let gids = writer(&self.gid_map, host.egid, host, Capability::CAP_SETGID);
+        let (newuidmap, newgidmap) = (
+            Need::Program("newuidmap", "/etc/subuid"),
+            Need::Program("newgidmap", "/etc/subgid"),
+        );
+        vec![
+            ("linux.uidMappings", &self.uid_map, need(uids, newuidmap)),
+            ("linux.gidMappings", &self.gid_map, need(gids, newgidmap)),
+        ]
+    }
+}
+
 /// Reads `linux.uidMappings` and `linux.gidMappings` for the namespaces in `plan`.
 ///
 /// Both are optional, and a new user namespace without any map could run nobody but the overflow

@@ -164,6 +164,26 @@ fn own_path(kind: Kind) -> String {
     format!("/proc/self/ns/{}", kind.proc_name())
 }
 
+/// Whose namespace a path turns out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The caller's: nothing is joined.
+    Caller,
+    /// Somebody else's.
+    Other,
+}
+
+/// Parent: looks at one namespace to join, and joins nothing.
+///
+/// # Errors
+/// As [`open_joins`].
+pub fn look_at(join: &Join) -> Result<Owner> {
+    Ok(match open_join(join)? {
+        None => Owner::Caller,
+        Some(_) => Owner::Other,
+    })
+}
+
 /// None if it is casulo's own.
 fn open_join(join: &Join) -> Result<Option<Opened>> {
     let (kind, path) = (join.kind, join.path.as_path());

@@ -28,8 +28,8 @@ mod time;
 
 pub use bridge::{Bridge, Bridged, bridge};
 pub use enter::{become_root_of_joined, enter};
-pub use idmap::{IdMap, outside_of, write_maps};
-pub use join::{Joins, open_joins};
+pub use idmap::{IdMap, Need, outside_of, write_maps};
+pub use join::{Joins, Owner, look_at, open_joins};
 pub use network::{NetDevice, move_devices};
 pub use spawn::{Spawned, spawn};
 pub use time::{Clock, TimeOffset};
@@ -123,7 +123,8 @@ impl Kind {
         Kind::ALL.into_iter().find(|kind| kind.flag() == flag)
     }
 
-    fn of_spec(kind: LinuxNamespaceType) -> Kind {
+    /// The kind that an entry of `linux.namespaces` names.
+    pub fn of_spec(kind: LinuxNamespaceType) -> Kind {
         match kind {
             LinuxNamespaceType::User => Kind::User,
             LinuxNamespaceType::Mount => Kind::Mount,

@@ -31,6 +31,7 @@ use crate::namespaces::{self, Kind};
 use crate::sys::mount::{MountAttr, mount_setattr, move_mount};
 use crate::sys::uts::setdomainname;
 use crate::testing::fault::{self, Step};
+use crate::testing::without::{Defence, by_name};
 use caps::Capability;
 use mounts::{Action, Mount};
 use nix::errno::Errno;
@@ -316,7 +317,9 @@ pub fn finish(plan: &Plan, root: &Root, late: Late) -> Result<()> {
             attr_set: libc::MOUNT_ATTR_RDONLY,
             ..MountAttr::default()
         };
-        mount_setattr(root.as_fd(), 0, &read_only).context(Code::Mount, "make read-only", "/")?;
+        let named = by_name(Defence::ReadOnlyByFd, root.as_fd());
+        let root = named.as_ref().map_or(root.as_fd(), AsFd::as_fd);
+        mount_setattr(root, 0, &read_only).context(Code::Mount, "make read-only", "/")?;
     }
     if let Some((kind, depth)) = plan.propagation {
         let change = changes::Change {

@@ -63,27 +63,33 @@ pub(super) fn program(filter: &Filter) -> Result<Vec<Instruction>> {
             .any(|entry| entry.name == name && entry.conditions.is_empty())
     };
     for entry in &entries {
+        let mut known = false;
+        for section in &mut sections {
+            let Some(way) = numbers::multiplexed(entry.name, section.abi) else {
+                continue;
+            };
+            known = true;
+            let counts = entry.conditions.is_empty() || !entry.action.lets_pass();
+            if counts && !settled(way.by) {
+                section.calls.extend(hidden(way, entry.action, section.abi));
+            }
+        }
         if entry.conditions.is_empty()
             && let Some(call) = numbers::in_library(entry.name, &abis)
         {
             simple.push((call, entry.action, entry.name));
+            // The library would mix it with rules for the calls behind it.
+            if numbers::MULTIPLEXERS.contains(&entry.name) {
+                for section in &mut sections {
+                    section.calls.extend(direct(entry, section.abi));
+                }
+            }
             continue;
         }
-        let mut known = false;
         for section in &mut sections {
-            if let Some(number) = numbers::number(entry.name, section.abi) {
+            if let Some(call) = direct(entry, section.abi) {
                 known = true;
-                section.calls.push(Call {
-                    number,
-                    action: entry.action,
-                    conditions: entry.conditions.into(),
-                });
-            }
-            if let Some(way) = numbers::multiplexed(entry.name, section.abi) {
-                known = true;
-                if !entry.action.lets_pass() && !settled(way.by) {
-                    section.calls.extend(unseen(way, entry.action, section.abi));
-                }
+                section.calls.push(call);
             }
         }
         if !known {
@@ -103,11 +109,22 @@ pub(super) fn program(filter: &Filter) -> Result<Vec<Instruction>> {
     Ok(program)
 }
 
-/// What a rule with conditions means for a call through socketcall(2) or ipc(2), whose arguments
-/// are behind a pointer that a filter cannot follow. Nothing is let through for conditions that
-/// cannot be checked, and what some rule refuses is refused altogether.
-fn unseen<'a>(way: Multiplexed, action: Action, abi: &Abi) -> Option<Call<'a>> {
-    // ipc(2) keeps a version in the upper 16 bits of the selector.
+/// A rule for a name's own number.
+fn direct<'a>(entry: &Entry<'a>, abi: &Abi) -> Option<Call<'a>> {
+    Some(Call {
+        number: numbers::number(entry.name, abi)?,
+        action: entry.action,
+        conditions: entry.conditions.into(),
+    })
+}
+
+/// What a rule means for a call through socketcall(2) or ipc(2), whose arguments are behind a pointer
+/// that a filter cannot follow. Nothing is let through for conditions that cannot be checked, and what
+/// some rule refuses is refused altogether.
+///
+/// The library compares the whole selector, and ipc(2) looks at its lower 16 bits: in the upper ones it
+/// keeps a version, which most calls behind it do not look at. So this is not left to the library.
+fn hidden<'a>(way: Multiplexed, action: Action, abi: &Abi) -> Option<Call<'a>> {
     let selects = Condition {
         argument: 0,
         operator: LinuxSeccompOperator::ScmpCmpMaskedEq,
@@ -198,14 +215,18 @@ fn has_alternatives(conditions: &[Condition]) -> bool {
     arguments.len() < conditions.len()
 }
 
-/// The largest number on `abi` that the profile names in any rule, with the ABI's bit.
+/// The largest number on `abi` that the profile names in any rule, with the ABI's bit; that of the call
+/// through which a named one is made counts, too.
 fn newest(filter: &Filter, abi: &Abi) -> Option<u32> {
-    filter
-        .rules
-        .iter()
-        .flat_map(|rule| &rule.names)
-        .filter_map(|name| numbers::number(name, abi))
-        .max()
+    let numbers = |name: &String| {
+        let way = numbers::multiplexed(name, abi);
+        [
+            numbers::number(name, abi),
+            way.and_then(|way| numbers::number(way.by, abi)),
+        ]
+    };
+    let names = filter.rules.iter().flat_map(|rule| &rule.names);
+    names.flat_map(numbers).flatten().max()
 }
 
 /// libseccomp's part of the program. Its attributes about loading (no_new_privs, TSYNC, the log)

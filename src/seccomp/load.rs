@@ -89,7 +89,7 @@ impl Bpf {
         Bpf { program, flags }
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "testing"))]
     pub(super) fn program(&self) -> &[Instruction] {
         &self.program
     }

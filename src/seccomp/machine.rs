@@ -1,4 +1,4 @@
-//! Test support: the kernel's machine for seccomp programs, as strict as its checker.
+//! For tests and fuzzing: the kernel's machine for seccomp programs, as strict as its checker.
 
 use crate::sys::seccomp::Instruction;
 
@@ -22,7 +22,7 @@ impl Data {
         }
         let start = offset as usize;
         assert_eq!(start % 4, 0, "the kernel refuses unaligned loads");
-        u32::from_ne_bytes(bytes[start..start + 4].try_into().unwrap())
+        u32::from_ne_bytes(bytes[start..start + 4].try_into().expect("four bytes"))
     }
 }
 

@@ -6,6 +6,7 @@
 //! cache.rs     Filter ─► program             parent: the same, from a file, in microseconds
 //! load.rs      program ─► the kernel         child: seccomp(2), just before execve
 //! ```
+//! What a profile means is in docs/seccomp.md, and once more in `meaning.rs` for the tests.
 //! `arch.rs` and `numbers.rs` are the tables: which ABIs this kernel has, and the numbers that
 //! libseccomp does not know. The kernel's side is in seccomp(2) and in
 //! `Documentation/userspace-api/seccomp_filter.rst`.
@@ -14,8 +15,10 @@ mod arch;
 mod cache;
 mod compile;
 mod load;
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 mod machine;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod meaning;
 mod numbers;
 mod prelude;
 mod profile;
@@ -86,6 +89,26 @@ pub fn compile(filter: &Filter, cache: &Path) -> Result<Bpf> {
         cache::write(folder, &key, &program);
     }
     Ok(Bpf::new(program, filter.flags))
+}
+
+/// Parent: whether [`compile`] will succeed here, without a cache.
+///
+/// # Errors
+/// As [`compile`].
+pub fn check(filter: &Filter) -> Result<()> {
+    load::check_flags(filter.flags)?;
+    compile::program(filter).map(drop)
+}
+
+/// The names in a filter that no architecture has a system call of, each with its rule and place.
+pub fn unknown_names(filter: &Filter) -> Vec<(usize, usize, &str)> {
+    let mut unknown = Vec::new();
+    for (index, rule) in filter.rules.iter().enumerate() {
+        let names = rule.names.iter().enumerate();
+        let strange = names.filter(|(_, name)| !numbers::is_known_anywhere(name));
+        unknown.extend(strange.map(|(place, name)| (index, place, name.as_str())));
+    }
+    unknown
 }
 
 /// The actions a profile may name, for `features`.

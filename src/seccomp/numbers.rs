@@ -96,6 +96,9 @@ pub(super) struct Multiplexed {
     pub(super) selector: u32,
 }
 
+/// The calls through which i386 makes others.
+pub(super) const MULTIPLEXERS: [&str; 2] = ["socketcall", "ipc"];
+
 /// How `abi` reaches `name` through another call, if it does.
 pub(super) fn multiplexed(name: &str, abi: &Abi) -> Option<Multiplexed> {
     if abi.library != ScmpArch::X86 {
@@ -129,6 +132,32 @@ pub(super) fn in_library(name: &str, abis: &[&'static Abi]) -> Option<ScmpSyscal
 /// True if some of `abis` has a call of this name.
 pub(super) fn is_known(name: &str, abis: &[&'static Abi]) -> bool {
     in_library(name, abis).is_some() || abis.iter().any(|abi| number(name, abi).is_some())
+}
+
+/// The architectures of libseccomp, whatever this kernel runs.
+const LIBRARY: [ScmpArch; 13] = [
+    ScmpArch::X8664,
+    ScmpArch::X86,
+    ScmpArch::X32,
+    ScmpArch::Aarch64,
+    ScmpArch::Arm,
+    ScmpArch::Mips,
+    ScmpArch::Mips64,
+    ScmpArch::Mips64N32,
+    ScmpArch::Parisc,
+    ScmpArch::Ppc,
+    ScmpArch::Ppc64Le,
+    ScmpArch::Riscv64,
+    ScmpArch::S390X,
+];
+
+/// True if some architecture has, or had, a call of this name.
+pub(super) fn is_known_anywhere(name: &str) -> bool {
+    NEWER.iter().any(|(it, _)| *it == name)
+        || OF_ONE.iter().any(|(it, _, _)| *it == name)
+        || LIBRARY
+            .iter()
+            .any(|arch| ScmpSyscall::from_name_by_arch(name, *arch).is_ok())
 }
 
 #[cfg(test)]

@@ -60,7 +60,7 @@ impl Action {
     }
 
     /// True if the call is made.
-    pub(super) fn lets_pass(self) -> bool {
+    pub(crate) fn lets_pass(self) -> bool {
         matches!(self, Action::Log | Action::Allow)
     }
 }

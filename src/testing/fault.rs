@@ -64,8 +64,6 @@ steps! {
     Cgroup "cgroup" Parent;
     /// Its limits.
     Limits "limits" Parent;
-    /// Its device program.
-    DeviceProgram "device-program" Parent;
     /// Its owner.
     CgroupOwner "cgroup-owner" Parent;
     /// Namespaces to join are opened.
@@ -98,6 +96,10 @@ steps! {
     KeepConfig "keep-config" Parent;
     /// The facts with init's pid are written.
     RecordInit "record-init" Parent;
+    /// The device program is loaded.
+    DeviceProgram "device-program" Parent;
+    /// Init's mounts and nodes are in place; the device program is attached.
+    DeviceRules "device-rules" Parent;
     /// Hooks of the runtime's namespaces.
     RuntimeHooks "runtime-hooks" Parent;
     /// A hook's process.
@@ -136,8 +138,8 @@ steps! {
     Mounts "mounts" Child;
     /// Device nodes and links.
     Devices "devices" Child;
-    /// The parent's hooks are asked for.
-    AskHooks "ask-hooks" Child;
+    /// The mounts and nodes are in place; init says so.
+    Populated "populated" Child;
     /// createContainer hooks.
     ContainerHooks "container-hooks" Child;
     /// The new root.

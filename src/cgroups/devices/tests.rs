@@ -1,45 +1,6 @@
+use super::meaning::{Request, reference, run};
 use super::*;
 use proptest::prelude::*;
-
-/// What the kernel asks: type (1 block, 2 char), major, minor, kinds of access.
-#[derive(Clone, Copy, Debug)]
-struct Request(u32, u32, u32, u8);
-
-/// Runs the generated program as the kernel would.
-fn run(policy: &Policy, Request(kind, major, minor, access): Request) -> bool {
-    let code: Vec<u8> = program(policy)
-        .iter()
-        .flat_map(|it| it.to_ne_bytes())
-        .collect();
-    let mut context = Vec::new();
-    for word in [u32::from(access) << 16 | kind, major, minor] {
-        context.extend(word.to_ne_bytes());
-    }
-    let machine = rbpf::EbpfVmRaw::new(Some(&code)).expect("a valid program");
-    machine.execute_program(&mut context).expect("it returns") == 1
-}
-
-/// The meaning of a policy, without a program: each kind of access on its own.
-fn reference(policy: &Policy, Request(kind, major, minor, access): Request) -> bool {
-    [1, 2, 4]
-        .into_iter()
-        .filter(|one| access & one != 0)
-        .all(|one| {
-            let decides = |rule: &&Rule| {
-                let same_kind = match rule.kind {
-                    Kind::Any => true,
-                    Kind::Block => kind == 1,
-                    Kind::Char => kind == 2,
-                };
-                same_kind
-                    && rule.major.is_none_or(|it| it == major)
-                    && rule.minor.is_none_or(|it| it == minor)
-                    && rule.access.0 & one != 0
-            };
-            let last = policy.rules.iter().rfind(decides);
-            last.map_or(policy.otherwise, |rule| rule.verdict) == Verdict::Allow
-        })
-}
 
 fn policy(json: &str) -> Policy {
     let rules: Vec<_> = serde_json::from_str(json).expect("rules");

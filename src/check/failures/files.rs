@@ -1,0 +1,231 @@
+//! Files that must be there: bind sources, the image, devices of the host, hooks.
+
+use crate::check::{Code, Findings, Subject};
+use crate::error::errno_text;
+use crate::hooks;
+use crate::rootfs::devices::{Dev, Device, Kind, Origin, Way};
+use crate::rootfs::mounts::{Action, Mount, Target, as_text};
+use crate::rootfs::root::Root;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open, readlinkat};
+use nix::sys::stat::{Mode, SFlag, fstat, major, minor};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+/// Symlinks on the way to a file, as path_resolution(7) counts them.
+const MAX_SYMLINKS: usize = 40;
+
+/// Bind sources that do not exist or are closed to the caller.
+pub(super) fn sources(subject: &Subject<'_>, findings: &mut Findings) {
+    for (index, found) in &subject.sources {
+        let mount = subject
+            .plan
+            .rootfs
+            .mounts
+            .iter()
+            .find(|it| it.index == *index);
+        if let (Err(errno), Some(Action::Bind(bind))) = (found, mount.map(|it| &it.action)) {
+            findings.add(
+                Code::MountSource,
+                format!("mounts[{index}].source"),
+                format!("{}: {}", as_text(&bind.source), errno_text(*errno)),
+            );
+        }
+    }
+}
+
+/// What the image must have: places for proc and sysfs, the program, the working folder, hooks.
+pub(super) fn image(subject: &Subject<'_>, findings: &mut Findings) {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    // A root that is missing was found before.
+    let Ok(fd) = open(&subject.plan.rootfs.path, flags, Mode::empty()) else {
+        return;
+    };
+    let root = Root::from_fd(fd);
+    let mounts = &subject.plan.rootfs.mounts;
+    mount_points(&root, mounts, findings);
+    program(subject, &root, findings);
+    let cwd = &subject.plan.process.command.cwd;
+    if let Ok(fd) = root.resolve(cwd)
+        && !meets_a_mount(&root, cwd, mounts)
+        && fstat(&fd).is_ok_and(|stat| stat.st_mode & libc::S_IFMT != libc::S_IFDIR)
+    {
+        let why = format!("{} is not a folder in the image", cwd.display());
+        findings.add(Code::CwdNoFolder, "process.cwd", why);
+    }
+    for hook in &subject.plan.hooks.hooks {
+        let path = Path::new(OsStr::from_bytes(hook.path.to_bytes()));
+        if hook.kind == hooks::Kind::StartContainer
+            && let Err(errno) = root.resolve(path)
+            && !meets_a_mount(&root, path, mounts)
+        {
+            findings.add(Code::HookMissing, hook_path(hook), missing(path, errno));
+        }
+    }
+}
+
+/// `/proc`, `/sys` and `/dev` must be real folders, or missing.
+fn mount_points(root: &Root, mounts: &[Mount], findings: &mut Findings) {
+    for (place, mount) in mounts.iter().enumerate() {
+        let earlier = mounts.get(..place).unwrap_or_default();
+        if mount.target != Target::RealFolder || meets_a_mount(root, &mount.destination, earlier) {
+            continue;
+        }
+        let found = root.resolve_plain(&mount.destination, OFlag::O_DIRECTORY);
+        if let Err(Errno::ELOOP | Errno::ENOTDIR) = found {
+            findings.add(
+                Code::MountPointUnsafe,
+                format!("mounts[{}].destination", mount.index),
+                format!(
+                    "{} is a symbolic link or a file in the image",
+                    mount.destination.display()
+                ),
+            );
+        }
+    }
+}
+
+fn program(subject: &Subject<'_>, root: &Root, findings: &mut Findings) {
+    let command = &subject.plan.process.command;
+    let mounts = &subject.plan.rootfs.mounts;
+    // What is mounted later may bring it.
+    let may_come = |path: &PathBuf| meets_a_mount(root, path, mounts);
+    if command.args.is_empty() || command.places.all().any(may_come) {
+        return;
+    }
+    if let Err(error) = command.look_in(root) {
+        findings.add(Code::ProgramMissing, "process.args[0]", error.to_string());
+    }
+}
+
+/// True if the way to `path` leads through a place where something will be mounted. A place is where its
+/// words say: symlinks on the way to it are not followed, so this errs on the side of true only for paths.
+fn meets_a_mount(root: &Root, path: &Path, mounts: &[Mount]) -> bool {
+    let is_place = |path: &Path| mounts.iter().any(|it| it.destination == path);
+    let mut todo: Vec<_> = parts(path);
+    let mut done = PathBuf::from("/");
+    let mut links = 0;
+    if is_place(&done) {
+        return true;
+    }
+    while let Some(part) = todo.pop() {
+        if part == ".." {
+            done.pop();
+            continue;
+        }
+        done.push(&part);
+        if is_place(&done) {
+            return true;
+        }
+        let Some(target) = link(root, &done) else {
+            continue;
+        };
+        links += 1;
+        if links > MAX_SYMLINKS {
+            return false;
+        }
+        done.pop();
+        if target.is_absolute() {
+            done = PathBuf::from("/");
+        }
+        todo.extend(parts(&target));
+    }
+    false
+}
+
+/// The components of a path, the last one first.
+fn parts(path: &Path) -> Vec<std::ffi::OsString> {
+    let mut parts: Vec<_> = path
+        .components()
+        .filter(|it| matches!(it, Component::Normal(_) | Component::ParentDir))
+        .map(|it| it.as_os_str().to_owned())
+        .collect();
+    parts.reverse();
+    parts
+}
+
+fn link(root: &Root, path: &Path) -> Option<PathBuf> {
+    let fd = root.resolve_no_follow(path).ok()?;
+    readlinkat(&fd, "").ok().map(PathBuf::from)
+}
+
+/// Devices that must be the host's own and are not there.
+pub(super) fn devices(subject: &Subject<'_>, findings: &mut Findings) {
+    let plan = &subject.plan.rootfs.devices;
+    let configured = |path: &Path| {
+        let devices = subject.spec.linux().as_ref()?.devices().as_ref()?;
+        devices.iter().position(|it| it.path() == path)
+    };
+    for device in plan.devices.iter().filter(|it| it.kind != Kind::Fifo) {
+        let is_bound = plan.way == Way::Bind && device.premade.is_none();
+        if plan.dev != Dev::Ours || !is_bound || has_node(subject, device) {
+            continue;
+        }
+        let at = match (device.origin, configured(&device.path)) {
+            (Origin::Config, Some(index)) => format!("linux.devices[{index}].path"),
+            _ => "linux.namespaces".to_owned(),
+        };
+        let why = format!(
+            "the host has no {}, which a user namespace must take from it",
+            device.path.display()
+        );
+        findings.add(Code::DeviceMissing, at, why);
+    }
+}
+
+/// True if the host has the node where `create` looks for it.
+fn has_node(subject: &Subject<'_>, device: &Device) -> bool {
+    let (folder, kind) = match device.kind {
+        Kind::Block => ("block", SFlag::S_IFBLK),
+        Kind::Char | Kind::Fifo => ("char", SFlag::S_IFCHR),
+    };
+    let number = format!("{}:{}", device.major, device.minor);
+    let event = subject
+        .files
+        .text(format!("/sys/dev/{folder}/{number}/uevent"));
+    let name = event.as_deref().and_then(|text| {
+        let name = text
+            .lines()
+            .find_map(|line| line.strip_prefix("DEVNAME="))?;
+        Some(Path::new("/dev").join(name))
+    });
+    [
+        Some(device.path.clone()),
+        Some(Path::new("/dev").join(folder).join(number)),
+        name,
+    ]
+    .into_iter()
+    .flatten()
+    .any(|path| {
+        subject.files.stat(path).is_ok_and(|stat| {
+            stat.st_mode & libc::S_IFMT == kind.bits()
+                && major(stat.st_rdev) == u64::from(device.major)
+                && minor(stat.st_rdev) == u64::from(device.minor)
+        })
+    })
+}
+
+/// Hooks that run on the host. A poststop hook that fails is a warning.
+pub(super) fn hooks(subject: &Subject<'_>, findings: &mut Findings) {
+    for hook in &subject.plan.hooks.hooks {
+        if matches!(
+            hook.kind,
+            hooks::Kind::StartContainer | hooks::Kind::Poststop
+        ) {
+            continue;
+        }
+        let path = Path::new(OsStr::from_bytes(hook.path.to_bytes()));
+        if let Err(errno) = subject.files.executable(path) {
+            findings.add(Code::HookMissing, hook_path(hook), missing(path, errno));
+        }
+    }
+}
+
+fn hook_path(hook: &hooks::Hook) -> String {
+    format!("hooks.{}[{}].path", hook.kind.name(), hook.index)
+}
+
+fn missing(path: &Path, errno: Errno) -> String {
+    format!("{}: {}", path.display(), errno_text(errno))
+}

@@ -1,0 +1,107 @@
+//! What the host has: every look-up in files that `check` makes, and none of them changes anything.
+//! Parent, with the caller's rights and view.
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, stat};
+use nix::unistd::{AccessFlags, faccessat};
+use std::os::fd::AsRawFd;
+use std::path::{Component, Path, PathBuf};
+
+/// The host's files. Tests look at another folder than `/`.
+#[derive(Clone, Debug)]
+pub struct Files {
+    root: PathBuf,
+}
+
+/// Something on the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its path without symlinks.
+    pub path: PathBuf,
+    /// Whether it is a folder, a socket, …
+    pub kind: SFlag,
+}
+
+impl Files {
+    /// The host's.
+    pub fn of_host() -> Files {
+        Files::below("/".into())
+    }
+
+    /// Those of a folder that looks like a host.
+    pub fn below(root: PathBuf) -> Files {
+        Files { root }
+    }
+
+    fn at(&self, path: &Path) -> PathBuf {
+        let below: PathBuf = path
+            .components()
+            .filter(|it| !matches!(it, Component::RootDir))
+            .collect();
+        self.root.join(below)
+    }
+
+    /// The text of a file; None where it cannot be read, whatever the reason.
+    pub fn text(&self, path: impl AsRef<Path>) -> Option<String> {
+        let bytes = std::fs::read(self.at(path.as_ref())).ok()?;
+        Some(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// What is at a path, symlinks followed.
+    ///
+    /// # Errors
+    /// ENOENT, EACCES and the like.
+    pub fn stat(&self, path: impl AsRef<Path>) -> nix::Result<FileStat> {
+        stat(&self.at(path.as_ref()))
+    }
+
+    /// What is at a path, and where that really is: asked of the descriptor, as the kernel names it.
+    ///
+    /// # Errors
+    /// ENOENT, EACCES and the like.
+    pub fn find(&self, path: impl AsRef<Path>) -> nix::Result<Found> {
+        let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+        let fd = open(&self.at(path.as_ref()), flags, Mode::empty())?;
+        let kind = SFlag::from_bits_truncate(fstat(&fd)?.st_mode & libc::S_IFMT);
+        let name = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()))
+            .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?;
+        let path = match name.strip_prefix(&self.root) {
+            Ok(below) => Path::new("/").join(below),
+            Err(_) => name,
+        };
+        Ok(Found { path, kind })
+    }
+
+    /// Whether the caller may do this with what is at a path.
+    ///
+    /// # Errors
+    /// ENOENT, EACCES, EROFS and the like.
+    pub fn access(&self, path: impl AsRef<Path>, how: AccessFlags) -> nix::Result<()> {
+        faccessat(AT_FDCWD, &self.at(path.as_ref()), how, AtFlags::AT_EACCESS)
+    }
+
+    /// Whether an executable file is at a path.
+    ///
+    /// # Errors
+    /// ENOENT, EACCES and the like; EISDIR for a folder.
+    pub fn executable(&self, path: impl AsRef<Path>) -> nix::Result<()> {
+        if self.find(path.as_ref())?.kind == SFlag::S_IFDIR {
+            return Err(Errno::EISDIR);
+        }
+        self.access(path, AccessFlags::X_OK)
+    }
+
+    /// True if a program of this name is in PATH or in /usr/bin.
+    pub fn has_program(&self, name: &str) -> bool {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path)
+            .chain(["/usr/bin".into()])
+            .any(|folder| self.executable(folder.join(name)).is_ok())
+    }
+
+    /// The nearest folder at or above `path` that exists.
+    pub fn nearest<'a>(&self, path: &'a Path) -> Option<&'a Path> {
+        path.ancestors().find(|it| self.stat(it).is_ok())
+    }
+}

@@ -1,0 +1,232 @@
+//! `check`: what of a bundle would fail on this host, and what weakens its isolation. A dry run: parent,
+//! with the caller's rights; it makes no process, file, mount or cgroup.
+//!
+//! ```text
+//! config ─► examine ─► problems ─┐
+//!             Plan::decide ──────┼─► findings      the validators that create has, all of their problems
+//! plan ─► failures  (look.rs) ───┤                 what create would only notice while it acts
+//! plan ─► weaknesses ────────────┘                 what would start, and should not like this
+//! ```
+//! What it says would fail does fail. The other way round it promises nothing: what only the kernel can
+//! tell is not asked of it, because it answers by doing it.
+
+mod code;
+mod failures;
+mod look;
+mod table;
+mod weaknesses;
+
+pub use code::{Code, Severity};
+pub use look::{Files, Found};
+use table::ALL;
+
+use crate::bundle::Unread;
+use crate::config;
+use crate::error::{Problems, Result};
+use crate::host::{CgroupMount, Host};
+use crate::namespaces::{self, Kind, Owner};
+use crate::plan::{Options, Plan};
+use crate::rootfs::mounts::{Action, Mount};
+use oci_spec::runtime::Spec;
+use serde_json::Value;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// One thing that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Which kind of thing.
+    pub code: Code,
+    /// Where in the config: `linux.namespaces[2].path`.
+    pub path: String,
+    /// What is the matter there.
+    pub message: String,
+}
+
+/// Findings, in the order in which they were made.
+#[derive(Debug, Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn add(&mut self, code: Code, path: impl Into<String>, message: impl Into<String>) {
+        let finding = Finding {
+            code,
+            path: path.into(),
+            message: message.into(),
+        };
+        if !self.0.contains(&finding) {
+            self.0.push(finding);
+        }
+    }
+}
+
+/// What is looked at: the config, what casulo would do with it, and where.
+struct Subject<'a> {
+    /// The config as it stands in the file: `types` keep no order of what they read as sets.
+    raw: Value,
+    spec: Spec,
+    plan: Plan,
+    host: &'a Host,
+    files: &'a Files,
+    /// The sources of bind mounts, by the index of the mount.
+    sources: Vec<(usize, nix::Result<Found>)>,
+    /// Kinds of namespaces that are joined by a path and are the caller's own.
+    shared: Vec<Kind>,
+}
+
+impl Subject<'_> {
+    /// True if the container has a namespace of this kind, and not the host's.
+    fn has(&self, kind: Kind) -> bool {
+        self.plan.namespaces.has(kind) && !self.shared.contains(&kind)
+    }
+
+    /// True if root in the container is not root of the host.
+    fn is_in_user_namespace(&self) -> bool {
+        self.has(Kind::User) || self.host.in_user_namespace
+    }
+
+    /// The bind mounts whose source exists.
+    fn binds(&self) -> impl Iterator<Item = (&Mount, &Found)> {
+        self.sources.iter().filter_map(|(index, found)| {
+            let mut mounts = self.plan.rootfs.mounts.iter();
+            Some((mounts.find(|it| it.index == *index)?, found.as_ref().ok()?))
+        })
+    }
+}
+
+/// Checks a bundle: all findings, the worst first.
+///
+/// # Errors
+/// `E_CONFIG` for a config that is no JSON object.
+pub fn check(
+    bundle: &Unread,
+    options: &Options,
+    host: &Host,
+    files: &Files,
+) -> Result<Vec<Finding>> {
+    let mut findings = Findings::default();
+    let (spec, problems) = config::examine(&bundle.config, &bundle.file)?;
+    for (path, why) in &problems {
+        findings.add(Code::ConfigInvalid, path, why);
+    }
+    if let Some(mut spec) = spec {
+        find_root(bundle, &mut spec, &mut findings);
+        let plan = decide(&spec, options, host, &problems, &mut findings);
+        let subject = Subject {
+            // It was read before, so it is JSON.
+            raw: serde_json::from_slice(&bundle.config).unwrap_or_default(),
+            sources: sources(&plan, files),
+            shared: shared(&plan),
+            spec,
+            plan,
+            host,
+            files,
+        };
+        failures::find(&subject, &mut findings);
+        weaknesses::find(&subject, &mut findings);
+    }
+    let mut found = findings.0;
+    found.sort_by_key(|it| {
+        (
+            it.code.severity(),
+            ALL.iter().position(|row| row.0 == it.code),
+        )
+    });
+    Ok(found)
+}
+
+/// Makes `root.path` what [`crate::bundle::Bundle::open`] makes of it.
+fn find_root(bundle: &Unread, spec: &mut Spec, findings: &mut Findings) {
+    let Some(mut root) = spec.root().clone() else {
+        return;
+    };
+    match bundle.rootfs(root.path()) {
+        Ok(rootfs) => {
+            root.set_path(rootfs);
+            spec.set_root(Some(root));
+        }
+        Err(error) => {
+            let text = error.to_string();
+            let prefix = format!("{}: root.path: ", bundle.file);
+            findings.add(
+                Code::RootMissing,
+                "root.path",
+                text.strip_prefix(&prefix).unwrap_or(&text),
+            );
+        }
+    }
+}
+
+/// The plan, and what is wrong with it: the config's problems, which every host has, and this host's.
+fn decide(
+    spec: &Spec,
+    options: &Options,
+    host: &Host,
+    known: &[config::Problem],
+    findings: &mut Findings,
+) -> Plan {
+    let mut here = Problems::default();
+    let plan = Plan::decide(spec, options, host, &mut here);
+    let mut everywhere = Problems::default();
+    Plan::decide(spec, options, &able(host), &mut everywhere);
+    let everywhere = everywhere.into_list();
+    for problem in here.into_list() {
+        // What stands there is a stand-in, see `config::examine`.
+        if known
+            .iter()
+            .any(|(path, _)| config::is_within(&problem.0, path))
+        {
+            continue;
+        }
+        let code = match everywhere.contains(&problem) {
+            true => Code::ConfigInvalid,
+            false => Code::HostUnable,
+        };
+        findings.add(code, problem.0, problem.1);
+    }
+    plan
+}
+
+/// The same host with everything that a plan can ask for.
+fn able(host: &Host) -> Host {
+    Host {
+        euid: 0,
+        egid: 0,
+        effective: u64::MAX,
+        bounding: u64::MAX,
+        rootless: false,
+        in_user_namespace: false,
+        cgroup: Some(host.cgroup.clone().unwrap_or(CgroupMount {
+            path: "/sys/fs/cgroup".into(),
+            own: None,
+        })),
+        kernel: (u32::MAX, 0),
+        apparmor: true,
+        selinux: true,
+        ..host.clone()
+    }
+}
+
+fn sources(plan: &Plan, files: &Files) -> Vec<(usize, nix::Result<Found>)> {
+    let mounts = plan.rootfs.mounts.iter();
+    mounts
+        .filter_map(|mount| match &mount.action {
+            Action::Bind(bind) => {
+                let path = Path::new(std::ffi::OsStr::from_bytes(bind.source.to_bytes()));
+                Some((mount.index, files.find(path)))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+fn shared(plan: &Plan) -> Vec<Kind> {
+    let joins = plan.namespaces.join.iter();
+    joins
+        .filter(|join| namespaces::look_at(join) == Ok(Owner::Caller))
+        .map(|join| join.kind)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;
