@@ -6,7 +6,7 @@ mod kills;
 mod races;
 mod steps;
 
-use crate::support::Case;
+use crate::support::{Case, Need};
 
 /// The files of this folder with their cases.
 pub(crate) fn files() -> [(&'static str, &'static [Case]); 4] {
@@ -16,4 +16,13 @@ pub(crate) fn files() -> [(&'static str, &'static [Case]); 4] {
         ("faults::races", races::CASES),
         ("faults::steps", steps::CASES),
     ]
+}
+
+/// `many`, or `few` in the test host, which may be emulated: there it is only another kernel and another
+/// pid 1 that count.
+fn many_or_few(many: usize, few: usize) -> usize {
+    match Need::DebianRoot.check() {
+        Ok(()) => few,
+        Err(_) => many,
+    }
 }

@@ -1,5 +1,6 @@
 //! Two commands on one container at once: one wins, the other says why it did not, and nothing is left.
 
+use super::many_or_few;
 use super::steps::{Attempt, Way};
 use crate::cycles::Dice;
 use crate::support::{Lab, Output, Running, cases};
@@ -10,8 +11,6 @@ cases! {
     [Root, Casulo] => two_creates, two_starts, two_pauses, two_updates, create_and_delete, start_and_delete,
         exec_and_delete, kill_and_delete, pause_and_delete, update_and_delete;
 }
-
-const ROUNDS: usize = 15;
 
 /// The words of who came too late, or too early.
 const REASONS: [&str; 7] = [
@@ -33,7 +32,7 @@ fn race(
     judge: fn(&Output, &Output),
 ) {
     let mut dice = Dice::new("races");
-    for round in 0..ROUNDS {
+    for round in 0..many_or_few(15, 4) {
         let attempt = Attempt::new(lab, way);
         let one = Running::new(first(&attempt), b"");
         std::thread::sleep(Duration::from_micros(dice.below(15_000)));

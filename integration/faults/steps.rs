@@ -1,6 +1,7 @@
 //! Every named step of every command fails, and the process that is at it is killed (docs/testing.md,
 //! "Faults").
 
+use super::many_or_few;
 use crate::cycles::everything;
 use crate::support::{Bundle, Lab, Need, Output, Running, cases, finish, wait_until};
 use casulo::testing::fault::{Side, Step};
@@ -415,9 +416,12 @@ fn is_reached(step: Step) -> bool {
     step != Step::MapHolder || Need::IdMounts.check().is_ok()
 }
 
+/// The steps that this host can come to; of those without systemd only some in the test host.
 fn steps(of_systemd: bool) -> impl Iterator<Item = Step> {
     let all = Step::ALL.iter().copied();
-    all.filter(move |step| way(*step).is_of_systemd() == of_systemd && is_reached(*step))
+    let those =
+        all.filter(move |step| way(*step).is_of_systemd() == of_systemd && is_reached(*step));
+    those.step_by(if of_systemd { 1 } else { many_or_few(1, 5) })
 }
 
 fn every_step_fails_once(lab: &Lab) {
