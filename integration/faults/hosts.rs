@@ -8,6 +8,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::{Signal, kill};
 use serde_json::json;
 use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -263,40 +264,74 @@ fn limit_without_its_controller(lab: &Lab) {
     lab.assert_nothing_left(bundle.id());
 }
 
+/// What is wrong with the socket on which systemd should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trouble {
+    /// Nobody listens.
+    Refuses,
+    /// The connection is closed at once.
+    HangsUp,
+    /// It is closed after the handshake.
+    HangsUpInTheMiddle,
+    /// Somebody listens, and says nothing.
+    SaysNothing,
+}
+
 fn systemd_that_does_not_answer(lab: &Lab) {
-    // In a mount namespace of the command's own, where the sockets of systemd are somebody else's.
-    for how in ["refuses", "hangs up", "hangs up in the middle"] {
+    for trouble in [
+        Trouble::Refuses,
+        Trouble::HangsUp,
+        Trouble::HangsUpInTheMiddle,
+        Trouble::SaysNothing,
+    ] {
+        let what = format!("{trouble:?}");
         let attempt = Attempt::new(lab, Way::CreateInScope);
-        let folder = lab.folder(&attempt.bundle.id().replace('t', "sockets-"));
-        let socket = folder.join("socket");
-        let listener = UnixListener::bind(&socket).unwrap();
-        let hang_up = (how != "refuses").then(|| {
-            let listener = listener.try_clone().unwrap();
-            std::thread::spawn(move || {
-                use std::io::{Read, Write};
-                let (mut stream, _) = listener.accept().unwrap();
-                if how == "hangs up in the middle" {
-                    let mut bytes = [0; 64];
-                    let _ = stream.read(&mut bytes);
-                    let _ = stream.write_all(b"DATA\r\nOK 0123456789abcdef0123456789abcdef\r\n");
-                    std::thread::sleep(Duration::from_millis(200));
-                }
-            })
-        });
-        if hang_up.is_none() {
-            drop(listener);
-        }
-        let script = format!(
-            "unshare --mount --propagation private sh -c 'mount --bind {0} /run/systemd/private; \
-             mount --bind {0} /run/dbus/system_bus_socket; exec \"$@\"' sh \"$@\"",
-            socket.display()
+        one_error(
+            &without_systemd(lab, trouble, &attempt.command()),
+            &["systemd"],
         );
-        let out = lab.through_shell(&script, &attempt.command());
-        one_error(&out, &["systemd"]);
-        if let Some(thread) = hang_up {
-            thread.join().unwrap();
-        }
         lab.assert_nothing_left(attempt.bundle.id());
-        attempt.clear_away(how);
+        attempt.clear_away(&what);
+
+        // Its scope is not forgotten: a later delete stops it.
+        let attempt = Attempt::new(lab, Way::DeleteInScope);
+        let out = without_systemd(lab, trouble, &attempt.command());
+        if out.code != 0 {
+            one_error(&out, &["systemd"]);
+        }
+        attempt.clear_away(&what);
+    }
+}
+
+/// The command in a mount namespace of its own, where the sockets of systemd are somebody else's.
+fn without_systemd(lab: &Lab, trouble: Trouble, inner: &Command) -> Output {
+    let socket = lab.join("systemd");
+    let _ = fs::remove_file(&socket);
+    let listener = UnixListener::bind(&socket).unwrap();
+    let script = format!(
+        "unshare --mount --propagation private sh -c 'mount --bind {0} /run/systemd/private; \
+         mount --bind {0} /run/dbus/system_bus_socket; exec \"$@\"' sh \"$@\"",
+        socket.display()
+    );
+    match trouble {
+        Trouble::Refuses => drop(listener),
+        // It waits for the next connection as long as the tests run.
+        _ => drop(std::thread::spawn(move || answer(&listener, trouble))),
+    }
+    lab.through_shell(&script, inner)
+}
+
+fn answer(listener: &UnixListener, trouble: Trouble) {
+    let mut kept = Vec::new();
+    while let Ok((mut stream, _)) = listener.accept() {
+        match trouble {
+            Trouble::HangsUpInTheMiddle => {
+                let _ = stream.read(&mut [0; 64]);
+                let _ = stream.write_all(b"DATA\r\nOK 0123456789abcdef0123456789abcdef\r\n");
+                std::thread::sleep(Duration::from_millis(200));
+            }
+            Trouble::SaysNothing => kept.push(stream),
+            Trouble::Refuses | Trouble::HangsUp => {}
+        }
     }
 }

@@ -6,6 +6,7 @@ use crate::cycles::everything;
 use crate::support::{Bundle, Lab, Need, Output, Running, cases, finish, wait_until};
 use casulo::testing::fault::{Side, Step};
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,9 +18,10 @@ use std::time::{Duration, Instant};
 
 cases! {
     [Root, Casulo, TestBuild] => every_step_fails_once, every_step_is_killed_once, facts_are_never_half_written,
-        every_step_is_frozen_once, started_container_is_running_though_start_was_killed;
+        every_step_is_frozen_once, started_container_is_running_though_start_was_killed,
+        hook_that_is_not_bound_yet_ends_with_its_runtime;
     [Root, Casulo, TestBuild, Systemd] => every_step_with_systemd_fails_or_is_killed;
-    [Root, Casulo] => no_fault_is_in_the_program;
+    [Root, Casulo] => no_fault_is_in_the_program, unrecorded_init_ends_with_its_runtime;
 }
 
 /// Files in the bundle's folder.
@@ -547,6 +549,54 @@ fn started_container_is_running_though_start_was_killed(lab: &Lab) {
     }
     attempt.bundle.verb("start").fails_with(&["it is running"]);
     attempt.clear_away("start killed");
+}
+
+fn hook_that_is_not_bound_yet_ends_with_its_runtime(lab: &Lab) {
+    // The runtime is killed between the fork of a hook and the hook's asking for a death signal.
+    let slow = json!({"path": "/bin/sleep", "args": ["sleep", "1000"]});
+    let bundle = lab.bundle().push("/hooks/createRuntime", slow);
+    lab.use_test_build("CASULO_FAULT", "become-hook:stop");
+    let running = Running::new(bundle.command(&[], "create", &[]), b"");
+    lab.use_runtime();
+    let children = format!("/proc/{0}/task/{0}/children", running.pid());
+    let mut hook = None;
+    wait_until("the hook is there, and stopped", || {
+        let children = fs::read_to_string(&children).unwrap_or_default();
+        hook = children
+            .split_whitespace()
+            .map(str::to_owned)
+            .find(|child| {
+                fs::read_to_string(format!("/proc/{child}/stat"))
+                    .is_ok_and(|it| it.contains(") T "))
+            });
+        hook.is_some()
+    });
+    running.signal(Signal::SIGKILL);
+    running.wait();
+    let hook = Pid::from_raw(hook.unwrap().parse().unwrap());
+    nix::sys::signal::kill(hook, Signal::SIGCONT).unwrap();
+    bundle.call("delete", &["--force"], &[]).ok();
+    wait_until("nothing is left", || lab.leftovers(bundle.id()).is_empty());
+}
+
+fn unrecorded_init_ends_with_its_runtime(lab: &Lab) {
+    // No cgroup holds it, and it is busy with a hook.
+    let ready = lab.join("ready");
+    let script = format!("touch {}; sleep 1000", ready.display());
+    let slow = json!({"path": "/bin/sh", "args": ["sh", "-c", script]});
+    let bundle = lab
+        .bundle()
+        .remove("/linux/cgroupsPath")
+        .push("/hooks/createContainer", slow);
+    let command = bundle.command(&["--cgroup-manager", "disabled"], "create", &[]);
+    let running = Running::new(command, b"");
+    wait_until("the hook runs", || ready.exists());
+    running.signal(Signal::SIGKILL);
+    running.wait();
+    wait_until("init and its hook have ended", || {
+        let left = lab.leftovers(bundle.id());
+        !left.iter().any(|it| it.starts_with("process "))
+    });
 }
 
 fn no_fault_is_in_the_program(lab: &Lab) {
