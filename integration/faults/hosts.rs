@@ -2,7 +2,7 @@
 //! nothing left.
 
 use super::many_or_few;
-use super::steps::{Attempt, Way};
+use super::steps::{Attempt, Way, errors};
 use crate::support::{Bundle, HostCgroup, Lab, Output, Running, cases, finish, wait_until};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::{Signal, kill};
@@ -26,7 +26,7 @@ cases! {
 #[track_caller]
 fn one_error(out: &Output, words: &[&str]) {
     assert_ne!(out.code, 0, "{out:?}");
-    assert_eq!(out.stderr.lines().count(), 1, "{out:?}");
+    assert_eq!(errors(out), 1, "{out:?}");
     assert!(
         words.iter().any(|word| out.stderr.contains(word)),
         "{out:?}"
@@ -205,6 +205,15 @@ fn terminal(lab: &Lab) -> Bundle<'_> {
         .args(&["/bin/sleep", "1000"])
 }
 
+/// A cgroup of the caller's with this limit.
+fn limited(lab: &Lab, file: &str, value: &str) -> HostCgroup {
+    // Another test may have been the first to need them.
+    let _ = fs::write("/sys/fs/cgroup/cgroup.subtree_control", "+memory +pids");
+    let cgroup = HostCgroup::new(&format!("casulo-caller-{}", lab.new_id()));
+    fs::write(cgroup.path().join(file), value).unwrap();
+    cgroup
+}
+
 /// The command, called by a process in this cgroup.
 fn called_in(cgroup: &HostCgroup, lab: &Lab, inner: &Command) -> Output {
     let procs = cgroup.path().join("cgroup.procs");
@@ -216,8 +225,7 @@ fn called_in(cgroup: &HostCgroup, lab: &Lab, inner: &Command) -> Output {
 
 fn callers_cgroup_without_room_for_a_process(lab: &Lab) {
     for most in 1..4 {
-        let cgroup = HostCgroup::new(&format!("casulo-test/full-{}", lab.new_id()));
-        fs::write(cgroup.path().join("pids.max"), most.to_string()).unwrap();
+        let cgroup = limited(lab, "pids.max", &most.to_string());
         for way in [
             Way::Create,
             Way::RunDetached,
@@ -243,12 +251,7 @@ fn callers_cgroup_without_room_for_a_process(lab: &Lab) {
 fn callers_cgroup_without_memory(lab: &Lab) {
     // The kernel kills the runtime, or refuses it memory; what it left is found.
     for kilobytes in [100, 300, 600, 1000, 2000] {
-        let cgroup = HostCgroup::new(&format!("casulo-test/poor-{}", lab.new_id()));
-        fs::write(
-            cgroup.path().join("memory.max"),
-            (kilobytes * 1024).to_string(),
-        )
-        .unwrap();
+        let cgroup = limited(lab, "memory.max", &(kilobytes * 1024).to_string());
         let _ = fs::write(cgroup.path().join("memory.swap.max"), "0");
         let attempt = Attempt::new(lab, Way::Create);
         let out = called_in(&cgroup, lab, &attempt.command());

@@ -454,7 +454,7 @@ fn assert_one_error(what: &str, out: &Output) {
 }
 
 /// The lines of error but those of poststop hooks, which are logged and change nothing.
-fn errors(out: &Output) -> usize {
+pub(super) fn errors(out: &Output) -> usize {
     let lines = out.stderr.lines();
     lines
         .filter(|line| !line.contains("hooks.poststop"))
