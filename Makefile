@@ -116,6 +116,10 @@ zoo-compare: build test-build test-tools ## the attacks of integration/hostile a
 cycles: build test-tools ## 200 containers in the test host, half with the runtime killed; N=number, SEED=number
 	scripts/cycles $(or $(N),200)
 
+.PHONY: kills
+kills: build test-tools ## 500 containers on this machine, the runtime or its child killed at random; N=number, SEED=number
+	@scripts/load kills $(or $(N),500)
+
 .PHONY: load
 load: build test-tools ## 1000 containers, 16 at a time, with a table of what they took and what the host has in use; N=number
 	@scripts/load many $(or $(N),1000)

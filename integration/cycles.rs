@@ -47,12 +47,8 @@ fn nothing_adds_up_in_systemd(lab: &Lab) {
 
 fn nothing_adds_up(lab: &Lab, driver: &Driver) {
     let asked = std::env::var("CASULO_CYCLES").ok();
-    let seed = match std::env::var("CASULO_SEED") {
-        Ok(text) => text.parse().unwrap(),
-        Err(_) => SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64 | 1,
-    };
-    println!("cycles: CASULO_SEED={seed}");
-    let mut dice = Dice(seed);
+    let mut dice = Dice::new("cycles");
+    let seed = dice.0;
     let bundle = with_limits(lab.bundle(), driver);
     bundle.write();
     let cycle = Cycle {
@@ -227,10 +223,21 @@ fn cgroups(folder: &Path, found: &mut BTreeSet<String>) {
 }
 
 /// A pseudo-random sequence that a seed repeats (Marsaglia's xorshift).
-struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
-    fn below(&mut self, end: u64) -> u64 {
+    /// With the seed of `CASULO_SEED`, or one of its own, which is printed.
+    pub(crate) fn new(name: &str) -> Dice {
+        let seed = match std::env::var("CASULO_SEED") {
+            Ok(text) => text.parse().unwrap(),
+            Err(_) => SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64 | 1,
+        };
+        println!("{name}: CASULO_SEED={seed}");
+        Dice(seed)
+    }
+
+    /// A number below `end`.
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

@@ -175,7 +175,7 @@ struct Host {
 
 impl Host {
     const NAMES: [&'static str; 8] = [
-        "free memory, MB",
+        "available, MB",
         "slab, MB",
         "open files",
         "mounts",
@@ -202,7 +202,7 @@ impl Host {
         let zombies = processes.iter().filter(|stat| stat.contains(") Z "));
         Host {
             figures: [
-                first(&field(&memory, "MemFree")) / 1024,
+                first(&field(&memory, "MemAvailable")) / 1024,
                 first(&field(&memory, "Slab")) / 1024,
                 first(&text("/proc/sys/fs/file-nr")),
                 text("/proc/self/mountinfo").lines().count() as u64,

@@ -38,7 +38,7 @@ use crate::notify::{self, Proxy};
 use crate::plan::Plan;
 use crate::process::Role;
 use crate::rootfs::Sources;
-use crate::state::{self, ProcessRef, State, Status, Store};
+use crate::state::{self, Dir, ProcessRef, State, Status, Store};
 use crate::sync::{Channel, Message};
 use crate::sys::exe;
 use crate::sys::pidfd::pidfd_open;
@@ -140,7 +140,16 @@ pub fn create<'a>(request: &Request<'a>) -> Result<Created<'a>> {
             channel,
             told_to_start: request.starts_at_once(),
         }),
-        Err(error) => Err(made.undo(error)),
+        Err(error) => {
+            // Held while all is undone. Who holds it may be deleting what was begun: then whatever failed here
+            // failed for that.
+            let lock = made.dir()?.lock_in_time();
+            let error = match &lock {
+                Err(lock) if lock.code == Code::NotFound => state::deleted_meanwhile(&plan.id),
+                _ => error,
+            };
+            Err(made.undo(error))
+        }
     }
 }
 
@@ -164,7 +173,7 @@ fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
         made.dir()?.make_notify_folder()?;
     }
     fault::at(Step::Record)?;
-    made.dir()?.write(&state)?;
+    record(made.dir()?, &state)?;
 
     trace::phase(Phase::Cgroup);
     fault::at(Step::Cgroup)?;
@@ -238,7 +247,7 @@ fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
     fault::at(Step::KeepConfig)?;
     made.dir()?.write_config(request.config)?;
     fault::at(Step::RecordInit)?;
-    made.dir()?.write(&state)?;
+    record(made.dir()?, &state)?;
     exe::let_go();
     trace::phase(Phase::Wait);
     let console = converse(request, made, &state, &channel, init)?;
@@ -261,6 +270,13 @@ fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
         channel.send(&Message::Release)?;
     }
     Ok((state, channel, console, init))
+}
+
+/// Writes what a later command must know. A `delete --force` at the same time either finds it or was before
+/// it; then create does not go on.
+fn record(dir: &Dir, state: &State) -> Result<()> {
+    let _lock = dir.lock()?;
+    dir.write(state)
 }
 
 /// What only the parent may do to init: id maps, idmapped mounts, privileges of the host.

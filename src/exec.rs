@@ -30,6 +30,7 @@ use crate::{caller_socket, pidfile, process, state, terminal};
 use birth::Place;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::stat::Mode;
 use nix::sys::wait::waitpid;
@@ -97,14 +98,30 @@ pub fn exec(dir: Dir, request: &Request<'_>) -> Result<Executed> {
             return Err(Error::new(Code::Status, text)
                 .hint("resume it, or wait for that with --ignore-paused"));
         }
-        _ => {
-            let text = format!(
-                "cannot exec in container {}: container not running",
-                request.id
-            );
-            return Err(Error::new(Code::Status, text));
-        }
+        _ => return Err(not_running(request)),
     };
+    execute_beside(request, &init).map_err(|error| match has_ended(&init, &error) {
+        true => not_running(request),
+        false => error,
+    })
+}
+
+fn not_running(request: &Request<'_>) -> Error {
+    let id = &request.id;
+    let text = format!("cannot exec in container {id}: container not running");
+    Error::new(Code::Status, text)
+}
+
+/// Whether `error` came of the container's end. The kernel refuses to let anybody into its namespaces a moment
+/// before init has ended; a program that is missing is no sign of that.
+fn has_ended(init: &OwnedFd, error: &Error) -> bool {
+    let mut fds = [PollFd::new(init.as_fd(), PollFlags::POLLIN)];
+    let moment: u8 = if error.code == Code::Exec { 0 } else { 100 };
+    poll(&mut fds, moment).is_ok_and(|count| count > 0)
+}
+
+/// [`exec`] in a container whose init lives.
+fn execute_beside(request: &Request<'_>, init: &OwnedFd) -> Result<Executed> {
     let bpf = request
         .filter
         .map(|filter| seccomp::compile(filter, request.seccomp_cache))
@@ -116,10 +133,10 @@ pub fn exec(dir: Dir, request: &Request<'_>) -> Result<Executed> {
 
     stop_being_dumpable().context(Code::Process, "become non-dumpable", "")?;
     fault::at(Step::ExecEnterPids)?;
-    let rest = enter_pid_namespace(&init, request.state.namespaces)?;
+    let rest = enter_pid_namespace(init, request.state.namespaces)?;
     let child = Child {
         request,
-        init: &init,
+        init,
         namespaces: rest,
         bpf,
         agent,
@@ -128,7 +145,7 @@ pub fn exec(dir: Dir, request: &Request<'_>) -> Result<Executed> {
         schedule::pin_parent(affinity)?;
     }
     fault::at(Step::ExecClone)?;
-    let (side, place) = birth::clone_into_cgroup(request, &init, &proc)?;
+    let (side, place) = birth::clone_into_cgroup(request, init, &proc)?;
     let pid = match side {
         Side::Child => {
             drop((channel, proc));

@@ -1,10 +1,12 @@
 //! Every named step of every command fails, and the process that is at it is killed (docs/testing.md,
 //! "Faults").
 
+use super::many_or_few;
 use crate::cycles::everything;
 use crate::support::{Bundle, Lab, Need, Output, Running, cases, finish, wait_until};
 use casulo::testing::fault::{Side, Step};
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,9 +18,10 @@ use std::time::{Duration, Instant};
 
 cases! {
     [Root, Casulo, TestBuild] => every_step_fails_once, every_step_is_killed_once, facts_are_never_half_written,
-        every_step_is_frozen_once, started_container_is_running_though_start_was_killed;
+        every_step_is_frozen_once, started_container_is_running_though_start_was_killed,
+        hook_that_is_not_bound_yet_ends_with_its_runtime;
     [Root, Casulo, TestBuild, Systemd] => every_step_with_systemd_fails_or_is_killed;
-    [Root, Casulo] => no_fault_is_in_the_program;
+    [Root, Casulo] => no_fault_is_in_the_program, unrecorded_init_ends_with_its_runtime;
 }
 
 /// Files in the bundle's folder.
@@ -27,7 +30,7 @@ const RESOURCES: &str = "resources";
 
 /// How a step is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+pub(super) enum Way {
     Create,
     /// `create` with a console socket.
     CreateTerminal,
@@ -162,9 +165,9 @@ impl Way {
 }
 
 /// One container on which a step fails.
-struct Attempt<'a> {
-    lab: &'a Lab,
-    bundle: Bundle<'a>,
+pub(super) struct Attempt<'a> {
+    pub(super) lab: &'a Lab,
+    pub(super) bundle: Bundle<'a>,
     way: Way,
     before: BTreeSet<String>,
     files: BTreeSet<String>,
@@ -175,7 +178,7 @@ struct Attempt<'a> {
 
 impl<'a> Attempt<'a> {
     /// The container as the command needs it.
-    fn new(lab: &'a Lab, way: Way) -> Attempt<'a> {
+    pub(super) fn new(lab: &'a Lab, way: Way) -> Attempt<'a> {
         let mut other = None;
         let bundle = match way {
             Way::CreateJoined => {
@@ -241,7 +244,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// The command that reaches the step.
-    fn command(&self) -> Command {
+    pub(super) fn command(&self) -> Command {
         let id = self.bundle.id();
         let mut command = self.lab.command();
         match self.way {
@@ -295,7 +298,7 @@ impl<'a> Attempt<'a> {
 
     /// Whatever has happened: the container is listed or not, can be deleted, and leaves nothing.
     #[track_caller]
-    fn clear_away(self, what: &str) {
+    pub(super) fn clear_away(self, what: &str) {
         let Attempt { lab, bundle, .. } = &self;
         let listed = lab.casulo(&["list"]);
         assert_eq!((listed.code, listed.stderr.as_str()), (0, ""), "{what}");
@@ -415,9 +418,12 @@ fn is_reached(step: Step) -> bool {
     step != Step::MapHolder || Need::IdMounts.check().is_ok()
 }
 
+/// The steps that this host can come to; of those without systemd only some in the test host.
 fn steps(of_systemd: bool) -> impl Iterator<Item = Step> {
     let all = Step::ALL.iter().copied();
-    all.filter(move |step| way(*step).is_of_systemd() == of_systemd && is_reached(*step))
+    let those =
+        all.filter(move |step| way(*step).is_of_systemd() == of_systemd && is_reached(*step));
+    those.step_by(if of_systemd { 1 } else { many_or_few(1, 5) })
 }
 
 fn every_step_fails_once(lab: &Lab) {
@@ -448,7 +454,7 @@ fn assert_one_error(what: &str, out: &Output) {
 }
 
 /// The lines of error but those of poststop hooks, which are logged and change nothing.
-fn errors(out: &Output) -> usize {
+pub(super) fn errors(out: &Output) -> usize {
     let lines = out.stderr.lines();
     lines
         .filter(|line| !line.contains("hooks.poststop"))
@@ -543,6 +549,54 @@ fn started_container_is_running_though_start_was_killed(lab: &Lab) {
     }
     attempt.bundle.verb("start").fails_with(&["it is running"]);
     attempt.clear_away("start killed");
+}
+
+fn hook_that_is_not_bound_yet_ends_with_its_runtime(lab: &Lab) {
+    // The runtime is killed between the fork of a hook and the hook's asking for a death signal.
+    let slow = json!({"path": "/bin/sleep", "args": ["sleep", "1000"]});
+    let bundle = lab.bundle().push("/hooks/createRuntime", slow);
+    lab.use_test_build("CASULO_FAULT", "become-hook:stop");
+    let running = Running::new(bundle.command(&[], "create", &[]), b"");
+    lab.use_runtime();
+    let children = format!("/proc/{0}/task/{0}/children", running.pid());
+    let mut hook = None;
+    wait_until("the hook is there, and stopped", || {
+        let children = fs::read_to_string(&children).unwrap_or_default();
+        hook = children
+            .split_whitespace()
+            .map(str::to_owned)
+            .find(|child| {
+                fs::read_to_string(format!("/proc/{child}/stat"))
+                    .is_ok_and(|it| it.contains(") T "))
+            });
+        hook.is_some()
+    });
+    running.signal(Signal::SIGKILL);
+    running.wait();
+    let hook = Pid::from_raw(hook.unwrap().parse().unwrap());
+    nix::sys::signal::kill(hook, Signal::SIGCONT).unwrap();
+    bundle.call("delete", &["--force"], &[]).ok();
+    wait_until("nothing is left", || lab.leftovers(bundle.id()).is_empty());
+}
+
+fn unrecorded_init_ends_with_its_runtime(lab: &Lab) {
+    // No cgroup holds it, and it is busy with a hook.
+    let ready = lab.join("ready");
+    let script = format!("touch {}; sleep 1000", ready.display());
+    let slow = json!({"path": "/bin/sh", "args": ["sh", "-c", script]});
+    let bundle = lab
+        .bundle()
+        .remove("/linux/cgroupsPath")
+        .push("/hooks/createContainer", slow);
+    let command = bundle.command(&["--cgroup-manager", "disabled"], "create", &[]);
+    let running = Running::new(command, b"");
+    wait_until("the hook runs", || ready.exists());
+    running.signal(Signal::SIGKILL);
+    running.wait();
+    wait_until("init and its hook have ended", || {
+        let left = lab.leftovers(bundle.id());
+        !left.iter().any(|it| it.starts_with("process "))
+    });
 }
 
 fn no_fault_is_in_the_program(lab: &Lab) {

@@ -152,6 +152,8 @@ pub(super) fn remove(dir: Dir, state: &State) -> Result<()> {
         let document = state.document(Status::Stopped, 0).to_string();
         match recorded_hooks(&dir) {
             Ok(hooks) => run_poststop(&hooks, &document, &state.bundle),
+            // Not written yet: no hook has run, so none has anything to clear away.
+            Err(failed) if failed.errno == Some(Errno::ENOENT) => {}
             Err(failed) => log::error!("poststop hooks are not run: {failed}"),
         }
     }

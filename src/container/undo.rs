@@ -61,7 +61,10 @@ impl Made<'_> {
         if let Err(failed) = intel_rdt::remove(&self.rdt_folders) {
             log::warn!("undo: {failed}");
         }
-        if let Some(state) = self.hooks_ran.take() {
+        let hooks_ran = self.hooks_ran.take();
+        // Whoever was faster to delete the container has run its hooks, too.
+        let is_ours = |_: &State| self.dir.as_ref().is_some_and(Dir::is_there);
+        if let Some(state) = hooks_ran.filter(is_ours) {
             let document = state.document(Status::Stopped, 0).to_string();
             run_poststop(&self.plan.hooks, &document, &self.plan.bundle);
         }

@@ -184,18 +184,16 @@ impl Dir {
     /// Who has waited for the lock may have the one of a container that is gone.
     fn check_lock(&self, lock: nix::Result<Flock<OwnedFd>>) -> Result<Flock<OwnedFd>> {
         let lock = lock.context(Code::State, "lock", self.path.display())?;
-        match self
-            .is_there()
-            .context(Code::State, "look at", self.path.display())?
-        {
+        match self.is_there() {
             true => Ok(lock),
             false => Err(not_found(&self.id)),
         }
     }
 
     /// False once the folder was removed: its name may be another container's by now.
-    fn is_there(&self) -> nix::Result<bool> {
-        fstat(&self.fd).map(|stat| stat.st_nlink > 0)
+    pub fn is_there(&self) -> bool {
+        // An open folder can always be looked at.
+        fstat(&self.fd).is_ok_and(|stat| stat.st_nlink > 0)
     }
 
     /// Replaces `state.json` by rename, so that a reader or a crash sees the old or the new one.
@@ -320,10 +318,7 @@ impl Dir {
     /// `E_STATE`.
     pub fn remove(self) -> Result<()> {
         // Another command was faster: what has the name now is another container's.
-        if !self
-            .is_there()
-            .context(Code::State, "look at", self.path.display())?
-        {
+        if !self.is_there() {
             return Ok(());
         }
         let remove_folder =
@@ -387,6 +382,12 @@ impl AsFd for Dir {
 /// What callers look for when there is no such container.
 fn not_found(id: &str) -> Error {
     Error::new(Code::NotFound, format!("container {id} does not exist"))
+}
+
+/// What `create` says when another command was faster to delete what it had begun.
+pub(crate) fn deleted_meanwhile(id: &str) -> Error {
+    let text = format!("container {id} was deleted while it was created");
+    Error::new(Code::NotFound, text)
 }
 
 /// The present moment as `state` shows it.

@@ -1,6 +1,6 @@
 //! `--root`: which containers there are, and the reservation of an id.
 
-use super::{Dir, not_found};
+use super::{Dir, deleted_meanwhile, not_found};
 use crate::config;
 use crate::error::{Code, Context, Error, Result};
 use crate::testing::fault::{self, Step};
@@ -74,7 +74,10 @@ impl Store {
             }
             result => result.context(Code::State, "make", self.root.join(id).display())?,
         }
-        self.open_in(parent, id)
+        match self.open_in(parent, id) {
+            Err(error) if error.errno == Some(Errno::ENOENT) => Err(deleted_meanwhile(id)),
+            result => result,
+        }
     }
 
     fn make_root(&self) -> Result<OwnedFd> {

@@ -1,6 +1,7 @@
 //! `bpf(2)`: loading a device program, attaching it to a cgroup, and finding it there again.
 
 use super::check;
+use nix::errno::Errno;
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -17,6 +18,10 @@ const BPF_F_REPLACE: u32 = 4;
 
 /// `BPF_OBJ_NAME_LEN`: a name and the NUL behind it.
 const NAME_LENGTH: usize = 16;
+
+/// How often a program is loaded again. The verifier gives up with EAGAIN when a signal is pending, one
+/// that stops the process among them (kernel/bpf/verifier.c, `do_check`).
+const ATTEMPTS: usize = 100;
 
 /// The most programs of one kind that a cgroup can have: `BPF_CGROUP_MAX_PROGS`.
 const MAX_PROGRAMS: usize = 64;
@@ -145,7 +150,14 @@ pub fn load_device_program(program: &[u64], name: &str, log: &mut [u8]) -> nix::
         prog_flags: 0,
         prog_name,
     };
-    bpf(BPF_PROG_LOAD, &mut attr).map(own)
+    let mut loaded = bpf(BPF_PROG_LOAD, &mut attr);
+    for _ in 0..ATTEMPTS {
+        if !matches!(loaded, Err(Errno::EAGAIN)) {
+            break;
+        }
+        loaded = bpf(BPF_PROG_LOAD, &mut attr);
+    }
+    loaded.map(own)
 }
 
 /// The descriptor that a successful bpf(2) returned.
