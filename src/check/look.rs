@@ -1,5 +1,6 @@
 //! What the host has: every look-up in files that `check` makes, and none of them changes anything.
-//! Parent, with the caller's rights and view.
+//! Parent, with the caller's rights and view. /proc is read by path here: a wrong answer is a wrong finding,
+//! and nothing is written.
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open};
