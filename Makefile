@@ -108,9 +108,21 @@ integration: build test-build test-tools ## the integration tests on this machin
 compare: test-tools native-libs ## the integration tests against another runtime: RUNTIME=/usr/sbin/runc
 	@$(MAKE) --no-print-directory integration CASULO=$(RUNTIME)
 
+.PHONY: zoo-compare
+zoo-compare: build test-build test-tools ## the attacks of integration/hostile against casulo, crun and runc: a table
+	scripts/zoo-compare $(FILTER)
+
 .PHONY: cycles
 cycles: build test-tools ## 200 containers in the test host, half with the runtime killed; N=number, SEED=number
 	scripts/cycles $(or $(N),200)
+
+.PHONY: load
+load: build test-tools ## 1000 containers, 16 at a time, with a table of what they took and what the host has in use; N=number
+	@scripts/load many $(or $(N),1000)
+
+.PHONY: soak
+soak: build test-tools ## containers at a bounded rate for 30 minutes, with the same table; MINUTES=number, RATE=per second
+	@scripts/load soak $(or $(MINUTES),30) $(or $(RATE),5)
 
 .PHONY: testhost
 testhost: ## build the virtual machine that `make test` boots (once; MIRROR=url where this is not Debian)

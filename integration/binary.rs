@@ -1,12 +1,18 @@
 //! The host's binary: nothing inside a container may ever write it (CVE-2019-5736).
 
 use crate::support::{Lab, Running, cases, finish, wait_until};
+use nix::sys::statvfs::{FsFlags, fstatvfs};
 use serde_json::json;
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::process::Command;
 
 cases! {
-    [Root, Casulo] => caught_program_cannot_be_written_later, entry_point_that_runs_the_runtime, waiting_init_is_not_the_hosts_file;
+    [Root, Casulo] => caught_program_cannot_be_written_later, entry_point_that_runs_the_runtime,
+        waiting_init_is_not_the_hosts_file, a_moved_process_looks_as_before;
+    [Root, Casulo, Program("/usr/bin/strace")] => where_it_cannot_move_it_starts_again;
 }
 
 fn contents(lab: &Lab) -> Vec<u8> {
@@ -70,17 +76,65 @@ fn entry_point_that_runs_the_runtime(lab: &Lab) {
     assert_eq!(contents(lab), before);
 }
 
+/// Fails unless what this process runs from, and all that it has mapped of a file, is read-only.
+#[track_caller]
+fn assert_runs_from_read_only(pid: i32) {
+    let process = PathBuf::from(format!("/proc/{pid}"));
+    let maps = fs::read_dir(process.join("map_files")).unwrap();
+    let mut files: Vec<PathBuf> = maps.map(|entry| entry.unwrap().path()).collect();
+    assert!(!files.is_empty());
+    files.push(process.join("exe"));
+    for file in files {
+        let opened = fs::File::open(&file).unwrap();
+        let stat = fstatvfs(&opened).unwrap();
+        assert!(stat.flags().contains(FsFlags::ST_RDONLY), "{file:?}");
+    }
+}
+
 fn waiting_init_is_not_the_hosts_file(lab: &Lab) {
     let bundle = lab.bundle();
     bundle.create(&[]).ok();
-    let exe = format!("/proc/{}/exe", bundle.pid());
-    let opened = fs::File::open(&exe).unwrap();
-    let stat = nix::sys::statvfs::fstatvfs(&opened).unwrap();
-    assert!(stat.flags().contains(nix::sys::statvfs::FsFlags::ST_RDONLY));
-    assert!(
-        !fs::read_link(&exe)
-            .unwrap()
-            .to_string_lossy()
-            .contains(&*bundle.rootfs().to_string_lossy())
-    );
+    assert_runs_from_read_only(bundle.pid());
+    let exe = fs::read_link(format!("/proc/{}/exe", bundle.pid())).unwrap();
+    let rootfs = bundle.rootfs();
+    assert!(!exe.to_string_lossy().contains(&*rootfs.to_string_lossy()));
+}
+
+fn a_moved_process_looks_as_before(lab: &Lab) {
+    let bundle = lab.bundle();
+    let mut create = bundle.command(&[], "create", &[]);
+    create.env_clear().env("COCOON", "silk").env("B", "");
+    let mut called = vec![create.get_program().as_bytes()];
+    called.extend(create.get_args().map(OsStr::as_bytes));
+    let called = [called.join(&0), vec![0]].concat();
+    finish(create, b"").ok();
+    let process = PathBuf::from(format!("/proc/{}", bundle.pid()));
+    assert_eq!(fs::read(process.join("cmdline")).unwrap(), called);
+    let environment = fs::read(process.join("environ")).unwrap();
+    let mut variables: Vec<&[u8]> = environment.split_inclusive(|byte| *byte == 0).collect();
+    variables.sort_unstable();
+    assert_eq!(variables, [b"B=\0".as_slice(), b"COCOON=silk\0"]);
+    let name = fs::read_to_string(process.join("comm")).unwrap();
+    assert_eq!(name.trim(), "runtime");
+}
+
+fn where_it_cannot_move_it_starts_again(lab: &Lab) {
+    // As a kernel without CONFIG_CHECKPOINT_RESTORE answers. The first prctl(2) is the one that moves it.
+    let bundle = lab.bundle();
+    let create = bundle.command(&[], "create", &[]);
+    let mut traced = Command::new("/usr/bin/strace");
+    let record = lab.join("record");
+    traced.args(["-e", "trace=execve,execveat,prctl"]);
+    traced.args(["-e", "inject=prctl:error=EINVAL:when=1", "-o"]);
+    traced
+        .arg(&record)
+        .arg(create.get_program())
+        .args(create.get_args());
+    traced.current_dir(lab.path());
+    finish(traced, b"").ok();
+    let record = fs::read_to_string(record).unwrap();
+    assert_eq!(record.matches("execve(").count(), 1, "{record}");
+    assert_eq!(record.matches("execveat(").count(), 1, "{record}");
+    assert_eq!(record.matches("PR_SET_MM_MAP").count(), 1, "{record}");
+    assert_runs_from_read_only(bundle.pid());
 }

@@ -171,7 +171,7 @@ impl Cycle<'_> {
     }
 }
 
-fn state_folders(lab: &Lab) -> Vec<String> {
+pub(crate) fn state_folders(lab: &Lab) -> Vec<String> {
     let entries = fs::read_dir(lab.root()).into_iter().flatten().flatten();
     entries
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
@@ -181,7 +181,7 @@ fn state_folders(lab: &Lab) -> Vec<String> {
 
 /// What there is on the host: cgroups, systemd's scopes and slices and its failed units, mounts,
 /// and processes of the test. Of the first three those that `own` names, which is all if it is empty.
-fn everything(lab: &Lab, own: &str) -> BTreeSet<String> {
+pub(crate) fn everything(lab: &Lab, own: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     cgroups(Path::new("/sys/fs/cgroup"), &mut found);
     if Path::new("/run/systemd/system").exists() {

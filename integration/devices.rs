@@ -10,6 +10,7 @@ cases! {
         device_without_numbers, device_path_is_inside, configured_device_over_a_default, rules_hold_for_exec,
         read_only_rule_refuses_writing, bound_dev_of_the_host;
     [Root, Disk] => block_device_by_rule;
+    [Root, Casulo] => init_makes_what_the_rules_forbid, rules_hold_for_hooks_inside;
     [Root, Fuse] => device_that_may_not_be_made;
     [Root, Casulo] => unknown_device_type, default_device_that_is_narrowed, mknod_that_is_denied;
 }
@@ -253,6 +254,52 @@ fn device_that_may_not_be_made(lab: &Lab) {
         .sh("(: </dev/mine) && echo read; (: >/dev/mine) || echo refused")
         .run();
     assert_eq!(out.lines(), ["read", "refused"], "{out:?}");
+}
+
+/// Without a node of the host that could be bound instead.
+fn init_makes_what_the_rules_forbid(lab: &Lab) {
+    let bundle = lab
+        .bundle()
+        .capabilities(&["CAP_MKNOD"])
+        .push(
+            "/linux/devices",
+            json!({"path": "/dev/nobody", "type": "c", "major": NOBODY.0, "minor": NOBODY.1}),
+        )
+        .set(
+            "/linux/resources/devices",
+            json!([{"allow": false, "access": "rwm"}, {"allow": false, "type": "c", "access": "m"}]),
+        )
+        .sh("stat -c '%F %t:%T' /dev/nobody; cat /dev/nobody; mknod /other c 10 253 || echo refused");
+    let out = bundle.run();
+    assert_eq!(
+        out.lines(),
+        ["character special file a:fe", "refused"],
+        "{out:?}"
+    );
+    assert_eq!(out.stderr.matches("not permitted").count(), 2, "{out:?}");
+}
+
+fn rules_hold_for_hooks_inside(lab: &Lab) {
+    let file = lab.join("said");
+    let node = lab.join("node");
+    let script = format!(
+        "mknod {} c 10 253 2>&1 || echo refused; exit 0",
+        node.display()
+    );
+    let script = format!("({script}) >{}", file.display());
+    let hook =
+        json!({"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"]});
+    lab.bundle()
+        .push("/hooks/createContainer", hook)
+        .set(
+            "/linux/resources/devices",
+            json!([{"allow": false, "access": "rwm"}, {"allow": false, "type": "c", "access": "m"}]),
+        )
+        .run()
+        .ok();
+    let said = std::fs::read_to_string(file).unwrap();
+    assert!(said.ends_with("refused\n"), "{said}");
+    assert!(!node.exists());
 }
 
 fn mknod_that_is_denied(lab: &Lab) {

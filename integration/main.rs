@@ -10,6 +10,7 @@
 //! | `CASULO_TEST_REQUIRE` | needs whose absence is a failure, not a skip: `all`, or names as printed by a skip |
 //! | `CASULO_TEST_SKIPPED` | a file that receives the names of the tests that were skipped and that another host can run |
 //! | `CASULO_TEST_ENGINES` | if set, all tests of the engines are run, not only a smoke test of each |
+//! | `CASULO_TEST_ATTACKS` | a file that receives how each attack of `hostile/` ended; none of them fails its test then |
 //! | `CASULO_TEST_MUST_RUN` | such a file of another run: these tests may not be skipped here |
 
 #![allow(
@@ -36,12 +37,14 @@ mod errors;
 mod events;
 mod exec;
 mod exec_confined;
+mod faults;
 mod hooks;
 mod hostile;
 mod idmap;
 mod lifecycle;
 mod limit_effects;
 mod limits;
+mod load;
 mod mount_options;
 mod mounts;
 mod namespaces;
@@ -81,11 +84,11 @@ fn main() -> ExitCode {
         ("exec", exec::CASES),
         ("exec_confined", exec_confined::CASES),
         ("hooks", hooks::CASES),
-        ("hostile", hostile::CASES),
         ("idmap", idmap::CASES),
         ("lifecycle", lifecycle::CASES),
         ("limit_effects", limit_effects::CASES),
         ("limits", limits::CASES),
+        ("load", load::CASES),
         ("mount_options", mount_options::CASES),
         ("mounts", mounts::CASES),
         ("namespaces", namespaces::CASES),
@@ -105,5 +108,7 @@ fn main() -> ExitCode {
     ];
     files.extend(callers::files());
     files.extend(engines::files());
+    files.extend(hostile::files());
+    files.extend(faults::files());
     support::run(&files, engines::end_all)
 }

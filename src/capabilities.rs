@@ -8,6 +8,7 @@ use crate::error::{Code, Context, Result};
 use crate::host::Host;
 use crate::namespaces::{self, Kind};
 use crate::sys::capability;
+use crate::testing::without::{Defence, without};
 use caps::Capability as Number;
 use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities};
 use std::fmt;
@@ -152,6 +153,9 @@ pub fn add_for_exec(sets: Option<&LinuxCapabilities>, extra: &[Capability]) -> L
     result.set_bounding(with(result.bounding(), &mut every()));
     result.set_permitted(with(result.permitted(), &mut every()));
     result.set_effective(with(result.effective(), &mut every()));
+    if without(Defence::NotInheritable) {
+        result.set_inheritable(with(result.inheritable(), &mut every()));
+    }
     let mut ambient = every().filter(|capability| inheritable.contains(capability));
     result.set_ambient(with(result.ambient(), &mut ambient));
     result

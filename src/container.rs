@@ -28,6 +28,7 @@ pub use update::{Update, update};
 use documents::Documents;
 
 use crate::cgroups::Cgroup;
+use crate::cgroups::devices::Rules;
 use crate::error::{Code, Context, Error, Result};
 use crate::hooks::{Kind, Output};
 use crate::host::Host;
@@ -39,8 +40,10 @@ use crate::process::Role;
 use crate::rootfs::Sources;
 use crate::state::{self, ProcessRef, State, Status, Store};
 use crate::sync::{Channel, Message};
+use crate::sys::exe;
 use crate::sys::pidfd::pidfd_open;
 use crate::sys::procfs::ProcFs;
+use crate::testing::fault::{self, Step};
 use crate::trace::{self, Phase};
 use crate::{caller_socket, intel_rdt, pidfile, seccomp, terminal};
 use hooks_outside::run_hooks;
@@ -146,20 +149,25 @@ type Built = (State, Channel, Option<OwnedFd>, Pid);
 fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
     let plan = request.plan;
     trace::phase(Phase::Record);
+    fault::at(Step::CompileFilter)?;
     // After the id is reserved: the cache lies in the folder that this makes.
     let filter = plan.seccomp.as_ref();
     let bpf = filter
         .map(|filter| seccomp::compile(filter, &request.store.seccomp_cache()))
         .transpose()?;
+    fault::at(Step::ConnectAgent)?;
     let agent = agent::connect(filter)?;
     let proc = ProcFs::host().context(Code::State, "open", "/proc")?;
     let mut state = facts(request, &proc)?;
+    fault::at(Step::NotifyFolder)?;
     if request.notify == notify::Socket::Own {
         made.dir()?.make_notify_folder()?;
     }
+    fault::at(Step::Record)?;
     made.dir()?.write(&state)?;
 
     trace::phase(Phase::Cgroup);
+    fault::at(Step::Cgroup)?;
     made.cgroup = Cgroup::create(&plan.cgroup)?;
     if made.cgroup.is_none() {
         state.set_cgroup(None);
@@ -169,17 +177,22 @@ fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
         rdt.create(intel_rdt::mount_of_host()?)?;
     }
     trace::phase(Phase::Open);
+    fault::at(Step::OpenNamespaces)?;
     let joins = namespaces::open_joins(&plan.namespaces)?;
     host_namespaces::check(&plan.rootfs, &joins)?;
     state.namespaces &= !joins.own_flags();
+    fault::at(Step::OpenSources)?;
     let sources = Sources::open(&plan.rootfs)?;
+    fault::at(Step::StartSocket)?;
     let start = match request.start {
         StartBy::Socket => Some(state::listen_for_start(made.dir()?)?),
         StartBy::Parent => None,
     };
+    fault::at(Step::HookOutput)?;
     let output = Output::open(&plan.hooks, &plan.bundle)?;
     let (channel, parent) = Channel::pair()?;
     trace::phase(Phase::Clone);
+    fault::at(Step::Clone)?;
     let spawned = match &plan.cgroup.scope {
         Some(scope) => scope::spawn(plan, scope, &joins, &proc, made)?,
         None => {
@@ -189,7 +202,8 @@ fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
     };
     let init = match spawned {
         Spawned::Init => {
-            drop(channel);
+            // What enters the container shall hold no folder of the host (CVE-2016-9962, CVE-2024-21626).
+            drop((channel, proc, made.dir.take(), made.cgroup.take()));
             init::run(
                 plan,
                 Inheritance {
@@ -221,18 +235,19 @@ fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
         return Err(channel.reason_or(error));
     }
     // While init makes its mounts.
+    fault::at(Step::KeepConfig)?;
     made.dir()?.write_config(request.config)?;
+    fault::at(Step::RecordInit)?;
     made.dir()?.write(&state)?;
-    if request.starts_at_once() {
-        let told = channel.send(&Message::Start);
-        told.map_err(|error| channel.reason_or(error))?;
-    }
+    exe::let_go();
     trace::phase(Phase::Wait);
     let console = converse(request, made, &state, &channel, init)?;
+    fault::at(Step::PidFile)?;
     if let Some(path) = request.pid_file {
         pidfile::write(path, init)?;
         made.pid_file = Some(path);
     }
+    fault::at(Step::SendPidfd)?;
     if let Some(path) = request.pidfd_socket {
         let pidfd = pidfd_open(init).context(Code::Io, "open a pidfd of", init)?;
         caller_socket::send_fd(path, b"pidfd", pidfd.as_fd()).context(
@@ -242,6 +257,7 @@ fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
         )?;
     }
     if request.start == StartBy::Socket {
+        fault::at(Step::Release)?;
         channel.send(&Message::Release)?;
     }
     Ok((state, channel, console, init))
@@ -258,14 +274,17 @@ fn outside_work(
     state: &State,
 ) -> Result<()> {
     let plan = request.plan;
+    fault::at(Step::Maps)?;
     namespaces::write_maps(&plan.namespaces, init, request.host)?;
     sources.idmap_with(&plan.rootfs, init)?;
     namespaces::move_devices(&plan.namespaces, joins, init)?;
+    fault::at(Step::Grant)?;
     plan.process.grant(init, proc, Role::Init)?;
     if let Some(rdt) = &plan.intel_rdt {
         rdt.join(intel_rdt::mount_of_host()?, init)?;
     }
     if plan.needs_go() {
+        fault::at(Step::Go)?;
         Documents::of(plan, state, init, proc)?.send(channel)?;
     }
     Ok(())
@@ -309,10 +328,25 @@ fn converse(
     channel: &Channel,
     init: Pid,
 ) -> Result<Option<OwnedFd>> {
+    let devices = request.plan.cgroup.devices.as_ref();
+    fault::at(Step::DeviceProgram)?;
+    let rules = devices.map(Rules::load).transpose()?;
     let mut console = None;
     loop {
         match channel.receive()? {
             Some(Message::Populated) => {
+                fault::at(Step::DeviceRules)?;
+                if let (Some(cgroup), Some(rules)) = (&made.cgroup, &rules) {
+                    cgroup.attach_devices(rules)?;
+                }
+                if request.starts_at_once() {
+                    let told = channel.send(&Message::Start);
+                    told.map_err(|error| channel.reason_or(error))?;
+                }
+                if !request.plan.has_hooks_before_pivot() {
+                    continue;
+                }
+                fault::at(Step::RuntimeHooks)?;
                 made.hooks_ran = Some(state.clone());
                 // Up to spec 1.0.2 prestart hooks ran on start, and so were told `created`.
                 for (kind, status) in [
@@ -324,10 +358,13 @@ fn converse(
                 }
                 channel.send(&Message::HooksDone)?;
             }
-            Some(Message::Terminal(master)) => match request.console_socket {
-                Some(path) => terminal::send_to_console_socket(path, master.as_fd())?,
-                None => console = Some(master),
-            },
+            Some(Message::Terminal(master)) => {
+                fault::at(Step::SendTerminal)?;
+                match request.console_socket {
+                    Some(path) => terminal::send_to_console_socket(path, master.as_fd())?,
+                    None => console = Some(master),
+                }
+            }
             Some(Message::Ready) => return Ok(console),
             Some(Message::Failed(error)) => return Err(error),
             Some(other) => return Err(Error::new(Code::Sync, format!("init said {other:?}"))),

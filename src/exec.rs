@@ -20,8 +20,11 @@ use crate::seccomp::{self, Bpf};
 use crate::state::{Dir, State, Status};
 use crate::sync::{Channel, Message};
 use crate::sys::clone::Side;
+use crate::sys::exe;
+use crate::sys::namespace::stop_being_dumpable;
 use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
 use crate::sys::procfs::ProcFs;
+use crate::testing::fault::{self, Step};
 use crate::trace::{self, Phase};
 use crate::{caller_socket, pidfile, process, state, terminal};
 use birth::Place;
@@ -37,8 +40,8 @@ use std::path::Path;
 /// What to execute, and where.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    /// The container's state directory.
-    pub dir: &'a Dir,
+    /// The container's id.
+    pub id: &'a str,
     /// Its facts.
     pub state: &'a State,
     /// The process.
@@ -77,25 +80,27 @@ pub struct Executed {
     pub console: Option<OwnedFd>,
 }
 
-/// Executes the process in the container. Runs in the parent.
+/// Executes the process in the container, whose state directory is `dir`. Runs in the parent.
 ///
 /// # Errors
 /// `E_STATUS` unless the container is created or running; the step that failed. No process and no
 /// pid file is left behind.
-pub fn exec(request: &Request<'_>) -> Result<Executed> {
-    let (status, pidfd) = state::status(request.dir, request.state)?;
+pub fn exec(dir: Dir, request: &Request<'_>) -> Result<Executed> {
+    let (status, pidfd) = state::status(&dir, request.state)?;
+    // What enters the container shall hold no folder of the host (CVE-2016-9962, CVE-2024-21626).
+    drop(dir);
     let init = match (status, pidfd) {
         (Status::Created | Status::Running, Some(pidfd)) => pidfd,
         (Status::Paused, Some(pidfd)) if request.paused == WhenPaused::Wait => pidfd,
         (Status::Paused, _) => {
-            let text = format!("cannot exec in container {}: it is paused", request.dir.id);
+            let text = format!("cannot exec in container {}: it is paused", request.id);
             return Err(Error::new(Code::Status, text)
                 .hint("resume it, or wait for that with --ignore-paused"));
         }
         _ => {
             let text = format!(
                 "cannot exec in container {}: container not running",
-                request.dir.id
+                request.id
             );
             return Err(Error::new(Code::Status, text));
         }
@@ -109,7 +114,8 @@ pub fn exec(request: &Request<'_>) -> Result<Executed> {
     let (channel, parent) = Channel::pair()?;
     trace::phase(Phase::Clone);
 
-    nix::sys::prctl::set_dumpable(false).context(Code::Process, "become non-dumpable", "")?;
+    stop_being_dumpable().context(Code::Process, "become non-dumpable", "")?;
+    fault::at(Step::ExecEnterPids)?;
     let rest = enter_pid_namespace(&init, request.state.namespaces)?;
     let child = Child {
         request,
@@ -121,10 +127,11 @@ pub fn exec(request: &Request<'_>) -> Result<Executed> {
     if let Some(affinity) = &request.process.exec_affinity {
         schedule::pin_parent(affinity)?;
     }
+    fault::at(Step::ExecClone)?;
     let (side, place) = birth::clone_into_cgroup(request, &init, &proc)?;
     let pid = match side {
         Side::Child => {
-            drop(channel);
+            drop((channel, proc));
             child.run(parent, &place)
         }
         Side::Parent(pid) => pid,
@@ -139,14 +146,19 @@ pub fn exec(request: &Request<'_>) -> Result<Executed> {
     match moved.and_then(|()| supervise(request, &channel, pid, &proc)) {
         Ok(console) => Ok(Executed { pid, console }),
         Err(error) => {
-            if let Ok(pidfd) = pidfd_open(pid) {
-                // It may have ended by itself.
-                let _ = pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
-            }
-            let _ = waitpid(pid, None);
+            end(pid);
             Err(error)
         }
     }
+}
+
+/// Ends the process that [`exec`] has made, a child that nobody has waited for. Runs in the parent.
+pub fn end(pid: Pid) {
+    if let Ok(pidfd) = pidfd_open(pid) {
+        // It may have ended by itself.
+        let _ = pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+    }
+    let _ = waitpid(pid, None);
 }
 
 /// Makes the next child be born in the container's pid namespace; returns the flags of the
@@ -182,6 +194,7 @@ fn supervise(
     proc: &ProcFs,
 ) -> Result<Option<OwnedFd>> {
     trace::phase(Phase::Outside);
+    fault::at(Step::ExecGrant)?;
     request.process.grant(pid, proc, Role::Exec)?;
     let listener_state = match request.filter {
         Some(filter) if filter.listener_path.is_some() => agent::document(
@@ -192,6 +205,7 @@ fn supervise(
         ),
         _ => Vec::new(),
     };
+    fault::at(Step::ExecGo)?;
     let go = Message::Go {
         create_state: 0,
         start_state: 0,
@@ -201,6 +215,7 @@ fn supervise(
         .send(&go)
         .and_then(|()| channel.send_document(&listener_state))
         .map_err(|error| channel.reason_or(error))?;
+    exe::let_go();
     trace::phase(Phase::Wait);
     let mut console = None;
     loop {
@@ -221,6 +236,7 @@ fn supervise(
             None => break,
         }
     }
+    fault::at(Step::ExecRuns)?;
     if let Some(path) = request.pidfd_socket {
         let pidfd = pidfd_open(pid).context(Code::Io, "open a pidfd of", pid)?;
         caller_socket::send_fd(path, b"pidfd", pidfd.as_fd()).context(
@@ -257,6 +273,7 @@ impl Child<'_> {
     /// From the clone to execve; returns execve's error.
     fn become_process(self, parent: &Channel, place: &Place) -> Result<Error> {
         trace::phase(Phase::Enter);
+        exe::let_go();
         let process = self.request.process;
         if matches!(place, Place::LeftToSystemd { .. }) && parent.receive()?.is_none() {
             return Err(Error::new(
@@ -264,11 +281,12 @@ impl Child<'_> {
                 "the parent left before the process could start",
             ));
         }
+        fault::at(Step::ExecJoin)?;
         if !self.namespaces.is_empty() {
             setns(self.init, self.namespaces).context(
                 Code::Namespace,
                 "join the namespaces of",
-                &self.request.dir.id,
+                self.request.id,
             )?;
         }
         if self.request.state.namespaces & (libc::CLONE_NEWUSER as u64) != 0 {
@@ -289,6 +307,7 @@ impl Child<'_> {
         let root = Root::from_fd(root);
         signals::own_session()?;
         if let Some(size) = process.terminal {
+            fault::at(Step::ExecTerminal)?;
             let pty = terminal::open(&root, size)?;
             pty.give_to(process.identity.uid)?;
             terminal::attach(pty.slave.as_fd())?;
@@ -298,6 +317,7 @@ impl Child<'_> {
         process.prepare(proc.as_ref())?;
         drop(proc);
         let entered = process.enter(&root)?;
+        fault::at(Step::ExecWait)?;
         trace::phase(Phase::WaitForStart);
         // Before the user changes: the parent may grant things to a process of its own user only.
         let listener_state = match parent.receive()? {
@@ -311,10 +331,12 @@ impl Child<'_> {
         };
         trace::phase(Phase::LastSteps);
         let sys_admin = process.sys_admin_until(self.request.filter);
+        fault::at(Step::ExecUser)?;
         process.become_user(sys_admin)?;
         let program = process.locate(&root, entered)?;
         drop(root);
         program.ready(process)?;
+        fault::at(Step::ExecFilter)?;
         if let Some(bpf) = &self.bpf
             && let (Some(listener), Some(agent)) = (bpf.load()?, &self.agent)
         {
@@ -323,6 +345,7 @@ impl Child<'_> {
         if sys_admin == SysAdmin::Keep {
             process.drop_sys_admin()?;
         }
+        fault::at(Step::ExecExecute)?;
         trace::phase(Phase::Execute);
         Ok(program.execute())
     }

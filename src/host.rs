@@ -137,31 +137,20 @@ impl Status {
     }
 
     fn parse(text: &[u8]) -> Option<Status> {
-        let mut fields = [None; 5];
-        for line in text.split(|byte| *byte == b'\n') {
-            let names = [
-                b"Uid:\t".as_slice(),
-                b"Gid:\t",
-                b"SigIgn:\t",
-                b"CapEff:\t",
-                b"CapBnd:\t",
-            ];
-            for (field, name) in fields.iter_mut().zip(names) {
-                if let Some(value) = line.strip_prefix(name) {
-                    *field = std::str::from_utf8(value).ok();
-                }
-            }
-        }
-        let [uid, gid, ignored, effective, bounding] = fields;
+        // The name of the process, alone, may be no UTF-8.
+        let text = String::from_utf8_lossy(text);
+        let mut lines = text.lines().filter_map(|line| line.split_once(":\t"));
+        let mut field = |name| lines.find_map(|(it, value)| (it == name).then_some(value));
         // Uid and Gid are followed by the real, effective, saved and file system id.
-        let id = |value: Option<&str>| value?.split('\t').nth(1)?.parse().ok();
-        let set = |value: Option<&str>| u64::from_str_radix(value?, 16).ok();
+        let id = |value: &str| value.split('\t').nth(1)?.parse().ok();
+        let set = |value| u64::from_str_radix(value, 16).ok();
+        // In the order of the file.
         Some(Status {
-            euid: id(uid)?,
-            egid: id(gid)?,
-            effective: set(effective)?,
-            bounding: set(bounding)?,
-            ignored: set(ignored)?,
+            euid: id(field("Uid")?)?,
+            egid: id(field("Gid")?)?,
+            ignored: set(field("SigIgn")?)?,
+            effective: set(field("CapEff")?)?,
+            bounding: set(field("CapBnd")?)?,
         })
     }
 }

@@ -18,9 +18,13 @@ use crate::sys::child;
 use crate::sys::exe;
 use crate::sys::fd::close_on_exec_from;
 use crate::sys::procfs::ProcFs;
+use crate::sys::program;
 use crate::sys::scm;
+use crate::testing::fault::{self, Step};
 use crate::trace::{self, Phase};
 use crate::{namespaces, rootfs, terminal};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
 use nix::sys::socket::{SockFlag, accept4};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
@@ -84,11 +88,13 @@ fn set_up(
     parent: &Channel,
 ) -> Result<SetUp> {
     trace::phase(Phase::Enter);
+    exe::let_go();
     let documents = if plan.needs_go() {
         wait_for_go(parent)?
     } else {
         Documents::none()
     };
+    fault::at(Step::MarkDescriptors)?;
     // What the caller left open must not be reachable through /proc/self/fd (CVE-2024-21626); the
     // last steps before execve mark again what was opened since.
     close_on_exec_from(plan.process.first_closed_fd).context(
@@ -96,21 +102,28 @@ fn set_up(
         "mark inherited descriptors close-on-exec",
         "",
     )?;
+    fault::at(Step::EnterNamespaces)?;
     namespaces::enter(&plan.namespaces, &joins)?;
     drop(joins);
+    end_with_parent(parent)?;
+    fault::at(Step::PrivateProc)?;
     let proc = match plan.writes_proc() {
         true => Some(ProcFs::private().context(Code::Mount, "mount a private procfs", "")?),
         false => None,
     };
+    fault::at(Step::EnterRoot)?;
     let root = rootfs::enter(&plan.rootfs, &mut sources)?;
     trace::phase(Phase::Mounts);
+    fault::at(Step::Mounts)?;
     let (root, late) = rootfs::populate(&plan.rootfs, root, sources)?;
+    fault::at(Step::Populated)?;
+    parent.send(&Message::Populated)?;
     if plan.has_hooks_before_pivot() {
-        parent.send(&Message::Populated)?;
         expect(parent, "hooks", |message| {
             matches!(message, Message::HooksDone)
         })?;
     }
+    fault::at(Step::ContainerHooks)?;
     if plan.hooks.has(Kind::CreateContainer) {
         let env = hooks::own_environment();
         let state = &documents.create_state;
@@ -123,29 +136,40 @@ fn set_up(
         plan.hooks.run(Kind::CreateContainer, &call)?;
     }
     trace::phase(Phase::Pivot);
+    fault::at(Step::Pivot)?;
     let root = rootfs::pivot(&plan.rootfs, root)?;
 
     let process = &plan.process;
+    fault::at(Step::Session)?;
     signals::own_session()?;
     if let Some(size) = process.terminal {
+        fault::at(Step::Terminal)?;
         let pty = terminal::open(&root, size)?;
         pty.mount_console(&root)?;
         pty.give_to(process.identity.uid)?;
         terminal::attach(pty.slave.as_fd())?;
         parent.send(&Message::Terminal(pty.master))?;
     }
+    fault::at(Step::MakeCwd)?;
     process.make_cwd(&root)?;
+    fault::at(Step::Sysctl)?;
     if let Some(proc) = &proc {
         rootfs::sysctl::write(&plan.rootfs.sysctls, proc)?;
     }
     trace::phase(Phase::Finish);
+    fault::at(Step::Masks)?;
     rootfs::finish(&plan.rootfs, &root, late)?;
     trace::phase(Phase::Identity);
+    fault::at(Step::Prepare)?;
     process.prepare(proc.as_ref())?;
     drop(proc);
     let entered = process.enter(&root)?;
+    fault::at(Step::User)?;
     process.become_user(plan.sys_admin_until_filter())?;
+    fault::at(Step::Locate)?;
     let program = process.locate(&root, entered)?;
+    set_pdeathsig(None).context(Code::Process, "clear the parent-death signal", "")?;
+    fault::at(Step::Ready)?;
     trace::phase(Phase::WaitForStart);
     parent.send(&Message::Ready)?;
     Ok(SetUp {
@@ -169,6 +193,18 @@ impl Documents {
             start_state: Vec::new(),
             listener_state: Vec::new(),
         }
+    }
+}
+
+/// A runtime that is killed takes init along, whatever that is busy with (a hook, a file system that does
+/// not answer): `delete` may not know init yet. After `Ready` the end of file does it. Not earlier than this,
+/// because a change of ids clears the signal (PR_SET_PDEATHSIG(2const)).
+fn end_with_parent(parent: &Channel) -> Result<()> {
+    set_pdeathsig(Signal::SIGKILL).context(Code::Process, "set the parent-death signal", "")?;
+    // For a death before that the kernel sends nothing. getppid(2) knows nobody outside a pid namespace.
+    match parent.is_closed() {
+        false => Ok(()),
+        true => Err(parent_left("container")),
     }
 }
 
@@ -215,7 +251,7 @@ fn wait_for_start(parent: &Channel, start: Option<OwnedFd>) -> Result<Option<Cha
         matches!(message, Message::Release)
     })?;
     // It may be long before somebody starts the container.
-    exe::give_back_program();
+    program::give_back();
     loop {
         let accepted = accept4(listener.as_raw_fd(), SockFlag::SOCK_CLOEXEC).context(
             Code::Sync,
@@ -245,6 +281,7 @@ fn execute(
     } = ready;
     trace::phase(Phase::LastSteps);
     let last_steps = || -> Result<()> {
+        fault::at(Step::StartHooks)?;
         // Nothing of the host's environment is shown inside.
         let env = program.environment();
         let call = Call {
@@ -256,16 +293,18 @@ fn execute(
         plan.hooks.run(Kind::StartContainer, &call)?;
         drop(output);
         program.look_again(&plan.process, root)?;
+        fault::at(Step::ResourceLimits)?;
         program.ready(&plan.process)?;
+        fault::at(Step::LoadFilter)?;
         if let Some(bpf) = bpf
             && let (Some(listener), Some(agent)) = (bpf.load()?, agent)
         {
             send_listener(&agent, &listener, &documents.listener_state)?;
         }
-        match plan.sys_admin_until_filter() {
-            SysAdmin::Keep => plan.process.drop_sys_admin(),
-            SysAdmin::Drop => Ok(()),
+        if plan.sys_admin_until_filter() == SysAdmin::Keep {
+            plan.process.drop_sys_admin()?;
         }
+        fault::at(Step::Execute)
     };
     match last_steps() {
         Err(error) => error,

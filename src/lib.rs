@@ -45,3 +45,4 @@ pub mod sys;
 pub mod terminal;
 pub mod testing;
 pub mod trace;
+pub mod whole_file;

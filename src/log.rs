@@ -94,7 +94,7 @@ fn extra_keys(object: &mut Value, error: &Error) {
     object["code"] = json!(error.code.as_str());
     for (key, value) in [("step", &error.step), ("object", &error.object)] {
         if !value.is_empty() {
-            object[key] = json!(value);
+            object[key] = json!(shortened(value.clone()));
         }
     }
     if let Some(errno) = error.errno {
@@ -119,14 +119,38 @@ fn text_line(level: &str, message: &str) -> String {
     )
 }
 
-/// Line feeds in a message (a hook's stderr) must not make two log lines of it.
+/// The longest message, in characters: what is quoted of a file may be as long as the file.
+const LONGEST: usize = 4096;
+
+/// Line feeds in a message (a hook's stderr) must not make two log lines of it, and nothing that is quoted
+/// may tell a terminal what to do.
 fn one_line(message: &str) -> String {
-    message
+    let line = message
         .split(['\n', '\r'])
         .map(str::trim)
         .filter(|part| !part.is_empty())
         .collect::<Vec<_>>()
-        .join(" | ")
+        .join(" | ");
+    let mut shown = String::with_capacity(line.len());
+    for letter in line.chars() {
+        match letter.is_control() {
+            true => shown.extend(letter.escape_default()),
+            false => shown.push(letter),
+        }
+    }
+    shortened(shown)
+}
+
+/// The beginning and the end of what is too long.
+fn shortened(text: String) -> String {
+    let length = text.chars().count();
+    if length <= LONGEST {
+        return text;
+    }
+    let tail = LONGEST / 4;
+    let begin = text.chars().take(LONGEST - tail);
+    let end = text.chars().skip(length - tail);
+    begin.chain(" … ".chars()).chain(end).collect()
 }
 
 fn write_file(mut file: &File, line: &str) {
@@ -193,5 +217,16 @@ mod tests {
             one_line("hook failed\n  no such file\n"),
             "hook failed | no such file"
         );
+    }
+
+    #[test]
+    fn what_is_quoted_neither_commands_a_terminal_nor_fills_the_log() {
+        assert_eq!(
+            one_line("bad \u{1b}[31m\0\u{9b}name"),
+            "bad \\u{1b}[31m\\u{0}\\u{9b}name"
+        );
+        let long = one_line(&format!("begin {} end", "ä".repeat(1 << 20)));
+        assert!(long.starts_with("begin ä") && long.ends_with("ä end") && long.contains(" … "));
+        assert_eq!(long.chars().count(), LONGEST + 3);
     }
 }

@@ -14,7 +14,7 @@ static ALLOCATOR: sys::arena::Arena = sys::arena::Arena::new();
 
 fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
-    // Before anything is parsed or opened: a verb in any place costs at most one needless re-exec.
+    // Before anything is parsed or opened: a verb in any place costs at most one needless move.
     if words
         .iter()
         .any(|word| ENTERS_A_CONTAINER.iter().any(|verb| word == verb))

@@ -12,6 +12,7 @@ use crate::caller_socket;
 use crate::error::{Code, Context, Result};
 use crate::state::Dir;
 use crate::sys::scm;
+use crate::testing::without::{Defence, without};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -273,7 +274,8 @@ fn filtered(message: &[u8]) -> (Vec<u8>, Readiness) {
             continue;
         };
         let (name, value) = line.split_at(end);
-        if !PASSED_ON.iter().any(|known| known.as_bytes() == name) {
+        let passed_on = PASSED_ON.iter().any(|known| known.as_bytes() == name);
+        if !passed_on && !without(Defence::NotifyWords) {
             continue;
         }
         if name == b"READY" && value == b"=1" {

@@ -1,28 +1,25 @@
-//! The pid file: digits without a line feed, as go-runc parses them, put in place by rename.
+//! The pid file: digits without a line feed, as go-runc parses them, there whole or not at all.
 
 use crate::error::{Code, Context, Result};
+use crate::testing::fault::Step;
+use crate::whole_file;
+use nix::fcntl::AT_FDCWD;
+use nix::sys::stat::Mode;
 use nix::unistd::Pid;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Writes `pid` to `path`. Runs in the parent, as the caller's user.
 ///
 /// # Errors
 /// `E_IO`.
 pub fn write(path: &Path, pid: Pid) -> Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(format!(".{}.tmp", std::process::id()));
-    let temporary = PathBuf::from(temporary);
-    std::fs::write(&temporary, pid.to_string()).context(
+    let digits = pid.to_string();
+    let mode = Mode::from_bits_truncate(0o666);
+    whole_file::put(AT_FDCWD, path, digits.as_bytes(), mode, Step::NamePidFile).context(
         Code::Io,
         "write the pid file",
         path.display(),
-    )?;
-    std::fs::rename(&temporary, path)
-        .inspect_err(|_| {
-            // The rename's error is the one to report.
-            let _ = std::fs::remove_file(&temporary);
-        })
-        .context(Code::Io, "write the pid file", path.display())
+    )
 }
 
 #[cfg(test)]

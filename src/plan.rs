@@ -119,9 +119,12 @@ impl Plan {
                 .is_some_and(|filter| filter.listener_path.is_some())
     }
 
-    /// True if hooks of the parent run between the mounts and the pivot.
+    /// True if hooks run between the mounts and the pivot: init waits there until the parent has attached
+    /// the device rules and run its own.
     pub fn has_hooks_before_pivot(&self) -> bool {
-        self.hooks.has(Kind::Prestart) || self.hooks.has(Kind::CreateRuntime)
+        [Kind::Prestart, Kind::CreateRuntime, Kind::CreateContainer]
+            .into_iter()
+            .any(|kind| self.hooks.has(kind))
     }
 
     /// True if init writes to /proc and so needs a private procfs.

@@ -6,15 +6,15 @@
 //!   parent                          init
 //!     │  ── Go ────────────────────► │   id maps are written, the documents for hooks and agent follow
 //!     │                              │   (only where the plan needs any of them)
-//!     │ ◄──────────── Populated ──── │   the mounts are in place        (only with hooks before the pivot)
-//!     │  ── HooksDone ─────────────► │   prestart and createRuntime ran
+//!     │ ◄──────────── Populated ──── │   the mounts and devices are in place; now the device rules are attached
+//!     │  ── HooksDone ─────────────► │   prestart and createRuntime ran (only with hooks before the pivot)
 //!     │ ◄──────── Terminal + fd ──── │   the master of the pty          (only with process.terminal)
 //!     │ ◄──────────────── Ready ──── │   everything but the filter and execve is done
 //!     │  ── Release ───────────────► │   create: the record is on disk; wait on the start socket
 //!     │  ── Start ─────────────────► │   run: go on at once; start: the same over the start socket
 //!     │ ◄─ Failed(error) or EOF ──── │   EOF: execve has happened
 //! ```
-//! `run` says `Start` before init is ready where it has nothing else to do until then. A process of exec is
+//! `run` says `Start` once the device rules are attached where it has nothing else to do until init is ready. A process of exec is
 //! told `Release` where systemd has moved it, and `Go`; it sends `Terminal`.
 //!
 //! At any moment init may send `Failed` and leave; an end of file without `Ready` means it died.
@@ -45,7 +45,7 @@ pub enum Message {
         /// Length of the state document for the seccomp agent.
         listener_state: u32,
     },
-    /// Init: the mounts are in place, run the parent's hooks.
+    /// Init: the mounts and devices are in place; attach the device rules, run the parent's hooks.
     Populated,
     /// Parent: they ran.
     HooksDone,
@@ -154,6 +154,13 @@ impl Channel {
                 Ok(_) => return Ok(()),
             }
         }
+    }
+
+    /// True if the other side is gone.
+    pub fn is_closed(&self) -> bool {
+        let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::empty())];
+        // POLLHUP is told without being asked for.
+        poll(&mut fds, PollTimeout::ZERO).is_ok_and(|count| count > 0)
     }
 
     /// Receives one message; `None` at the end of file.
@@ -375,6 +382,15 @@ mod tests {
         drop(init);
         assert_eq!(parent.reason_or(broken.clone()), cause);
         assert_eq!(parent.reason_or(broken.clone()), broken);
+    }
+
+    #[test]
+    fn a_closed_peer_is_noticed() {
+        let (parent, init) = Channel::pair().expect("pair");
+        parent.send(&Message::Ready).expect("sent");
+        assert!(!init.is_closed());
+        drop(parent);
+        assert!(init.is_closed());
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::error::{Code, Context, Error, Result};
 use crate::rootfs::root::Root;
 use crate::sys::mount::{move_mount, open_tree};
 use crate::sys::tty::{self, Size};
+use crate::testing::without::{Defence, without};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::{Mode, fstat, major, minor};
@@ -101,7 +102,11 @@ impl Terminal {
             })?;
         let place = console(&dev)?;
         let here = libc::OPEN_TREE_CLONE | libc::AT_EMPTY_PATH.cast_unsigned();
-        open_tree(self.slave.as_fd(), c"", here)
+        let (from, name) = match without(Defence::ConsoleByFd) {
+            false => (self.slave.as_fd(), c""),
+            true => (root.as_fd(), c"dev/pts/0"),
+        };
+        open_tree(from, name, here)
             .and_then(|tree| move_mount(tree.as_fd(), place.as_fd()))
             .context(Code::Terminal, "bind the terminal on", "/dev/console")
     }
@@ -129,6 +134,9 @@ impl Terminal {
 fn console(dev: &Root) -> Result<OwnedFd> {
     let name = Path::new("console");
     let shown = "/dev/console";
+    if without(Defence::ConsoleNoFollow) {
+        return dev.create_file(name).context(Code::Terminal, "make", shown);
+    }
     let there = match dev.resolve_no_follow(name) {
         Ok(there) => there,
         Err(Errno::ENOENT) => {

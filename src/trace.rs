@@ -213,7 +213,8 @@ fn document(command: &str, used: u64, notes: &[(Phase, u64)], end: u64) -> Value
     if notes.iter().any(|(phase, _)| phase.side() == Side::Child) {
         events.push(name("thread_name", Side::Child, "child"));
     }
-    // Twice, where casulo protects its binary: processor time, since nobody notes when the first began.
+    // Before main, and a first start where casulo had to start again: processor time, since nobody notes
+    // when that began.
     events.push(event(
         "starts of casulo",
         Side::Parent,

@@ -1,5 +1,6 @@
 //! What the tests share: cases and their needs, a laboratory per test, bundles, the runtime's calls.
 
+mod attacker;
 pub(crate) mod bpf;
 mod bundle;
 mod fuse;

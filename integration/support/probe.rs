@@ -6,21 +6,23 @@
 //! | `probe keyring` | the description of the session keyring |
 //! | `probe allocate BYTES` | `ok BYTES` once all of them were written |
 //! | `probe huge-pages COUNT` | `ok` or `errno NAME` of mapping so many pages of 2 MB |
-//! | `probe caught-exe PID FILE` | keeps an O_PATH fd of the process's program, waits for FILE, then reopens it for writing: `errno NAME` |
+//! | `probe caught-exe PID FILE` | keeps an O_PATH fd of the process's program, waits for FILE, then reopens it and writes a byte: `wrote` or `errno NAME` |
 //! | `probe notify TEXT` | sends TEXT to the socket that NOTIFY_SOCKET names: `sent`, or the error |
 //! | `probe open-loop FILE DEVICE…` | opens the devices again and again until FILE is there; then for each device the outcomes it saw |
+//!
+//! The attackers' loops are in `attacker.rs`.
 
 #![allow(
     unsafe_code,
     reason = "the probe makes the raw calls that the tests are about"
 )]
 
+use super::attacker;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -37,6 +39,9 @@ pub(crate) fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         ["huge-pages", count] => println!("{}", huge_pages(count.parse().unwrap())),
         ["caught-exe", pid, file] => println!("{}", caught_exe(pid, file)),
         ["open-loop", file, devices @ ..] => open_loop(file, devices),
+        ["swap-loop", file, a, b] => attacker::swap_loop(file, a, b),
+        ["watch-loop", file] => attacker::watch_loop(file),
+        ["write-loop", file] => attacker::write_loop(file),
         other => {
             println!("probe: what is {other:?}?");
             return ExitCode::FAILURE;
@@ -131,9 +136,8 @@ fn caught_exe(pid: &str, file: &str) -> String {
     while !Path::new(file).exists() {
         std::thread::sleep(Duration::from_millis(5));
     }
-    let path = format!("/proc/self/fd/{}", caught.as_raw_fd());
-    match open(path.as_str(), OFlag::O_WRONLY, Mode::empty()) {
-        Ok(_) => "writable".into(),
+    match attacker::reopened(&caught) {
+        Ok(()) => "wrote".into(),
         Err(errno) => format!("errno {errno:?}"),
     }
 }

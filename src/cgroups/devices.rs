@@ -1,11 +1,14 @@
 //! `linux.resources.devices` → one eBPF program that the kernel asks about every open and mknod of
 //! a device by the container (cgroup v2 has no files for this: kernel, cgroup-v2.rst, "Device
-//! controller"). Pure; [`attached`] loads and attaches it, in the parent: before the container has a
-//! process, and when an update brings other rules.
+//! controller"). Pure; [`attached`] loads and attaches it, in the parent: while init makes the mounts, and
+//! when an update brings other rules. Before anything of the container or of a hook runs, the rules hold;
+//! init's own device nodes, which the config asks for, are not subject to them, as with runc.
 
 mod attached;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod meaning;
+
+pub use attached::Rules;
 
 use crate::error::Problems;
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType};

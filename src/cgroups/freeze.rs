@@ -6,6 +6,7 @@
 
 use super::fs::Cgroup;
 use crate::error::{Code, Context, Error, Result};
+use crate::testing::fault::{self, Step};
 use std::time::{Duration, Instant};
 
 impl Cgroup {
@@ -17,6 +18,7 @@ impl Cgroup {
     pub fn freeze(&self, end: Instant) -> Result<bool> {
         let written = self.write("cgroup.freeze", "1");
         written.context(Code::Cgroup, "freeze", self.path.display())?;
+        fault::at(Step::Frozen)?;
         Ok(self.wait_for_event("frozen", 1, end))
     }
 

@@ -1,4 +1,4 @@
-//! Makes the cgroup that was planned: its folder, controllers, limits, device program and owner.
+//! Makes the cgroup that was planned: its folder, controllers, limits and owner.
 //! Parent, with the caller's privileges, before the container has a process.
 //!
 //! It is on the way of every `run`, so it asks the kernel for little that the kernel would say
@@ -11,6 +11,7 @@ use super::limits::{Absent, Setting};
 use super::{Need, Plan, refusal};
 use crate::error::{Code, Context, Error, Result};
 use crate::host::CgroupMount;
+use crate::testing::fault::{self, Step};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
 use nix::sys::stat::Mode;
@@ -60,17 +61,16 @@ pub struct Cgroup {
 }
 
 impl Cgroup {
-    /// Parent: makes the folder (and its parents), enables controllers, writes limits, attaches
-    /// the device rules, hands it to its owner. None where the plan makes no cgroup, and where an
-    /// optional one cannot be made.
+    /// Parent: makes the folder (and its parents), enables controllers, writes limits, hands it to its
+    /// owner. None where the plan makes no cgroup, and where an optional one cannot be made. The device
+    /// rules come later: [`Cgroup::attach_devices`].
     ///
     /// A folder that exists is taken over if it has no processes and is not frozen; device
     /// programs that are attached to it stay and restrict too. After an error nothing that was
     /// made here is left. The folder's mode is 0755 less the caller's umask.
     ///
     /// # Errors
-    /// `E_CGROUP` naming the file, the value and the controller that is missing; `E_DEVICES` when
-    /// the kernel takes no device program.
+    /// `E_CGROUP` naming the file, the value and the controller that is missing.
     pub fn create(plan: &Plan) -> Result<Option<Cgroup>> {
         let Some(path) = &plan.path else {
             return Ok(None);
@@ -112,16 +112,15 @@ impl Cgroup {
         &self.path
     }
 
-    /// Limits, device rules, owner.
+    /// Limits and owner.
     pub(super) fn set_up(&self, plan: &Plan) -> Result<()> {
         if plan.need == Need::Optional {
             self.check_delegation(plan)?;
         }
         controllers::enable_counted(self, &plan.mount);
+        fault::at(Step::Limits)?;
         self.write_all(&plan.settings, plan)?;
-        if let Some(policy) = &plan.devices {
-            self.attach_devices(policy)?;
-        }
+        fault::at(Step::CgroupOwner)?;
         match plan.owner {
             Some(uid) => self.give_to(uid),
             None => Ok(()),

@@ -2,15 +2,18 @@
 
 use crate::cli::{Exec, Global};
 use crate::error::{Code, Context, Error, Problems, Result};
-use crate::exec::{self, Request, WhenPaused};
+use crate::exec::{self, Executed, Request, WhenPaused};
 use crate::foreground::{self, Relay, Signals};
 use crate::host::Host;
 use crate::plan::Options;
 use crate::sys::pidfd::pidfd_open;
+use crate::testing::fault::{self, Step};
+use crate::testing::without::{Defence, without};
 use crate::trace::{self, Phase};
 use crate::{capabilities, config, namespaces, process, seccomp};
+use nix::unistd::Pid;
 use oci_spec::runtime::{Capability, Process, Spec};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path};
 
 /// `casulo exec`; without `--detach` returns the exit code of the process.
@@ -60,8 +63,8 @@ pub(super) fn run(global: &Global, args: &Exec) -> Result<u8> {
         Some(Signals::block()?)
     };
     let pid_file = args.pid_file.as_deref().map(super::absolute).transpose()?;
-    let executed = exec::exec(&Request {
-        dir: &dir,
+    let request = Request {
+        id: &args.id,
         state: &state,
         process: &plan,
         filter: filter.as_ref(),
@@ -74,23 +77,27 @@ pub(super) fn run(global: &Global, args: &Exec) -> Result<u8> {
             true => WhenPaused::Wait,
             false => WhenPaused::Refuse,
         },
-    })?;
+    };
+    let executed = exec::exec(dir, &request)?;
     match signals {
         None => Ok(0),
         Some(signals) => {
-            let pidfd =
-                pidfd_open(executed.pid).context(Code::Process, "open a pidfd of", executed.pid)?;
-            let relay = executed.console.map(Relay::of_stdio).transpose()?;
+            let (pid, pidfd, relay) = attend(executed)?;
             trace::phase(Phase::Running);
-            super::exit_code(foreground::wait(
-                &signals,
-                executed.pid,
-                pidfd.as_fd(),
-                relay,
-                None,
-            )?)
+            super::exit_code(foreground::wait(&signals, pid, pidfd.as_fd(), relay, None)?)
         }
     }
+}
+
+/// What it takes to look after the process: a pidfd, and the relay of its terminal. It ends where that
+/// cannot be had.
+fn attend(executed: Executed) -> Result<(Pid, OwnedFd, Option<Relay<'static>>)> {
+    let Executed { pid, console } = executed;
+    let attended = fault::at(Step::ExecAttend).and_then(|()| {
+        let pidfd = pidfd_open(pid).context(Code::Process, "open a pidfd of", pid)?;
+        Ok((pid, pidfd, console.map(Relay::of_stdio).transpose()?))
+    });
+    attended.inspect_err(|_| exec::end(pid))
 }
 
 /// The process to execute, and the file that its problems are reported against.
@@ -98,8 +105,7 @@ fn wanted_process(args: &Exec, spec: &Spec, config_file: String) -> Result<(Proc
     let own = spec.process().clone().unwrap_or_default();
     let (mut process, file) = match &args.process {
         Some(path) => {
-            let file = path.display().to_string();
-            let bytes = std::fs::read(path).context(Code::Config, "read", &file)?;
+            let (bytes, file) = super::read(path)?;
             (inherit(config::parse_process(&bytes, &file)?, &own), file)
         }
         None => {
@@ -228,6 +234,10 @@ fn sub_cgroup(path: &Path) -> Result<&Path> {
 /// (CVE-2026-30892).
 pub(crate) fn parse_user(text: &str) -> Result<(u32, Option<u32>)> {
     let number = |part: &str| -> Option<u32> {
+        let part = match without(Defence::UserDigits) {
+            false => part,
+            true => part.trim_end_matches(|it: char| !it.is_ascii_digit()),
+        };
         let digits = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
         digits
             .then(|| part.parse().ok())

@@ -22,12 +22,14 @@ mod version;
 pub(crate) use exec::parse_user;
 
 use crate::cli::{Cli, Command, Global, LogFormat, LogLevel, Manager, Rootless};
-use crate::error::{Code, Error, Result};
+use crate::config;
+use crate::error::{Code, Context, Error, Result};
 use crate::log::Format;
 use crate::plan::CgroupManager;
 use crate::state::Store;
 use log::LevelFilter;
-use std::io::Write;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 /// Runs the command and returns casulo's exit code.
@@ -51,6 +53,17 @@ pub fn dispatch(cli: Cli) -> Result<u8> {
     let result = execute(global, command);
     let traced = crate::trace::end();
     result.and_then(|code| traced.map(|()| code))
+}
+
+/// The text of a file that an option names, and what errors call it.
+fn read(path: &Path) -> Result<(Vec<u8>, String)> {
+    let name = path.display().to_string();
+    let mut bytes = Vec::new();
+    // One byte more than is accepted shows that there are more.
+    let most = config::MAX_BYTES as u64 + 1;
+    let result = File::open(path).and_then(|it| it.take(most).read_to_end(&mut bytes));
+    result.context(Code::Config, "read", &name)?;
+    Ok((bytes, name))
 }
 
 fn execute(global: &Global, command: Command) -> Result<u8> {

@@ -2,12 +2,13 @@
 
 use super::create::Prepared;
 use crate::cli::{Global, Run};
-use crate::container::StartBy;
+use crate::container::{Created, StartBy};
 use crate::error::{Code, Context, Error, Result};
 use crate::foreground::{self, Relay, Signals};
 use crate::sys::pidfd::pidfd_open;
+use crate::testing::fault::{self, Step};
 use crate::trace::{self, Phase};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 /// `casulo run`
 pub(super) fn run(global: &Global, args: &Run) -> Result<u8> {
@@ -42,16 +43,25 @@ pub(super) fn run(global: &Global, args: &Run) -> Result<u8> {
     // Signals are taken over before init exists, so that none is lost between its start and our waiting.
     let signals = Signals::block()?;
     let mut created = prepared.create(&args.create, StartBy::Parent)?;
-    let pidfd = pidfd_open(created.init).context(Code::Process, "open a pidfd of", created.init)?;
     // Before the process starts: it may ask for the terminal's size at once.
-    let relay = created.console.take().map(Relay::of_stdio).transpose()?;
+    let attended = attend(&mut created);
+    let (pidfd, relay) = created.or_undo(attended)?;
     created.start()?;
     trace::phase(Phase::Running);
     let notify = created.notify.as_ref();
-    let ended = foreground::wait(&signals, created.init, pidfd.as_fd(), relay, notify);
+    let ended = fault::at(Step::WaitForEnd)
+        .and_then(|()| foreground::wait(&signals, created.init, pidfd.as_fd(), relay, notify));
     created.report_oom_kills();
     if !args.keep {
         created.clean_up()?;
     }
     super::exit_code(ended?)
+}
+
+/// What it takes to look after init: a pidfd, and the relay of its terminal.
+fn attend(created: &mut Created<'_>) -> Result<(OwnedFd, Option<Relay<'static>>)> {
+    fault::at(Step::Attend)?;
+    let pidfd = pidfd_open(created.init).context(Code::Process, "open a pidfd of", created.init)?;
+    let relay = created.console.take().map(Relay::of_stdio).transpose()?;
+    Ok((pidfd, relay))
 }

@@ -43,19 +43,14 @@ pub(super) fn run(global: &Global, args: &Update) -> Result<u8> {
 
 /// The text of the file, or of stdin for `-`, and what errors call it.
 fn read(path: &Path) -> Result<(Vec<u8>, String)> {
+    if path != Path::new("-") {
+        return super::read(path);
+    }
     let mut bytes = Vec::new();
-    // One byte more than is accepted shows that there are more.
     let most = MAX_BYTES as u64 + 1;
-    let file = match path == Path::new("-") {
-        true => "stdin".to_owned(),
-        false => path.display().to_string(),
-    };
-    let result = match path == Path::new("-") {
-        true => std::io::stdin().lock().take(most).read_to_end(&mut bytes),
-        false => std::fs::File::open(path).and_then(|it| it.take(most).read_to_end(&mut bytes)),
-    };
-    result.context(Code::Config, "read", &file)?;
-    Ok((bytes, file))
+    let result = std::io::stdin().lock().take(most).read_to_end(&mut bytes);
+    result.context(Code::Config, "read", "stdin")?;
+    Ok((bytes, "stdin".to_owned()))
 }
 
 /// The same resources as a file would hold.

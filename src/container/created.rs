@@ -10,6 +10,7 @@ use crate::hooks::Kind;
 use crate::notify::Proxy;
 use crate::state::{State, Status};
 use crate::sync::Message;
+use crate::testing::fault::{self, Step};
 
 impl Created<'_> {
     /// Says `Start` and waits until the program was executed; runs the poststart hooks.
@@ -18,6 +19,7 @@ impl Created<'_> {
     /// The step of init that failed, or a poststart hook; the container is then undone.
     pub fn start(&mut self) -> Result<()> {
         let started = self.listen_for_notifications().and_then(|()| {
+            fault::at(Step::SayStart)?;
             if !self.told_to_start {
                 self.channel.send(&Message::Start)?;
             }
@@ -28,6 +30,7 @@ impl Created<'_> {
             }
         });
         let poststart = |state: &State| {
+            fault::at(Step::RunPoststart)?;
             let document = state
                 .document(Status::Running, state.init_process_pid)
                 .to_string();
@@ -41,6 +44,14 @@ impl Created<'_> {
         started
             .and_then(|()| poststart(&self.state))
             .map_err(|error| self.made.undo(error))
+    }
+
+    /// Hands `result` on; after an error of the caller's the container is undone.
+    ///
+    /// # Errors
+    /// That of `result`.
+    pub fn or_undo<T>(&mut self, result: Result<T>) -> Result<T> {
+        result.map_err(|error| self.made.undo(error))
     }
 
     fn listen_for_notifications(&mut self) -> Result<()> {

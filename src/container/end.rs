@@ -9,6 +9,7 @@ use crate::intel_rdt;
 use crate::state::{self, Dir, State, Status};
 use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
 use crate::sys::procfs::ProcFs;
+use crate::testing::fault::{self, Step};
 use crate::trace::{self, Phase};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -34,6 +35,7 @@ pub enum Whom {
 pub fn kill(dir: &Dir, signal: i32, whom: Whom) -> Result<()> {
     let state = dir.read()?;
     let (status, pidfd) = state::status(dir, &state)?;
+    fault::at(Step::Signal)?;
     // Without a pid namespace of its own, init's death does not take the others along.
     if whom == Whom::All || (signal == libc::SIGKILL && !state.has_own_pids()) {
         match own_cgroup(&state)? {
@@ -89,7 +91,12 @@ pub enum Force {
 /// `E_STATUS` when it runs and `force` is [`Force::No`]; `E_NOT_FOUND` when another `delete` was
 /// faster; the step that failed, after which `delete` can be repeated.
 pub fn delete(dir: Dir, force: Force) -> Result<()> {
-    let lock = dir.lock()?;
+    // By force even while another command is stopped in the midst of what it does: that finds the container
+    // gone then.
+    let lock = match force {
+        Force::Yes => dir.lock_in_time()?,
+        Force::No => Some(dir.lock()?),
+    };
     let state = match dir.read() {
         // Half-written facts name nothing that could be cleaned up.
         Err(_) if force == Force::Yes => State {
@@ -107,6 +114,7 @@ pub fn delete(dir: Dir, force: Force) -> Result<()> {
         );
         return Err(Error::new(Code::Status, text).hint("kill it first, or use --force"));
     }
+    fault::at(Step::KillAll)?;
     kill_all(&state)?;
     let removed = remove(dir, &state);
     drop(lock);
@@ -117,6 +125,7 @@ pub fn delete(dir: Dir, force: Force) -> Result<()> {
 /// its poststop hooks (whose failures are only logged: runtime.md, Lifecycle, step 13).
 pub(super) fn remove(dir: Dir, state: &State) -> Result<()> {
     trace::phase(Phase::CleanUp);
+    fault::at(Step::RemoveCgroup)?;
     if !state.cgroup().is_some_and(cgroups::remove_unused)
         && let Some(cgroup) = own_cgroup(state)?
     {
@@ -129,13 +138,16 @@ pub(super) fn remove(dir: Dir, state: &State) -> Result<()> {
             }
         })?;
     }
+    fault::at(Step::RemoveParents)?;
     cgroups::remove_empty(&state.cgroup_parents);
+    fault::at(Step::StopScope)?;
     match &state.systemd_scope {
         Some(scope) if state.cgroup().is_some() => systemd::stop(scope)?,
         Some(scope) => systemd::stop_empty(scope)?,
         None => {}
     }
     intel_rdt::remove(&state.intel_rdt_paths)?;
+    fault::at(Step::Poststop)?;
     if state.has_poststop {
         let document = state.document(Status::Stopped, 0).to_string();
         match recorded_hooks(&dir) {
@@ -143,6 +155,7 @@ pub(super) fn remove(dir: Dir, state: &State) -> Result<()> {
             Err(failed) => log::error!("poststop hooks are not run: {failed}"),
         }
     }
+    fault::at(Step::RemoveRecord)?;
     dir.remove()
 }
 
@@ -169,6 +182,11 @@ pub(super) fn kill_all(state: &State) -> Result<()> {
         Err(errno) => return Err(Error::step(Code::Signal, "kill init", &state.id, errno)),
     }
     if ends_in_time(&pidfd).context(Code::Signal, "wait for init of", &state.id)? {
+        return Ok(());
+    }
+    // What has left its cgroup has nothing but its number: it waits for a dead process of its pid namespace
+    // whose parent outside does not reap it, a `casulo exec` that is stopped (pid_namespaces(7)).
+    if cgroup.is_some_and(|cgroup| !cgroup.is_populated()) {
         return Ok(());
     }
     // Init outlives the last process of its pid namespace: the others say why.

@@ -4,6 +4,7 @@ use super::survivors;
 use crate::cgroups::{Cgroup, PATIENCE};
 use crate::error::{Code, Error, Result};
 use crate::state::{self, Dir, State, Status};
+use crate::testing::fault::{self, Step};
 use std::time::Instant;
 
 /// `pause`: freezes every process of a running container, or of one that waits to be started;
@@ -27,6 +28,7 @@ pub fn pause(dir: &Dir) -> Result<()> {
 }
 
 fn freeze(dir: &Dir, cgroup: &Cgroup) -> Result<()> {
+    fault::at(Step::Freeze)?;
     if cgroup.freeze(Instant::now() + PATIENCE)? {
         return Ok(());
     }
@@ -50,6 +52,7 @@ pub fn resume(dir: &Dir) -> Result<()> {
         let cgroup = own_cgroup(dir, &state, "resume")?;
         // A pause that was killed while it waited leaves a container that is only asked to freeze.
         if status == Status::Paused || cgroup.is_freezing() {
+            fault::at(Step::Thaw)?;
             return cgroup.thaw();
         }
     }

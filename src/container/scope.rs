@@ -6,12 +6,13 @@ use crate::error::Result;
 use crate::namespaces::{self, Bridged, Joins, Kind, Spawned};
 use crate::plan::Plan;
 use crate::sys::procfs::ProcFs;
+use crate::testing::fault::{self, Step};
 
 /// Parent: makes a bridge, has systemd make the scope around it, makes the container's cgroup in
 /// there, and lets the bridge make init in that. Returns twice.
 ///
 /// # Errors
-/// E_SYSTEMD, E_CGROUP, E_DEVICES, E_NAMESPACE: the step that failed.
+/// E_SYSTEMD, E_CGROUP, E_NAMESPACE: the step that failed.
 pub(super) fn spawn(
     plan: &Plan,
     scope: &systemd::Plan,
@@ -19,12 +20,15 @@ pub(super) fn spawn(
     proc: &ProcFs,
     made: &mut Made<'_>,
 ) -> Result<Spawned> {
+    fault::at(Step::Bridge)?;
     let bridge = match namespaces::bridge(&plan.namespaces, joins, None)? {
         Bridged::Init => return Ok(Spawned::Init),
         Bridged::Parent(bridge) => bridge,
     };
+    fault::at(Step::Scope)?;
     systemd::start(scope, bridge.pid())?;
     made.scope = Some(scope.scope.clone());
+    fault::at(Step::FillScope)?;
     let filled = systemd::fill(&plan.cgroup, scope, bridge.pid(), proc)?;
     // As in a cgroup without systemd: from a foreign cgroup namespace init could not be put there.
     let init = match joins.joins(Kind::Cgroup) {

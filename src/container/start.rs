@@ -7,6 +7,7 @@ use crate::hooks::Kind;
 use crate::notify::Proxy;
 use crate::state::{self, Dir, State, Status};
 use crate::sync::Message;
+use crate::testing::fault::{self, Step};
 use nix::unistd::Pid;
 use std::os::fd::AsFd;
 
@@ -30,9 +31,12 @@ pub fn start(dir: Dir) -> Result<()> {
         }
     };
     let notify = Proxy::listen(&dir, Pid::from_raw(state.init_process_pid))?;
+    fault::at(Step::ConnectToInit)?;
     let init = state::connect_to_init(&dir)?;
+    fault::at(Step::TellStart)?;
     init.send(&Message::Start)?;
     let answer = init.receive();
+    fault::at(Step::ForgetSocket)?;
     dir.forget_start_socket();
     if let Some(Message::Failed(error)) = answer? {
         return Err(error);
@@ -40,6 +44,7 @@ pub fn start(dir: Dir) -> Result<()> {
     // Hooks may use casulo on their own container, and a service may take its time to become ready:
     // from here on it can be paused, killed and deleted like any that runs.
     drop(lock);
+    fault::at(Step::Poststart)?;
     if state.has_poststart {
         let document = state
             .document(Status::Running, state.init_process_pid)

@@ -9,6 +9,7 @@ use crate::error::{Code, Error, Problems, Result};
 use crate::host::Host;
 use crate::plan::Options;
 use crate::state::{self, Dir, State, Status};
+use crate::testing::fault::{self, Step};
 use crate::{config, intel_rdt};
 use oci_spec::runtime::{LinuxIntelRdt, LinuxResources};
 use std::path::Path;
@@ -113,10 +114,12 @@ fn carry_out(
     done: &mut Done<'_>,
 ) -> Result<()> {
     done.changes.write(&plan.settings, mount)?;
+    fault::at(Step::UpdateScope)?;
     if let Some(scope) = &mut done.scope {
         scope.write(&plan.settings, mount)?;
     }
     done.schemata = write_rdt(rdt)?;
+    fault::at(Step::UpdateDevices)?;
     // Last, because it is done at once or not at all.
     match &plan.devices {
         Some(policy) => cgroup.replace_devices(policy),

@@ -74,20 +74,21 @@ fn planned(more: &str) -> process::Plan {
     plan
 }
 
-fn exec_in(dir: &Dir) -> Result<()> {
+fn exec_in(dir: Dir) -> Result<()> {
+    let (id, path) = (dir.id.clone(), dir.path().to_owned());
     let request = Request {
-        dir,
+        id: &id,
         state: &State::default(),
         process: &planned("{}"),
         filter: None,
-        seccomp_cache: dir.path(),
+        seccomp_cache: &path,
         pid_file: None,
         console_socket: None,
         pidfd_socket: None,
         cgroup: None,
         paused: WhenPaused::Refuse,
     };
-    exec(&request).map(|_| ())
+    exec(dir, &request).map(|_| ())
 }
 
 fn update_of(dir: &Dir) -> Result<()> {
@@ -135,7 +136,7 @@ fn errors_have_the_words_that_callers_look_for() {
             of_ended(|dir| kill(&dir, 15, Whom::Init)),
             "container not running",
         ),
-        (of_ended(|dir| exec_in(&dir)), "container not running"),
+        (of_ended(exec_in), "container not running"),
         (of_ended(|dir| pause(&dir)), "container not running"),
         (of_ended(|dir| resume(&dir)), "container not paused"),
         (of_ended(|dir| update_of(&dir)), "container not running"),

@@ -53,7 +53,7 @@ pub(super) fn clone_into_cgroup(
         (Some(own), None) => Some(Cgroup::open(&own)?),
         (None, None) => None,
         (None, Some(_)) => {
-            let text = format!("container {} has no cgroup of its own", request.dir.id);
+            let text = format!("container {} has no cgroup of its own", request.id);
             return Err(Error::new(Code::Cgroup, text));
         }
     };
@@ -90,12 +90,7 @@ pub(super) fn clone_into_cgroup(
         side = clone_beside_frozen(&Cgroup::open(own)?, request.state, init, proc)?;
     }
     let side = side.map_err(|errno| {
-        let error = Error::step(
-            Code::Process,
-            "clone a process into",
-            &request.dir.id,
-            errno,
-        );
+        let error = Error::step(Code::Process, "clone a process into", request.id, errno);
         match errno {
             Errno::EBUSY => error.hint(
                 "this cgroup gives controllers to those below it, so no process may be in it: \

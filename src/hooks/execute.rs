@@ -8,6 +8,7 @@ use crate::sys::clone::Side;
 use crate::sys::fd::close_on_exec_from;
 use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
 use crate::sys::signal;
+use crate::testing::fault::{self, Step};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -98,9 +99,11 @@ impl Process {
         for ours in [&to_stdin, &from_output, &failure] {
             fcntl(ours, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         }
+        fault::errno_at(Step::ForkHook)?;
+        let parent = Pid::this();
         let pid = match child::fork()? {
             Side::Child => {
-                let errno = become_hook(hook, call, &stdin, &output);
+                let errno = become_hook(hook, call, parent, &stdin, &output);
                 // Nobody is left to tell if this fails; the exit code tells as much as it can.
                 let _ = write(&fail, &(errno as i32).to_ne_bytes());
                 child::leave(127);
@@ -220,12 +223,19 @@ impl Process {
 }
 
 /// The child: stdio, default signals, working directory, execve. Returns only what went wrong.
-fn become_hook(hook: &Hook, call: &Call<'_>, stdin: &OwnedFd, output: &OwnedFd) -> Errno {
+fn become_hook(
+    hook: &Hook,
+    call: &Call<'_>,
+    parent: Pid,
+    stdin: &OwnedFd,
+    output: &OwnedFd,
+) -> Errno {
     let become_it = || {
         // A group of its own, which a timeout can kill whole.
         setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
+        fault::errno_at(Step::BecomeHook)?;
         // A casulo that is killed waits for nobody and sees no timeout: its hook ends with it.
-        nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+        child::end_with(parent)?;
         dup2_stdin(stdin)?;
         dup2_stdout(call.output.stdout.as_ref().unwrap_or(output))?;
         dup2_stderr(call.output.stderr.as_ref().unwrap_or(output))?;

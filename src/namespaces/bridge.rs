@@ -13,6 +13,7 @@ use crate::error::{Code, Context, Error, Result};
 use crate::sys::child::leave;
 use crate::sys::clone::{Side, clone3};
 use crate::sys::scm;
+use crate::testing::fault::{self, Step};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
@@ -213,6 +214,7 @@ fn cross(
         join.enter()
             .map_err(|errno| Report::Join(join.kind, errno))?;
     }
+    fault::errno_at(Step::Cross).map_err(Report::Clone)?;
     let flags = flags(plan) | u64::from(libc::CLONE_PARENT.cast_unsigned());
     clone3(flags, cgroup).map_err(Report::Clone)
 }

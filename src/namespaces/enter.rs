@@ -3,9 +3,8 @@
 use super::join::Joins;
 use super::{IdMap, Kind, Plan, network, time};
 use crate::error::{Code, Context, Result};
-use crate::sys::namespace::{set_group, set_user};
+use crate::sys::namespace::{set_group, set_user, stop_being_dumpable};
 use nix::errno::Errno;
-use nix::sys::prctl::set_dumpable;
 
 /// Init, right after the parent's Go (so its id maps are written) and while /proc is still the
 /// host's: sets the clocks of a time namespace, stops being dumpable, joins what is left to join,
@@ -23,7 +22,7 @@ pub fn enter(plan: &Plan, joins: &Joins) -> Result<()> {
     }
     // Not only before joining: another container may join this one's namespaces and so see init
     // while it still holds descriptors of the host (CVE-2016-9962). Ends with execve.
-    set_dumpable(false).context(Code::Namespace, "prctl", "PR_SET_DUMPABLE")?;
+    stop_being_dumpable().context(Code::Namespace, "prctl", "PR_SET_DUMPABLE")?;
     if !joins.need_bridge(plan) {
         joins.enter()?;
     }

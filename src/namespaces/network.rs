@@ -5,12 +5,11 @@ use super::netlink::{Address, Netlink, Target};
 use super::{Kind, Plan};
 use crate::error::{Code, Context, Error, Problems, Result};
 use crate::host::Host;
-use crate::sys::namespace::set_interface_flags;
+use crate::sys::namespace::{set_interface_flags, stop_being_dumpable};
 use crate::sys::pidfd::pidfd_open;
 use caps::Capability;
 use nix::errno::Errno;
 use nix::sched::setns;
-use nix::sys::prctl::set_dumpable;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use nix::unistd::Pid;
 use oci_spec::runtime::Linux;
@@ -140,7 +139,7 @@ pub fn move_devices(plan: &Plan, joins: &Joins, init: Pid) -> Result<()> {
     }
     let home = join::own(Kind::Network)?;
     let mut host = Netlink::open().context(Code::Network, "open", "netlink socket")?;
-    set_dumpable(false).context(Code::Namespace, "prctl", "PR_SET_DUMPABLE")?;
+    stop_being_dumpable().context(Code::Namespace, "prctl", "PR_SET_DUMPABLE")?;
     let (target, entered) = match joins.get(Kind::Network) {
         Some(join) => (
             Target::Namespace(&join.fd),

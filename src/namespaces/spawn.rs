@@ -6,9 +6,9 @@ use super::join::{Joins, Opened};
 use super::{Kind, Plan};
 use crate::error::{Code, Context, Error, Result};
 use crate::sys::clone::{Side, clone3};
+use crate::sys::namespace::stop_being_dumpable;
 use nix::errno::Errno;
 use nix::sched::setns;
-use nix::sys::prctl::set_dumpable;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
@@ -47,7 +47,7 @@ pub fn spawn(plan: &Plan, joins: &Joins, cgroup: Option<BorrowedFd<'_>>) -> Resu
 pub(super) fn hide(joins: &Joins) -> Result<()> {
     match joins.is_empty() {
         true => Ok(()),
-        false => set_dumpable(false).context(Code::Namespace, "prctl", "PR_SET_DUMPABLE"),
+        false => stop_being_dumpable().context(Code::Namespace, "prctl", "PR_SET_DUMPABLE"),
     }
 }
 

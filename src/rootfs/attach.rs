@@ -14,6 +14,7 @@ use crate::error::{Code, Context, Error, Result};
 use crate::sys::mount::{
     MountAttr, fsconfig_create, fsconfig_set, fsmount, fsopen, mount_setattr, move_mount,
 };
+use crate::testing::without::{Defence, by_name};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, readlinkat};
 use nix::mount::MsFlags;
@@ -236,7 +237,9 @@ fn change(tree: BorrowedFd<'_>, mount: &Mount) -> Result<()> {
 
 /// Attaches a detached mount.
 fn attach(tree: BorrowedFd<'_>, place: &Place, mount: &Mount) -> Result<()> {
-    move_mount(tree, place.fd.as_fd()).map_err(|errno| {
+    let named = by_name(Defence::MountOnFds, place.fd.as_fd());
+    let target = named.as_ref().unwrap_or(&place.fd);
+    move_mount(tree, target.as_fd()).map_err(|errno| {
         let error = Error::step(Code::Mount, "mount", mount.to_string(), errno);
         let (from, to) = (is_folder(tree), is_folder(place.fd.as_fd()));
         // The kernel says EINVAL to that, which says nothing.

@@ -16,6 +16,7 @@ pub use plan::{Dev, Device, Kind, Origin, Plan, Way, plan};
 use super::root::Root;
 use crate::error::{Code, Context, Error, Result};
 use crate::sys::mount::{MountAttr, mount_setattr, move_mount, open_tree};
+use crate::testing::without::{Defence, without};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open, readlinkat};
 use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag};
@@ -82,7 +83,11 @@ fn open_dev(root: &Root) -> Result<Root> {
 
 /// The entry `name` of `parent`, which must be a folder and not a link to one.
 fn real_folder(parent: &Root, name: &OsStr) -> nix::Result<Root> {
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
+    let no_follow = match without(Defence::DevNoFollow) {
+        false => OFlag::O_NOFOLLOW,
+        true => OFlag::empty(),
+    };
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | no_follow;
     let folder = parent.open(Path::new(name), flags, Mode::empty())?;
     Ok(Root::from_fd(folder))
 }

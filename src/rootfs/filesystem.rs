@@ -12,6 +12,7 @@ use super::options::{Attributes, Depth, Options, Propagation, Symlink};
 use crate::error::Problems;
 use crate::host::Host;
 use crate::sys::mount::MountAttr;
+use crate::testing::without::{Defence, without};
 use libc::c_ulong;
 use std::ffi::CString;
 
@@ -284,10 +285,11 @@ fn instead(fstype: &str, attributes: u64, host: &Host) -> Option<Instead> {
         "mqueue" => (c"/dev/mqueue".to_owned(), attributes),
         "cgroup2" => {
             let path = host.cgroup.as_ref()?.path.to_str()?;
-            (
-                CString::new(path).ok()?,
-                attributes | libc::MOUNT_ATTR_RDONLY,
-            )
+            let read_only = match without(Defence::CgroupReadOnly) {
+                false => libc::MOUNT_ATTR_RDONLY,
+                true => 0,
+            };
+            (CString::new(path).ok()?, attributes | read_only)
         }
         _ => return None,
     };
@@ -300,7 +302,10 @@ fn instead(fstype: &str, attributes: u64, host: &Host) -> Option<Instead> {
             kind: SourceKind::Any,
         },
         change: Change {
-            depth: Depth::Tree,
+            depth: match without(Defence::SysReadOnly) {
+                false => Depth::Tree,
+                true => Depth::One,
+            },
             attr: MountAttr {
                 attr_set: attributes & !libc::MOUNT_ATTR__ATIME,
                 propagation: Propagation::Private.flag(),

@@ -9,12 +9,13 @@ use super::mounts::as_text;
 use super::options::{Depth, Options};
 use crate::error::{Code, Context, Error, Problems, Result};
 use crate::namespaces::{self, IdMap, Kind};
+use crate::sys::child::{end_with, leave};
 use crate::sys::clone::{Side, clone3};
 use crate::sys::mount::{MountAttr, mount_setattr};
 use crate::sys::procfs::ProcFs;
+use crate::testing::fault::{self, Step};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
-use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 use nix::sys::wait::waitpid;
@@ -191,11 +192,14 @@ pub fn apply(tree: BorrowedFd<'_>, depth: Depth, users: BorrowedFd<'_>) -> nix::
 pub fn user_namespace(uids: &[IdMap], gids: &[IdMap], proc: &ProcFs) -> Result<OwnedFd> {
     let step = "make a user namespace for an id-mapped mount";
     let flag = u64::from(libc::CLONE_NEWUSER.cast_unsigned());
+    let parent = Pid::this();
     let holder = match clone3(flag, None).context(Code::Namespace, step, "")? {
-        Side::Child => loop {
-            // Waits to be killed. Should the parent die first, so does the holder.
-            let _ = set_pdeathsig(Signal::SIGKILL);
-            pause();
+        // Waits to be killed. Should the parent die first, so does the holder.
+        Side::Child => match fault::errno_at(Step::MapHolder).and_then(|()| end_with(parent)) {
+            Ok(()) => loop {
+                pause();
+            },
+            Err(_) => leave(1),
         },
         Side::Parent(pid) => Holder(pid),
     };

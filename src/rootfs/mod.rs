@@ -30,6 +30,8 @@ use crate::host::Host;
 use crate::namespaces::{self, Kind};
 use crate::sys::mount::{MountAttr, mount_setattr, move_mount};
 use crate::sys::uts::setdomainname;
+use crate::testing::fault::{self, Step};
+use crate::testing::without::{Defence, by_name};
 use caps::Capability;
 use mounts::{Action, Mount};
 use nix::errno::Errno;
@@ -296,6 +298,7 @@ pub fn populate(plan: &Plan, root: Root, mut sources: Sources) -> Result<(Root, 
     // What is made below has the modes that are asked for, whatever the caller's umask is.
     let before = umask(Mode::empty());
     let (root, late) = attach::all(plan, root, &mut sources)?;
+    fault::at(Step::Devices)?;
     devices::make(&plan.devices, &root, &sources.nodes)?;
     umask(before);
     Ok((root, late))
@@ -314,7 +317,9 @@ pub fn finish(plan: &Plan, root: &Root, late: Late) -> Result<()> {
             attr_set: libc::MOUNT_ATTR_RDONLY,
             ..MountAttr::default()
         };
-        mount_setattr(root.as_fd(), 0, &read_only).context(Code::Mount, "make read-only", "/")?;
+        let named = by_name(Defence::ReadOnlyByFd, root.as_fd());
+        let root = named.as_ref().map_or(root.as_fd(), AsFd::as_fd);
+        mount_setattr(root, 0, &read_only).context(Code::Mount, "make read-only", "/")?;
     }
     if let Some((kind, depth)) = plan.propagation {
         let change = changes::Change {

@@ -5,6 +5,7 @@ use super::{Plan, Way};
 use crate::error::{Code, Context, Result};
 use crate::sys::mount::{fsconfig_create, fsconfig_set, fsmount, fsopen, move_mount};
 use crate::sys::procfs::ProcFs;
+use crate::testing::fault::{self, Step};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, readlinkat};
 use nix::mount::{MntFlags, umount2};
@@ -28,6 +29,7 @@ pub fn pivot(plan: &Plan, root: Root) -> Result<Root> {
             // pivot_root(2), "pivot_root(".", ".")": the old root lands on top of the new one at
             // `/`, and `.` finds it there. No folder for it is needed in the image.
             pivot_root(".", ".").context(Code::Mount, "pivot_root to", plan.path.display())?;
+            fault::at(Step::DetachOldRoot)?;
             umount2(".", MntFlags::MNT_DETACH).context(Code::Mount, "detach", "the old root")?;
         }
         Way::Move => {

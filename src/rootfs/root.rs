@@ -6,6 +6,7 @@
 //! with an `*at` call on the fd of its real parent (CVE-2019-18837, CVE-2021-30465,
 //! CVE-2024-45310).
 
+use crate::testing::without::{Defence, without};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2, readlinkat};
 use nix::sys::stat::{Mode, mkdirat};
@@ -43,9 +44,16 @@ impl Root {
         mode: Mode,
         resolve: ResolveFlag,
     ) -> nix::Result<OwnedFd> {
+        let (path, resolve) = match without(Defence::InRoot) {
+            false => (path, ResolveFlag::RESOLVE_IN_ROOT | resolve),
+            true => (
+                path.strip_prefix("/").unwrap_or(path),
+                resolve - ResolveFlag::RESOLVE_NO_MAGICLINKS,
+            ),
+        };
         let mut how = OpenHow::new()
             .flags(flags | OFlag::O_CLOEXEC)
-            .resolve(ResolveFlag::RESOLVE_IN_ROOT | resolve);
+            .resolve(resolve);
         if flags.contains(OFlag::O_CREAT) {
             how = how.mode(mode);
         }
@@ -89,12 +97,11 @@ impl Root {
     /// # Errors
     /// ELOOP where a component is a symlink; else as [`Root::open`].
     pub fn resolve_plain(&self, path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {
-        self.open_resolving(
-            path,
-            OFlag::O_PATH | flags,
-            Mode::empty(),
-            ResolveFlag::RESOLVE_NO_SYMLINKS,
-        )
+        let symlinks = match without(Defence::NoSymlinks) {
+            false => ResolveFlag::RESOLVE_NO_SYMLINKS,
+            true => ResolveFlag::empty(),
+        };
+        self.open_resolving(path, OFlag::O_PATH | flags, Mode::empty(), symlinks)
     }
 
     /// The folder at `path` as an O_PATH fd; what is missing is made with mode 0755. A symlink

@@ -15,20 +15,22 @@
 //!             key
 //!             program, 8 bytes an instruction
 //! ```
-//! Numbers are in the machine's byte order. Files are written under another name and renamed, so
-//! a reader sees all or nothing. Every failure here means "not cached" and is logged for debugging.
+//! Numbers are in the machine's byte order. Files get their name when they are written ([`whole_file`]),
+//! so a reader sees all or nothing. Every failure here means "not cached" and is logged for debugging.
 
 use super::profile::{Action, Filter};
 use crate::sys::seccomp::{BPF_MAXINSNS, Instruction};
+use crate::testing::fault::Step;
+use crate::whole_file;
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat, renameat};
+use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::unistd::{UnlinkatFlags, geteuid, mkdir, unlinkat};
 use std::ffi::CString;
 use std::fs::File;
 use std::hash::{DefaultHasher, Hasher};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -189,25 +191,12 @@ pub(super) fn write(folder: &OwnedFd, key: &[u8], program: &[Instruction]) {
 
 fn replace(folder: &OwnedFd, name: &str, bytes: &[u8]) -> nix::Result<()> {
     make_room(folder)?;
-    let temporary = format!(".{name}.{}", std::process::id());
-    let fd = openat(
-        folder,
-        temporary.as_str(),
-        OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC,
-        Mode::S_IRUSR | Mode::S_IWUSR,
-    )?;
-    let written = match File::from(fd).write_all(bytes) {
-        Ok(()) => renameat(folder, temporary.as_str(), folder, name),
-        Err(_) => Err(Errno::EIO),
-    };
-    if written.is_err() {
-        let _ = unlinkat(folder, temporary.as_str(), UnlinkatFlags::NoRemoveDir);
-    }
-    written
+    let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+    whole_file::put(folder, Path::new(name), bytes, mode, Step::KeepFilter)
 }
 
-/// Empties a full folder, leftovers of killed writers included. Files that are being read stay
-/// readable, and one that is being written is merely not cached.
+/// Empties a full folder, leftovers of killed writers included (where a file system has no nameless files).
+/// Files that are being read stay readable, and one that is being written is merely not cached.
 fn make_room(folder: &OwnedFd) -> nix::Result<()> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let names: Vec<CString> = Dir::openat(folder, ".", flags, Mode::empty())?

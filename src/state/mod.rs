@@ -14,22 +14,29 @@ pub use status::{ProcessRef, Status, status};
 pub use store::{Store, check_id};
 
 use crate::cgroups::systemd::Scope;
+use crate::config;
 use crate::error::{Code, Context, Error, Result};
+use crate::testing::fault::{self, Step};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat, renameat};
+use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, fstat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat, write};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 const STATE: &str = "state.json";
 const STATE_NEW: &str = "state.json.new";
 const CONFIG: &str = "config.json";
 /// The folder that is mounted in the container, for its notify socket.
 const NOTIFY: &str = "notify";
+/// How long [`Dir::lock_in_time`] waits, and how long between two looks.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(10);
 /// The start socket's name in the container's folder.
 pub(crate) const START_SOCKET: &str = "start.sock";
 
@@ -150,19 +157,48 @@ impl Dir {
     /// # Errors
     /// `E_NOT_FOUND` when the container was deleted meanwhile: the id may be another one's by now.
     /// `E_STATE`.
-    pub fn lock(&self) -> Result<nix::fcntl::Flock<OwnedFd>> {
+    pub fn lock(&self) -> Result<Flock<OwnedFd>> {
+        self.check_lock(self.try_lock(FlockArg::LockExclusive))
+    }
+
+    /// [`Dir::lock`], but who has the lock may be stopped or hang: after [`PATIENCE`] there is none.
+    ///
+    /// # Errors
+    /// As [`Dir::lock`].
+    pub fn lock_in_time(&self) -> Result<Option<Flock<OwnedFd>>> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            match self.try_lock(FlockArg::LockExclusiveNonblock) {
+                Err(Errno::EWOULDBLOCK) if Instant::now() >= end => return Ok(None),
+                Err(Errno::EWOULDBLOCK) => std::thread::sleep(PAUSE),
+                lock => return self.check_lock(lock).map(Some),
+            }
+        }
+    }
+
+    fn try_lock(&self, how: FlockArg) -> nix::Result<Flock<OwnedFd>> {
         let fd = self
             .fd
             .try_clone()
-            .context(Code::State, "lock", self.path.display())?;
-        let lock = nix::fcntl::Flock::lock(fd, nix::fcntl::FlockArg::LockExclusive).map_err(
-            |(_, errno)| Error::step(Code::State, "lock", self.path.display().to_string(), errno),
-        )?;
-        let stat = fstat(&self.fd).context(Code::State, "look at", self.path.display())?;
-        if stat.st_nlink == 0 {
-            return Err(not_found(&self.id));
+            .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
+        Flock::lock(fd, how).map_err(|(_, errno)| errno)
+    }
+
+    /// Who has waited for the lock may have the one of a container that is gone.
+    fn check_lock(&self, lock: nix::Result<Flock<OwnedFd>>) -> Result<Flock<OwnedFd>> {
+        let lock = lock.context(Code::State, "lock", self.path.display())?;
+        match self
+            .is_there()
+            .context(Code::State, "look at", self.path.display())?
+        {
+            true => Ok(lock),
+            false => Err(not_found(&self.id)),
         }
-        Ok(lock)
+    }
+
+    /// False once the folder was removed: its name may be another container's by now.
+    fn is_there(&self) -> nix::Result<bool> {
+        fstat(&self.fd).map(|stat| stat.st_nlink > 0)
     }
 
     /// Replaces `state.json` by rename, so that a reader or a crash sees the old or the new one.
@@ -177,6 +213,7 @@ impl Dir {
             )
         })?;
         self.write_file(STATE_NEW, &text)?;
+        fault::at(Step::ReplaceRecord)?;
         renameat(&self.fd, STATE_NEW, &self.fd, STATE).context(
             Code::State,
             "replace",
@@ -219,7 +256,7 @@ impl Dir {
     /// `E_STATE` when the file is there but is not ours.
     pub fn read(&self) -> Result<State> {
         let path = self.path.join(STATE);
-        let bytes = match std::fs::read(&path) {
+        let bytes = match read_file(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Ok(State {
                     id: self.id.clone(),
@@ -228,8 +265,14 @@ impl Dir {
             }
             result => result.context(Code::State, "read", path.display())?,
         };
-        serde_json::from_slice(&bytes)
-            .map_err(|error| Error::new(Code::State, format!("{}: {error}", path.display())))
+        let wrong = |why: String| Error::new(Code::State, format!("{}: {why}", path.display()));
+        let state: State =
+            serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
+        match state.id == self.id {
+            true => Ok(state),
+            // Whatever it is, no process and no cgroup of this container is known by it.
+            false => Err(wrong(format!("is not the state of container {}", self.id))),
+        }
     }
 
     /// Reads the copy of config.json.
@@ -238,7 +281,7 @@ impl Dir {
     /// `E_STATE`.
     pub fn read_config(&self) -> Result<(String, Vec<u8>)> {
         let path = self.path.join(CONFIG);
-        let bytes = std::fs::read(&path).context(Code::State, "read", path.display())?;
+        let bytes = read_file(&path).context(Code::State, "read", path.display())?;
         Ok((path.display().to_string(), bytes))
     }
 
@@ -260,9 +303,12 @@ impl Dir {
         openat(&self.fd, NOTIFY, flags, Mode::empty())
     }
 
-    /// True until the container is started.
+    /// True until the container is started: the start socket has its name, and init listens. A `start` that
+    /// was killed may have left the name.
     pub fn waits_for_start(&self) -> bool {
-        nix::sys::stat::fstatat(&self.fd, START_SOCKET, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
+        let flags = AtFlags::AT_SYMLINK_NOFOLLOW;
+        nix::sys::stat::fstatat(&self.fd, START_SOCKET, flags).is_ok()
+            && start_socket::is_open(self)
     }
 
     /// Takes the start socket's name away: the container counts as started.
@@ -276,12 +322,20 @@ impl Dir {
     /// # Errors
     /// `E_STATE`.
     pub fn remove(self) -> Result<()> {
+        // Another command was faster: what has the name now is another container's.
+        if !self
+            .is_there()
+            .context(Code::State, "look at", self.path.display())?
+        {
+            return Ok(());
+        }
         let remove_folder =
             || match unlinkat(&self.parent, self.id.as_str(), UnlinkatFlags::RemoveDir) {
                 Err(Errno::ENOENT) => Ok(()),
                 result => result,
             };
         self.remove_files(&[CONFIG, STATE])?;
+        fault::at(Step::RemoveFolder)?;
         let mut removed = remove_folder();
         if removed == Err(Errno::ENOTEMPTY) {
             self.remove_files(&[START_SOCKET, STATE_NEW])?;
@@ -331,6 +385,15 @@ impl AsFd for Dir {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// A file of a container's folder. One byte more than a config may have shows that it is too large, and a
+/// file that does not end is not ours.
+fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let most = config::MAX_BYTES as u64 + 1;
+    File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// What callers look for when there is no such container.

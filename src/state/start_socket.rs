@@ -43,6 +43,17 @@ pub fn listen(dir: &Dir) -> Result<OwnedFd> {
     bound.context(Code::State, "bind", dir.path().join(START_SOCKET).display())
 }
 
+/// True if somebody holds the socket, which init closes when it is told to start. Nobody is woken: a
+/// connection of another type is refused before it is made, and the kernel says so only where there is
+/// a socket behind the name (unix(7), EPROTOTYPE).
+pub(super) fn is_open(dir: &Dir) -> bool {
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let connected = socket(AddressFamily::Unix, SockType::Datagram, flags, None)
+        .and_then(|fd| connect_socket(fd.as_raw_fd(), &address(dir)?));
+    // Any other failure is no word about the socket.
+    connected != Err(Errno::ECONNREFUSED)
+}
+
 /// `start`: connects to the waiting init.
 ///
 /// # Errors
@@ -64,5 +75,24 @@ pub fn connect(dir: &Dir) -> Result<Channel> {
             dir.path().join(START_SOCKET).display().to_string(),
             errno,
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::Store;
+
+    #[test]
+    fn a_socket_that_nobody_holds_is_closed_though_it_has_a_name() {
+        let root = tempfile::tempdir().expect("folder");
+        let dir = Store::at(root.path().to_owned())
+            .reserve("web")
+            .expect("reserved");
+        assert!(!dir.waits_for_start());
+        let socket = listen(&dir).expect("bound");
+        assert!(dir.waits_for_start());
+        drop(socket);
+        assert!(!dir.waits_for_start());
     }
 }

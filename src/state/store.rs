@@ -2,6 +2,7 @@
 
 use super::{Dir, not_found};
 use crate::error::{Code, Context, Error, Result};
+use crate::testing::fault::{self, Step};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::{Mode, fchmod, mkdirat};
@@ -56,6 +57,7 @@ impl Store {
     /// `E_ID`, `E_EXISTS`, or `E_STATE` when `--root` cannot be made or written.
     pub fn reserve(&self, id: &str) -> Result<Dir> {
         check_id(id)?;
+        fault::at(Step::Reserve)?;
         let parent = match open_folder(&self.root) {
             Err(Errno::ENOENT) => self.make_root()?,
             result => result.context(Code::State, "open", self.root.display())?,

@@ -2,7 +2,9 @@
 
 use super::clone::Side;
 use nix::errno::Errno;
-use nix::unistd::{ForkResult, Pid};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
+use nix::unistd::{ForkResult, Pid, getppid};
 use std::mem::MaybeUninit;
 
 /// `pid_t fork(void)`, fork(2), by the C library, which keeps malloc usable in the child. For
@@ -24,6 +26,20 @@ pub fn fork() -> nix::Result<Side> {
 pub fn leave(code: i32) -> ! {
     // SAFETY: _exit never returns and touches no memory of the process.
     unsafe { libc::_exit(code) }
+}
+
+/// `prctl(PR_SET_PDEATHSIG, SIGKILL)`, PR_SET_PDEATHSIG(2const): this child ends when `parent`, the process
+/// that made it, does. `parent` is the number that getppid(2) shows here.
+///
+/// # Errors
+/// ESRCH when `parent` has ended before: for that death the kernel sends nothing any more, and the child is
+/// somebody else's by now.
+pub fn end_with(parent: Pid) -> nix::Result<()> {
+    set_pdeathsig(Signal::SIGKILL)?;
+    match getppid() == parent {
+        true => Ok(()),
+        false => Err(Errno::ESRCH),
+    }
 }
 
 /// How a process ended.
@@ -85,6 +101,7 @@ pub fn ignores(signal: i32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::forked::words_of_child;
 
     #[test]
     fn a_real_time_signal_is_told_by_number() {
@@ -107,5 +124,48 @@ mod tests {
         };
         let ended = wait(Some(child), Patience::UntilOneEnds).expect("wait");
         assert_eq!(ended, Some((child, Ended::Exited(7))));
+    }
+
+    #[test]
+    fn a_child_notices_that_its_parent_was_faster_to_end() {
+        let result = words_of_child(|| {
+            let parent = nix::unistd::getpid();
+            if let Side::Parent(_) = fork().expect("fork") {
+                leave(0);
+            }
+            // This one lives on, and speaks for the other.
+            while getppid() == parent {
+                std::thread::yield_now();
+            }
+            Ok(format!("{:?}", end_with(parent)))
+        });
+        assert_eq!(result, "Err(ESRCH)");
+    }
+
+    #[test]
+    fn a_child_ends_with_its_parent() {
+        let result = words_of_child(|| {
+            let (receiver, sender) = nix::unistd::pipe().expect("pipe");
+            let parent = match fork().expect("fork") {
+                Side::Parent(pid) => pid,
+                Side::Child => {
+                    let parent = nix::unistd::getpid();
+                    if let Side::Child = fork().expect("fork") {
+                        end_with(parent).expect("prctl");
+                        nix::unistd::write(&sender, b".").expect("write");
+                    }
+                    loop {
+                        nix::unistd::pause();
+                    }
+                }
+            };
+            drop(sender);
+            let mut byte = [0];
+            nix::unistd::read(&receiver, &mut byte).expect("read");
+            nix::sys::signal::kill(parent, Signal::SIGKILL).expect("kill");
+            // An end of file: nobody is left who could write.
+            Ok(format!("{:?}", nix::unistd::read(&receiver, &mut byte)))
+        });
+        assert_eq!(result, "Ok(0)");
     }
 }

@@ -1,7 +1,8 @@
-//! The host binary's protection (CVE-2019-5736): what enters a container runs from a copy of
+//! The host binary's protection (CVE-2019-5736): what enters a container runs from a mount or a copy of
 //! casulo that cannot be written, whatever happens to the process later.
 
-use super::{check, mount};
+use super::{check, fd, mount, program};
+use crate::testing::without::{Defence, without};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, FcntlArg, OFlag, SealFlag, fcntl, open};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -9,23 +10,31 @@ use nix::sys::stat::Mode;
 use nix::unistd::{AccessFlags, faccessat};
 use std::convert::Infallible;
 use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
+use std::sync::atomic::{AtomicI32, Ordering};
 
 /// All seals of a memfd that nobody can change any more.
 fn all_seals() -> SealFlag {
     SealFlag::F_SEAL_SEAL | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE
 }
 
-/// Makes sure this process runs from a read-only mount or a sealed memfd: re-executes casulo
-/// from one, with the same `argv` and environment, if it does not yet. Runs first thing in
-/// `main`, in the parent, before anything is opened; returns only when protected.
+/// Descriptor of the mount that this process runs from, until [`let_go`]; 0 for none, which is always
+/// standard input, for the standard library opens what the caller has closed.
+static MOUNT: AtomicI32 = AtomicI32::new(0);
+
+/// Makes sure this process runs from a read-only mount or a sealed memfd, if it does not yet. Runs first
+/// thing in `main`, in the parent, before anything is opened; returns only when protected.
 ///
-/// As root a detached, read-only clone of the mount that holds the binary is used (nothing is
-/// copied); without CAP_SYS_ADMIN a sealed memfd.
+/// As root casulo moves onto a detached, read-only clone of the mount that holds the binary, without a
+/// second start where the kernel allows it; without CAP_SYS_ADMIN it re-executes itself, with the same
+/// arguments and environment, from a sealed memfd.
 ///
 /// # Errors
 /// The errno of the call that failed.
 pub fn protect() -> nix::Result<()> {
+    if without(Defence::ProtectedBinary) {
+        return Ok(());
+    }
     // What may be written but for its mount being read-only: access(2) says EROFS of nothing else, and
     // needs a tenth of the time of statfs(2), which counts the blocks of the file system.
     if faccessat(
@@ -38,47 +47,42 @@ pub fn protect() -> nix::Result<()> {
         return Ok(());
     }
     match read_only_clone() {
-        Ok(clone) => {
-            re_execute(clone.as_fd())?;
-        }
-        Err(_) => {
-            let readable = open(
-                "/proc/self/exe",
-                OFlag::O_RDONLY | OFlag::O_CLOEXEC,
-                Mode::empty(),
-            )?;
-            if is_sealed(&readable) {
-                return Ok(());
-            }
-            re_execute(sealed_copy(&readable)?.as_fd())?;
-        }
+        Ok(clone) => run_from_clone(clone),
+        Err(_) => run_from_copy(),
     }
+}
+
+/// Closes the descriptor of the mount that this process runs from; the mount stays for as long as somebody
+/// does. Whoever closes it last, parent or child, waits while the kernel takes it down (an RCU grace period),
+/// so the child does it at once and the parent when there is nothing better to do.
+pub fn let_go() {
+    let mount = MOUNT.swap(0, Ordering::Relaxed);
+    if mount > 0 {
+        drop(fd::adopt(mount));
+    }
+}
+
+fn run_from_clone(clone: OwnedFd) -> nix::Result<()> {
+    if reopened(&clone)
+        .and_then(|file| program::run_from(file.as_fd()))
+        .is_err()
+    {
+        re_execute(clone.as_fd())?;
+    }
+    MOUNT.store(clone.into_raw_fd(), Ordering::Relaxed);
     Ok(())
 }
 
-/// `madvise(program, MADV_DONTNEED)`, madvise(2): the pages of the program's text and constants go back to
-/// the page cache, and come again one by one when they are needed. For a process that will wait for long.
-pub fn give_back_program() {
-    unsafe extern "C" {
-        // Of the linker: where the program begins in memory, and where what it may write begins.
-        static __executable_start: u8;
-        static __init_array_start: u8;
+fn run_from_copy() -> nix::Result<()> {
+    let readable = open(
+        "/proc/self/exe",
+        OFlag::O_RDONLY | OFlag::O_CLOEXEC,
+        Mode::empty(),
+    )?;
+    if !is_sealed(&readable) {
+        re_execute(sealed_copy(&readable)?.as_fd())?;
     }
-    // SAFETY: an integer goes in and one comes out.
-    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    // The kernel rounds the length up to whole pages: what may be written must not share the last one.
-    let page = usize::try_from(page).unwrap_or(usize::MAX);
-    let begin = (&raw const __executable_start).addr();
-    let end = (&raw const __init_array_start).addr() / page * page;
-    // SAFETY: nothing between the two is ever written, so what comes again from the file is what was there.
-    // What fails leaves the pages where they are.
-    unsafe {
-        libc::madvise(
-            std::ptr::with_exposed_provenance_mut(begin),
-            end.saturating_sub(begin),
-            libc::MADV_DONTNEED,
-        )
-    };
+    Ok(())
 }
 
 fn is_sealed(fd: &OwnedFd) -> bool {
@@ -95,6 +99,16 @@ fn read_only_clone() -> nix::Result<OwnedFd> {
     };
     mount::mount_setattr(tree.as_fd(), 0, &read_only)?;
     Ok(tree)
+}
+
+/// The file that an `O_PATH` descriptor stands for, open for reading.
+fn reopened(path: &OwnedFd) -> nix::Result<OwnedFd> {
+    let name = format!("/proc/self/fd/{}", path.as_raw_fd());
+    open(
+        name.as_str(),
+        OFlag::O_RDONLY | OFlag::O_CLOEXEC,
+        Mode::empty(),
+    )
 }
 
 /// A memfd with the binary's bytes that nobody can write, grow, shrink or unseal.

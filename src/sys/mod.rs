@@ -24,6 +24,7 @@ pub mod mount;
 pub mod namespace;
 pub mod pidfd;
 pub mod procfs;
+pub mod program;
 pub mod rlimit;
 pub mod sched;
 pub mod scm;

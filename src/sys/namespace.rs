@@ -1,6 +1,7 @@
 //! What namespaces(7) needs beyond nix: the kind of an nsfs file, the first interface, bare ids.
 
 use super::check;
+use crate::testing::without::{Defence, without};
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -8,6 +9,15 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 const NS_GET_NSTYPE: u64 = 0xb703;
 /// `SIOCSIFFLAGS` of `<linux/sockios.h>`, the same on every architecture.
 const SIOCSIFFLAGS: u64 = 0x8914;
+
+/// `prctl(PR_SET_DUMPABLE, 0)`, prctl(2): before anything is joined, so that nobody there may trace
+/// this process or look into it (CVE-2016-9962). It ends with execve.
+///
+/// # Errors
+/// None that prctl(2) knows of.
+pub fn stop_being_dumpable() -> nix::Result<()> {
+    nix::sys::prctl::set_dumpable(without(Defence::NotDumpable))
+}
 
 /// `int ioctl(int fd, NS_GET_NSTYPE)`, ioctl_nsfs(2): which kind of namespace the fd stands for,
 /// as its `CLONE_NEW*` flag. Ask only a descriptor whose file system is nsfs: another kind of

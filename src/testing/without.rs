@@ -1,1 +1,118 @@
 //! Defences that are taken out, to show that a test fails without them (`CASULO_WITHOUT`).
+//!
+//! The variable lists names of [`Defence`]s: `CASULO_WITHOUT=in-root,cwd-inside`. Each defence looks here at
+//! its one place. Either process; the child has the parent's environment.
+
+/// What stands between an attack and the host. SECURITY.md says which attack is held by which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Defence {
+    /// What enters a container is not dumpable.
+    NotDumpable,
+    /// Inherited descriptors are close-on-exec.
+    CloseOnExec,
+    /// The working folder is verified to be inside the root.
+    CwdInside,
+    /// casulo runs from a file that cannot be written.
+    ProtectedBinary,
+    /// Look-ups below the rootfs end there.
+    InRoot,
+    /// No symlink leads to what must be a real folder, or to /proc.
+    NoSymlinks,
+    /// `/dev` and the folders in it are opened without following.
+    DevNoFollow,
+    /// Mounts are attached to what was looked up, not to its name.
+    MountOnFds,
+    /// Of /proc only a few files are covered.
+    ProcTargets,
+    /// What is written to /proc is written through a procfs of our own.
+    PrivateProc,
+    /// The null device is known by its number.
+    NullDevice,
+    /// `/dev/console` is a bind of the pty that is open.
+    ConsoleByFd,
+    /// `/dev/console` is made without following.
+    ConsoleNoFollow,
+    /// `exec --cap` adds nothing to the inheritable set.
+    NotInheritable,
+    /// A user on the command line is digits.
+    UserDigits,
+    /// The host's cgroups are read-only where the container has none of its own.
+    CgroupReadOnly,
+    /// What is mounted below the host's /sys is as read-only as that.
+    SysReadOnly,
+    /// The root is made read-only by its descriptor.
+    ReadOnlyByFd,
+    /// Of the standard streams only pipes, sockets and terminals change their owner.
+    OwnStdio,
+    /// Names of systemd's properties are letters, and none is casulo's own.
+    PropertyNames,
+    /// The container says to the service manager only what it may.
+    NotifyWords,
+}
+
+#[cfg(feature = "testing")]
+mod switches {
+    use super::Defence;
+    use nix::fcntl::{OFlag, open};
+    use nix::sys::stat::Mode;
+    use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+    /// True if this process is to go without the defence.
+    pub fn without(defence: Defence) -> bool {
+        let list = std::env::var("CASULO_WITHOUT").unwrap_or_default();
+        list.split(',').any(|name| name == kebab(defence))
+    }
+
+    /// `CloseOnExec` as `close-on-exec`.
+    fn kebab(defence: Defence) -> String {
+        let mut name = String::new();
+        for letter in format!("{defence:?}").chars() {
+            if letter.is_uppercase() && !name.is_empty() {
+                name.push('-');
+            }
+            name.push(letter.to_ascii_lowercase());
+        }
+        name
+    }
+
+    /// Without the defence: what the name of `fd`'s object, as /proc has it, leads to a moment later.
+    pub fn by_name(defence: Defence, fd: BorrowedFd<'_>) -> Option<OwnedFd> {
+        if !without(defence) {
+            return None;
+        }
+        let name = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()?;
+        open(&name, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).ok()
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn names_are_in_kebab_case() {
+            assert_eq!(kebab(Defence::InRoot), "in-root");
+            assert_eq!(kebab(Defence::ReadOnlyByFd), "read-only-by-fd");
+        }
+    }
+}
+
+/// Every other build: each is a constant, and nothing of the above is in the program.
+#[cfg(not(feature = "testing"))]
+mod switches {
+    use super::Defence;
+    use std::os::fd::{BorrowedFd, OwnedFd};
+
+    /// True if this process is to go without the defence: never.
+    #[inline]
+    pub const fn without(_defence: Defence) -> bool {
+        false
+    }
+
+    /// What is used instead of `fd` without the defence: never anything.
+    #[inline]
+    pub const fn by_name(_defence: Defence, _fd: BorrowedFd<'_>) -> Option<OwnedFd> {
+        None
+    }
+}
+
+pub use switches::{by_name, without};

@@ -14,10 +14,12 @@ use std::os::fd::{AsFd, OwnedFd};
 const NAME: &str = "casulo_devices";
 
 impl Cgroup {
-    /// Parent, for a new cgroup: attaches the program of `policy`.
-    pub(in crate::cgroups) fn attach_devices(&self, policy: &Policy) -> Result<()> {
-        let new = load(&program(policy))?;
-        self.attach(&new, None)
+    /// Parent, for a new cgroup: from now on `rules` decide, for what is open already as little as ever.
+    ///
+    /// # Errors
+    /// `E_DEVICES`
+    pub fn attach_devices(&self, rules: &Rules) -> Result<()> {
+        self.attach(&rules.0, None)
     }
 
     /// Any casulo process on the host, the container may be running: from now on `policy` decides,
@@ -30,7 +32,7 @@ impl Cgroup {
         // Before anything is changed: a program that the kernel refuses leaves all as it was.
         let new = match policy.allows_everything() {
             true => None,
-            false => Some(load(&program(policy))?),
+            false => Some(Rules::load(policy)?.0),
         };
         let old = self.our_programs()?;
         let mut old = old.iter();
@@ -87,6 +89,20 @@ impl Cgroup {
 
 const PRIVILEGE: &str =
     "this takes CAP_SYS_ADMIN (or CAP_BPF and CAP_NET_ADMIN) in the initial user namespace";
+
+/// Device rules as a program in the kernel, for [`Cgroup::attach_devices`].
+#[derive(Debug)]
+pub struct Rules(OwnedFd);
+
+impl Rules {
+    /// Parent: has the kernel verify the program of `policy`.
+    ///
+    /// # Errors
+    /// `E_DEVICES`, with the verifier's own words.
+    pub fn load(policy: &Policy) -> Result<Rules> {
+        load(&program(policy)).map(Rules)
+    }
+}
 
 /// Loads the device program. Before Linux 5.11 it counts towards RLIMIT_MEMLOCK, so a refusal is
 /// tried again with the limit raised; a second one is explained by the verifier's own words.

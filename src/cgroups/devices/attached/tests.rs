@@ -9,16 +9,22 @@ fn create(test: &TestCgroup, policy: Option<Policy>) -> Option<Cgroup> {
     let plan = Plan {
         path: Some(test.path.clone()),
         mount: test.mount.clone(),
-        devices: policy,
         ..Plan::default()
     };
-    match Cgroup::create(&plan) {
+    let cgroup = Cgroup::create(&plan).expect("created").expect("a cgroup");
+    let rules = policy.map(|policy| Rules::load(&policy)).transpose();
+    match rules {
         Err(error) if error.errno == Some(Errno::EPERM) => {
             skip::because(error);
-            None
+            return None;
         }
-        result => Some(result.expect("created").expect("a cgroup")),
+        result => {
+            if let Some(rules) = result.expect("loaded") {
+                cgroup.attach_devices(&rules).expect("attached");
+            }
+        }
     }
+    Some(cgroup)
 }
 
 fn ids(cgroup: &Cgroup) -> Vec<u32> {

@@ -1,0 +1,558 @@
+//! Every named step of every command fails, and the process that is at it is killed (docs/testing.md,
+//! "Faults").
+
+use crate::cycles::everything;
+use crate::support::{Bundle, Lab, Need, Output, Running, cases, finish, wait_until};
+use casulo::testing::fault::{Side, Step};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+cases! {
+    [Root, Casulo, TestBuild] => every_step_fails_once, every_step_is_killed_once, facts_are_never_half_written,
+        every_step_is_frozen_once, started_container_is_running_though_start_was_killed;
+    [Root, Casulo, TestBuild, Systemd] => every_step_with_systemd_fails_or_is_killed;
+    [Root, Casulo] => no_fault_is_in_the_program;
+}
+
+/// Files in the bundle's folder.
+const PID_FILE: &str = "pid";
+const RESOURCES: &str = "resources";
+
+/// How a step is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Create,
+    /// `create` with a console socket.
+    CreateTerminal,
+    /// `create` that joins a user namespace, over a bridge.
+    CreateJoined,
+    RunDetached,
+    /// `run`, in the foreground.
+    Run,
+    Start,
+    Exec,
+    ExecTerminal,
+    Pause,
+    Resume,
+    Kill,
+    Update,
+    Delete,
+    /// In a scope of systemd's.
+    CreateInScope,
+    UpdateInScope,
+    DeleteInScope,
+}
+
+/// A step that is added has to find its way here.
+fn way(step: Step) -> Way {
+    match step {
+        Step::Reserve
+        | Step::CompileFilter
+        | Step::KeepFilter
+        | Step::ConnectAgent
+        | Step::NotifyFolder
+        | Step::Record
+        | Step::ReplaceRecord
+        | Step::Cgroup
+        | Step::Limits
+        | Step::DeviceProgram
+        | Step::DeviceRules
+        | Step::CgroupOwner
+        | Step::OpenNamespaces
+        | Step::OpenSources
+        | Step::StartSocket
+        | Step::HookOutput
+        | Step::Clone
+        | Step::Maps
+        | Step::MapHolder
+        | Step::Grant
+        | Step::Go
+        | Step::KeepConfig
+        | Step::RecordInit
+        | Step::RuntimeHooks
+        | Step::ForkHook
+        | Step::BecomeHook
+        | Step::PidFile
+        | Step::NamePidFile
+        | Step::SendPidfd
+        | Step::Release
+        | Step::MarkDescriptors
+        | Step::EnterNamespaces
+        | Step::PrivateProc
+        | Step::EnterRoot
+        | Step::Mounts
+        | Step::Devices
+        | Step::Populated
+        | Step::ContainerHooks
+        | Step::Pivot
+        | Step::DetachOldRoot
+        | Step::Session
+        | Step::MakeCwd
+        | Step::Sysctl
+        | Step::Masks
+        | Step::Prepare
+        | Step::User
+        | Step::Locate
+        | Step::Ready => Way::Create,
+        Step::SendTerminal | Step::Terminal => Way::CreateTerminal,
+        Step::Cross => Way::CreateJoined,
+        Step::SayStart
+        | Step::RunPoststart
+        | Step::StartHooks
+        | Step::ResourceLimits
+        | Step::LoadFilter
+        | Step::Execute => Way::RunDetached,
+        Step::Attend | Step::WaitForEnd => Way::Run,
+        Step::ConnectToInit | Step::TellStart | Step::ForgetSocket | Step::Poststart => Way::Start,
+        Step::ExecEnterPids
+        | Step::ExecClone
+        | Step::ExecGrant
+        | Step::ExecGo
+        | Step::ExecRuns
+        | Step::ExecAttend
+        | Step::ExecJoin
+        | Step::ExecWait
+        | Step::ExecUser
+        | Step::ExecFilter
+        | Step::ExecExecute => Way::Exec,
+        Step::ExecTerminal => Way::ExecTerminal,
+        Step::Freeze | Step::Frozen => Way::Pause,
+        Step::Thaw => Way::Resume,
+        Step::Signal => Way::Kill,
+        Step::UpdateLimit | Step::UpdateDevices => Way::Update,
+        Step::KillAll
+        | Step::RemoveCgroup
+        | Step::RemoveParents
+        | Step::Poststop
+        | Step::RemoveRecord
+        | Step::RemoveFolder => Way::Delete,
+        Step::Bridge | Step::Scope | Step::FillScope => Way::CreateInScope,
+        Step::UpdateScope => Way::UpdateInScope,
+        Step::StopScope => Way::DeleteInScope,
+    }
+}
+
+impl Way {
+    fn is_of_systemd(self) -> bool {
+        matches!(
+            self,
+            Way::CreateInScope | Way::UpdateInScope | Way::DeleteInScope
+        )
+    }
+
+    /// True if the command makes the container: where it fails, nothing is left.
+    fn makes(self) -> bool {
+        matches!(
+            self,
+            Way::Create
+                | Way::CreateTerminal
+                | Way::CreateJoined
+                | Way::CreateInScope
+                | Way::RunDetached
+                | Way::Run
+        )
+    }
+}
+
+/// One container on which a step fails.
+struct Attempt<'a> {
+    lab: &'a Lab,
+    bundle: Bundle<'a>,
+    way: Way,
+    before: BTreeSet<String>,
+    files: BTreeSet<String>,
+    /// Of a container whose user namespace is joined.
+    other: Option<Bundle<'a>>,
+    _console: Option<UnixListener>,
+}
+
+impl<'a> Attempt<'a> {
+    /// The container as the command needs it.
+    fn new(lab: &'a Lab, way: Way) -> Attempt<'a> {
+        let mut other = None;
+        let bundle = match way {
+            Way::CreateJoined => {
+                let first = lab
+                    .bundle()
+                    .in_user_namespace()
+                    .args(&["/bin/sleep", "1000"]);
+                first.run_detached();
+                let path = format!("/proc/{}/ns/user", first.pid());
+                other = Some(first);
+                full(lab, way).join_namespace("user", &path)
+            }
+            _ => full(lab, way),
+        };
+        bundle.write();
+        fs::write(bundle.path().join(RESOURCES), resources().to_string()).unwrap();
+        let console = matches!(way, Way::CreateTerminal | Way::ExecTerminal)
+            .then(|| UnixListener::bind(bundle.path().join("console")).unwrap());
+        let attempt = Attempt {
+            before: everything(lab, bundle.id()),
+            files: files(&bundle),
+            lab,
+            bundle,
+            way,
+            other,
+            _console: console,
+        };
+        match way {
+            Way::Start => drop(finish(attempt.create(), b"").ok()),
+            Way::Exec
+            | Way::ExecTerminal
+            | Way::Pause
+            | Way::Kill
+            | Way::Update
+            | Way::Delete
+            | Way::UpdateInScope
+            | Way::DeleteInScope => {
+                finish(attempt.create(), b"").ok();
+                attempt.bundle.verb("start").ok();
+            }
+            Way::Resume => {
+                finish(attempt.create(), b"").ok();
+                attempt.bundle.verb("start").ok();
+                attempt.bundle.verb("pause").ok();
+            }
+            _ => {}
+        }
+        attempt
+    }
+
+    fn create(&self) -> Command {
+        let mut command = self.lab.command();
+        if self.way.is_of_systemd() {
+            command.arg("--systemd-cgroup");
+        }
+        command
+            .args(["create", "--pid-file"])
+            .arg(self.bundle.path().join(PID_FILE))
+            .arg("--bundle")
+            .arg(self.bundle.path());
+        command.arg(self.bundle.id());
+        command
+    }
+
+    /// The command that reaches the step.
+    fn command(&self) -> Command {
+        let id = self.bundle.id();
+        let mut command = self.lab.command();
+        match self.way {
+            Way::Create | Way::CreateJoined | Way::CreateInScope => return self.create(),
+            Way::CreateTerminal => {
+                let socket = self.bundle.path().join("console");
+                command
+                    .args(["create", "--console-socket"])
+                    .arg(socket)
+                    .arg("--bundle")
+                    .arg(self.bundle.path())
+                    .arg(id)
+            }
+            Way::RunDetached => command
+                .args(["run", "--detach", "--bundle"])
+                .arg(self.bundle.path())
+                .arg(id),
+            Way::Run => command
+                .args(["run", "--bundle"])
+                .arg(self.bundle.path())
+                .arg(id),
+            Way::Start => command.args(["start", id]),
+            Way::Exec => command.args(["exec", id, "/bin/sleep", "1000"]),
+            Way::ExecTerminal => command
+                .args(["exec", "--tty", "--console-socket"])
+                .arg(self.bundle.path().join("console"))
+                .args(["--detach", id, "/bin/sleep", "1000"]),
+            Way::Pause => command.args(["pause", id]),
+            Way::Resume => command.args(["resume", id]),
+            Way::Kill => command.args(["kill", id, "KILL"]),
+            Way::Update | Way::UpdateInScope => {
+                let resources = self.bundle.path().join(RESOURCES);
+                command
+                    .args(["update", "--resources"])
+                    .arg(resources)
+                    .arg(id)
+            }
+            Way::Delete | Way::DeleteInScope => command.args(["delete", "--force", id]),
+        };
+        command
+    }
+
+    /// The command, told to fail.
+    fn told(&self, step: Step, what: &str) -> Command {
+        self.lab
+            .use_test_build("CASULO_FAULT", &format!("{}:{what}", step.name()));
+        let command = self.command();
+        self.lab.use_runtime();
+        command
+    }
+
+    /// Whatever has happened: the container is listed or not, can be deleted, and leaves nothing.
+    #[track_caller]
+    fn clear_away(self, what: &str) {
+        let Attempt { lab, bundle, .. } = &self;
+        let listed = lab.casulo(&["list"]);
+        assert_eq!((listed.code, listed.stderr.as_str()), (0, ""), "{what}");
+        let deleted = lab.casulo(&["delete", "--force", bundle.id()]);
+        assert_eq!(deleted.code, 0, "{what}: {deleted:?}");
+        self.assert_nothing_left(what);
+        if let Some(other) = &self.other {
+            other.call("delete", &["--force"], &[]).ok();
+        }
+    }
+
+    /// Nothing that was not there before, a moment later at the latest: what is killed needs one to end.
+    #[track_caller]
+    fn assert_nothing_left(&self, what: &str) {
+        let end = Instant::now() + Duration::from_secs(20);
+        loop {
+            // Other attempts may be under way beside this one.
+            let id = self.bundle.id();
+            let now = everything(self.lab, id);
+            let is_ours = |it: &&String| it.contains(id);
+            let mut left: Vec<String> = self.lab.leftovers(id);
+            left.extend(now.difference(&self.before).filter(is_ours).cloned());
+            left.extend(files(&self.bundle).difference(&self.files).cloned());
+            left.extend(half_written(self.lab));
+            if left.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < end, "{what}: left behind: {left:#?}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// A bundle that goes through as many steps as one can.
+fn full<'a>(lab: &'a Lab, way: Way) -> Bundle<'a> {
+    // No two have the same filter, so that each is compiled.
+    static FILTERS: AtomicUsize = AtomicUsize::new(1);
+    let errno = FILTERS.fetch_add(1, Ordering::Relaxed) % 1000;
+    let hook = |name: &str| json!({"path": "/bin/true", "args": ["true", name]});
+    let mut bundle = lab
+        .bundle()
+        .args(&["/bin/sleep", "1000"])
+        .set("/process/cwd", json!("/made/anew"))
+        .set("/linux/sysctl", json!({"net.ipv4.ip_forward": "1"}))
+        .set(
+            "/linux/seccomp",
+            json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+                {"names": ["keyctl"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno}]}),
+        )
+        .bind(lab.path(), "/bound", &["ro"])
+        .push("/hooks/createRuntime", hook("one"))
+        .push("/hooks/createContainer", hook("two"))
+        .push("/hooks/startContainer", hook("three"))
+        .push("/hooks/poststart", hook("four"))
+        .push("/hooks/poststop", hook("five"));
+    if Need::Controller("pids").check().is_ok() {
+        bundle = bundle.set("/linux/resources/pids/limit", json!(100));
+    }
+    if Need::IdMounts.check().is_ok() && way == Way::Create {
+        let map = json!([{"containerID": 0, "hostID": 5, "size": 1}]);
+        bundle = bundle.push(
+            "/mounts",
+            json!({"destination": "/mapped", "type": "bind", "source": lab.path(), "options": ["bind", "idmap"],
+                "uidMappings": map, "gidMappings": map}),
+        );
+    }
+    match way {
+        Way::CreateTerminal => bundle.set("/process/terminal", json!(true)),
+        Way::CreateInScope | Way::UpdateInScope | Way::DeleteInScope => {
+            let path = format!("system.slice:faults:{}", bundle.id());
+            bundle.set("/linux/cgroupsPath", json!(path))
+        }
+        // Folders above it that come and go as well.
+        _ => {
+            let path = format!("/casulo-faults-{0}/{0}/container", bundle.id());
+            bundle.set("/linux/cgroupsPath", json!(path))
+        }
+    }
+}
+
+/// What `update` is asked for.
+fn resources() -> Value {
+    match Need::Controller("pids").check() {
+        Ok(()) => json!({"pids": {"limit": 50}, "devices": []}),
+        Err(_) => json!({"unified": {"cgroup.max.depth": "3"}, "devices": []}),
+    }
+}
+
+/// The files in the bundle. The pid file is the caller's, once the container was made.
+fn files(bundle: &Bundle<'_>) -> BTreeSet<String> {
+    let names = names(bundle.path()).into_iter();
+    names.filter(|name| name != PID_FILE).collect()
+}
+
+/// Filters in the cache without the name of a whole one.
+fn half_written(lab: &Lab) -> impl Iterator<Item = String> {
+    let names = names(&lab.root().join(".cache/seccomp")).into_iter();
+    names.filter(|name| name.len() != 16)
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect()
+}
+
+/// Steps whose failure the command does without.
+fn is_tolerated(step: Step) -> bool {
+    // A filter that is not kept is compiled again next time.
+    // What an id-mapped mount needs of the holder is there as long as nobody has waited for it.
+    matches!(step, Step::KeepFilter | Step::MapHolder)
+}
+
+/// True if this host lets the command come to the step.
+fn is_reached(step: Step) -> bool {
+    step != Step::MapHolder || Need::IdMounts.check().is_ok()
+}
+
+fn steps(of_systemd: bool) -> impl Iterator<Item = Step> {
+    let all = Step::ALL.iter().copied();
+    all.filter(move |step| way(*step).is_of_systemd() == of_systemd && is_reached(*step))
+}
+
+fn every_step_fails_once(lab: &Lab) {
+    steps(false).for_each(|step| fail(lab, step));
+}
+
+fn fail(lab: &Lab, step: Step) {
+    let attempt = Attempt::new(lab, way(step));
+    let what = format!("{} fails", step.name());
+    let out = finish(attempt.told(step, "ENOMEM"), b"");
+    if is_tolerated(step) {
+        assert_eq!(out.code, 0, "{what}: {out:?}");
+    } else {
+        assert_one_error(&what, &out);
+        if attempt.way.makes() {
+            attempt.assert_nothing_left(&what);
+            assert!(!attempt.bundle.path().join(PID_FILE).exists(), "{what}");
+        }
+    }
+    attempt.clear_away(&what);
+}
+
+#[track_caller]
+fn assert_one_error(what: &str, out: &Output) {
+    assert_ne!(out.code, 0, "{what}: {out:?}");
+    assert_eq!(errors(out), 1, "{what}: {out:?}");
+    assert!(out.stderr.contains("out of memory"), "{what}: {out:?}");
+}
+
+/// The lines of error but those of poststop hooks, which are logged and change nothing.
+fn errors(out: &Output) -> usize {
+    let lines = out.stderr.lines();
+    lines
+        .filter(|line| !line.contains("hooks.poststop"))
+        .count()
+}
+
+fn every_step_is_killed_once(lab: &Lab) {
+    steps(false).for_each(|step| kill(lab, step));
+}
+
+fn kill(lab: &Lab, step: Step) {
+    let attempt = Attempt::new(lab, way(step));
+    let what = format!("killed at {}", step.name());
+    let out = finish(attempt.told(step, "kill"), b"");
+    match step.side() {
+        Side::Parent => assert_eq!((out.code, out.stderr.as_str()), (137, ""), "{what}"),
+        // The runtime says so, or the process counts as one that has ended: then nothing needs to be said.
+        Side::Child if attempt.way.makes() && out.code != 0 => {
+            assert_eq!(errors(&out), 1, "{what}: {out:?}");
+            attempt.assert_nothing_left(&what);
+        }
+        Side::Child => assert!(errors(&out) <= 1, "{what}: {out:?}"),
+    }
+    attempt.clear_away(&what);
+}
+
+fn every_step_with_systemd_fails_or_is_killed(lab: &Lab) {
+    for step in steps(true) {
+        fail(lab, step);
+        kill(lab, step);
+    }
+}
+
+fn every_step_is_frozen_once(lab: &Lab) {
+    let parents = steps(false).filter(|step| step.side() == Side::Parent);
+    // Side by side: most of it is waiting.
+    let started: Vec<_> = parents
+        .map(|step| {
+            let attempt = Attempt::new(lab, way(step));
+            let running = Running::new(attempt.told(step, "stop"), b"");
+            let stat = format!("/proc/{}/stat", running.pid());
+            wait_until(step.name(), || {
+                fs::read_to_string(&stat).is_ok_and(|text| text.contains(") T "))
+            });
+            let mut delete = lab.command();
+            delete.args(["delete", "--force", attempt.bundle.id()]);
+            (step, attempt, running, Running::new(delete, b""))
+        })
+        .collect();
+    for (step, attempt, running, delete) in started {
+        let what = format!("frozen at {}", step.name());
+        let deleted = delete.wait();
+        assert_eq!(deleted.code, 0, "{what}: {deleted:?}");
+        running.signal(Signal::SIGCONT);
+        // It may have been faster, or find nothing to act on; it ends in any case.
+        let out = running.wait();
+        assert!(errors(&out) <= 1, "{what}: {out:?}");
+        if out.code != 0 || !attempt.way.makes() {
+            attempt.assert_nothing_left(&what);
+        }
+        attempt.clear_away(&what);
+    }
+}
+
+fn facts_are_never_half_written(lab: &Lab) {
+    // At the first record there was none, at the second the first one stays.
+    for (time, status) in [(1, "stopped"), (2, "stopped")] {
+        let attempt = Attempt::new(lab, Way::Create);
+        let what = format!("kill:{time}");
+        let out = finish(attempt.told(Step::ReplaceRecord, &what), b"");
+        assert_eq!(out.code, 137, "{out:?}");
+        let folder = lab.root().join(attempt.bundle.id());
+        assert!(folder.join("state.json.new").exists());
+        assert_eq!(folder.join("state.json").exists(), time == 2);
+        assert_eq!(attempt.bundle.status(), status);
+        attempt.clear_away(&what);
+    }
+}
+
+fn started_container_is_running_though_start_was_killed(lab: &Lab) {
+    let attempt = Attempt::new(lab, Way::Start);
+    // Killed before init is told, a start can be repeated; killed after that, it has happened.
+    for (step, status) in [
+        (Step::ConnectToInit, "created"),
+        (Step::TellStart, "created"),
+        (Step::ForgetSocket, "running"),
+    ] {
+        assert_eq!(attempt.bundle.status(), "created");
+        let out = finish(attempt.told(step, "kill"), b"");
+        assert_eq!(out.code, 137, "{out:?}");
+        assert_eq!(attempt.bundle.status(), status, "{}", step.name());
+    }
+    attempt.bundle.verb("start").fails_with(&["it is running"]);
+    attempt.clear_away("start killed");
+}
+
+fn no_fault_is_in_the_program(lab: &Lab) {
+    let holds = |program: &Path, word: &str| {
+        let bytes = fs::read(program).unwrap();
+        bytes
+            .windows(word.len())
+            .any(|part| part == word.as_bytes())
+    };
+    for word in ["CASULO_FAULT", "CASULO_WITHOUT"] {
+        assert!(!holds(&lab.runtime(), word), "{word}");
+    }
+}

@@ -1,0 +1,256 @@
+//! Descriptors: the caller's that it forgot, the runtime's own, and the standard streams.
+
+use super::{Attack, Outcome, PRECIOUS, Prey, zoo};
+use crate::support::{Lab, cases, finish, wait_until};
+use serde_json::json;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixDatagram;
+use std::process::Command;
+use std::time::Duration;
+
+cases! {
+    [Root, TestBuild] => forgotten_folder_of_run, forgotten_folder_of_exec, cwd_through_a_descriptor_of_run,
+        cwd_through_a_descriptor_of_exec, working_folder_is_moved_out, file_on_a_standard_stream, words_to_the_service_manager;
+    [Root, Casulo] => a_waiting_init_holds_no_folder_of_the_host, the_notify_socket_cannot_be_replaced;
+}
+
+/// A caller that has left the prey's folder open under these numbers.
+fn with_folder_open(
+    lab: &Lab,
+    prey: &Prey,
+    numbers: impl Iterator<Item = u32>,
+    inner: &Command,
+) -> crate::support::Output {
+    // Numbers above 9 are not every shell's; they are bash's.
+    let folder = prey.folder.display();
+    let redirections: String = numbers
+        .map(|number| format!(" {number}<'{folder}'"))
+        .collect();
+    let script = format!("exec \"$@\" {redirections}");
+    let mut shell = Command::new("bash");
+    shell
+        .args(["-c", &script, "bash"])
+        .arg(inner.get_program())
+        .args(inner.get_args());
+    shell.envs(
+        inner
+            .get_envs()
+            .filter_map(|(key, value)| Some((key, value?))),
+    );
+    shell.current_dir(lab.path());
+    finish(shell, b"")
+}
+
+/// Reads the prey through each descriptor that a process of the container has.
+const READ_ALL: &str = "for fd in /proc/self/fd/*; do cat $fd/file; done 2>/dev/null; true";
+
+fn forgotten_folder_of_run(lab: &Lab) {
+    let attack = Attack {
+        cve: "CVE-2024-21626",
+        name: "a folder that the caller of `run` left open is read through `/proc/self/fd`",
+        without: "close-on-exec",
+    };
+    zoo(lab, &attack, |lab| {
+        let prey = Prey::new(lab);
+        let bundle = lab.bundle().sh(READ_ALL);
+        let out = with_folder_open(lab, &prey, 3..20, &bundle.command(&[], "run", &[]));
+        Outcome::of(&out, out.stdout.contains(PRECIOUS))
+    });
+}
+
+fn forgotten_folder_of_exec(lab: &Lab) {
+    let attack = Attack {
+        cve: "CVE-2024-21626",
+        name: "a folder that the caller of `exec` left open is read through `/proc/self/fd`",
+        without: "close-on-exec",
+    };
+    zoo(lab, &attack, |lab| {
+        let prey = Prey::new(lab);
+        let bundle = lab.bundle().args(&["/bin/sleep", "1000"]);
+        bundle.run_detached();
+        let mut exec = lab.command();
+        exec.args(["exec", bundle.id(), "/bin/sh", "-c", READ_ALL]);
+        let out = with_folder_open(lab, &prey, 3..20, &exec);
+        Outcome::of(&out, out.stdout.contains(PRECIOUS))
+    });
+}
+
+/// Tries `/proc/self/fd/3` to `64` as the working folder, where the caller has left a folder of the host open.
+fn cwd_through_a_descriptor(lab: &Lab, call: impl Fn(&str) -> Command) -> Outcome {
+    let prey = Prey::new(lab);
+    let mut ended = Outcome::Refused(String::new());
+    for number in 3..=64 {
+        let command = call(&format!("/proc/self/fd/{number}"));
+        let out = with_folder_open(lab, &prey, 3..=64, &command);
+        match Outcome::of(&out, out.stdout.contains(PRECIOUS)) {
+            Outcome::Refused(_) => {}
+            Outcome::Held => ended = Outcome::Held,
+            won @ Outcome::GotThrough(_) => return won,
+        }
+    }
+    ended
+}
+
+fn cwd_through_a_descriptor_of_run(lab: &Lab) {
+    let attack = Attack {
+        cve: "CVE-2024-21626",
+        name: "`process.cwd` is `/proc/self/fd/N`",
+        without: "in-root,cwd-inside",
+    };
+    zoo(lab, &attack, |lab| {
+        cwd_through_a_descriptor(lab, |cwd| {
+            lab.bundle()
+                .set("/process/cwd", json!(cwd))
+                .args(&["/bin/cat", "file"])
+                .command(&[], "run", &[])
+        })
+    });
+}
+
+fn cwd_through_a_descriptor_of_exec(lab: &Lab) {
+    let attack = Attack {
+        cve: "CVE-2024-21626",
+        name: "`exec --cwd /proc/self/fd/N`",
+        without: "in-root,cwd-inside",
+    };
+    zoo(lab, &attack, |lab| {
+        let bundle = lab.bundle().args(&["/bin/sleep", "1000"]);
+        bundle.run_detached();
+        cwd_through_a_descriptor(lab, |cwd| {
+            let mut command = lab.command();
+            command.args(["exec", "--cwd", cwd, bundle.id(), "/bin/cat", "file"]);
+            command
+        })
+    });
+}
+
+fn working_folder_is_moved_out(lab: &Lab) {
+    let attack = Attack {
+        cve: "CVE-2024-21626",
+        name: "between create and start the working folder is moved out of its volume",
+        without: "cwd-inside",
+    };
+    zoo(lab, &attack, |lab| {
+        let (volume, outside) = (Prey::new(lab).folder, Prey::new(lab).folder);
+        fs::create_dir(volume.join("folder")).unwrap();
+        let bundle = lab
+            .bundle()
+            .bind(&volume, "/volume", &[])
+            .set("/process/cwd", json!("/volume/folder"))
+            .sh("echo here >made");
+        bundle.create(&[]).ok();
+        fs::rename(volume.join("folder"), outside.join("folder")).unwrap();
+        let out = bundle.verb("start");
+        if out.code == 0 {
+            bundle.wait_stopped();
+        }
+        Outcome::of(&out, outside.join("folder/made").exists())
+    });
+}
+
+fn file_on_a_standard_stream(lab: &Lab) {
+    let attack = Attack {
+        cve: "CVE-2026-88265",
+        name: "a file of the host on a standard stream gets the user of the container as its owner",
+        without: "own-stdio",
+    };
+    zoo(lab, &attack, |lab| {
+        let prey = Prey::new(lab);
+        let file = prey.folder.join("file");
+        let bundle = lab
+            .bundle()
+            .set("/process/user", json!({"uid": 1000, "gid": 1000}));
+        let script = format!("exec \"$@\" <'{}'", file.display());
+        let out = lab.through_shell(&script, &bundle.command(&[], "run", &[]));
+        Outcome::of(&out, fs::metadata(file).unwrap().uid() != 0)
+    });
+}
+
+fn a_waiting_init_holds_no_folder_of_the_host(lab: &Lab) {
+    // CVE-2016-9962, CVE-2024-21626: whatever looks into init finds nothing there but its own root.
+    let bundle = lab.bundle().bind(&Prey::new(lab).folder, "/volume", &[]);
+    bundle.create(&[]).ok();
+    let root = fs::metadata(bundle.rootfs()).unwrap();
+    let fds = fs::read_dir(format!("/proc/{}/fd", bundle.pid())).unwrap();
+    let mut folders = 0;
+    for fd in fds {
+        let fd = fd.unwrap().path();
+        let about = fs::metadata(&fd).unwrap();
+        if about.is_dir() {
+            folders += 1;
+            assert_eq!(
+                (about.dev(), about.ino()),
+                (root.dev(), root.ino()),
+                "{:?}",
+                fs::read_link(&fd)
+            );
+        }
+    }
+    assert!(folders <= 1, "{folders}");
+}
+
+/// A service manager's socket, and what a container's words become there.
+fn said_to_manager(lab: &Lab, words: &str) -> (crate::support::Output, String) {
+    let path = lab.join("manager.sock");
+    let _ = fs::remove_file(&path);
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager
+        .set_read_timeout(Some(Duration::from_secs(1)))
+        .unwrap();
+    let bundle = lab.bundle().sh(&format!("/bin/probe notify '{words}'"));
+    let mut command = bundle.command(&[], "run", &[]);
+    command.env("NOTIFY_SOCKET", &path);
+    let out = finish(command, b"");
+    let (mut heard, mut buffer) = (String::new(), [0; 4096]);
+    while let Ok(length) = manager.recv(&mut buffer) {
+        heard.push_str(&String::from_utf8_lossy(&buffer[..length]));
+        heard.push('\n');
+    }
+    (out, heard)
+}
+
+fn words_to_the_service_manager(lab: &Lab) {
+    let attack = Attack {
+        cve: "(hardening)",
+        name: "the container tells the service manager that the service is another process",
+        without: "notify-words",
+    };
+    zoo(lab, &attack, |lab| {
+        let (out, heard) = said_to_manager(lab, "STATUS=here\nMAINPID=1\nFDSTORE=1");
+        Outcome::of(
+            &out,
+            heard
+                .lines()
+                .any(|line| line == "MAINPID=1" || line == "FDSTORE=1"),
+        )
+    });
+}
+
+fn the_notify_socket_cannot_be_replaced(lab: &Lab) {
+    let bundle = lab
+        .bundle()
+        .capabilities(&["CAP_DAC_OVERRIDE"])
+        .sh("rm -f $NOTIFY_SOCKET; touch $(dirname $NOTIFY_SOCKET)/new; cat /proc/self/mountinfo; sleep 1000");
+    let path = lab.join("manager.sock");
+    let _manager = UnixDatagram::bind(&path).unwrap();
+    let mut command = bundle.command(&[], "run", &[]);
+    command.env("NOTIFY_SOCKET", &path);
+    let running = crate::support::Running::new(command, b"");
+    wait_until("it has tried", || running.stdout().contains("mqueue"));
+    let mounts = crate::support::mounts(&running.stdout());
+    let folder = mounts
+        .iter()
+        .find(|mount| mount.target == path.to_string_lossy())
+        .unwrap();
+    // A mount of its own that hears of nothing and tells nobody.
+    assert!(
+        folder.has("ro") && folder.propagation.is_empty(),
+        "{folder:?}"
+    );
+    let entries = fs::read_dir(lab.root().join(bundle.id()).join("notify")).unwrap();
+    let names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["notify"]);
+    bundle.call("kill", &[], &["KILL"]).ok();
+    running.wait();
+}

@@ -1,0 +1,168 @@
+//! Another container shares a volume, and swaps in it what the runtime works on, as fast as it can.
+
+use super::{Attack, Outcome, Prey, with_own_dev, zoo};
+use crate::support::{Bundle, Lab, Output, Running, cases, wait_until};
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+use serde_json::json;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+cases! {
+    [Root, TestBuild, TwoCpus] => target_is_swapped, folder_of_the_target_is_swapped, null_device_is_swapped;
+}
+
+/// How often the runtime is called, until the attacker has won once.
+const ATTEMPTS: usize = 60;
+
+/// A volume, and a container that exchanges a name and `b` in it.
+struct Swapper<'lab> {
+    volume: PathBuf,
+    _container: Bundle<'lab>,
+    process: Running,
+}
+
+impl<'lab> Swapper<'lab> {
+    /// `b` is a link to `target`; `name` is made by `make`.
+    fn new(lab: &'lab Lab, name: &str, target: &Path, make: impl FnOnce(&Path)) -> Swapper<'lab> {
+        let volume = Prey::new(lab).folder;
+        make(&volume.join(name));
+        symlink(target, volume.join("b")).unwrap();
+        let container = lab.bundle().bind(&volume, "/volume", &[]);
+        let name = format!("/volume/{name}");
+        let container = container.args(&[
+            "/bin/probe",
+            "swap-loop",
+            "/volume/stop",
+            &name,
+            "/volume/b",
+        ]);
+        let process = container.running();
+        wait_until("it swaps", || process.stdout().contains("swaps begin"));
+        Swapper {
+            volume,
+            _container: container,
+            process,
+        }
+    }
+
+    /// Ends it; it must have swapped.
+    fn end(self) {
+        fs::write(self.volume.join("stop"), "").unwrap();
+        let said = self.process.wait().ok();
+        let swaps = said
+            .text()
+            .lines()
+            .find_map(|line| line.strip_prefix("swaps ")?.parse().ok());
+        assert!(
+            swaps.is_some_and(|it: u64| it > 1000),
+            "too few swaps: {said:?}"
+        );
+    }
+}
+
+/// Calls the runtime again and again beside the swapper.
+fn race(swapper: Swapper<'_>, attempt: impl Fn(&Path, usize) -> (Output, bool)) -> Outcome {
+    let mut ended = Outcome::Refused(String::new());
+    for number in 0..ATTEMPTS {
+        let (out, won) = attempt(&swapper.volume, number);
+        match Outcome::of(&out, won) {
+            Outcome::Refused(_) => {}
+            Outcome::Held => ended = Outcome::Held,
+            won @ Outcome::GotThrough(_) => {
+                ended = won;
+                break;
+            }
+        }
+    }
+    swapper.end();
+    ended
+}
+
+fn make_folder(path: &Path) {
+    fs::create_dir(path).unwrap();
+}
+
+fn target_is_swapped(lab: &Lab) {
+    let attack = Attack {
+        cve: "CVE-2021-30465",
+        name: "the mount's target becomes a link between check and mount: mounted outside",
+        without: "mount-on-fds",
+    };
+    zoo(lab, &attack, |lab| {
+        let prey = Prey::new(lab);
+        race(
+            Swapper::new(lab, "a", &prey.folder, make_folder),
+            |volume, _| {
+                let victim = lab
+                    .bundle()
+                    .bind(volume, "/volume", &[])
+                    .mount("/volume/a", "tmpfs", "marker", &[])
+                    .args(&["/bin/cat", "/proc/self/mountinfo"]);
+                let out = victim.run();
+                // Wherever the folder is called now, the mount on it is below the container's root.
+                let won = out.code == 0 && !out.stdout.contains(" marker ");
+                (out, won)
+            },
+        )
+    });
+}
+
+fn folder_of_the_target_is_swapped(lab: &Lab) {
+    let attack = Attack {
+        cve: "CVE-2024-45310",
+        name: "a folder above the mount's target becomes a link: files and folders made on the host",
+        without: "in-root",
+    };
+    zoo(lab, &attack, |lab| {
+        let prey = Prey::new(lab);
+        race(
+            Swapper::new(lab, "a", &prey.folder, make_folder),
+            |volume, number| {
+                let victim = lab
+                    .bundle()
+                    .bind(volume, "/volume", &[])
+                    .mount(
+                        &format!("/volume/a/new{number}/deep"),
+                        "tmpfs",
+                        "tmpfs",
+                        &[],
+                    )
+                    .bind(
+                        Path::new("/etc/hostname"),
+                        &format!("/volume/a/file{number}"),
+                        &[],
+                    );
+                let out = victim.run();
+                (out, !prey.is_untouched())
+            },
+        )
+    });
+}
+
+fn null_device_is_swapped(lab: &Lab) {
+    let attack = Attack {
+        cve: "CVE-2025-31133, CVE-2025-62161",
+        name: "`/dev/null` becomes a link now and then: the mask shows what it leads to",
+        without: "null-device",
+    };
+    zoo(lab, &attack, |lab| {
+        let null = |path: &Path| {
+            let mode = Mode::from_bits_truncate(0o666);
+            mknod(path, SFlag::S_IFCHR, mode, makedev(1, 3)).unwrap();
+        };
+        race(
+            Swapper::new(lab, "null", Path::new("/bait"), null),
+            |volume, _| {
+                let victim = with_own_dev(lab)
+                    .bind(volume, "/dev", &[])
+                    .set("/linux/maskedPaths", json!(["/etc/passwd"]))
+                    .sh("cat /etc/passwd");
+                fs::write(victim.rootfs().join("bait"), "taken").unwrap();
+                let out = victim.run();
+                let won = out.text() == "taken";
+                (out, won)
+            },
+        )
+    });
+}

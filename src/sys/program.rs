@@ -1,0 +1,235 @@
+//! The memory that this process's own program lies in. casulo is one static executable that is never
+//! relocated: each part lies where its program header says, elf(5).
+
+use super::check;
+use nix::errno::Errno;
+use nix::sys::mman::{
+    MRemapFlags, MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mmap_anonymous, mremap,
+};
+use std::ffi::{c_char, c_void};
+use std::num::NonZeroUsize;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr::{NonNull, with_exposed_provenance, with_exposed_provenance_mut};
+
+/// From here on this process, and every child of it, runs from `file`, and `/proc/self/exe` leads there.
+/// Each part of the program is mapped again in its place; then `prctl(PR_SET_MM_MAP)`, prctl(2), names the
+/// new file, which the kernel allows when nothing of the old one is mapped any more. `file` is this very
+/// program, opened by way of another mount. Nothing else changes for the process.
+///
+/// # Errors
+/// ENOEXEC for a program laid out in another way; EPERM without CAP_CHECKPOINT_RESTORE and CAP_SYS_ADMIN;
+/// EINVAL from a kernel without CONFIG_CHECKPOINT_RESTORE. The process goes on as before then.
+pub fn run_from(file: BorrowedFd<'_>) -> nix::Result<()> {
+    let map = MemoryMap::of_this_process(file)?;
+    for part in parts()? {
+        match part.access.contains(ProtFlags::PROT_WRITE) {
+            true => part.leave_the_file()?,
+            false => part.map_again(file)?,
+        }
+    }
+    map.set()
+}
+
+/// `madvise(MADV_DONTNEED)`, madvise(2), of all that is never written: these pages go back to the page
+/// cache, and come again one by one when they are needed. For a process that will wait for long.
+pub fn give_back() {
+    for part in parts().into_iter().flatten() {
+        if !part.access.contains(ProtFlags::PROT_WRITE) {
+            // SAFETY: nobody ever writes them, so what comes again from the file is what was there. What
+            // fails leaves the pages where they are.
+            let _ = unsafe { madvise(part.memory(), part.length.get(), MmapAdvise::MADV_DONTNEED) };
+        }
+    }
+}
+
+/// Pages of this process that the kernel has loaded from the program's file.
+#[derive(Debug)]
+struct Part {
+    begin: NonZeroUsize,
+    length: NonZeroUsize,
+    /// Where in the file the pages are.
+    offset: libc::off_t,
+    access: ProtFlags,
+}
+
+fn parts() -> nix::Result<impl Iterator<Item = Part>> {
+    let (headers, count) = (auxiliary(libc::AT_PHDR), auxiliary(libc::AT_PHNUM));
+    if headers == 0 || auxiliary(libc::AT_PHENT) != size_of::<libc::Elf64_Phdr>() {
+        return Err(Errno::ENOEXEC);
+    }
+    // SAFETY: the kernel has put `count` headers of this size there, for as long as the program runs.
+    let all: &'static [libc::Elf64_Phdr] =
+        unsafe { std::slice::from_raw_parts(with_exposed_provenance(headers), count) };
+    let loaded = all
+        .iter()
+        .filter(|header| header.p_type == libc::PT_LOAD)
+        .filter_map(Part::of);
+    // Headers that are not where they say have been relocated, and everything else with them.
+    match loaded.clone().any(|part| part.holds(headers)) {
+        true => Ok(loaded),
+        false => Err(Errno::ENOEXEC),
+    }
+}
+
+/// getauxval(3): 0 for what the kernel did not say.
+fn auxiliary(kind: libc::c_ulong) -> usize {
+    // SAFETY: an integer goes in and one comes out.
+    usize::try_from(unsafe { libc::getauxval(kind) }).unwrap_or(0)
+}
+
+impl Part {
+    /// None where there is nothing of the file in it.
+    fn of(header: &libc::Elf64_Phdr) -> Option<Part> {
+        let page = auxiliary(libc::AT_PAGESZ).max(1);
+        let address = usize::try_from(header.p_vaddr).ok()?;
+        let before = address % page;
+        let size = usize::try_from(header.p_filesz).ok()?;
+        let access = [
+            (libc::PF_R, ProtFlags::PROT_READ),
+            (libc::PF_W, ProtFlags::PROT_WRITE),
+            (libc::PF_X, ProtFlags::PROT_EXEC),
+        ];
+        Some(Part {
+            begin: NonZeroUsize::new(address - before)?,
+            length: NonZeroUsize::new((before + size).next_multiple_of(page))?,
+            offset: libc::off_t::try_from(header.p_offset).ok()?
+                - libc::off_t::try_from(before).ok()?,
+            access: access
+                .into_iter()
+                .filter(|(flag, _)| header.p_flags & flag != 0)
+                .map(|(_, access)| access)
+                .collect(),
+        })
+    }
+
+    fn holds(&self, address: usize) -> bool {
+        address.wrapping_sub(self.begin.get()) < self.length.get()
+    }
+
+    fn memory(&self) -> NonNull<c_void> {
+        let memory = with_exposed_provenance_mut(self.begin.get());
+        NonNull::new(memory).unwrap_or(NonNull::dangling())
+    }
+
+    /// Puts the pages of `file` in the place of the same pages of the present file.
+    fn map_again(&self, file: BorrowedFd<'_>) -> nix::Result<()> {
+        let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_FIXED;
+        // SAFETY: it is the same file, so every byte of the program stays what it is, also of the function
+        // that runs; the kernel replaces the mapping in one step.
+        unsafe {
+            mmap(
+                Some(self.begin),
+                self.length,
+                self.access,
+                flags,
+                file,
+                self.offset,
+            )
+        }
+        .map(drop)
+    }
+
+    /// Puts a copy in the place of pages that the program writes. Their file does not know what was written.
+    fn leave_the_file(&self) -> nix::Result<()> {
+        let length = self.length.get();
+        // SAFETY: a new mapping, at an address that the kernel chooses.
+        let copy =
+            unsafe { mmap_anonymous(None, self.length, self.access, MapFlags::MAP_PRIVATE)? };
+        // SAFETY: both are mappings of this length; nobody writes here until they have changed places, for
+        // there is one thread and it only makes a system call.
+        unsafe { self.memory().copy_to_nonoverlapping(copy, length) };
+        let flags = MRemapFlags::MREMAP_MAYMOVE | MRemapFlags::MREMAP_FIXED;
+        // SAFETY: the copy holds what the pages hold that it replaces, and the kernel does that in one step.
+        unsafe { mremap(copy, length, length, flags, Some(self.memory())) }.map(drop)
+    }
+}
+
+/// From the first byte of these parts to the last.
+fn range(parts: &[Part]) -> [usize; 2] {
+    let end = |part: &Part| part.begin.get() + part.length.get();
+    [
+        parts.iter().map(|part| part.begin.get()).min().unwrap_or(0),
+        parts.iter().map(end).max().unwrap_or(0),
+    ]
+}
+
+/// `struct prctl_mm_map` of linux/prctl.h: where `/proc/PID/stat`, `cmdline`, `environ` and `exe` look.
+#[repr(C)]
+#[derive(Debug)]
+struct MemoryMap {
+    code: [usize; 2],
+    data: [usize; 2],
+    brk: [usize; 2],
+    stack: usize,
+    arguments: [usize; 2],
+    environment: [usize; 2],
+    /// None: the auxiliary vector stays what it is.
+    auxv: usize,
+    auxv_size: u32,
+    exe: i32,
+}
+
+impl MemoryMap {
+    /// What this process has, but for `exe`. The kernel lays a new program's stack out as its arguments'
+    /// number, their addresses, null, the environment's, null; further up the texts of the arguments, of the
+    /// environment and of the file's name, one behind the other (`create_elf_tables` and `do_execveat_common`
+    /// of the kernel).
+    fn of_this_process(exe: BorrowedFd<'_>) -> nix::Result<MemoryMap> {
+        unsafe extern "C" {
+            /// environ(7).
+            static environ: *const *const c_char;
+        }
+        let count = std::env::args_os().len();
+        // SAFETY: the C library has set it before main, and nobody changes it.
+        let environment = unsafe { environ };
+        // SAFETY: it is where the kernel put it, for nothing in casulo changes the environment: so these words
+        // are one behind the other, on the stack for as long as the process runs.
+        let words =
+            unsafe { std::slice::from_raw_parts(environment.wrapping_sub(count + 2), count + 3) };
+        let &[number, argument, .., variable] = words else {
+            return Err(Errno::ENOEXEC);
+        };
+        if number.addr() != count {
+            return Err(Errno::ENOEXEC);
+        }
+        let name = auxiliary(libc::AT_EXECFN);
+        let variables = if variable.is_null() {
+            name
+        } else {
+            variable.addr()
+        };
+        let (code, data): (Vec<Part>, Vec<Part>) =
+            parts()?.partition(|part| !part.access.contains(ProtFlags::PROT_WRITE));
+        // SAFETY: it changes nothing by 0 bytes.
+        let brk = unsafe { libc::sbrk(0) }.addr();
+        Ok(MemoryMap {
+            code: range(&code),
+            data: range(&data),
+            brk: [brk, brk],
+            stack: words.as_ptr().addr(),
+            arguments: [argument.addr(), variables],
+            environment: [variables, name],
+            auxv: 0,
+            auxv_size: 0,
+            exe: exe.as_raw_fd(),
+        })
+    }
+
+    /// # Errors
+    /// The kernel's errno.
+    fn set(&self) -> nix::Result<()> {
+        // SAFETY: `self` is a live prctl_mm_map and its own size is passed; none of its addresses is used
+        // but for what /proc shows.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_prctl,
+                libc::PR_SET_MM,
+                libc::PR_SET_MM_MAP,
+                std::ptr::from_ref(self),
+                size_of::<MemoryMap>(),
+                0,
+            )
+        };
+        check(result).map(drop)
+    }
+}

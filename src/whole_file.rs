@@ -1,0 +1,127 @@
+//! A file that is there whole, or not at all, however its writer ends. Any casulo process on the host.
+//!
+//! It is written before it has a name (open(2), `O_TMPFILE`), so a writer that is killed leaves nothing.
+
+use crate::testing::fault::{self, Step};
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, renameat};
+use nix::sys::stat::Mode;
+use nix::unistd::{UnlinkatFlags, linkat, unlinkat, write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// How often a name is taken that others take at the same time.
+const ATTEMPTS: usize = 8;
+
+/// Writes `bytes` to `path` below `folder`, in place of what is there. `step` is the moment between the
+/// writing and the name.
+///
+/// # Errors
+/// That of the call that failed.
+pub fn put(
+    folder: impl AsFd + Copy,
+    path: &Path,
+    bytes: &[u8],
+    mode: Mode,
+    step: Step,
+) -> nix::Result<()> {
+    let above = path.parent().filter(|it| !it.as_os_str().is_empty());
+    let flags = OFlag::O_TMPFILE | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+    match openat(folder, above.unwrap_or(Path::new(".")), flags, mode) {
+        Ok(file) => {
+            write_all(&file, bytes)?;
+            fault::errno_at(step)?;
+            give_name(&file, folder, path)
+        }
+        // Not every file system has nameless files.
+        Err(Errno::EOPNOTSUPP) => put_by_rename(folder, path, bytes, mode),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// The link of an open file is the way to name it without CAP_DAC_READ_SEARCH (open(2), `O_TMPFILE`).
+fn give_name(file: &OwnedFd, folder: impl AsFd + Copy, path: &Path) -> nix::Result<()> {
+    let nameless = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    for _ in 0..ATTEMPTS {
+        match linkat(
+            AT_FDCWD,
+            &nameless,
+            folder,
+            path,
+            AtFlags::AT_SYMLINK_FOLLOW,
+        ) {
+            Err(Errno::EEXIST) => {}
+            result => return result,
+        }
+        // Of an earlier container, or a neighbour's that was faster.
+        match unlinkat(folder, path, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Err(Errno::EEXIST)
+}
+
+fn put_by_rename(
+    folder: impl AsFd + Copy,
+    path: &Path,
+    bytes: &[u8],
+    mode: Mode,
+) -> nix::Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(format!(".{}.tmp", std::process::id()));
+    let temporary = PathBuf::from(temporary);
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW;
+    let file = openat(folder, &temporary, flags | OFlag::O_CLOEXEC, mode)?;
+    let put = write_all(&file, bytes).and_then(|()| renameat(folder, &temporary, folder, path));
+    put.inspect_err(|_| {
+        // The error of before is the one to report.
+        let _ = unlinkat(folder, &temporary, UnlinkatFlags::NoRemoveDir);
+    })
+}
+
+fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> nix::Result<()> {
+    while !bytes.is_empty() {
+        match write(file, bytes) {
+            Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    const MODE: Mode = Mode::S_IRWXU;
+
+    #[test]
+    fn a_file_takes_the_place_of_another() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("pid");
+        for text in ["a longer one", "short"] {
+            put(AT_FDCWD, &path, text.as_bytes(), MODE, Step::NamePidFile).expect("put");
+            assert_eq!(fs::read_to_string(&path).expect("read"), text);
+        }
+        put_by_rename(AT_FDCWD, &path, b"renamed", MODE).expect("put");
+        assert_eq!(fs::read_to_string(&path).expect("read"), "renamed");
+        assert_eq!(fs::read_dir(folder.path()).expect("list").count(), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_replaced_leaves_nothing() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("pid");
+        fs::create_dir(&path).expect("folder");
+        for result in [
+            put(AT_FDCWD, &path, b"1", MODE, Step::NamePidFile),
+            put_by_rename(AT_FDCWD, &path, b"1", MODE),
+        ] {
+            assert_eq!(result, Err(Errno::EISDIR));
+        }
+        assert_eq!(fs::read_dir(folder.path()).expect("list").count(), 1);
+    }
+}
