@@ -86,13 +86,13 @@ enum Inside {
     /// Rows of the matrix on this machine, as JSON.
     Cells {
         probes: Vec<String>,
-        #[arg(long)]
-        quick: bool,
+        #[command(flatten)]
+        there: There,
     },
     /// Starts that are timed in the test host, as JSON.
     Starts {
-        #[arg(long)]
-        quick: bool,
+        #[command(flatten)]
+        there: There,
     },
     /// Opens the page in headless Chromium, and says what is wrong with it.
     CheckPage { dir: PathBuf },
@@ -106,6 +106,15 @@ enum Inside {
     UseMemory { megabytes: usize },
     /// Prints the effective user.
     Euid,
+}
+
+/// What the test host is told.
+#[derive(Args)]
+struct There {
+    #[arg(long)]
+    quick: bool,
+    #[arg(long = "runtime")]
+    runtimes: Vec<Runtime>,
 }
 
 /// What all parts are told.
@@ -144,13 +153,13 @@ fn be_inside(what: &Inside) -> Result<ExitCode, String> {
     match what {
         Inside::Probe { name, facts } => isolation::probes::main(name, facts)?,
         Inside::Victim { socket, .. } => isolation::victim(socket).map_err(told)?,
-        Inside::Cells { quick, probes } => {
+        Inside::Cells { there, probes } => {
             let place = Place::prepare().map_err(told)?;
-            isolation::cells(&in_test_host(*quick), &place, probes).map_err(told)?;
+            isolation::cells(&in_test_host(there), &place, probes).map_err(told)?;
         }
-        Inside::Starts { quick } => {
+        Inside::Starts { there } => {
             let place = Place::prepare().map_err(told)?;
-            startup::starts(&in_test_host(*quick), &place).map_err(told)?;
+            startup::starts(&in_test_host(there), &place).map_err(told)?;
         }
         Inside::CheckPage { dir } => {
             let wrong = report::check::page(dir).map_err(told)?;
@@ -170,11 +179,11 @@ fn be_inside(what: &Inside) -> Result<ExitCode, String> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn in_test_host(quick: bool) -> Options {
+fn in_test_host(there: &There) -> Options {
     Options {
-        quick,
+        quick: there.quick,
         dangerous_here: true,
-        runtimes: Runtime::beside(),
+        runtimes: there.runtimes.clone(),
     }
 }
 

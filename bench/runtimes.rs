@@ -5,6 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::str::FromStr;
 
+/// Where Debian's packages have them, here and in the test host.
+const CRUN: &str = "/usr/bin/crun";
+const RUNC: &str = "/usr/sbin/runc";
+
 /// A runtime's command, under the name that the report gives it.
 #[derive(Clone, Debug)]
 pub(crate) struct Runtime {
@@ -37,26 +41,15 @@ impl Runtime {
     /// Our own binary, and those of Debian's packages that are installed.
     pub(crate) fn defaults() -> Vec<Runtime> {
         let own = concat!(env!("CARGO_MANIFEST_DIR"), "/bin/casulo");
-        [
-            ("casulo", own),
-            ("crun", "/usr/bin/crun"),
-            ("runc", "/usr/sbin/runc"),
-        ]
-        .into_iter()
-        .filter_map(|(name, path)| format!("{name}={path}").parse().ok())
-        .collect()
+        [("casulo", own), ("crun", CRUN), ("runc", RUNC)]
+            .into_iter()
+            .filter_map(|(name, path)| format!("{name}={path}").parse().ok())
+            .collect()
     }
 
-    /// In the test host: casulo is beside this program.
-    pub(crate) fn beside() -> Vec<Runtime> {
-        [
-            "casulo=./casulo",
-            "crun=/usr/bin/crun",
-            "runc=/usr/sbin/runc",
-        ]
-        .into_iter()
-        .filter_map(|text| text.parse().ok())
-        .collect()
+    /// True for one that the test host has, too.
+    pub(crate) fn is_packaged(&self) -> bool {
+        [CRUN, RUNC].map(Path::new).contains(&self.path.as_path())
     }
 
     /// The runtime, to be given arguments.
@@ -70,7 +63,12 @@ impl Runtime {
 
     /// The first line of `--version`.
     pub(crate) fn version(&self) -> String {
-        let output = Command::new(&self.path).arg("--version").output();
+        // Anything may be given as a runtime, also what waits for ever.
+        let output = Command::new("timeout")
+            .args(["--signal=KILL", "10"])
+            .arg(&self.path)
+            .arg("--version")
+            .output();
         let text = output.map_or_else(
             |error| error.to_string(),
             |output| String::from_utf8_lossy(&output.stdout).into_owned(),

@@ -8,20 +8,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Runs in the machine: this program with casulo beside it, and the image's own crun and runc.
+/// Runs in the machine: this program.
 const SCRIPT: &str = "#!/bin/sh\nexec ./bench \"$@\" >$OUT/answer.json\n";
 
-/// What this program prints there as JSON when it is given these words, or why it cannot. The files are
-/// in its working folder, beside `casulo`.
+/// What this program prints there as JSON when it is given these words and the runtimes, or why it cannot.
+/// The files are in its working folder. A runtime of a package is there as the machine's own; any other is
+/// copied, and so must not need libraries that the machine lacks.
 pub(crate) fn ask<T: DeserializeOwned>(
     runtimes: &[Runtime],
     files: &[&Path],
     words: &[&str],
 ) -> Result<T, String> {
-    let casulo = runtimes
-        .iter()
-        .find(|runtime| runtime.name == "casulo")
-        .ok_or("casulo is not among the runtimes")?;
     if std::env::var_os("CASULO_NO_TESTHOST").is_some() {
         return Err("CASULO_NO_TESTHOST is set".into());
     }
@@ -29,16 +26,25 @@ pub(crate) fn ask<T: DeserializeOwned>(
         return Err("the test host is for x86_64".into());
     }
     let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
-    let answer = run(dir.path(), &casulo.path, files, words).map_err(|error| error.to_string())?;
+    let answer = run(dir.path(), runtimes, files, words).map_err(|error| error.to_string())?;
     serde_json::from_slice(&answer).map_err(|error| format!("its answer: {error}"))
 }
 
-fn run(dir: &Path, casulo: &Path, files: &[&Path], words: &[&str]) -> io::Result<Vec<u8>> {
+fn run(dir: &Path, runtimes: &[Runtime], files: &[&Path], words: &[&str]) -> io::Result<Vec<u8>> {
     let job = dir.join("files");
     let results = dir.join("results");
     fs::create_dir(&job)?;
     fs::copy("/proc/self/exe", job.join("bench"))?;
-    fs::copy(casulo, job.join("casulo"))?;
+    let mut told = Vec::new();
+    for runtime in runtimes {
+        let (name, path) = (&runtime.name, &runtime.path);
+        if runtime.is_packaged() {
+            told.push(format!("--runtime={name}={}", path.display()));
+        } else {
+            fs::copy(path, job.join(name))?;
+            told.push(format!("--runtime={name}=./{name}"));
+        }
+    }
     for file in files {
         fs::copy(file, job.join(file.file_name().unwrap_or_default()))?;
     }
@@ -48,7 +54,12 @@ fn run(dir: &Path, casulo: &Path, files: &[&Path], words: &[&str]) -> io::Result
     succeeds(Command::new(tool("build")))?;
     let mut machine = Command::new(tool("run"));
     machine.args(["-t", "1200", "-d"]).arg(&job);
-    machine.arg("-o").arg(&results).arg(&script).args(words);
+    machine
+        .arg("-o")
+        .arg(&results)
+        .arg(&script)
+        .args(words)
+        .args(told);
     succeeds(machine)?;
     fs::read(results.join("answer.json"))
 }
