@@ -91,10 +91,10 @@ pub fn compile(filter: &Filter, cache: &Path) -> Result<Bpf> {
     Ok(Bpf::new(program, filter.flags))
 }
 
-/// Parent: whether [`compile`] will succeed here, without a cache.
+/// Parent: whether [`compile()`] will succeed here, without a cache.
 ///
 /// # Errors
-/// As [`compile`].
+/// As [`compile()`].
 pub fn check(filter: &Filter) -> Result<()> {
     load::check_flags(filter.flags)?;
     compile::program(filter).map(drop)
