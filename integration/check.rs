@@ -4,7 +4,7 @@ use crate::rootless;
 use crate::support::{Bundle, Lab, Output, cases, finish, mounts};
 use serde_json::{Value, json};
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 cases! {
@@ -158,6 +158,17 @@ fn what_would_fail_fails(lab: &Lab) {
     ];
     for (bundle, code, path) in cases {
         assert_fails(lab, &bundle, code, path);
+    }
+    for (text, code) in [
+        ("#!/no/such/shell\n", "interpreter-missing"),
+        ("echo x", "program-foreign"),
+        ("\u{7f}ELF", "program-foreign"),
+    ] {
+        let bundle = lab.bundle().args(&["/tmp/program"]);
+        let program = bundle.rootfs().join("tmp/program");
+        fs::write(&program, text).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        assert_fails(lab, &bundle, code, "process.args[0]");
     }
     if !Path::new("/sys/fs/resctrl/schemata").exists() {
         let bundle = lab

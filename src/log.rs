@@ -124,7 +124,7 @@ const LONGEST: usize = 4096;
 
 /// Line feeds in a message (a hook's stderr) must not make two log lines of it, and nothing that is quoted
 /// may tell a terminal what to do.
-fn one_line(message: &str) -> String {
+pub(crate) fn one_line(message: &str) -> String {
     let line = message
         .split(['\n', '\r'])
         .map(str::trim)

@@ -48,6 +48,8 @@ pub enum Code {
     FileSystemUnknown,
     DeviceMissing,
     ProgramMissing,
+    InterpreterMissing,
+    ProgramForeign,
     CwdNoFolder,
     HookMissing,
     RlimitTooHigh,

@@ -4,6 +4,7 @@ mod cgroup;
 mod files;
 mod identity;
 mod kernel;
+mod program;
 
 use super::{Findings, Subject};
 

@@ -1,5 +1,6 @@
 //! What the host has: every look-up in files that `check` makes, and none of them changes anything.
-//! Parent, with the caller's rights and view.
+//! Parent, with the caller's rights and view. /proc is read by path here: a wrong answer is a wrong finding,
+//! and nothing is written.
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open};
@@ -61,8 +62,20 @@ impl Files {
     /// # Errors
     /// ENOENT, EACCES and the like.
     pub fn find(&self, path: impl AsRef<Path>) -> nix::Result<Found> {
-        let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
-        let fd = open(&self.at(path.as_ref()), flags, Mode::empty())?;
+        self.find_with(path.as_ref(), OFlag::empty())
+    }
+
+    /// The same, where a symlink at the end of the path counts itself.
+    ///
+    /// # Errors
+    /// As [`Files::find`].
+    pub fn find_itself(&self, path: impl AsRef<Path>) -> nix::Result<Found> {
+        self.find_with(path.as_ref(), OFlag::O_NOFOLLOW)
+    }
+
+    fn find_with(&self, path: &Path, flags: OFlag) -> nix::Result<Found> {
+        let flags = OFlag::O_PATH | OFlag::O_CLOEXEC | flags;
+        let fd = open(&self.at(path), flags, Mode::empty())?;
         let kind = SFlag::from_bits_truncate(fstat(&fd)?.st_mode & libc::S_IFMT);
         let name = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()))
             .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?;
@@ -98,6 +111,15 @@ impl Files {
         std::env::split_paths(&path)
             .chain(["/usr/bin".into()])
             .any(|folder| self.executable(folder.join(name)).is_ok())
+    }
+
+    /// The names in a folder; none where it cannot be read.
+    pub fn names(&self, path: impl AsRef<Path>) -> Vec<String> {
+        let entries = std::fs::read_dir(self.at(path.as_ref()));
+        let entries = entries.into_iter().flatten().flatten();
+        entries
+            .map(|it| it.file_name().to_string_lossy().into_owned())
+            .collect()
     }
 
     /// The nearest folder at or above `path` that exists.

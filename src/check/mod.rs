@@ -27,6 +27,9 @@ use crate::host::{CgroupMount, Host};
 use crate::namespaces::{self, Kind, Owner};
 use crate::plan::{Options, Plan};
 use crate::rootfs::mounts::{Action, Mount};
+use crate::rootfs::options::Symlink;
+use caps::Capability;
+use nix::errno::Errno;
 use oci_spec::runtime::Spec;
 use serde_json::Value;
 use std::os::unix::ffi::OsStrExt;
@@ -78,6 +81,12 @@ impl Subject<'_> {
     /// True if the container has a namespace of this kind, and not the host's.
     fn has(&self, kind: Kind) -> bool {
         self.plan.namespaces.has(kind) && !self.shared.contains(&kind)
+    }
+
+    /// True if `errno` of a look-up says that `create` will fail too. What is closed to an ordinary user may
+    /// be open to root of the container's user namespace.
+    fn is_final(&self, errno: Errno) -> bool {
+        errno != Errno::EACCES || self.host.has_capability(Capability::CAP_DAC_OVERRIDE)
     }
 
     /// True if root in the container is not root of the host.
@@ -213,7 +222,11 @@ fn sources(plan: &Plan, files: &Files) -> Vec<(usize, nix::Result<Found>)> {
         .filter_map(|mount| match &mount.action {
             Action::Bind(bind) => {
                 let path = Path::new(std::ffi::OsStr::from_bytes(bind.source.to_bytes()));
-                Some((mount.index, files.find(path)))
+                let found = match bind.symlinks {
+                    Symlink::Follow => files.find(path),
+                    Symlink::NoFollow | Symlink::Copy => files.find_itself(path),
+                };
+                Some((mount.index, found))
             }
             _ => None,
         })

@@ -104,6 +104,18 @@ pub(super) const ALL: &[Row] = &[
         Fail,
         "correct process.args or PATH, or put the program into the image",
     ),
+    (
+        C::InterpreterMissing,
+        "interpreter-missing",
+        Fail,
+        "put the interpreter or dynamic loader into the image",
+    ),
+    (
+        C::ProgramForeign,
+        "program-foreign",
+        Fail,
+        "use an image for this machine, or begin the script with #!",
+    ),
     (C::CwdNoFolder, "cwd-no-folder", Fail, "correct process.cwd"),
     (
         C::HookMissing,

@@ -94,7 +94,11 @@ impl Case {
 
     fn program(&self, path: &Path) {
         fs::create_dir_all(path.parent().expect("a folder")).expect("made");
-        fs::write(path, "").expect("written");
+        // The beginning of an ELF file for this machine, without a loader.
+        let own = fs::read("/proc/self/exe").expect("a program");
+        let mut elf = own.get(..20).expect("a long one").to_vec();
+        elf.resize(64, 0);
+        fs::write(path, elf).expect("written");
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("changed");
     }
 
@@ -336,6 +340,16 @@ const ROWS: &[Row] = &[
     }),
     (Code::ProgramMissing, "process.args[0]", |it| {
         it.set("/process/args", json!(["/bin"]))
+    }),
+    (Code::InterpreterMissing, "process.args[0]", |it| {
+        fs::write(it.image("bin/sh"), "#!/usr/bin/no-such-shell -e\n").expect("written");
+    }),
+    (Code::ProgramForeign, "process.args[0]", |it| {
+        fs::write(it.image("bin/sh"), "echo no first line").expect("written");
+    }),
+    (Code::ProgramForeign, "process.args[0]", |it| {
+        // s390x, which is big-endian.
+        fs::write(it.image("bin/sh"), b"\x7fELF\x02\x02\x01").expect("written");
     }),
     (Code::CwdNoFolder, "process.cwd", |it| {
         it.set("/process/cwd", json!("/bin/sh"))
@@ -679,6 +693,71 @@ fn what_a_mount_brings_is_not_missed() {
         case.bind("/srv/data", &["ro"]);
         case.set("/mounts/4/destination", json!(destination));
         assert_eq!(case.findings(), [], "{destination}");
+    }
+}
+
+#[test]
+fn what_is_closed_to_an_ordinary_user_may_be_open_to_root_of_a_user_namespace() {
+    let closed = fs::Permissions::from_mode(0o000);
+    let mut case = Case::new();
+    case.bind("/srv/data/below", &["ro"]);
+    case.findings();
+    for folder in ["", "bundle", "bundle/rootfs", "host"] {
+        let mode = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(case.folder.path().join(folder), mode).expect("changed");
+    }
+    let said = words_of_child(|| {
+        for folder in [case.image("bin"), case.at("srv/data")] {
+            fs::set_permissions(folder, closed.clone()).expect("changed");
+        }
+        if nix::unistd::geteuid().is_root() {
+            nix::unistd::setuid(nix::unistd::Uid::from_raw(65534)).expect("another user");
+        }
+        let mut said = String::new();
+        for effective in [u64::MAX, 0] {
+            case.host.effective = effective;
+            let is_closed =
+                |it: &&Finding| matches!(it.code, Code::ProgramMissing | Code::MountSource);
+            said += &case.look().iter().filter(is_closed).count().to_string();
+        }
+        Ok(said)
+    });
+    for folder in [case.image("bin"), case.at("srv/data")] {
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).expect("changed");
+    }
+    assert_eq!(said, "20");
+}
+
+#[test]
+fn what_an_emulator_may_run_is_not_foreign() {
+    let case = Case::new();
+    fs::write(case.image("bin/sh"), b"\x7fELF\x02\x02\x01").expect("written");
+    for name in ["register", "status"] {
+        case.file(&format!("proc/sys/fs/binfmt_misc/{name}"), "");
+    }
+    assert_eq!(case.findings().len(), 1);
+    case.file("proc/sys/fs/binfmt_misc/qemu-s390x", "");
+    assert_eq!(case.findings(), []);
+}
+
+#[test]
+fn a_link_that_is_copied_may_lead_nowhere() {
+    let mut case = Case::new();
+    case.folder("srv");
+    symlink("/no/such/target", case.at("srv/link")).expect("a link");
+    for (options, failures) in [
+        (&["bind", "ro"][..], 1),
+        (&["bind", "ro", "copy-symlink"], 0),
+    ] {
+        let mount = json!({"destination": "/mnt", "source": "/srv/link", "options": options});
+        case.config["mounts"]
+            .as_array_mut()
+            .expect("a list")
+            .truncate(4);
+        case.mount(mount);
+        let findings = case.findings();
+        let missing = findings.iter().filter(|it| it.code == Code::MountSource);
+        assert_eq!(missing.count(), failures, "{options:?}");
     }
 }
 

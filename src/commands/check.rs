@@ -5,6 +5,7 @@ use crate::check::{self, Code, Files, Finding, Severity};
 use crate::cli::{Check, CheckFormat, FailOn, Global};
 use crate::error::{Code as ErrorCode, Error, Result};
 use crate::host::Host;
+use crate::log::one_line;
 use crate::plan::Options;
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -116,16 +117,6 @@ fn text(findings: &[Finding], summary: &Summary) -> String {
     }
     text.push('\n');
     text
-}
-
-/// What comes from the config may hold anything; a finding stays one line, and a terminal is told nothing.
-fn one_line(text: &str) -> String {
-    text.chars()
-        .flat_map(|c| match c.is_control() {
-            true => c.escape_default().collect::<Vec<_>>(),
-            false => vec![c],
-        })
-        .collect()
 }
 
 fn document(bundle: &Unread, findings: &[Finding], summary: &Summary) -> Value {

@@ -243,12 +243,15 @@ impl Places {
 
 impl Command {
     /// Parent: looks for the program in `root`, as the caller and before anything is mounted there.
+    /// Its path in the container.
     ///
     /// # Errors
     /// As [`Plan::locate`].
-    pub fn look_in(&self, root: &Root) -> Result<()> {
+    pub fn look_in(&self, root: &Root) -> Result<&Path> {
         let name = self.args.first().map_or(c"", CString::as_c_str);
-        self.places.find(root, name).map(drop)
+        self.places
+            .find(root, name)
+            .map(|place| place.inside.as_path())
     }
 }
 

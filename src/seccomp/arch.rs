@@ -21,6 +21,8 @@ pub(super) struct Abi {
     pub(super) audit: u32,
     /// Set in every number of this ABI. x32 alone has one: it shares the audit number of x86_64.
     pub(super) bit: u32,
+    /// The bit that tells the ABIs with this audit number apart, 0 where there is only one.
+    pub(super) told_by: u32,
     /// How much of an argument is compared.
     pub(super) width: Width,
 }
@@ -36,49 +38,73 @@ pub(super) enum Width {
 }
 
 /// `__X32_SYSCALL_BIT` of `asm/unistd.h`.
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", test, feature = "testing"))]
 const X32_SYSCALL_BIT: u32 = 0x4000_0000;
 
-/// The ABIs of this kernel, the native one first.
-#[cfg(target_arch = "x86_64")]
-pub(super) const ABIS: &[Abi] = &[
+/// The ABIs of a kernel for x86_64, the native one first.
+#[cfg(any(target_arch = "x86_64", test, feature = "testing"))]
+pub(super) const X86_64: &[Abi] = &[
     abi(
         Arch::ScmpArchX86_64,
         ScmpArch::X8664,
         0xc000_003e,
-        0,
+        (0, X32_SYSCALL_BIT),
         Width::Whole,
     ),
-    abi(Arch::ScmpArchX86, ScmpArch::X86, 0x4000_0003, 0, Width::Low),
+    abi(
+        Arch::ScmpArchX86,
+        ScmpArch::X86,
+        0x4000_0003,
+        (0, 0),
+        Width::Low,
+    ),
     abi(
         Arch::ScmpArchX32,
         ScmpArch::X32,
         0xc000_003e,
-        X32_SYSCALL_BIT,
+        (X32_SYSCALL_BIT, X32_SYSCALL_BIT),
         Width::Low,
     ),
 ];
-/// The ABIs of this kernel, the native one first.
-#[cfg(target_arch = "aarch64")]
-pub(super) const ABIS: &[Abi] = &[
+
+/// The ABIs of a kernel for aarch64, the native one first.
+#[cfg(any(target_arch = "aarch64", test, feature = "testing"))]
+pub(super) const AARCH64: &[Abi] = &[
     abi(
         Arch::ScmpArchAarch64,
         ScmpArch::Aarch64,
         0xc000_00b7,
-        0,
+        (0, 0),
         Width::Whole,
     ),
-    abi(Arch::ScmpArchArm, ScmpArch::Arm, 0x4000_0028, 0, Width::Low),
+    abi(
+        Arch::ScmpArchArm,
+        ScmpArch::Arm,
+        0x4000_0028,
+        (0, 0),
+        Width::Low,
+    ),
 ];
-/// The ABIs of this kernel, the native one first.
-#[cfg(target_arch = "riscv64")]
-pub(super) const ABIS: &[Abi] = &[abi(
+
+/// The ABIs of a kernel for riscv64, the native one first.
+#[cfg(any(target_arch = "riscv64", test, feature = "testing"))]
+pub(super) const RISCV64: &[Abi] = &[abi(
     Arch::ScmpArchRiscv64,
     ScmpArch::Riscv64,
     0xc000_00f3,
-    0,
+    (0, 0),
     Width::Whole,
 )];
+
+/// The ABIs of this kernel, the native one first.
+#[cfg(target_arch = "x86_64")]
+pub(super) const ABIS: &[Abi] = X86_64;
+/// The ABIs of this kernel, the native one first.
+#[cfg(target_arch = "aarch64")]
+pub(super) const ABIS: &[Abi] = AARCH64;
+/// The ABIs of this kernel, the native one first.
+#[cfg(target_arch = "riscv64")]
+pub(super) const ABIS: &[Abi] = RISCV64;
 #[cfg(not(any(
     target_arch = "x86_64",
     target_arch = "aarch64",
@@ -86,27 +112,32 @@ pub(super) const ABIS: &[Abi] = &[abi(
 )))]
 compile_error!("src/seccomp/arch.rs must list the system call ABIs of this architecture");
 
-const fn abi(name: Arch, library: ScmpArch, audit: u32, bit: u32, width: Width) -> Abi {
+const fn abi(
+    name: Arch,
+    library: ScmpArch,
+    audit: u32,
+    (bit, told_by): (u32, u32),
+    width: Width,
+) -> Abi {
     Abi {
         name,
         library,
         audit,
         bit,
+        told_by,
         width,
     }
 }
 
-/// The bit that tells the ABIs with this audit number apart, 0 if there is only one.
-pub(super) fn shared_bit(audit: u32) -> u32 {
-    ABIS.iter()
-        .filter(|abi| abi.audit == audit)
-        .fold(0, |bits, abi| bits | abi.bit)
-}
+/// Every kernel that casulo is compiled for: the programs for the others can be run in the tests too.
+#[cfg(any(test, feature = "testing"))]
+pub(super) const MACHINES: [&[Abi]; 3] = [X86_64, AARCH64, RISCV64];
 
-/// The ABIs that a filter for `architectures` covers: always the native one (as in runc and crun,
+/// The ABIs of `machine` that a filter for `architectures` covers: always the native one (as in runc and crun,
 /// else not even execve would pass), then those named that this kernel can run.
-pub(super) fn covered(architectures: &[Arch]) -> Vec<&'static Abi> {
-    ABIS.iter()
+pub(super) fn covered(machine: &'static [Abi], architectures: &[Arch]) -> Vec<&'static Abi> {
+    machine
+        .iter()
         .enumerate()
         .filter(|(index, abi)| *index == 0 || architectures.contains(&abi.name))
         .map(|(_, abi)| abi)
@@ -124,7 +155,7 @@ mod tests {
             &[Arch::ScmpArchNative],
             &[Arch::ScmpArchS390x, Arch::ScmpArchMips],
         ] {
-            let covered = covered(list);
+            let covered = covered(ABIS, list);
             assert_eq!(covered, [&ABIS[0]]);
             assert_eq!(covered[0].library, ScmpArch::native());
         }
@@ -133,12 +164,15 @@ mod tests {
     #[cfg(target_arch = "x86_64")]
     #[test]
     fn architectures_of_this_kernel_are_covered_and_foreign_ones_left_out() {
-        let names: Vec<Arch> = covered(&[
-            Arch::ScmpArchX32,
-            Arch::ScmpArchRiscv64,
-            Arch::ScmpArchX86,
-            Arch::ScmpArchX86_64,
-        ])
+        let names: Vec<Arch> = covered(
+            ABIS,
+            &[
+                Arch::ScmpArchX32,
+                Arch::ScmpArchRiscv64,
+                Arch::ScmpArchX86,
+                Arch::ScmpArchX86_64,
+            ],
+        )
         .iter()
         .map(|abi| abi.name)
         .collect();

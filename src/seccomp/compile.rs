@@ -18,7 +18,7 @@ use super::prelude::{self, Call, Section};
 use super::profile::{Action, Condition, Filter};
 use crate::error::{Code, Context, Error, Result};
 use crate::sys::seccomp::{BPF_MAXINSNS, Instruction};
-use libseccomp::{ScmpAction, ScmpFilterContext, ScmpSyscall, error::SeccompError};
+use libseccomp::{ScmpAction, ScmpArch, ScmpFilterContext, ScmpSyscall, error::SeccompError};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use oci_spec::runtime::LinuxSeccompOperator;
 use std::collections::{HashMap, HashSet};
@@ -41,9 +41,17 @@ struct Entry<'a> {
 /// E_SECCOMP: two rules contradict each other, the library refuses a rule (the kernel does not
 /// know its action), or the program is longer than the kernel takes.
 pub(super) fn program(filter: &Filter) -> Result<Vec<Instruction>> {
-    let abis = arch::covered(&filter.architectures);
+    program_for(filter, arch::ABIS)
+}
+
+/// The same for the kernel that has the ABIs of `machine`.
+///
+/// # Errors
+/// As [`program`].
+pub(super) fn program_for(filter: &Filter, machine: &'static [Abi]) -> Result<Vec<Instruction>> {
+    let abis = arch::covered(machine, &filter.architectures);
     for name in &filter.architectures {
-        if !arch::ABIS.iter().any(|abi| abi.name == *name) {
+        if !machine.iter().any(|abi| abi.name == *name) {
             log::debug!("seccomp: {name} is not an architecture of this kernel, left out");
         }
     }
@@ -238,8 +246,14 @@ fn by_library(
 ) -> Result<Vec<Instruction>> {
     let setup = |error: SeccompError| failed("set up", "libseccomp", error);
     let mut context = ScmpFilterContext::new(default.for_library()).map_err(setup)?;
-    for abi in abis.iter().skip(1) {
-        context.add_arch(abi.library).map_err(setup)?;
+    for abi in abis {
+        // The one it runs on is there from the beginning.
+        if abi.library != ScmpArch::native() {
+            context.add_arch(abi.library).map_err(setup)?;
+        }
+    }
+    if abis.iter().all(|abi| abi.library != ScmpArch::native()) {
+        context.remove_arch(ScmpArch::native()).map_err(setup)?;
     }
     for (call, action, name) in rules {
         context

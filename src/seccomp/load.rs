@@ -89,7 +89,7 @@ impl Bpf {
         Bpf { program, flags }
     }
 
-    #[cfg(any(test, feature = "testing"))]
+    #[cfg(test)]
     pub(super) fn program(&self) -> &[Instruction] {
         &self.program
     }

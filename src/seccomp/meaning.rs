@@ -1,13 +1,13 @@
 //! For tests and fuzzing: what a filter means, evaluated call by call from the rules themselves. It is
 //! docs/seccomp.md in code, and knows nothing of programs, of their order or of libseccomp.
 
-use super::arch::{ABIS, Abi, Width, covered};
+use super::arch::{Abi, MACHINES, Width, covered};
+use super::compile::program_for;
 use super::machine::{Data, run};
 use super::numbers::{multiplexed, number};
 use super::profile::{Action, Condition, Filter, Rule};
 use crate::sys::seccomp::Instruction;
 use oci_spec::runtime::LinuxSeccompOperator as Operator;
-use std::path::Path;
 
 /// `SECCOMP_RET_KILL_THREAD`: what a call of an architecture that is not covered gets.
 const KILL_THREAD: u32 = 0;
@@ -72,12 +72,17 @@ struct Known {
 /// What the profile says, with every name's number on one ABI.
 pub(super) struct Meaning<'a> {
     filter: &'a Filter,
+    machine: &'static [Abi],
     abi: &'static Abi,
     names: Vec<Vec<Known>>,
 }
 
 impl<'a> Meaning<'a> {
-    pub(super) fn new(filter: &'a Filter, abi: &'static Abi) -> Meaning<'a> {
+    pub(super) fn new(
+        filter: &'a Filter,
+        machine: &'static [Abi],
+        abi: &'static Abi,
+    ) -> Meaning<'a> {
         let known = |name: &String| Known {
             number: number(name, abi),
             through: multiplexed(name, abi)
@@ -85,6 +90,7 @@ impl<'a> Meaning<'a> {
         };
         Meaning {
             filter,
+            machine,
             abi,
             names: filter
                 .rules
@@ -102,7 +108,7 @@ impl<'a> Meaning<'a> {
 
     /// What the kernel shall do with the call.
     pub(super) fn of(&self, nr: u32, args: &[u64]) -> u32 {
-        if !covered(&self.filter.architectures).contains(&self.abi) {
+        if !covered(self.machine, &self.filter.architectures).contains(&self.abi) {
             // -1 is what a tracer makes of a call that it skips, and so no call of x32.
             let is_skipped = nr == u32::MAX && self.abi.bit != 0;
             return if is_skipped {
@@ -154,22 +160,22 @@ impl<'a> Meaning<'a> {
     }
 }
 
-/// The first call on which the compiled program of `filter` and its meaning differ, as text. None also for
-/// a filter that is refused. The calls are those near what the filter names; `pool` are arguments to try
-/// beside those of its conditions.
+/// The first call on which the compiled program of `filter` and its meaning differ, on any machine that
+/// casulo is compiled for, as text. None also for a filter that is refused. The calls are those near what
+/// the filter names; `pool` are arguments to try beside those of its conditions.
 pub(crate) fn disagreement(filter: &Filter, pool: &[u64]) -> Option<String> {
-    let bpf = super::compile(filter, Path::new("/proc/self/no/cache")).ok()?;
     let mut values: Vec<u64> = filter
         .rules
         .iter()
         .flat_map(|rule| &rule.conditions)
         .flat_map(|it| {
+            let (value, two) = (it.value, it.value_two);
             [
-                it.value,
-                it.value_two,
-                it.value.wrapping_add(1),
-                it.value.wrapping_sub(1),
-                it.value ^ (1 << 32),
+                value,
+                two,
+                value.wrapping_add(1),
+                value.wrapping_sub(1),
+                value ^ (1 << 32),
             ]
         })
         .chain([0, 1, 2, 15, 21, 0x1_0000 | 21, u64::MAX])
@@ -177,48 +183,51 @@ pub(crate) fn disagreement(filter: &Filter, pool: &[u64]) -> Option<String> {
         .collect();
     values.sort_unstable();
     values.dedup();
-    for abi in ABIS {
-        let meaning = Meaning::new(filter, abi);
-        let mut numbers: Vec<u32> = meaning
-            .names
-            .iter()
-            .flatten()
-            .flat_map(|it| [it.number, it.through.map(|way| way.0)])
-            .flatten()
-            .flat_map(|it| [it, it + 1, it.saturating_sub(1)])
-            .chain([0, 39, 335, 500, 1000, 0x3fff_ffff, u32::MAX])
-            .map(|it| it | abi.bit)
-            .collect();
-        numbers.sort_unstable();
-        numbers.dedup();
-        for nr in numbers {
-            // Without x32's bit a number is no call of it, and with it none of x86_64.
-            if abi.bit == 0 && nr & super::arch::shared_bit(abi.audit) != 0 {
-                continue;
-            }
-            for round in 0..values.len().min(24) {
-                let args: [u64; 6] = std::array::from_fn(|place| {
-                    let at = (round * (place + 1) + place * place) % values.len();
-                    values.get(at).copied().unwrap_or(0)
-                });
-                let (found, meant) = (
-                    verdict(bpf.program(), abi, nr, &args),
-                    meaning.of(nr, &args),
-                );
-                if found != meant {
-                    return Some(format!(
-                        "{:?} {nr} ({nr:#x}) {args:x?}: the program says {found:#x}, the profile {meant:#x}",
-                        abi.name
-                    ));
-                }
+    MACHINES.iter().find_map(|machine| {
+        let program = program_for(filter, machine).ok()?;
+        let mut abis = machine.iter();
+        abis.find_map(|abi| difference(&program, &Meaning::new(filter, machine, abi), &values))
+            .or_else(|| {
+                // s390x, on which casulo does not run.
+                let foreign = Data {
+                    arch: 0x8000_0016,
+                    ..Data::default()
+                };
+                let verdict = run(&program, &foreign);
+                (verdict != KILL_THREAD)
+                    .then(|| format!("a foreign architecture gets {verdict:#x}"))
+            })
+    })
+}
+
+fn difference(program: &[Instruction], meaning: &Meaning<'_>, values: &[u64]) -> Option<String> {
+    let abi = meaning.abi;
+    let known = meaning.names.iter().flatten();
+    let mut numbers: Vec<u32> = known
+        .flat_map(|it| [it.number, it.through.map(|way| way.0)])
+        .flatten()
+        .flat_map(|it| [it, it + 1, it.saturating_sub(1)])
+        .chain([0, 39, 335, 500, 1000, 0x3fff_ffff, u32::MAX])
+        .map(|it| it | abi.bit)
+        // Without x32's bit a number is no call of it, and with it none of x86_64.
+        .filter(|it| abi.bit != 0 || it & abi.told_by == 0)
+        .collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    for nr in numbers {
+        for round in 0..values.len().min(24) {
+            let args: [u64; 6] = std::array::from_fn(|place| {
+                let at = (round * (place + 1) + place * place) % values.len();
+                values.get(at).copied().unwrap_or(0)
+            });
+            let (found, meant) = (verdict(program, abi, nr, &args), meaning.of(nr, &args));
+            if found != meant {
+                return Some(format!(
+                    "{:?} {nr} ({nr:#x}) {args:x?}: the program says {found:#x}, the profile {meant:#x}",
+                    abi.name
+                ));
             }
         }
     }
-    let of_none = Data {
-        // s390x, on which casulo does not run.
-        arch: 0x8000_0016,
-        ..Data::default()
-    };
-    let foreign = run(bpf.program(), &of_none);
-    (foreign != KILL_THREAD).then(|| format!("a foreign architecture gets {foreign:#x}"))
+    None
 }

@@ -54,7 +54,7 @@ pub fn plan(spec: &Spec, problems: &mut Problems) -> Option<Filter> {
 /// Profiles name calls of other machines and of later kernels, so such names are left out; crun's
 /// annotation asks for an error instead.
 fn refuse_unknown_names(filter: &Filter, problems: &mut Problems) {
-    let abis = arch::covered(&filter.architectures);
+    let abis = arch::covered(arch::ABIS, &filter.architectures);
     for (index, rule) in filter.rules.iter().enumerate() {
         let unknown = |(_, name): &(usize, &String)| !numbers::is_known(name, &abis);
         for (place, name) in rule.names.iter().enumerate().filter(unknown) {
@@ -91,10 +91,10 @@ pub fn compile(filter: &Filter, cache: &Path) -> Result<Bpf> {
     Ok(Bpf::new(program, filter.flags))
 }
 
-/// Parent: whether [`compile`] will succeed here, without a cache.
+/// Parent: whether [`compile()`] will succeed here, without a cache.
 ///
 /// # Errors
-/// As [`compile`].
+/// As [`compile()`].
 pub fn check(filter: &Filter) -> Result<()> {
     load::check_flags(filter.flags)?;
     compile::program(filter).map(drop)

@@ -21,7 +21,7 @@
 //! Numbers are tested by loads, comparisons with constants and returns alone, so that the kernel
 //! (5.11) can work out which numbers are always allowed and skip the filter for those.
 
-use super::arch::{self, Abi, Width};
+use super::arch::{Abi, Width};
 use super::profile::{Action, Condition};
 use crate::sys::seccomp::Instruction;
 use oci_spec::runtime::LinuxSeccompOperator as Operator;
@@ -115,7 +115,11 @@ fn architecture(audit: u32, sections: &[Section<'_>]) -> Vec<Step> {
             .collect::<Vec<Step>>()
     };
     let mut steps = vec![load(DATA_NR)];
-    let bit = arch::shared_bit(audit);
+    let of_audit = sections.iter().filter(|section| section.abi.audit == audit);
+    let bit = of_audit
+        .map(|section| section.abi.told_by)
+        .max()
+        .unwrap_or(0);
     if bit != 0 {
         // Such numbers are another ABI's even if the profile does not cover it; the library's
         // program then treats them as a foreign architecture.

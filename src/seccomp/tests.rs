@@ -51,7 +51,7 @@ fn means_what_it_says(filter: &Filter) {
     let bpf = bpf(filter);
     let values = [0, 8, 16, 38, 40, 0x1000_0000, 0x7e02_0000, 0xffff_ffff];
     for abi in ABIS {
-        let meaning = Meaning::new(filter, abi);
+        let meaning = Meaning::new(filter, ABIS, abi);
         for nr in (0..600).chain([1000, 100_000, 0x3fff_ffff]) {
             for low in values {
                 for high in [0, 1] {

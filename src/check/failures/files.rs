@@ -25,7 +25,9 @@ pub(super) fn sources(subject: &Subject<'_>, findings: &mut Findings) {
             .mounts
             .iter()
             .find(|it| it.index == *index);
-        if let (Err(errno), Some(Action::Bind(bind))) = (found, mount.map(|it| &it.action)) {
+        if let (Err(errno), Some(Action::Bind(bind))) = (found, mount.map(|it| &it.action))
+            && subject.is_final(*errno)
+        {
             findings.add(
                 Code::MountSource,
                 format!("mounts[{index}].source"),
@@ -45,7 +47,7 @@ pub(super) fn image(subject: &Subject<'_>, findings: &mut Findings) {
     let root = Root::from_fd(fd);
     let mounts = &subject.plan.rootfs.mounts;
     mount_points(&root, mounts, findings);
-    program(subject, &root, findings);
+    super::program::program(subject, &root, findings);
     let cwd = &subject.plan.process.command.cwd;
     if let Ok(fd) = root.resolve(cwd)
         && !meets_a_mount(&root, cwd, mounts)
@@ -58,6 +60,7 @@ pub(super) fn image(subject: &Subject<'_>, findings: &mut Findings) {
         let path = Path::new(OsStr::from_bytes(hook.path.to_bytes()));
         if hook.kind == hooks::Kind::StartContainer
             && let Err(errno) = root.resolve(path)
+            && subject.is_final(errno)
             && !meets_a_mount(&root, path, mounts)
         {
             findings.add(Code::HookMissing, hook_path(hook), missing(path, errno));
@@ -86,22 +89,9 @@ fn mount_points(root: &Root, mounts: &[Mount], findings: &mut Findings) {
     }
 }
 
-fn program(subject: &Subject<'_>, root: &Root, findings: &mut Findings) {
-    let command = &subject.plan.process.command;
-    let mounts = &subject.plan.rootfs.mounts;
-    // What is mounted later may bring it.
-    let may_come = |path: &PathBuf| meets_a_mount(root, path, mounts);
-    if command.args.is_empty() || command.places.all().any(may_come) {
-        return;
-    }
-    if let Err(error) = command.look_in(root) {
-        findings.add(Code::ProgramMissing, "process.args[0]", error.to_string());
-    }
-}
-
 /// True if the way to `path` leads through a place where something will be mounted. A place is where its
 /// words say: symlinks on the way to it are not followed, so this errs on the side of true only for paths.
-fn meets_a_mount(root: &Root, path: &Path, mounts: &[Mount]) -> bool {
+pub(super) fn meets_a_mount(root: &Root, path: &Path, mounts: &[Mount]) -> bool {
     let is_place = |path: &Path| mounts.iter().any(|it| it.destination == path);
     let mut todo: Vec<_> = parts(path);
     let mut done = PathBuf::from("/");

@@ -189,7 +189,8 @@ pub(super) fn seccomp(subject: &Subject<'_>, findings: &mut Findings) {
     if let Err(error) = seccomp::check(filter) {
         findings.add(Code::SeccompRefused, "linux.seccomp", error.to_string());
     }
-    if let Some(path) = &filter.listener_path
+    // A relative one starts where `create` is called.
+    if let Some(path) = filter.listener_path.as_ref().filter(|it| it.is_absolute())
         && let Err(errno) = subject.files.stat(path)
     {
         findings.add(
