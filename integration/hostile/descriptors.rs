@@ -10,8 +10,9 @@ use std::process::Command;
 use std::time::Duration;
 
 cases! {
-    [Root, TestBuild] => forgotten_folder_of_run, forgotten_folder_of_exec, cwd_through_a_descriptor_of_run,
-        cwd_through_a_descriptor_of_exec, working_folder_is_moved_out, file_on_a_standard_stream, words_to_the_service_manager;
+    [Root, TestBuild] => forgotten_folder_of_run, forgotten_folder_of_exec, working_folder_is_moved_out,
+        file_on_a_standard_stream, words_to_the_service_manager;
+    [Root, TestBuild, Quick] => cwd_through_a_descriptor_of_run, cwd_through_a_descriptor_of_exec;
     [Root, Casulo] => a_waiting_init_holds_no_folder_of_the_host, the_notify_socket_cannot_be_replaced;
 }
 

@@ -23,8 +23,7 @@ fn root_by_number(lab: &Lab) -> Bundle<'_> {
 }
 
 /// Makes a cgroup beside its own in what it sees of the host's, and takes it away again.
-const MAKE_CGROUP: &str =
-    "cd /sys/fs/cgroup/casulo-test && mkdir casulo-escaped && echo made && rmdir casulo-escaped";
+const MAKE_CGROUP: &str = "cd /sys/fs/cgroup/casulo-test && mkdir casulo-escaped && echo made && rmdir casulo-escaped; true";
 
 fn hosts_cgroups_without_a_cgroup_namespace(lab: &Lab) {
     let attack = Attack {

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 cases! {
-    [Root, Casulo] => bad_configs, values_of_the_wrong_kind, bad_process_files, bad_resources, bad_states;
+    [Root, Casulo, Quick] => bad_configs, values_of_the_wrong_kind, bad_process_files, bad_resources, bad_states;
 }
 
 /// Texts that are no such file, each with what it is.

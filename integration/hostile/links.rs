@@ -1,7 +1,7 @@
 //! Images with links where folders, devices and mount points are expected.
 
 use super::{Attack, Outcome, Prey, image_dev, linked, with_own_dev, zoo};
-use crate::support::{Bundle, Lab, Terminal, cases};
+use crate::support::{Bundle, Lab, Terminal, cases, wait_until};
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -10,7 +10,7 @@ use std::path::Path;
 cases! {
     [Root, TestBuild] => procfs_through_a_link, sysfs_through_a_link, devices_through_a_link, target_behind_a_link,
         proc_behind_a_link, mask_of_a_replaced_null, console_through_a_link, console_of_a_replaced_pty,
-        mount_point_in_a_read_only_source;
+        mount_point_in_a_read_only_source, terminal_of_exec_in_a_covered_dev;
     [Root, Casulo] => proc_is_a_link, sys_is_a_link, dev_is_a_link, dev_console_is_a_link,
         dev_is_a_link_without_a_mount, target_is_a_link_to_the_host, target_file_is_a_link_to_the_host, link_in_the_middle,
         dangling_link_as_target, masked_path_is_a_link, rootfs_is_a_link,
@@ -178,6 +178,37 @@ fn console_of_a_replaced_pty(lab: &Lab) {
         fs::write(bundle.rootfs().join("bait"), "taken").unwrap();
         let (code, shown) = run_on_a_terminal(&bundle, "shown");
         terminal_outcome(code, shown.filter(|it| it == "taken"))
+    });
+}
+
+fn terminal_of_exec_in_a_covered_dev(lab: &Lab) {
+    let attack = Attack {
+        cve: "CVE-2025-52565",
+        name: "the container covers `/dev/pts`: the terminal of `exec --tty` is a file of the attacker's",
+        without: "",
+    };
+    zoo(lab, &attack, |lab| {
+        let cover = "echo -n taken >/bait; mount -t tmpfs none /dev/pts; ln -s /bait /dev/pts/ptmx; \
+                     ln -s /bait /dev/pts/0; touch /ready; exec sleep 1000";
+        let bundle = lab.bundle().capabilities(&["CAP_SYS_ADMIN"]).sh(cover);
+        bundle.run_detached();
+        let file = |name: &str| bundle.rootfs().join(name);
+        wait_until("it has covered /dev/pts", || file("ready").exists());
+        let mut exec = lab.command();
+        exec.args([
+            "exec",
+            "--tty",
+            bundle.id(),
+            "/bin/sh",
+            "-c",
+            "echo secret; stat -Lc %F /dev/fd/1 >/said",
+        ]);
+        let (_terminal, mut child) = Terminal::spawn(exec, 24, 80);
+        let code = child.wait().unwrap().code().unwrap_or(-1);
+        let bait = fs::read_to_string(file("bait")).unwrap();
+        let said = fs::read_to_string(file("said")).unwrap_or_default();
+        let won = bait != "taken" || said.starts_with("regular");
+        terminal_outcome(code, won.then(|| format!("{bait:?} {said:?}")))
     });
 }
 

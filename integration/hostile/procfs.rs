@@ -84,7 +84,7 @@ fn label_into_a_fake_proc(lab: &Lab) {
     };
     parser("-r");
     zoo(lab, &attack, |lab| {
-        let cover = "mkdir -p /fake/self/attr/apparmor && touch /fake/self/attr/exec /fake/self/attr/apparmor/exec \
+        let cover = "mkdir -p /fake/self/attr/apparmor && ln -s self /fake/thread-self && touch /fake/self/attr/exec /fake/self/attr/apparmor/exec \
                      && mount -o bind /fake /proc && touch /ready; exec sleep 1000";
         let bundle = lab.bundle().capabilities(&["CAP_SYS_ADMIN"]).sh(cover);
         bundle.run_detached();
@@ -125,7 +125,7 @@ fn late_read_only_root(lab: &Lab) {
         let bundle = without_proc(lab)
             .bind(&prey.folder, "/volume", &[])
             .set("/root/readonly", json!(true))
-            .sh("touch /written && echo written");
+            .sh("touch /written && echo written; true");
         let fds = bundle.rootfs().join("proc/self/fd");
         fs::create_dir_all(&fds).unwrap();
         for number in 3..64 {

@@ -54,10 +54,7 @@ impl<'lab> Swapper<'lab> {
             .text()
             .lines()
             .find_map(|line| line.strip_prefix("swaps ")?.parse().ok());
-        assert!(
-            swaps.is_some_and(|it: u64| it > 1000),
-            "too few swaps: {said:?}"
-        );
+        assert!(swaps.is_some_and(|it: u64| it > 0), "no swap: {said:?}");
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::fs;
 
 cases! {
-    [Root, Casulo] => odd_strings_in_every_field, odd_strings_in_a_config_that_runs, odd_strings_of_exec;
+    [Root, Casulo, Quick] => odd_strings_in_every_field, odd_strings_in_a_config_that_runs, odd_strings_of_exec;
     [Root, TestBuild] => nul_hides_the_rest_of_a_path;
 }
 

@@ -15,7 +15,6 @@ pub use status::{ProcessRef, Status, status};
 pub use store::{Store, check_id};
 
 use crate::cgroups::systemd::Scope;
-use crate::config;
 use crate::error::{Code, Context, Error, Result};
 use crate::testing::fault::{self, Step};
 use nix::errno::Errno;
@@ -24,8 +23,6 @@ use nix::sys::stat::{Mode, fstat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat, write};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -210,7 +207,7 @@ impl Dir {
     /// `E_STATE` when the file is there but is not ours.
     pub fn read(&self) -> Result<State> {
         let path = self.path.join(STATE);
-        let bytes = match read_file(&path) {
+        let bytes = match store::read_file(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Ok(State {
                     id: self.id.clone(),
@@ -235,7 +232,7 @@ impl Dir {
     /// `E_STATE`.
     pub fn read_config(&self) -> Result<(String, Vec<u8>)> {
         let path = self.path.join(CONFIG);
-        let bytes = read_file(&path).context(Code::State, "read", path.display())?;
+        let bytes = store::read_file(&path).context(Code::State, "read", path.display())?;
         Ok((path.display().to_string(), bytes))
     }
 
@@ -336,15 +333,6 @@ impl AsFd for Dir {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
-}
-
-/// A file of a container's folder. One byte more than a config may have shows that it is too large, and a
-/// file that does not end is not ours.
-fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let most = config::MAX_BYTES as u64 + 1;
-    File::open(path)?.take(most).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 /// What callers look for when there is no such container.

@@ -56,6 +56,7 @@ mod switches {
     use nix::fcntl::{OFlag, open};
     use nix::sys::stat::Mode;
     use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+    use std::time::Duration;
 
     /// True if this process is to go without the defence.
     pub fn without(defence: Defence) -> bool {
@@ -81,6 +82,8 @@ mod switches {
             return None;
         }
         let name = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()?;
+        // However slow the attacker's machine is.
+        std::thread::sleep(Duration::from_millis(5));
         open(&name, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).ok()
     }
 
