@@ -112,11 +112,32 @@ pub fn remove_unused(path: &Path) -> bool {
     std::fs::remove_dir(path).is_ok()
 }
 
-/// Removes folders that casulo made, from the bottom up, as far as nobody else uses them.
+/// Removes folders that casulo made, from the bottom up, as far as nobody else uses them. Some may not be there:
+/// a casulo that was killed had recorded them all before it made the first.
 pub fn remove_empty(made: &[PathBuf]) {
     for folder in made.iter().rev() {
-        if std::fs::remove_dir(folder).is_err() {
-            return;
+        match std::fs::remove_dir(folder) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(_) => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_was_never_made_does_not_keep_those_above_it() {
+        let base = tempfile::tempdir().expect("folder");
+        let recorded = ["a", "a/b", "a/b/c"].map(|name| base.path().join(name));
+        std::fs::create_dir(&recorded[0]).expect("made");
+        remove_empty(&recorded);
+        assert!(std::fs::metadata(&recorded[0]).is_err());
+        // What somebody uses stays, with all above it.
+        std::fs::create_dir_all(recorded[1].join("another")).expect("made");
+        remove_empty(&recorded);
+        assert!(std::fs::metadata(&recorded[1]).is_ok());
     }
 }

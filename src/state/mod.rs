@@ -5,6 +5,7 @@
 //! `start.sock`. Everything here runs in the parent. A status is computed from the facts and from
 //! the kernel each time it is asked for.
 
+mod lock;
 mod start_socket;
 mod status;
 mod store;
@@ -17,23 +18,20 @@ use crate::cgroups::systemd::Scope;
 use crate::error::{Code, Context, Error, Result};
 use crate::testing::fault::{self, Step};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, openat, renameat};
+use nix::fcntl::{AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, fstat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat, write};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
 const STATE: &str = "state.json";
 const STATE_NEW: &str = "state.json.new";
 const CONFIG: &str = "config.json";
 /// The folder that is mounted in the container, for its notify socket.
 const NOTIFY: &str = "notify";
-/// How long [`Dir::lock_in_time`] waits, and how long between two looks.
-const PATIENCE: Duration = Duration::from_secs(10);
-const PAUSE: Duration = Duration::from_millis(10);
 /// The start socket's name in the container's folder.
 pub(crate) const START_SOCKET: &str = "start.sock";
 
@@ -146,48 +144,6 @@ impl Dir {
     /// The folder's path, absolute if `--root` was.
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// Waits for and takes the container's lock: commands that change it act one after another.
-    /// Released when the returned value is dropped, or when casulo ends.
-    ///
-    /// # Errors
-    /// `E_NOT_FOUND` when the container was deleted meanwhile: the id may be another one's by now.
-    /// `E_STATE`.
-    pub fn lock(&self) -> Result<Flock<OwnedFd>> {
-        self.check_lock(self.try_lock(FlockArg::LockExclusive))
-    }
-
-    /// [`Dir::lock`], but who has the lock may be stopped or hang: after [`PATIENCE`] there is none.
-    ///
-    /// # Errors
-    /// As [`Dir::lock`].
-    pub fn lock_in_time(&self) -> Result<Option<Flock<OwnedFd>>> {
-        let end = Instant::now() + PATIENCE;
-        loop {
-            match self.try_lock(FlockArg::LockExclusiveNonblock) {
-                Err(Errno::EWOULDBLOCK) if Instant::now() >= end => return Ok(None),
-                Err(Errno::EWOULDBLOCK) => std::thread::sleep(PAUSE),
-                lock => return self.check_lock(lock).map(Some),
-            }
-        }
-    }
-
-    fn try_lock(&self, how: FlockArg) -> nix::Result<Flock<OwnedFd>> {
-        let fd = self
-            .fd
-            .try_clone()
-            .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
-        Flock::lock(fd, how).map_err(|(_, errno)| errno)
-    }
-
-    /// Who has waited for the lock may have the one of a container that is gone.
-    fn check_lock(&self, lock: nix::Result<Flock<OwnedFd>>) -> Result<Flock<OwnedFd>> {
-        let lock = lock.context(Code::State, "lock", self.path.display())?;
-        match self.is_there() {
-            true => Ok(lock),
-            false => Err(not_found(&self.id)),
-        }
     }
 
     /// False once the folder was removed: its name may be another container's by now.
