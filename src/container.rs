@@ -353,7 +353,9 @@ fn converse(
             Some(Message::Populated) => {
                 fault::at(Step::DeviceRules)?;
                 if let (Some(cgroup), Some(rules)) = (&made.cgroup, &rules) {
-                    cgroup.attach_devices(rules)?;
+                    // With init gone, systemd may have removed the cgroup already.
+                    let attached = cgroup.attach_devices(rules);
+                    attached.map_err(|error| channel.reason_or(error))?;
                 }
                 if request.starts_at_once() {
                     let told = channel.send(&Message::Start);
