@@ -316,7 +316,9 @@ fn decode_error(bytes: &[u8]) -> Option<Error> {
         0 => None,
         raw => Some(Errno::from_raw(raw)),
     };
-    let (step, object) = (fields.next()?.to_owned(), fields.next()?.to_owned());
+    let step = fields.next()?.to_owned();
+    // From here on a message may have been cut: see [`MAX`].
+    let object = fields.next().unwrap_or("").to_owned();
     let hint = fields
         .next()
         .filter(|hint| !hint.is_empty())
