@@ -11,7 +11,6 @@ use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::Mode;
 use oci_spec::runtime::Spec;
 use std::fs::File;
-use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -134,18 +133,8 @@ fn open_folder(path: &Path, name: &str) -> Result<(OwnedFd, PathBuf)> {
     Ok((folder, path))
 }
 
-/// Reads up to one byte more than [`config::parse`] accepts, so that it sees a file that is too
-/// large and says so.
 fn read(handle: OwnedFd, name: &str) -> Result<Vec<u8>> {
-    let most = u64::try_from(config::MAX_BYTES).unwrap_or(u64::MAX);
-    let file = File::from(handle);
-    // A regular file says its size; what else there is gives as much as it likes, up to the limit.
-    let expected = file.metadata().map_or(0, |about| about.len().min(most));
-    let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or(0) + 1);
-    file.take(most.saturating_add(1))
-        .read_to_end(&mut bytes)
-        .context(Code::Bundle, "read", name)?;
-    Ok(bytes)
+    config::read(File::from(handle)).context(Code::Bundle, "read", name)
 }
 
 #[cfg(test)]

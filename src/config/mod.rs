@@ -20,10 +20,26 @@ mod repair;
 use crate::error::{Code, Error, Problems, Result};
 use oci_spec::runtime::{LinuxResources, Process, Spec};
 use serde::de::DeserializeOwned;
+use std::fs::File;
+use std::io::{self, Read};
 
 /// Largest file that is read, in bytes. Real configs stay below one MiB; the bound keeps a wrong
 /// path (a disk image, /dev/zero) from filling the memory.
 pub const MAX_BYTES: usize = 16 << 20;
+
+/// All of `file`, up to one byte more than is accepted: who parses it sees a file that is too large, and says
+/// so.
+///
+/// # Errors
+/// That of read(2).
+pub fn read(file: File) -> io::Result<Vec<u8>> {
+    let most = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX);
+    // A regular file says its size; what else there is gives as much as it likes, up to the limit.
+    let expected = file.metadata().map_or(0, |about| about.len().min(most));
+    let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or(0) + 1);
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
 
 /// A JSON path and what is wrong with the value there.
 pub type Problem = (String, String);

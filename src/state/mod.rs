@@ -15,6 +15,7 @@ pub use status::{ProcessRef, Status, status};
 pub use store::{Store, check_id};
 
 use crate::cgroups::systemd::Scope;
+use crate::config;
 use crate::error::{Code, Context, Error, Result};
 use crate::testing::fault::{self, Step};
 use nix::errno::Errno;
@@ -23,6 +24,7 @@ use nix::sys::stat::{Mode, fstat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat, write};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -207,7 +209,7 @@ impl Dir {
     /// `E_STATE` when the file is there but is not ours.
     pub fn read(&self) -> Result<State> {
         let path = self.path.join(STATE);
-        let bytes = match store::read_file(&path) {
+        let bytes = match File::open(&path).and_then(config::read) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Ok(State {
                     id: self.id.clone(),
@@ -232,7 +234,11 @@ impl Dir {
     /// `E_STATE`.
     pub fn read_config(&self) -> Result<(String, Vec<u8>)> {
         let path = self.path.join(CONFIG);
-        let bytes = store::read_file(&path).context(Code::State, "read", path.display())?;
+        let bytes = File::open(&path).and_then(config::read).context(
+            Code::State,
+            "read",
+            path.display(),
+        )?;
         Ok((path.display().to_string(), bytes))
     }
 

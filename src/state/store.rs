@@ -1,14 +1,11 @@
 //! `--root`: which containers there are, and the reservation of an id.
 
 use super::{Dir, deleted_meanwhile, not_found};
-use crate::config;
 use crate::error::{Code, Context, Error, Result};
 use crate::testing::fault::{self, Step};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::{Mode, fchmod, mkdirat};
-use std::fs::File;
-use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -152,13 +149,4 @@ fn open_folder(path: &Path) -> nix::Result<OwnedFd> {
         OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
         Mode::empty(),
     )
-}
-
-/// A file of a container's folder. One byte more than a config may have shows that it is too large, and a
-/// file that does not end is not ours.
-pub(super) fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let most = config::MAX_BYTES as u64 + 1;
-    File::open(path)?.take(most).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
