@@ -19,10 +19,11 @@ use crate::rootfs::root::Root;
 use crate::seccomp::{self, Bpf};
 use crate::state::{Dir, State, Status};
 use crate::sync::{Channel, Message};
+use crate::sys::child;
 use crate::sys::clone::Side;
 use crate::sys::exe;
 use crate::sys::namespace::stop_being_dumpable;
-use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
+use crate::sys::pidfd::pidfd_open;
 use crate::sys::procfs::ProcFs;
 use crate::testing::fault::{self, Step};
 use crate::trace::{self, Phase};
@@ -33,7 +34,6 @@ use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::stat::Mode;
-use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -163,19 +163,10 @@ fn execute_beside(request: &Request<'_>, init: &OwnedFd) -> Result<Executed> {
     match moved.and_then(|()| supervise(request, &channel, pid, &proc)) {
         Ok(console) => Ok(Executed { pid, console }),
         Err(error) => {
-            end(pid);
+            child::end(pid);
             Err(error)
         }
     }
-}
-
-/// Ends the process that [`exec`] has made, a child that nobody has waited for. Runs in the parent.
-pub fn end(pid: Pid) {
-    if let Ok(pidfd) = pidfd_open(pid) {
-        // It may have ended by itself.
-        let _ = pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
-    }
-    let _ = waitpid(pid, None);
 }
 
 /// Makes the next child be born in the container's pid namespace; returns the flags of the

@@ -1,19 +1,18 @@
 //! `exec`: the process from `--process`, or the container's own with what the options change.
 
 use crate::cli::{Exec, Global};
-use crate::error::{Code, Context, Error, Problems, Result};
+use crate::error::{Code, Error, Problems, Result};
 use crate::exec::{self, Executed, Request, WhenPaused};
-use crate::foreground::{self, Relay, Signals};
+use crate::foreground::{self, Signals};
 use crate::host::Host;
 use crate::plan::Options;
-use crate::sys::pidfd::pidfd_open;
+use crate::sys::child;
 use crate::testing::fault::{self, Step};
 use crate::testing::without::{Defence, without};
 use crate::trace::{self, Phase};
 use crate::{capabilities, config, namespaces, process, seccomp};
-use nix::unistd::Pid;
 use oci_spec::runtime::{Capability, Process, Spec};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::{Component, Path};
 
 /// `casulo exec`; without `--detach` returns the exit code of the process.
@@ -82,22 +81,13 @@ pub(super) fn run(global: &Global, args: &Exec) -> Result<u8> {
     match signals {
         None => Ok(0),
         Some(signals) => {
-            let (pid, pidfd, relay) = attend(executed)?;
+            let Executed { pid, console } = executed;
+            let attended = fault::at(Step::ExecAttend).and_then(|()| super::attend(pid, console));
+            let (pidfd, relay) = attended.inspect_err(|_| child::end(pid))?;
             trace::phase(Phase::Running);
             super::exit_code(foreground::wait(&signals, pid, pidfd.as_fd(), relay, None)?)
         }
     }
-}
-
-/// What it takes to look after the process: a pidfd, and the relay of its terminal. It ends where that
-/// cannot be had.
-fn attend(executed: Executed) -> Result<(Pid, OwnedFd, Option<Relay<'static>>)> {
-    let Executed { pid, console } = executed;
-    let attended = fault::at(Step::ExecAttend).and_then(|()| {
-        let pidfd = pidfd_open(pid).context(Code::Process, "open a pidfd of", pid)?;
-        Ok((pid, pidfd, console.map(Relay::of_stdio).transpose()?))
-    });
-    attended.inspect_err(|_| exec::end(pid))
 }
 
 /// The process to execute, and the file that its problems are reported against.

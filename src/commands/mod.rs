@@ -24,12 +24,16 @@ pub(crate) use exec::parse_user;
 use crate::cli::{Cli, Command, Global, LogFormat, LogLevel, Manager, Rootless};
 use crate::config;
 use crate::error::{Code, Context, Error, Result};
+use crate::foreground::Relay;
 use crate::log::Format;
 use crate::plan::CgroupManager;
 use crate::state::Store;
+use crate::sys::pidfd::pidfd_open;
 use log::LevelFilter;
+use nix::unistd::Pid;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 /// Runs the command and returns casulo's exit code.
@@ -58,12 +62,14 @@ pub fn dispatch(cli: Cli) -> Result<u8> {
 /// The text of a file that an option names, and what errors call it.
 fn read(path: &Path) -> Result<(Vec<u8>, String)> {
     let name = path.display().to_string();
-    let mut bytes = Vec::new();
-    // One byte more than is accepted shows that there are more.
-    let most = config::MAX_BYTES as u64 + 1;
-    let result = File::open(path).and_then(|it| it.take(most).read_to_end(&mut bytes));
-    result.context(Code::Config, "read", &name)?;
-    Ok((bytes, name))
+    let bytes = File::open(path).and_then(config::read);
+    Ok((bytes.context(Code::Config, "read", &name)?, name))
+}
+
+/// What it takes to look after a process in the foreground: a pidfd, and the relay of its terminal.
+fn attend(pid: Pid, console: Option<OwnedFd>) -> Result<(OwnedFd, Option<Relay<'static>>)> {
+    let pidfd = pidfd_open(pid).context(Code::Process, "open a pidfd of", pid)?;
+    Ok((pidfd, console.map(Relay::of_stdio).transpose()?))
 }
 
 fn execute(global: &Global, command: Command) -> Result<u8> {

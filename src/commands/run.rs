@@ -2,13 +2,13 @@
 
 use super::create::Prepared;
 use crate::cli::{Global, Run};
-use crate::container::{Created, StartBy};
+use crate::container::StartBy;
 use crate::error::{Code, Context, Error, Result};
-use crate::foreground::{self, Relay, Signals};
+use crate::foreground::{self, Signals};
 use crate::sys::pidfd::pidfd_open;
 use crate::testing::fault::{self, Step};
 use crate::trace::{self, Phase};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
 /// `casulo run`
 pub(super) fn run(global: &Global, args: &Run) -> Result<u8> {
@@ -44,7 +44,8 @@ pub(super) fn run(global: &Global, args: &Run) -> Result<u8> {
     let signals = Signals::block()?;
     let mut created = prepared.create(&args.create, StartBy::Parent)?;
     // Before the process starts: it may ask for the terminal's size at once.
-    let attended = attend(&mut created);
+    let console = created.console.take();
+    let attended = fault::at(Step::Attend).and_then(|()| super::attend(created.init, console));
     let (pidfd, relay) = created.or_undo(attended)?;
     created.start()?;
     trace::phase(Phase::Running);
@@ -56,12 +57,4 @@ pub(super) fn run(global: &Global, args: &Run) -> Result<u8> {
         created.clean_up()?;
     }
     super::exit_code(ended?)
-}
-
-/// What it takes to look after init: a pidfd, and the relay of its terminal.
-fn attend(created: &mut Created<'_>) -> Result<(OwnedFd, Option<Relay<'static>>)> {
-    fault::at(Step::Attend)?;
-    let pidfd = pidfd_open(created.init).context(Code::Process, "open a pidfd of", created.init)?;
-    let relay = created.console.take().map(Relay::of_stdio).transpose()?;
-    Ok((pidfd, relay))
 }

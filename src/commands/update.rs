@@ -3,7 +3,7 @@
 mod amount;
 
 use crate::cli::{Global, Update};
-use crate::config::{self, MAX_BYTES};
+use crate::config;
 use crate::container;
 use crate::error::{Code, Context, Error, Result};
 use crate::host::Host;
@@ -11,7 +11,8 @@ use amount::amount;
 use oci_spec::runtime::{
     LinuxBlockIo, LinuxCpu, LinuxIntelRdt, LinuxMemory, LinuxPids, LinuxResources,
 };
-use std::io::Read;
+use std::fs::File;
+use std::os::fd::AsFd;
 use std::path::Path;
 
 /// `casulo update`. The container's own resources are not looked at: what is given changes, and
@@ -46,11 +47,12 @@ fn read(path: &Path) -> Result<(Vec<u8>, String)> {
     if path != Path::new("-") {
         return super::read(path);
     }
-    let mut bytes = Vec::new();
-    let most = MAX_BYTES as u64 + 1;
-    let result = std::io::stdin().lock().take(most).read_to_end(&mut bytes);
-    result.context(Code::Config, "read", "stdin")?;
-    Ok((bytes, "stdin".to_owned()))
+    let stdin = std::io::stdin().as_fd().try_clone_to_owned();
+    let bytes = stdin.map(File::from).and_then(config::read);
+    Ok((
+        bytes.context(Code::Config, "read", "stdin")?,
+        "stdin".to_owned(),
+    ))
 }
 
 /// The same resources as a file would hold.

@@ -7,10 +7,9 @@ use crate::error::{Code, Error, Result};
 use crate::intel_rdt;
 use crate::plan::Plan;
 use crate::state::{Dir, State, Status};
-use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
+use crate::sys::child;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 /// Everything made so far, in the order of making; undone in reverse.
@@ -38,11 +37,7 @@ impl Made<'_> {
     /// first error is the one that the caller needs.
     pub(super) fn undo(&mut self, error: Error) -> Error {
         if let Some(init) = self.init.take() {
-            if let Ok(pidfd) = pidfd_open(init) {
-                // It may have ended by itself.
-                let _ = pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
-            }
-            let _ = waitpid(init, None);
+            child::end(init);
         }
         if let Some(path) = self.pid_file.take() {
             let _ = std::fs::remove_file(path);

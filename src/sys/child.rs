@@ -1,11 +1,14 @@
 //! Children by fork(2): making one, leaving one, waiting for one, and what it inherits.
 
 use super::clone::Side;
+use super::pidfd::{pidfd_open, pidfd_send_signal};
 use nix::errno::Errno;
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
+use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, getppid};
 use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
 
 /// `pid_t fork(void)`, fork(2), by the C library, which keeps malloc usable in the child. For
 /// short-lived children that share nothing special; init is made by [`super::clone::clone3`].
@@ -40,6 +43,15 @@ pub fn end_with(parent: Pid) -> nix::Result<()> {
         true => Ok(()),
         false => Err(Errno::ESRCH),
     }
+}
+
+/// Kills a child that nobody has waited for, and waits for it.
+pub fn end(pid: Pid) {
+    if let Ok(pidfd) = pidfd_open(pid) {
+        // It may have ended by itself.
+        let _ = pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+    }
+    let _ = waitpid(pid, None);
 }
 
 /// How a process ended.
