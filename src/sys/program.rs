@@ -20,12 +20,13 @@ use std::ptr::{NonNull, with_exposed_provenance, with_exposed_provenance_mut};
 /// ENOEXEC for a program laid out in another way; EPERM without CAP_CHECKPOINT_RESTORE and CAP_SYS_ADMIN;
 /// EINVAL from a kernel without CONFIG_CHECKPOINT_RESTORE. The process goes on as before then.
 pub fn run_from(file: BorrowedFd<'_>) -> nix::Result<()> {
-    let map = MemoryMap::of_this_process(file)?;
-    for part in parts()? {
-        match part.access.contains(ProtFlags::PROT_WRITE) {
-            true => part.leave_the_file()?,
-            false => part.map_again(file)?,
-        }
+    let (constant, written): (Vec<Part>, Vec<Part>) = parts()?.partition(Part::is_constant);
+    let map = MemoryMap::of_this_process(&constant, &written, file)?;
+    for part in &constant {
+        part.map_again(file)?;
+    }
+    for part in &written {
+        part.leave_the_file()?;
     }
     map.set()
 }
@@ -33,12 +34,10 @@ pub fn run_from(file: BorrowedFd<'_>) -> nix::Result<()> {
 /// `madvise(MADV_DONTNEED)`, madvise(2), of all that is never written: these pages go back to the page
 /// cache, and come again one by one when they are needed. For a process that will wait for long.
 pub fn give_back() {
-    for part in parts().into_iter().flatten() {
-        if !part.access.contains(ProtFlags::PROT_WRITE) {
-            // SAFETY: nobody ever writes them, so what comes again from the file is what was there. What
-            // fails leaves the pages where they are.
-            let _ = unsafe { madvise(part.memory(), part.length.get(), MmapAdvise::MADV_DONTNEED) };
-        }
+    for part in parts().into_iter().flatten().filter(Part::is_constant) {
+        // SAFETY: nobody ever writes them, so what comes again from the file is what was there. What fails
+        // leaves the pages where they are.
+        let _ = unsafe { madvise(part.memory(), part.length.get(), MmapAdvise::MADV_DONTNEED) };
     }
 }
 
@@ -100,6 +99,11 @@ impl Part {
                 .map(|(_, access)| access)
                 .collect(),
         })
+    }
+
+    /// True for text and constants.
+    fn is_constant(&self) -> bool {
+        !self.access.contains(ProtFlags::PROT_WRITE)
     }
 
     fn holds(&self, address: usize) -> bool {
@@ -174,7 +178,11 @@ impl MemoryMap {
     /// number, their addresses, null, the environment's, null; further up the texts of the arguments, of the
     /// environment and of the file's name, one behind the other (`create_elf_tables` and `do_execveat_common`
     /// of the kernel).
-    fn of_this_process(exe: BorrowedFd<'_>) -> nix::Result<MemoryMap> {
+    fn of_this_process(
+        code: &[Part],
+        data: &[Part],
+        exe: BorrowedFd<'_>,
+    ) -> nix::Result<MemoryMap> {
         unsafe extern "C" {
             /// environ(7).
             static environ: *const *const c_char;
@@ -198,13 +206,11 @@ impl MemoryMap {
         } else {
             variable.addr()
         };
-        let (code, data): (Vec<Part>, Vec<Part>) =
-            parts()?.partition(|part| !part.access.contains(ProtFlags::PROT_WRITE));
         // SAFETY: it changes nothing by 0 bytes.
         let brk = unsafe { libc::sbrk(0) }.addr();
         Ok(MemoryMap {
-            code: range(&code),
-            data: range(&data),
+            code: range(code),
+            data: range(data),
             brk: [brk, brk],
             stack: words.as_ptr().addr(),
             arguments: [argument.addr(), variables],
