@@ -1,6 +1,7 @@
 //! Seccomp profiles: whatever a profile says, the compiled program says the same.
 
 use super::bytes::Bytes;
+use crate::config::names::SECCOMP_ACTIONS;
 use crate::error::Problems;
 use crate::seccomp::{self, meaning};
 use oci_spec::runtime::Spec;
@@ -32,18 +33,6 @@ const NAMES: [&str; 24] = [
     "getpid",
     "exit_group",
     "arm_fadvise64_64",
-];
-
-const ACTIONS: [&str; 9] = [
-    "SCMP_ACT_ALLOW",
-    "SCMP_ACT_ERRNO",
-    "SCMP_ACT_KILL",
-    "SCMP_ACT_KILL_PROCESS",
-    "SCMP_ACT_KILL_THREAD",
-    "SCMP_ACT_LOG",
-    "SCMP_ACT_NOTIFY",
-    "SCMP_ACT_TRACE",
-    "SCMP_ACT_TRAP",
 ];
 
 const ARCHITECTURES: [&str; 7] = [
@@ -133,7 +122,7 @@ fn rule(choices: &mut Bytes<'_>) -> Value {
 
 /// An action, and what it returns where it can have that.
 fn action(choices: &mut Bytes<'_>) -> (&'static str, Option<u8>) {
-    let action = choices.pick(&ACTIONS).unwrap_or_default();
+    let action = choices.pick(SECCOMP_ACTIONS).unwrap_or_default();
     let takes_one = matches!(action, "SCMP_ACT_ERRNO" | "SCMP_ACT_TRACE");
     let errno = (takes_one && choices.below(3) == 0).then(|| choices.byte());
     (action, errno)
