@@ -1,8 +1,8 @@
 //! The host's binary: nothing inside a container may ever write it (CVE-2019-5736).
 
-use crate::support::{Lab, Running, cases, finish, wait_until};
+use crate::hostile::catch_program;
+use crate::support::{Lab, cases, finish};
 use nix::sys::statvfs::{FsFlags, fstatvfs};
-use serde_json::json;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -20,48 +20,10 @@ fn contents(lab: &Lab) -> Vec<u8> {
 }
 
 fn caught_program_cannot_be_written_later(lab: &Lab) {
-    // Opening it for writing while it runs fails anyway (ETXTBSY) and proves nothing: the first
-    // container keeps an O_PATH descriptor of the second one's init, and reopens it when that
-    // has ended.
     let before = contents(lab);
-    let first = lab
-        .bundle()
-        .capabilities(&["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE"])
-        .set("/linux/maskedPaths", json!([]))
-        .args(&["/bin/sleep", "1000"]);
-    first.run_detached();
-    let second = lab
-        .bundle()
-        .join_namespace("pid", &format!("/proc/{}/ns/pid", first.pid()))
-        .args(&["/bin/true"]);
-    // A copy that nobody else runs: another process of it would make the answer ETXTBSY again.
-    let copy = lab.join("copy");
-    fs::copy(lab.runtime(), &copy).unwrap();
-    let create = second.command(&[], "create", &[]);
-    let mut command = Command::new(&copy);
-    command.args(create.get_args());
-    finish(command, b"").ok();
-    let status = fs::read_to_string(format!("/proc/{}/status", second.pid())).unwrap();
-    let inside = crate::support::field(&status, "NSpid");
-    let inside = inside.split_whitespace().last().unwrap().to_owned();
-    let mut probe = lab.command();
-    probe.args([
-        "exec",
-        first.id(),
-        "/bin/probe",
-        "caught-exe",
-        &inside,
-        "/over",
-    ]);
-    let probe = Running::new(probe, b"");
-    wait_until("the program is caught, or cannot be", || {
-        !probe.stdout().is_empty()
-    });
-    second.verb("start").ok();
-    second.wait_stopped();
-    fs::write(first.rootfs().join("over"), "").unwrap();
-    let said = probe.wait().ok();
-    assert_eq!(said.lines(), ["caught", "errno EROFS"]);
+    let caught = catch_program(lab);
+    assert_eq!(caught.said.lines(), ["caught", "errno EROFS"]);
+    assert!(!caught.is_written());
     assert_eq!(contents(lab), before);
 }
 

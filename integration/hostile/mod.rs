@@ -23,6 +23,7 @@ mod strings;
 mod systemd;
 
 use crate::support::{Bundle, Case, Lab, Output, cases};
+pub(crate) use entering::catch_program;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::symlink;
