@@ -90,12 +90,17 @@ pub(crate) fn with_probe(lab: &Lab) -> &'static Path {
     TAR.get_or_init(|| pack(lab, "probe.tar", &["."]))
 }
 
-/// Packs files of a bundle's rootfs.
+/// Packs files of a bundle's rootfs. From a copy: a rootfs is made of hard links, and tar fails
+/// when another test links to a file meanwhile ("file changed as we read it").
 fn pack(lab: &Lab, name: &str, files: &[&str]) -> PathBuf {
     let archive = lab.shared_folder("image").join(name);
+    let rootfs = lab.shared_folder(&format!("image.{name}.rootfs"));
+    let mut copy = Command::new("cp");
+    copy.arg("-a").arg(lab.bundle().rootfs().join(".")).arg(&rootfs);
+    finish(copy, b"").ok();
     let mut tar = Command::new("tar");
     tar.arg("-cf").arg(&archive);
-    tar.arg("-C").arg(lab.bundle().rootfs()).args(files);
+    tar.arg("-C").arg(&rootfs).args(files);
     finish(tar, b"").ok();
     archive
 }
