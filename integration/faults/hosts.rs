@@ -169,7 +169,7 @@ fn caller_without_stdio(lab: &Lab) {
     for closed in ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"] {
         let bundle = lab
             .bundle()
-            .sh("echo words >/said; ls -l /proc/$$/fd >/fds; true");
+            .sh("echo words >/said; ls -l /proc/$$/fd >/fds & wait");
         let inner = bundle.command(&[], "run", &[]);
         lab.through_shell(&format!("\"$@\" {closed}"), &inner).ok();
         let said = fs::read_to_string(bundle.rootfs().join("said")).unwrap();
