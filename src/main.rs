@@ -6,6 +6,7 @@ use casulo::cli::Cli;
 use casulo::error::{Code, Error};
 use casulo::{commands, log, sys};
 use std::ffi::OsString;
+use std::io::Write;
 
 /// The verbs whose process, or a child of it, enters a container.
 const ENTERS_A_CONTAINER: [&str; 3] = ["create", "run", "exec"];
@@ -34,7 +35,7 @@ fn run(words: Vec<OsString>) -> u8 {
         Ok(cli) => cli,
         Err(error) => {
             // Help goes to stdout with 0, a wrong command line to stderr; nothing can be done if that fails.
-            let _ = error.print();
+            let _ = error.print().and_then(|()| std::io::stdout().flush());
             return u8::from(error.use_stderr());
         }
     };

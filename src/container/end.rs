@@ -114,8 +114,11 @@ pub fn delete(dir: Dir, force: Force) -> Result<()> {
         );
         return Err(Error::new(Code::Status, text).hint("kill it first, or use --force"));
     }
-    fault::at(Step::KillAll)?;
-    kill_all(&state)?;
+    // Who is left of a container whose init has ended is found where the cgroup is removed.
+    if status != Status::Stopped {
+        fault::at(Step::KillAll)?;
+        kill_all(&state)?;
+    }
     let removed = remove(dir, &state);
     drop(lock);
     removed

@@ -18,12 +18,14 @@ const ALIGN: usize = 16;
 #[repr(align(16))]
 struct Pages(UnsafeCell<[u8; SIZE]>);
 
-/// An arena, and what takes over when it is full.
+/// An arena, and what takes over when it is full. In this order, so that `used` lies on the first page that is
+/// handed out.
+#[repr(C)]
 pub struct Arena {
-    pages: Pages,
     /// Offset of the first free byte.
     used: Cell<usize>,
     beyond: dlmalloc::GlobalDlmalloc,
+    pages: Pages,
 }
 
 // SAFETY: casulo has one thread, always (invariant 1), so there is nobody to share with.
@@ -38,9 +40,9 @@ impl Arena {
     )]
     pub const fn new() -> Arena {
         Arena {
-            pages: Pages(UnsafeCell::new([0; SIZE])),
             used: Cell::new(0),
             beyond: dlmalloc::GlobalDlmalloc,
+            pages: Pages(UnsafeCell::new([0; SIZE])),
         }
     }
 

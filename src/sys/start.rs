@@ -5,6 +5,7 @@
 //! has overflowed: nine system calls and three mappings each time casulo starts (docs/performance.md). Without
 //! them an overflow is a SIGSEGV.
 
+use super::child::leave;
 use nix::errno::Errno;
 use std::ffi::{CStr, OsStr, OsString, c_char, c_int};
 use std::os::unix::ffi::OsStrExt;
@@ -24,7 +25,7 @@ macro_rules! entry {
         pub extern "C" fn main(
             count: ::std::ffi::c_int,
             arguments: *const *const ::std::ffi::c_char,
-        ) -> ::std::ffi::c_int {
+        ) -> ! {
             $crate::sys::start::run(count, arguments, $run)
         }
     };
@@ -36,7 +37,7 @@ pub fn run(
     count: c_int,
     arguments: *const *const c_char,
     program: impl FnOnce(Vec<OsString>) -> u8,
-) -> c_int {
+) -> ! {
     COUNT.store(usize::try_from(count).unwrap_or(0), Ordering::Relaxed);
     ARGUMENTS.store(arguments.cast_mut(), Ordering::Relaxed);
     open_closed_streams();
@@ -44,7 +45,8 @@ pub fn run(
     // SAFETY: SIG_IGN installs no handler.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
     let words = words().skip(1).collect();
-    c_int::from(program(words))
+    // Nobody has registered anything for exit(3), and what was printed was flushed.
+    leave(c_int::from(program(words)))
 }
 
 /// The arguments' number and array, as the kernel laid them out; 0 and null where the standard library has
@@ -88,7 +90,7 @@ fn open_closed_streams() {
             // SAFETY: the path is a C string.
             let opened = unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) };
             if opened != stream.fd {
-                super::child::leave(1);
+                leave(1);
             }
         }
     }
