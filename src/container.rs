@@ -182,8 +182,8 @@ fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
         state.set_cgroup(None);
     }
     if let Some(rdt) = &plan.intel_rdt {
-        made.rdt_folders.clone_from(&state.intel_rdt_paths);
         rdt.create(intel_rdt::mount_of_host()?)?;
+        made.rdt_folders.clone_from(&state.intel_rdt_paths);
     }
     trace::phase(Phase::Open);
     fault::at(Step::OpenNamespaces)?;
@@ -323,7 +323,7 @@ fn facts(request: &Request<'_>, proc: &ProcFs) -> Result<State> {
         systemd_scope: plan.cgroup.scope.as_ref().map(|it| it.scope.clone()),
         delegate_cgroup: plan.cgroup.delegate.clone(),
         intel_rdt_paths: match &plan.intel_rdt {
-            Some(rdt) => rdt.folders(intel_rdt::mount_of_host()?),
+            Some(rdt) => rdt.folders(intel_rdt::mount_of_host()?)?,
             None => Vec::new(),
         },
         namespaces: plan.namespaces.clone_flags(),

@@ -149,11 +149,26 @@ impl Plan {
         Some(self.folder(root).join("mon_groups").join(name))
     }
 
-    /// The folders that go with the container, in the order of their removal: for the state
+    /// The folders that will go with the container, in the order of their removal: for the state
     /// record, before [`Plan::create`], and for [`remove`].
-    pub fn folders(&self, root: &Path) -> Vec<PathBuf> {
+    ///
+    /// # Errors
+    /// `E_INTEL_RDT` for one that is there already: it is somebody else's, and must not be recorded.
+    pub fn folders(&self, root: &Path) -> Result<Vec<PathBuf>> {
         let own = matches!(self.class, Class::Own(_)).then(|| self.folder(root));
-        self.monitor_folder(root).into_iter().chain(own).collect()
+        let folders: Vec<PathBuf> = self.monitor_folder(root).into_iter().chain(own).collect();
+        for folder in &folders {
+            if folder.symlink_metadata().is_ok() {
+                let error = Error::step(
+                    Code::IntelRdt,
+                    "make",
+                    folder.display().to_string(),
+                    Errno::EEXIST,
+                );
+                return Err(error.hint("it is not this container's: rename or remove it"));
+            }
+        }
+        Ok(folders)
     }
 
     /// Parent: makes the class and the monitoring group below `root` (see [`mount_of_host`]) and
@@ -166,11 +181,7 @@ impl Plan {
         let made = self.make_class(root)?;
         let result = self
             .write_schemata(root)
-            .and_then(|()| match self.monitor_folder(root) {
-                Some(folder) => mkdir(&folder, MODE)
-                    .map_err(|errno| refused("make monitoring group", &folder, errno, root)),
-                None => Ok(()),
-            });
+            .and_then(|()| self.make_monitor(root));
         if let (Err(_), Some(made)) = (&result, made) {
             // The error that led here says more than a failure to tidy up.
             let _ = std::fs::remove_dir(made);
@@ -235,6 +246,14 @@ impl Plan {
             }
         }
         Ok(())
+    }
+
+    fn make_monitor(&self, root: &Path) -> Result<()> {
+        match self.monitor_folder(root) {
+            Some(folder) => mkdir(&folder, MODE)
+                .map_err(|errno| refused("make monitoring group", &folder, errno, root)),
+            None => Ok(()),
+        }
     }
 
     fn write_schemata(&self, root: &Path) -> Result<()> {
