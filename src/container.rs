@@ -183,6 +183,7 @@ fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
         state.set_cgroup(None);
     }
     if let Some(rdt) = &plan.intel_rdt {
+        fault::at(Step::RdtClass)?;
         rdt.create(intel_rdt::mount_of_host()?)?;
         made.rdt_folders.clone_from(&state.intel_rdt_paths);
     }

@@ -10,6 +10,7 @@ pub mod update;
 
 use crate::error::{Code, Context, Error, Problems, Result};
 use crate::plan::Options;
+use crate::testing::fault::{self, Step};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
@@ -24,6 +25,10 @@ const MOUNT: &str = "/sys/fs/resctrl";
 
 /// `RDTGROUP_SUPER_MAGIC` of linux/magic.h.
 const RDTGROUP_SUPER_MAGIC: u64 = 0x0765_5821;
+
+/// What stands in for it in the tests of a test build, as few machines have it: the kernel's
+/// fs/fuse/inode.c.
+const FUSE_SUPER_MAGIC: u64 = 0x6573_5546;
 
 /// What will be made and joined.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,7 +131,9 @@ pub fn mount_of_host() -> Result<&'static Path> {
         reason = "the type of f_type differs between architectures"
     )]
     let magic = statfs(MOUNT).map(|it| it.filesystem_type().0 as u64);
-    if magic == Ok(RDTGROUP_SUPER_MAGIC) {
+    if magic == Ok(RDTGROUP_SUPER_MAGIC)
+        || (cfg!(feature = "testing") && magic == Ok(FUSE_SUPER_MAGIC))
+    {
         return Ok(Path::new(MOUNT));
     }
     Err(Error::new(
@@ -249,6 +256,7 @@ impl Plan {
     }
 
     fn make_monitor(&self, root: &Path) -> Result<()> {
+        fault::at(Step::RdtMonitor)?;
         match self.monitor_folder(root) {
             Some(folder) => mkdir(&folder, MODE)
                 .map_err(|errno| refused("make monitoring group", &folder, errno, root)),
@@ -257,6 +265,7 @@ impl Plan {
     }
 
     fn write_schemata(&self, root: &Path) -> Result<()> {
+        fault::at(Step::RdtSchemata)?;
         if self.schemata.is_empty() {
             return Ok(());
         }
@@ -274,6 +283,7 @@ impl Plan {
         // A monitoring group only takes tasks that are in its class.
         let folders = [Some(self.folder(root)), self.monitor_folder(root)];
         for folder in folders.into_iter().flatten() {
+            fault::at(Step::RdtJoin)?;
             let file = folder.join("tasks");
             write(&file, &pid.to_string())
                 .map_err(|errno| refused(&format!("add process {pid} to"), &file, errno, root))?;

@@ -7,6 +7,7 @@ use crate::error::{Code, Context, Error, Problems, Result};
 use crate::host::Host;
 use crate::sys::namespace::{set_interface_flags, stop_being_dumpable};
 use crate::sys::pidfd::pidfd_open;
+use crate::testing::fault::{self, Step};
 use caps::Capability;
 use nix::errno::Errno;
 use nix::sched::setns;
@@ -137,6 +138,7 @@ pub fn move_devices(plan: &Plan, joins: &Joins, init: Pid) -> Result<Option<Move
             "linux.netDevices: the network namespace to join is the host's own",
         ));
     }
+    fault::at(Step::EnterNetwork)?;
     let home = join::own(Kind::Network)?;
     let host = Netlink::open().context(Code::Network, "open", "netlink socket")?;
     stop_being_dumpable().context(Code::Namespace, "prctl", "PR_SET_DUMPABLE")?;
@@ -153,7 +155,7 @@ pub fn move_devices(plan: &Plan, joins: &Joins, init: Pid) -> Result<Option<Move
         }
     };
     entered?;
-    let inside = Netlink::open();
+    let inside = fault::errno_at(Step::LookInside).and_then(|()| Netlink::open());
     setns(&home, Kind::Network.clone_flags()).context(
         Code::Namespace,
         "return to",
@@ -212,6 +214,7 @@ impl MovedDevices {
         // The kernel moves first and renames then; a name that is taken must be found out before.
         let name =
             free_name(device, &mut self.inside).context(Code::Network, &step, &device.name)?;
+        fault::at(Step::MoveDevice)?;
         self.host
             .move_link(link.index, target, &name)
             .context(Code::Network, &step, &name)?;
@@ -221,6 +224,7 @@ impl MovedDevices {
             up: link.up,
             addresses: addresses.clone(),
         });
+        fault::at(Step::DressDevice)?;
         // The kernel gives it another index where its own is taken.
         let index = self
             .inside
@@ -235,6 +239,7 @@ impl MovedDevices {
                 &name,
             )?;
         }
+        fault::at(Step::SetUpDevice)?;
         self.inside
             .up(index)
             .context(Code::Network, "set up network device", &name)
