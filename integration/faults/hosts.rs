@@ -138,8 +138,11 @@ fn signals_that_rain_interrupt_nothing(lab: &Lab) {
         Way::CreateTerminal,
         Way::RunDetached,
         Way::Start,
+        Way::ExecTerminal,
         Way::Update,
         Way::Pause,
+        Way::Resume,
+        Way::Kill,
         Way::Delete,
     ] {
         let attempt = Attempt::new(lab, way);
@@ -391,6 +394,18 @@ fn systemd_that_does_not_answer(lab: &Lab) {
         );
         lab.assert_nothing_left(attempt.bundle.id());
         attempt.clear_away(&what);
+
+        if trouble != Trouble::SaysNothing {
+            let attempt = Attempt::new(lab, Way::UpdateInScope);
+            let id = attempt.bundle.id();
+            let file = format!("/sys/fs/cgroup/system.slice/faults-{id}.scope/container/pids.max");
+            let limit = || fs::read_to_string(&file).unwrap();
+            let before = limit();
+            let out = without_systemd(lab, trouble, &attempt.command());
+            one_error(&out, &["systemd"]);
+            assert_eq!(limit(), before, "{what}");
+            attempt.clear_away(&what);
+        }
 
         // Its scope is not forgotten: a later delete stops it.
         let attempt = Attempt::new(lab, Way::DeleteInScope);
