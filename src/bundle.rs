@@ -24,7 +24,7 @@ pub struct Bundle {
     /// The config file's bytes, as they were read.
     pub config: Vec<u8>,
     /// The parsed config. Its `root.path` is [`Bundle::rootfs`].
-    pub spec: Spec,
+    pub spec: Box<Spec>,
     /// The root file system's folder: absolute, on the host, without symlinks.
     pub rootfs: PathBuf,
 }

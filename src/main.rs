@@ -1,10 +1,11 @@
 //! casulo: parse, dispatch, report the error once, choose the exit code.
 
+#![no_main]
+
 use casulo::cli::Cli;
 use casulo::error::{Code, Error};
 use casulo::{commands, log, sys};
 use std::ffi::OsString;
-use std::process::ExitCode;
 
 /// The verbs whose process, or a child of it, enters a container.
 const ENTERS_A_CONTAINER: [&str; 3] = ["create", "run", "exec"];
@@ -12,8 +13,9 @@ const ENTERS_A_CONTAINER: [&str; 3] = ["create", "run", "exec"];
 #[global_allocator]
 static ALLOCATOR: sys::arena::Arena = sys::arena::Arena::new();
 
-fn main() -> ExitCode {
-    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+casulo::entry!(run);
+
+fn run(words: Vec<OsString>) -> u8 {
     // Before anything is parsed or opened: a verb in any place costs at most one needless move.
     if words
         .iter()
@@ -26,22 +28,22 @@ fn main() -> ExitCode {
             "",
             errno,
         ));
-        return ExitCode::FAILURE;
+        return 1;
     }
     let cli = match Cli::read(&words) {
         Ok(cli) => cli,
         Err(error) => {
             // Help goes to stdout with 0, a wrong command line to stderr; nothing can be done if that fails.
             let _ = error.print();
-            return ExitCode::from(u8::from(error.use_stderr()));
+            return u8::from(error.use_stderr());
         }
     };
     let failure = commands::failure_code(&cli);
     match commands::dispatch(cli) {
-        Ok(code) => ExitCode::from(code),
+        Ok(code) => code,
         Err(error) => {
             log::report(&error);
-            ExitCode::from(failure)
+            failure
         }
     }
 }

@@ -96,7 +96,9 @@ fn pack(lab: &Lab, name: &str, files: &[&str]) -> PathBuf {
     let archive = lab.shared_folder("image").join(name);
     let rootfs = lab.shared_folder(&format!("image.{name}.rootfs"));
     let mut copy = Command::new("cp");
-    copy.arg("-a").arg(lab.bundle().rootfs().join(".")).arg(&rootfs);
+    copy.arg("-a")
+        .arg(lab.bundle().rootfs().join("."))
+        .arg(&rootfs);
     finish(copy, b"").ok();
     let mut tar = Command::new("tar");
     tar.arg("-cf").arg(&archive);

@@ -188,6 +188,11 @@ fn caller_that_reads_nothing(lab: &Lab) {
     assert_ne!(deaf(&["state", "nobody-knows-it"]), "0");
     // What it prints may have been written before the reader left.
     deaf(&["list"]);
+    let mut list = lab.command();
+    list.arg("list");
+    let late = "{ sleep 0.5; \"$@\"; echo $? >code; } | true; while ! test -s code; do sleep 0.05; done; cat code; rm code";
+    let code = lab.through_shell(late, &list).ok().text().to_owned();
+    assert_eq!(code, "1", "an error, not SIGPIPE");
     deaf(&["state", bundle.id()]);
     assert_eq!(deaf(&["pause", bundle.id()]), "0");
     assert_eq!(deaf(&["resume", bundle.id()]), "0");
@@ -206,13 +211,20 @@ fn caller_without_stdio(lab: &Lab) {
     for closed in ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"] {
         let bundle = lab
             .bundle()
-            .sh("echo words >/said; ls -l /proc/self/fd >/fds");
+            .sh("echo words >/said; ls -l /proc/$$/fd >/fds & wait");
         let inner = bundle.command(&[], "run", &[]);
         lab.through_shell(&format!("\"$@\" {closed}"), &inner).ok();
         let said = fs::read_to_string(bundle.rootfs().join("said")).unwrap();
         assert_eq!(said, "words\n", "{closed}");
         let fds = fs::read_to_string(bundle.rootfs().join("fds")).unwrap();
         assert!(!fds.contains("state"), "{closed}: {fds}");
+        for (number, name) in [("<&", "0"), (" >&", "1"), ("2>&", "2")] {
+            let is_null = fds.contains(&format!(" {name} -> /dev/null"));
+            assert!(
+                is_null || !format!(" {closed}").contains(number),
+                "{closed}: {fds}"
+            );
+        }
         lab.assert_nothing_left(bundle.id());
     }
 }

@@ -67,7 +67,7 @@ impl Findings {
 struct Subject<'a> {
     /// The config as it stands in the file: `types` keep no order of what they read as sets.
     raw: Value,
-    spec: Spec,
+    spec: Box<Spec>,
     plan: Plan,
     host: &'a Host,
     files: &'a Files,

@@ -17,6 +17,7 @@ pub(super) const VERSION: u32 = 1;
 const ID: &str = "casulo-check";
 
 /// `casulo check`
+#[inline(never)]
 pub(super) fn run(global: &Global, args: &Check) -> Result<u8> {
     let accepted = accepted(&args.accept)?;
     let bundle = Unread::open(&args.bundle, args.config.as_deref())?;

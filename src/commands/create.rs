@@ -11,6 +11,7 @@ use crate::{config, notify, state};
 use std::path::PathBuf;
 
 /// `casulo create`
+#[inline(never)]
 pub(super) fn run(global: &Global, args: &Create) -> Result<u8> {
     let prepared = Prepared::new(global, args)?;
     if args.console_socket.is_none() && prepared.plan.process.terminal.is_some() {

@@ -8,6 +8,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 /// `casulo events`
+#[inline(never)]
 pub(super) fn run(global: &Global, args: &Events) -> Result<u8> {
     let interval = duration(&args.interval)?;
     let dir = super::store(global)?.open(&args.id)?;

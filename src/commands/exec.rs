@@ -16,6 +16,7 @@ use std::os::fd::AsFd;
 use std::path::{Component, Path};
 
 /// `casulo exec`; without `--detach` returns the exit code of the process.
+#[inline(never)]
 pub(super) fn run(global: &Global, args: &Exec) -> Result<u8> {
     let store = super::store(global)?;
     let dir = store.open(&args.id)?;

@@ -7,6 +7,7 @@ use nix::sys::signal::Signal;
 use std::str::FromStr;
 
 /// `casulo kill`
+#[inline(never)]
 pub(super) fn run(global: &Global, args: &Kill) -> Result<u8> {
     let signal = parse(&args.signal)?;
     let whom = if args.all { Whom::All } else { Whom::Init };

@@ -7,6 +7,7 @@ use serde_json::Value;
 use std::fmt::Write;
 
 /// `casulo list`
+#[inline(never)]
 pub(super) fn run(global: &Global, args: &List) -> Result<u8> {
     let store = super::store(global)?;
     let ids = store.ids()?;

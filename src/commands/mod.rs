@@ -72,6 +72,8 @@ fn attend(pid: Pid, console: Option<OwnedFd>) -> Result<(OwnedFd, Option<Relay<'
     Ok((pidfd, console.map(Relay::of_stdio).transpose()?))
 }
 
+/// Each command has a frame of its own: put into one function, every command would touch the stack of the
+/// largest (docs/performance.md).
 fn execute(global: &Global, command: Command) -> Result<u8> {
     match command {
         Command::Create(args) => create::run(global, &args),

@@ -8,6 +8,7 @@ use serde_json::Value;
 use std::process::{Command, Stdio};
 
 /// `casulo ps`
+#[inline(never)]
 pub(super) fn run(global: &Global, args: &Ps) -> Result<u8> {
     let (id, arguments) = args
         .id_and_arguments

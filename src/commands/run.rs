@@ -11,6 +11,7 @@ use crate::trace::{self, Phase};
 use std::os::fd::AsFd;
 
 /// `casulo run`
+#[inline(never)]
 pub(super) fn run(global: &Global, args: &Run) -> Result<u8> {
     let prepared = Prepared::new(global, &args.create)?;
     if args.detach

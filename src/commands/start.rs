@@ -5,6 +5,7 @@ use crate::container;
 use crate::error::Result;
 
 /// `casulo start`
+#[inline(never)]
 pub(super) fn run(global: &Global, args: &Id) -> Result<u8> {
     container::start(super::store(global)?.open(&args.id)?)?;
     Ok(0)

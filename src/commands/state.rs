@@ -7,6 +7,7 @@ use nix::unistd::{Uid, User};
 use serde_json::Value;
 
 /// `casulo state`
+#[inline(never)]
 pub(super) fn run(global: &Global, args: &Id) -> Result<u8> {
     let document = document(&super::store(global)?.open(&args.id)?)?;
     super::print(format!("{document:#}\n").as_bytes())?;

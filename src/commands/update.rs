@@ -17,6 +17,7 @@ use std::path::Path;
 
 /// `casulo update`. The container's own resources are not looked at: what is given changes, and
 /// the kernel remembers the rest.
+#[inline(never)]
 pub(super) fn run(global: &Global, args: &Update) -> Result<u8> {
     let dir = super::store(global)?.open(&args.id)?;
     let (resources, file) = match &args.resources {

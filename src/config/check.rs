@@ -126,6 +126,7 @@ fn is_empty(path: &Option<PathBuf>) -> bool {
 }
 
 /// Adds what is wrong with the parts that no domain plans.
+#[inline(never)]
 pub(super) fn check(spec: &Spec, problems: &mut Vec<Problem>) {
     let mut add = |path: &str, why: &str| problems.push((path.to_owned(), why.to_owned()));
     if let Some(why) = version_problem(spec.version()) {

@@ -50,9 +50,11 @@ pub type Problem = (String, String);
 /// [`require_process`]. Sections of other platforms (`windows`, `vm`, …) and unknown fields are
 /// ignored, whatever they hold.
 ///
+/// It is on the heap: of its 3000 bytes every place that they are moved to would be a page of the stack.
+///
 /// # Errors
 /// `E_CONFIG`, naming every problem found.
-pub fn parse(bytes: &[u8], file: &str) -> Result<Spec> {
+pub fn parse(bytes: &[u8], file: &str) -> Result<Box<Spec>> {
     let (spec, problems) = examine(bytes, file)?;
     report(problems, file)?;
     spec.ok_or_else(|| unreadable(file))
@@ -64,12 +66,12 @@ pub fn parse(bytes: &[u8], file: &str) -> Result<Spec> {
 ///
 /// # Errors
 /// `E_CONFIG` for a text that is no JSON object at all.
-pub fn examine(bytes: &[u8], file: &str) -> Result<(Option<Spec>, Vec<Problem>)> {
+pub fn examine(bytes: &[u8], file: &str) -> Result<(Option<Box<Spec>>, Vec<Problem>)> {
     let text = text(bytes, file)?;
     let mut problems = Vec::new();
-    let mut spec = match straight::<Spec>(text).filter(|spec| !check::is_doubtful(spec)) {
+    let mut spec = match straight::<Box<Spec>>(text).filter(|spec| !check::is_doubtful(spec)) {
         Some(spec) => Some(spec),
-        None => repair::parse::<Spec>(text, "", file, &mut problems)?,
+        None => repair::parse::<Box<Spec>>(text, "", file, &mut problems)?,
     };
     if let Some(spec) = &mut spec {
         check::tidy(spec);

@@ -34,6 +34,8 @@ const IGNORED: &[&str] = &[
 ///
 /// # Errors
 /// `E_CONFIG` if the text is no JSON object at all.
+#[cold]
+#[inline(never)]
 pub(super) fn parse<T: DeserializeOwned>(
     text: &str,
     root: &str,

@@ -8,6 +8,7 @@ use super::Plan;
 use super::copyup;
 use super::filesystem::{Classic, Content, FileSystem, RootMode};
 use super::mounts::{Action, Bind, Mount, ReadOnly, Target};
+use super::place::{Before, Place, find};
 use super::root::Root;
 use super::sources::{Source, Sources, open_source};
 use crate::error::{Code, Context, Error, Result};
@@ -19,7 +20,6 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, readlinkat};
 use nix::mount::MsFlags;
 use nix::sys::stat::{Mode, SFlag, fstat};
-use nix::sys::statfs::{DEVPTS_SUPER_MAGIC, FsType, PROC_SUPER_MAGIC, SYSFS_MAGIC, fstatfs};
 use nix::unistd::{fchdir, symlinkat};
 use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -270,124 +270,4 @@ fn make_link(root: &Root, mount: &Mount, text: &OsStr) -> Result<()> {
             }
         });
     made.context(Code::Mount, "copy the symlink of", mount)
-}
-
-/// Where something is to be mounted.
-struct Place {
-    fd: OwnedFd,
-    before: Before,
-}
-
-/// Whether it was there.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Before {
-    There,
-    Made,
-}
-
-/// Finds the destination, or makes it: a folder where `wants_folder`, else an empty file.
-fn find(root: &Root, mount: &Mount, wants_folder: impl Fn() -> nix::Result<bool>) -> Result<Place> {
-    let path = &mount.destination;
-    let step = "open the target of";
-    let there = |fd| Place {
-        fd,
-        before: Before::There,
-    };
-    match mount.target {
-        Target::Root => root
-            .resolve(path)
-            .map(there)
-            .context(Code::Mount, step, mount),
-        Target::RealFolder => real_folder(root, mount),
-        Target::NoFollow => {
-            let fd = root
-                .resolve_no_follow(path)
-                .context(Code::Mount, step, mount)?;
-            refuse(
-                &[PROC_SUPER_MAGIC, SYSFS_MAGIC, DEVPTS_SUPER_MAGIC],
-                &fd,
-                mount,
-            )?;
-            Ok(there(fd))
-        }
-        Target::Any | Target::ProcFile => {
-            let make = || match wants_folder()? {
-                true => root.make_folders(path),
-                false => root.create_file(path),
-            };
-            let (found, mut before) = plain(root, mount, OFlag::empty(), make)?;
-            if !matches!(found, Err(Errno::ELOOP)) {
-                let fd = found.context(Code::Mount, step, mount)?;
-                return Ok(Place { fd, before });
-            }
-            // A symlink of the image leads elsewhere, perhaps into /proc.
-            let fd = match root.resolve(path) {
-                Err(Errno::ENOENT) => {
-                    before = Before::Made;
-                    make()
-                }
-                result => result,
-            }
-            .context(Code::Mount, step, mount)?;
-            if mount.target == Target::Any {
-                refuse(&[PROC_SUPER_MAGIC], &fd, mount)?;
-            }
-            Ok(Place { fd, before })
-        }
-    }
-}
-
-/// Looks the destination up without following any symlink; makes it first if nothing is there.
-fn plain(
-    root: &Root,
-    mount: &Mount,
-    flags: OFlag,
-    make: impl Fn() -> nix::Result<OwnedFd>,
-) -> Result<(nix::Result<OwnedFd>, Before)> {
-    match root.resolve_plain(&mount.destination, flags) {
-        Err(Errno::ENOENT) => {}
-        found => return Ok((found, Before::There)),
-    }
-    make().context(Code::Mount, "make the target of", mount)?;
-    // Looked up again, because what was made need not be where the path says.
-    Ok((root.resolve_plain(&mount.destination, flags), Before::Made))
-}
-
-/// A folder that no symlink leads to. An image whose /proc is a symlink would have the procfs
-/// mounted elsewhere and its own files read in its place (CVE-2019-19921).
-fn real_folder(root: &Root, mount: &Mount) -> Result<Place> {
-    let make = || root.make_folders(&mount.destination);
-    let (found, before) = plain(root, mount, OFlag::O_DIRECTORY, make)?;
-    match found {
-        Ok(fd) => Ok(Place { fd, before }),
-        Err(errno @ (Errno::ELOOP | Errno::ENOTDIR)) => Err(Error::step(
-            Code::UnsafePath,
-            "open the target of",
-            mount.to_string(),
-            errno,
-        )
-        .because("it must be a folder, and no symlink may lead to it")),
-        Err(errno) => Err(Error::step(
-            Code::Mount,
-            "open the target of",
-            mount.to_string(),
-            errno,
-        )),
-    }
-}
-
-/// Refuses a target that lies on one of these file systems.
-fn refuse(kinds: &[FsType], target: &OwnedFd, mount: &Mount) -> Result<()> {
-    let kind = fstatfs(target).context(Code::Mount, "look at the target of", mount)?;
-    if kinds.contains(&kind.filesystem_type()) {
-        return Err(Error {
-            step: "mount".to_owned(),
-            object: mount.to_string(),
-            ..Error::new(
-                Code::UnsafePath,
-                "a symlink leads into a kernel file system",
-            )
-        });
-    }
-    Ok(())
 }

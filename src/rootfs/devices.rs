@@ -153,16 +153,20 @@ fn supply(
             }
         }
     }
-    let target = match look(device, parent, name)? {
-        There::Same if may_make => return settle(device, parent, name),
-        There::Same => return Ok(()),
-        There::Target(target) => target,
-        There::Nothing => {
-            let new = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_RDONLY;
-            parent
-                .open(Path::new(name), new, Mode::from_bits_truncate(0o600))
-                .context(Code::Device, "make a mount point for", &shown)?
-        }
+    let new = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_RDONLY;
+    let point = |errno| {
+        let shown = shown.to_string();
+        Error::step(Code::Device, "make a mount point for", shown, errno)
+    };
+    let target = match parent.open(Path::new(name), new, Mode::from_bits_truncate(0o600)) {
+        Err(Errno::EEXIST) => match look(device, parent, name)? {
+            There::Same if may_make => return settle(device, parent, name),
+            There::Same => return Ok(()),
+            There::Target(target) => target,
+            // Taken away since.
+            There::Nothing => return Err(point(Errno::ENOENT)),
+        },
+        made => made.map_err(point)?,
     };
     let host;
     let tree = match premade {
@@ -274,8 +278,8 @@ fn hosts_node(device: &Device) -> Result<OwnedFd> {
     let by_number = format!("/dev/{number}");
     let same = device.path.as_os_str().as_bytes();
     let mut failure = Errno::ENOENT;
-    let names = [Some(by_number), kernels_name(&number)];
-    let names = names.into_iter().flatten().map(String::into_bytes);
+    let kernels = iter::once_with(|| kernels_name(&number)).flatten();
+    let names = iter::once(by_number).chain(kernels).map(String::into_bytes);
     for path in iter::once(same.to_vec()).chain(names) {
         let Ok(path) = CString::new(path) else {
             continue;

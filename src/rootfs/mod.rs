@@ -17,6 +17,7 @@ pub mod masks;
 pub mod mounts;
 pub mod options;
 mod pivot;
+mod place;
 pub mod root;
 mod sources;
 pub mod sysctl;

@@ -117,20 +117,27 @@ impl Root {
         }
     }
 
+    /// The folder at `path` as an O_PATH fd, made with mode 0755, if it alone is missing and no component
+    /// of the path is a symlink: then the folder is where the path says.
+    ///
+    /// # Errors
+    /// ELOOP where a component is a symlink, EEXIST; else as [`Root::open`] and mkdirat. Of a path without a
+    /// last component, EINVAL.
+    pub fn make_plain_folder(&self, path: &Path) -> nix::Result<OwnedFd> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(Errno::EINVAL);
+        };
+        let parent = Root(self.resolve_plain(parent, OFlag::O_DIRECTORY)?);
+        mkdirat(&parent, name, Mode::from_bits_truncate(0o755))?;
+        parent.resolve_plain(Path::new(name), OFlag::O_DIRECTORY)
+    }
+
     /// [`Root::mkdir_all`] for a path that was just found missing.
     ///
     /// # Errors
     /// As [`Root::mkdir_all`].
     pub fn make_folders(&self, path: &Path) -> nix::Result<OwnedFd> {
         let directory = OFlag::O_PATH | OFlag::O_DIRECTORY;
-        // Mostly the last component alone is missing (`/dev/pts` in a new `/dev`).
-        if let (Some(parent), Some(name)) = (path.parent(), path.file_name())
-            && let Ok(parent) = self.open(parent, directory, Mode::empty())
-            && mkdirat(&parent, name, Mode::from_bits_truncate(0o755)).is_ok()
-        {
-            let no_follow = directory | OFlag::O_NOFOLLOW;
-            return Root(parent).open(Path::new(name), no_follow, Mode::empty());
-        }
         let mut todo: Vec<OsString> = names(path);
         todo.reverse();
         let mut done = PathBuf::new();

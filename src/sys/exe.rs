@@ -1,7 +1,7 @@
 //! The host binary's protection (CVE-2019-5736): what enters a container runs from a mount or a copy of
 //! casulo that cannot be written, whatever happens to the process later.
 
-use super::{check, fd, mount, program};
+use super::{check, fd, mount, program, start};
 use crate::testing::without::{Defence, without};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, FcntlArg, OFlag, SealFlag, fcntl, open};
@@ -9,7 +9,6 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::Mode;
 use nix::unistd::{AccessFlags, faccessat};
 use std::convert::Infallible;
-use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, Ordering};
 
@@ -132,30 +131,22 @@ fn sealed_copy(exe: &OwnedFd) -> nix::Result<OwnedFd> {
 /// `int execveat(int fd, "", argv, environ, AT_EMPTY_PATH)`, execveat(2), with our own arguments
 /// and environment.
 fn re_execute(exe: BorrowedFd<'_>) -> nix::Result<Infallible> {
-    use std::os::unix::ffi::OsStringExt;
     unsafe extern "C" {
         /// environ(7).
         static environ: *const *const libc::c_char;
     }
-    let arguments: Vec<CString> = std::env::args_os()
-        .filter_map(|arg| CString::new(arg.into_vec()).ok())
-        .collect();
-    let argv: Vec<*const libc::c_char> = arguments
-        .iter()
-        .map(|arg| arg.as_ptr())
-        .chain([std::ptr::null()])
-        .collect();
+    let (_, arguments) = start::arguments();
     // SAFETY: the C library has set `environ` before main, and nothing in casulo changes the
     // environment (`std::env::set_var` is a disallowed method).
     let env = unsafe { environ };
-    // SAFETY: both arrays end in null and point at C strings that outlive the call; on success
-    // the call does not return.
+    // SAFETY: both arrays are the kernel's, which end in null and point at C strings; on success the call
+    // does not return.
     let result = unsafe {
         libc::syscall(
             libc::SYS_execveat,
             exe.as_raw_fd(),
             c"".as_ptr(),
-            argv.as_ptr(),
+            arguments,
             env,
             libc::AT_EMPTY_PATH,
         )

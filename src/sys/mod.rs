@@ -31,6 +31,7 @@ pub mod scm;
 pub mod seccomp;
 pub mod shared;
 pub mod signal;
+pub mod start;
 pub mod tty;
 pub mod uts;
 pub mod xattr;

@@ -1,7 +1,7 @@
 //! The memory that this process's own program lies in. casulo is one static executable that is never
 //! relocated: each part lies where its program header says, elf(5).
 
-use super::check;
+use super::{check, start};
 use nix::errno::Errno;
 use nix::sys::mman::{
     MRemapFlags, MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mmap_anonymous, mremap,
@@ -187,7 +187,7 @@ impl MemoryMap {
             /// environ(7).
             static environ: *const *const c_char;
         }
-        let count = std::env::args_os().len();
+        let (count, _) = start::arguments();
         // SAFETY: the C library has set it before main, and nobody changes it.
         let environment = unsafe { environ };
         // SAFETY: it is where the kernel put it, for nothing in casulo changes the environment: so these words

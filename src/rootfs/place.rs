@@ -1,0 +1,152 @@
+//! Where a mount is to be attached: looks its destination up below the container's root, or makes it.
+//! Runs in the child, as [`super::attach`].
+//!
+//! The default destinations are where no symlink leads to (CVE-2019-19921); elsewhere the image's symlinks are
+//! followed inside the root, but not into a kernel file system.
+
+use super::mounts::{Mount, Target};
+use super::root::Root;
+use crate::error::{Code, Context, Error, Result};
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::statfs::{DEVPTS_SUPER_MAGIC, FsType, PROC_SUPER_MAGIC, SYSFS_MAGIC, fstatfs};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+/// Where something is to be mounted.
+pub(super) struct Place {
+    pub(super) fd: OwnedFd,
+    pub(super) before: Before,
+}
+
+/// Whether it was there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Before {
+    There,
+    Made,
+}
+
+/// Finds the destination, or makes it: a folder where `wants_folder`, else an empty file.
+pub(super) fn find(
+    root: &Root,
+    mount: &Mount,
+    wants_folder: impl Fn() -> nix::Result<bool>,
+) -> Result<Place> {
+    let path = &mount.destination;
+    let step = "open the target of";
+    let there = |fd| Place {
+        fd,
+        before: Before::There,
+    };
+    match mount.target {
+        Target::Root => root
+            .resolve(path)
+            .map(there)
+            .context(Code::Mount, step, mount),
+        Target::RealFolder => real_folder(root, mount),
+        Target::NoFollow => {
+            let fd = root
+                .resolve_no_follow(path)
+                .context(Code::Mount, step, mount)?;
+            refuse(
+                &[PROC_SUPER_MAGIC, SYSFS_MAGIC, DEVPTS_SUPER_MAGIC],
+                &fd,
+                mount,
+            )?;
+            Ok(there(fd))
+        }
+        Target::Any | Target::ProcFile => {
+            let (found, mut before) = plain(root, mount, OFlag::empty(), &wants_folder)?;
+            if !matches!(found, Err(Errno::ELOOP)) {
+                let fd = found.context(Code::Mount, step, mount)?;
+                return Ok(Place { fd, before });
+            }
+            // A symlink of the image leads elsewhere, perhaps into /proc.
+            let fd = match root.resolve(path) {
+                Err(Errno::ENOENT) => {
+                    before = Before::Made;
+                    make_target(root, path, &wants_folder)
+                }
+                result => result,
+            }
+            .context(Code::Mount, step, mount)?;
+            if mount.target == Target::Any {
+                refuse(&[PROC_SUPER_MAGIC], &fd, mount)?;
+            }
+            Ok(Place { fd, before })
+        }
+    }
+}
+
+/// Looks the destination up without following any symlink; makes it first if nothing is there.
+fn plain(
+    root: &Root,
+    mount: &Mount,
+    flags: OFlag,
+    wants_folder: &impl Fn() -> nix::Result<bool>,
+) -> Result<(nix::Result<OwnedFd>, Before)> {
+    let path = &mount.destination;
+    match root.resolve_plain(path, flags) {
+        Err(Errno::ENOENT) => {}
+        found => return Ok((found, Before::There)),
+    }
+    // Mostly a folder is wanted and its parent is there: `/dev/pts` in a new `/dev`.
+    if wants_folder() == Ok(true)
+        && let Ok(folder) = root.make_plain_folder(path)
+    {
+        return Ok((Ok(folder), Before::Made));
+    }
+    make_target(root, path, wants_folder).context(Code::Mount, "make the target of", mount)?;
+    // Looked up again, because what was made need not be where the path says.
+    Ok((root.resolve_plain(path, flags), Before::Made))
+}
+
+/// Makes what is missing of a destination, following symlinks inside the root: a folder or a file.
+fn make_target(
+    root: &Root,
+    path: &Path,
+    wants_folder: &impl Fn() -> nix::Result<bool>,
+) -> nix::Result<OwnedFd> {
+    match wants_folder()? {
+        true => root.make_folders(path),
+        false => root.create_file(path),
+    }
+}
+
+/// A folder that no symlink leads to. An image whose /proc is a symlink would have the procfs
+/// mounted elsewhere and its own files read in its place (CVE-2019-19921).
+fn real_folder(root: &Root, mount: &Mount) -> Result<Place> {
+    let (found, before) = plain(root, mount, OFlag::O_DIRECTORY, &|| Ok(true))?;
+    match found {
+        Ok(fd) => Ok(Place { fd, before }),
+        Err(errno @ (Errno::ELOOP | Errno::ENOTDIR)) => Err(Error::step(
+            Code::UnsafePath,
+            "open the target of",
+            mount.to_string(),
+            errno,
+        )
+        .because("it must be a folder, and no symlink may lead to it")),
+        Err(errno) => Err(Error::step(
+            Code::Mount,
+            "open the target of",
+            mount.to_string(),
+            errno,
+        )),
+    }
+}
+
+/// Refuses a target that lies on one of these file systems.
+fn refuse(kinds: &[FsType], target: &OwnedFd, mount: &Mount) -> Result<()> {
+    let kind = fstatfs(target).context(Code::Mount, "look at the target of", mount)?;
+    if kinds.contains(&kind.filesystem_type()) {
+        return Err(Error {
+            step: "mount".to_owned(),
+            object: mount.to_string(),
+            ..Error::new(
+                Code::UnsafePath,
+                "a symlink leads into a kernel file system",
+            )
+        });
+    }
+    Ok(())
+}
