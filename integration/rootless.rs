@@ -3,11 +3,12 @@
 use crate::support::{Bundle, Lab, Output, cases, finish};
 use serde_json::{Value, json};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
 cases! {
-    [Root, Casulo, Program("/usr/bin/setpriv")] => bundle_of_spec_rootless_runs, setgroups_is_denied, limits_need_a_delegated_cgroup,
+    [Root, Casulo, Program("/usr/bin/setpriv")] => bundle_of_spec_rootless_runs, setgroups_is_denied, denying_group_cannot_be_dropped, limits_need_a_delegated_cgroup,
         create_start_kill_delete, exec_works, state_folder_defaults_to_the_users, the_users_own_binary_is_protected;
     [Root, Casulo, Program("/usr/bin/setpriv"), NewUidMap] => subordinate_ids_through_newuidmap;
 }
@@ -103,6 +104,33 @@ fn setgroups_is_denied(lab: &Lab) {
         call(lab, bundle.path(), &["run", bundle.id()]).ok().text(),
         "deny"
     );
+}
+
+fn denying_group_cannot_be_dropped(lab: &Lab) {
+    // CVE-2014-8989: to be in the group is what keeps the user out of the file.
+    const GROUP: u32 = 2000;
+    let script = "cat /denied || echo kept out; su root -c 'cat /denied' || echo kept out";
+    let run = |groups: &[&str]| {
+        let bundle = bundle(lab, script, |_| {});
+        let file = bundle.rootfs().join("denied");
+        fs::write(&file, "secret\n").unwrap();
+        std::os::unix::fs::chown(&file, Some(0), Some(GROUP)).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o604)).unwrap();
+        let user = as_user(lab, bundle.path(), &["run", bundle.id()]);
+        let mut command = Command::new(user.get_program());
+        for arg in user.get_args() {
+            match arg == "--clear-groups" {
+                true => command.args(groups),
+                false => command.arg(arg),
+            };
+        }
+        command.current_dir(bundle.path());
+        finish(command, b"")
+    };
+    // Who is not in it may read.
+    assert_eq!(run(&["--clear-groups"]).lines()[0], "secret");
+    let out = run(&["--groups", "2000"]);
+    assert_eq!(out.lines(), ["kept out", "kept out"], "{out:?}");
 }
 
 fn limits_need_a_delegated_cgroup(lab: &Lab) {

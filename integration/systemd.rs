@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 cases! {
@@ -643,15 +644,45 @@ fn one_connection_and_one_call(lab: &Lab) {
 /// The user of the host who has a systemd of their own.
 const USER: u32 = 1000;
 
-fn an_ordinary_users_own_systemd(lab: &Lab) {
-    let service = format!("user@{USER}.service");
-    systemctl(&["start", &service]).ok();
-    let bundle = lab.bundle();
-    let state = lab.folder("users-state");
-    for path in [bundle.path(), &bundle.rootfs(), &state] {
-        std::os::unix::fs::chown(path, Some(USER), Some(USER)).unwrap();
+/// A container of that user's, in a scope of their systemd, which runs as long as this value is there. One test
+/// at a time has it.
+pub(crate) struct UsersContainer<'lab> {
+    lab: &'lab Lab,
+    pub(crate) bundle: Bundle<'lab>,
+    state: PathBuf,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl<'lab> UsersContainer<'lab> {
+    pub(crate) fn new(lab: &'lab Lab) -> UsersContainer<'lab> {
+        static ALONE: Mutex<()> = Mutex::new(());
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        systemctl(&["start", &format!("user@{USER}.service")]).ok();
+        let bundle = lab.bundle();
+        let state = lab.folder("users-state");
+        for path in [bundle.path(), &bundle.rootfs(), &state] {
+            std::os::unix::fs::chown(path, Some(USER), Some(USER)).unwrap();
+        }
+        let container = UsersContainer {
+            lab,
+            bundle,
+            state,
+            _alone: alone,
+        };
+        container.call(&["spec", "--rootless"]).ok();
+        let file = container.bundle.path().join("config.json");
+        let mut config: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        config["process"]["terminal"] = json!(false);
+        config["process"]["args"] = json!(["/bin/sleep", "1000"]);
+        config["root"]["readonly"] = json!(false);
+        config["linux"]["resources"] =
+            json!({"pids": {"limit": 40}, "memory": {"limit": 64 << 20}});
+        fs::write(&file, serde_json::to_vec(&config).unwrap()).unwrap();
+        container
     }
-    let call = |args: &[&str]| {
+
+    /// The runtime, called by the user.
+    pub(crate) fn call(&self, args: &[&str]) -> Output {
         let id = USER.to_string();
         // The tests' mount namespace is older than the user's folder below /run.
         let mut command = Command::new("nsenter");
@@ -662,7 +693,7 @@ fn an_ordinary_users_own_systemd(lab: &Lab) {
             "-c",
             "cd \"$0\" && exec \"$@\"",
         ]);
-        command.arg(bundle.path()).args([
+        command.arg(self.bundle.path()).args([
             "setpriv",
             "--reuid",
             &id,
@@ -671,49 +702,67 @@ fn an_ordinary_users_own_systemd(lab: &Lab) {
             "--clear-groups",
             "--inh-caps=-all",
         ]);
+        let runtime = self.lab.command();
         command
-            .arg(lab.runtime())
+            .arg(runtime.get_program())
             .arg("--root")
-            .arg(&state)
+            .arg(&self.state)
             .args(args);
+        let told = runtime.get_envs();
+        command.envs(told.filter_map(|(key, value)| Some((key, value?))));
         command.env("XDG_RUNTIME_DIR", format!("/run/user/{USER}"));
         finish(command, b"")
-    };
-    call(&["spec", "--rootless"]).ok();
-    let file = bundle.path().join("config.json");
-    let mut config: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
-    config["process"]["terminal"] = json!(false);
-    config["process"]["args"] = json!(["/bin/sleep", "1000"]);
-    config["root"]["readonly"] = json!(false);
-    config["linux"]["resources"] = json!({"pids": {"limit": 40}, "memory": {"limit": 64 << 20}});
-    fs::write(&file, serde_json::to_vec(&config).unwrap()).unwrap();
+    }
 
-    let id = bundle.id();
-    // This process is not in the user's part of the tree, as one of an ssh session is not.
-    call(&["--systemd-cgroup", "run", "--detach", id]).ok();
-    let out = call(&[
+    /// Creates and starts it.
+    pub(crate) fn run(&self) {
+        // This process is not in the user's part of the tree, as one of an ssh session is not.
+        self.call(&["--systemd-cgroup", "run", "--detach", self.bundle.id()])
+            .ok();
+    }
+
+    /// The folder of its scope.
+    pub(crate) fn scope(&self) -> PathBuf {
+        let id = self.bundle.id();
+        format!(
+            "/sys/fs/cgroup/user.slice/user-{USER}.slice/user@{USER}.service/user.slice/casulo-{id}.scope"
+        )
+        .into()
+    }
+
+    /// The numbers of its processes.
+    pub(crate) fn processes(&self) -> Vec<String> {
+        let list = read(&self.scope().join("container"), "cgroup.procs");
+        list.lines().map(str::to_owned).collect()
+    }
+
+    /// Deletes it: nothing is left.
+    pub(crate) fn delete(&self) {
+        self.call(&["delete", "--force", self.bundle.id()]).ok();
+        wait_until("the scope is gone", || !self.scope().exists());
+        self.lab.assert_nothing_left(self.bundle.id());
+    }
+}
+
+impl Drop for UsersContainer<'_> {
+    fn drop(&mut self) {
+        systemctl(&["stop", &format!("user@{USER}.service")]);
+    }
+}
+
+fn an_ordinary_users_own_systemd(lab: &Lab) {
+    let container = UsersContainer::new(lab);
+    container.run();
+    let out = container.call(&[
         "exec",
-        id,
+        container.bundle.id(),
         "cat",
         "/sys/fs/cgroup/pids.max",
         "/sys/fs/cgroup/memory.max",
         "/proc/self/cgroup",
-    ])
-    .ok();
-    assert_eq!(out.lines(), ["40", &(64 << 20).to_string(), "0::/"]);
-    let scope = format!(
-        "/sys/fs/cgroup/user.slice/user-{USER}.slice/{service}/user.slice/casulo-{id}.scope"
-    );
-    let scope = Path::new(&scope);
-    assert_eq!(read(scope, "pids.max"), "40");
-    assert_eq!(
-        read(&scope.join("container"), "cgroup.procs")
-            .lines()
-            .count(),
-        1
-    );
-    call(&["delete", "--force", id]).ok();
-    wait_until("the scope is gone", || !scope.exists());
-    systemctl(&["stop", &service]).ok();
-    lab.assert_nothing_left(id);
+    ]);
+    assert_eq!(out.ok().lines(), ["40", &(64 << 20).to_string(), "0::/"]);
+    assert_eq!(read(&container.scope(), "pids.max"), "40");
+    assert_eq!(container.processes().len(), 1);
+    container.delete();
 }

@@ -200,7 +200,7 @@ fn deletes_at_once_have_a_winner(lab: &Lab) {
 }
 
 fn process_that_cannot_die_is_named(lab: &Lab) {
-    let fs = StuckFs::mount(lab.folder("fuse"));
+    let fs = StuckFs::mount(&lab.folder("fuse"));
     let bundle = lab
         .bundle()
         .bind(&lab.join("fuse"), "/fuse", &[])

@@ -127,6 +127,7 @@ pub fn create<'a>(request: &Request<'a>) -> Result<Created<'a>> {
         cgroup: None,
         rdt_folders: Vec::new(),
         init: None,
+        net_devices: None,
         pid_file: None,
         hooks_ran: None,
     };
@@ -182,8 +183,9 @@ fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
         state.set_cgroup(None);
     }
     if let Some(rdt) = &plan.intel_rdt {
-        made.rdt_folders.clone_from(&state.intel_rdt_paths);
+        fault::at(Step::RdtClass)?;
         rdt.create(intel_rdt::mount_of_host()?)?;
+        made.rdt_folders.clone_from(&state.intel_rdt_paths);
     }
     trace::phase(Phase::Open);
     fault::at(Step::OpenNamespaces)?;
@@ -240,7 +242,7 @@ fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
 
     let process = ProcessRef::of(init, &proc).context(Code::State, "look at init", init)?;
     (state.init_process_pid, state.init_process_start) = (process.pid, process.start);
-    if let Err(error) = outside_work(request, &joins, &sources, init, &proc, &channel, &state) {
+    if let Err(error) = outside_work(request, &joins, &sources, made, &proc, &channel, &state) {
         return Err(channel.reason_or(error));
     }
     // While init makes its mounts.
@@ -284,16 +286,17 @@ fn outside_work(
     request: &Request<'_>,
     joins: &Joins,
     sources: &Sources,
-    init: Pid,
+    made: &mut Made<'_>,
     proc: &ProcFs,
     channel: &Channel,
     state: &State,
 ) -> Result<()> {
     let plan = request.plan;
+    let init = Pid::from_raw(state.init_process_pid);
     fault::at(Step::Maps)?;
     namespaces::write_maps(&plan.namespaces, init, request.host)?;
     sources.idmap_with(&plan.rootfs, init)?;
-    namespaces::move_devices(&plan.namespaces, joins, init)?;
+    made.net_devices = namespaces::move_devices(&plan.namespaces, joins, init)?;
     fault::at(Step::Grant)?;
     plan.process.grant(init, proc, Role::Init)?;
     if let Some(rdt) = &plan.intel_rdt {
@@ -323,7 +326,7 @@ fn facts(request: &Request<'_>, proc: &ProcFs) -> Result<State> {
         systemd_scope: plan.cgroup.scope.as_ref().map(|it| it.scope.clone()),
         delegate_cgroup: plan.cgroup.delegate.clone(),
         intel_rdt_paths: match &plan.intel_rdt {
-            Some(rdt) => rdt.folders(intel_rdt::mount_of_host()?),
+            Some(rdt) => rdt.folders(intel_rdt::mount_of_host()?)?,
             None => Vec::new(),
         },
         namespaces: plan.namespaces.clone_flags(),

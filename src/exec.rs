@@ -156,9 +156,10 @@ fn execute_beside(request: &Request<'_>, init: &OwnedFd) -> Result<Executed> {
     drop(parent);
     let moved = match &place {
         Place::Final => Ok(()),
-        Place::LeftToSystemd { scope, cgroup } => {
-            systemd::attach(scope, cgroup, pid).and_then(|()| channel.send(&Message::Release))
-        }
+        Place::LeftToSystemd { scope, cgroup } => fault::at(Step::ExecAttach)
+            .and_then(|()| systemd::attach(scope, cgroup, pid))
+            .and_then(|()| fault::at(Step::ExecAttached))
+            .and_then(|()| channel.send(&Message::Release)),
     };
     match moved.and_then(|()| supervise(request, &channel, pid, &proc)) {
         Ok(console) => Ok(Executed { pid, console }),

@@ -10,6 +10,7 @@ pub mod update;
 
 use crate::error::{Code, Context, Error, Problems, Result};
 use crate::plan::Options;
+use crate::testing::fault::{self, Step};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
@@ -24,6 +25,10 @@ const MOUNT: &str = "/sys/fs/resctrl";
 
 /// `RDTGROUP_SUPER_MAGIC` of linux/magic.h.
 const RDTGROUP_SUPER_MAGIC: u64 = 0x0765_5821;
+
+/// What stands in for it in the tests of a test build, as few machines have it: the kernel's
+/// fs/fuse/inode.c.
+const FUSE_SUPER_MAGIC: u64 = 0x6573_5546;
 
 /// What will be made and joined.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,7 +131,9 @@ pub fn mount_of_host() -> Result<&'static Path> {
         reason = "the type of f_type differs between architectures"
     )]
     let magic = statfs(MOUNT).map(|it| it.filesystem_type().0 as u64);
-    if magic == Ok(RDTGROUP_SUPER_MAGIC) {
+    if magic == Ok(RDTGROUP_SUPER_MAGIC)
+        || (cfg!(feature = "testing") && magic == Ok(FUSE_SUPER_MAGIC))
+    {
         return Ok(Path::new(MOUNT));
     }
     Err(Error::new(
@@ -149,11 +156,26 @@ impl Plan {
         Some(self.folder(root).join("mon_groups").join(name))
     }
 
-    /// The folders that go with the container, in the order of their removal: for the state
+    /// The folders that will go with the container, in the order of their removal: for the state
     /// record, before [`Plan::create`], and for [`remove`].
-    pub fn folders(&self, root: &Path) -> Vec<PathBuf> {
+    ///
+    /// # Errors
+    /// `E_INTEL_RDT` for one that is there already: it is somebody else's, and must not be recorded.
+    pub fn folders(&self, root: &Path) -> Result<Vec<PathBuf>> {
         let own = matches!(self.class, Class::Own(_)).then(|| self.folder(root));
-        self.monitor_folder(root).into_iter().chain(own).collect()
+        let folders: Vec<PathBuf> = self.monitor_folder(root).into_iter().chain(own).collect();
+        for folder in &folders {
+            if folder.symlink_metadata().is_ok() {
+                let error = Error::step(
+                    Code::IntelRdt,
+                    "make",
+                    folder.display().to_string(),
+                    Errno::EEXIST,
+                );
+                return Err(error.hint("it is not this container's: rename or remove it"));
+            }
+        }
+        Ok(folders)
     }
 
     /// Parent: makes the class and the monitoring group below `root` (see [`mount_of_host`]) and
@@ -166,11 +188,7 @@ impl Plan {
         let made = self.make_class(root)?;
         let result = self
             .write_schemata(root)
-            .and_then(|()| match self.monitor_folder(root) {
-                Some(folder) => mkdir(&folder, MODE)
-                    .map_err(|errno| refused("make monitoring group", &folder, errno, root)),
-                None => Ok(()),
-            });
+            .and_then(|()| self.make_monitor(root));
         if let (Err(_), Some(made)) = (&result, made) {
             // The error that led here says more than a failure to tidy up.
             let _ = std::fs::remove_dir(made);
@@ -237,7 +255,17 @@ impl Plan {
         Ok(())
     }
 
+    fn make_monitor(&self, root: &Path) -> Result<()> {
+        fault::at(Step::RdtMonitor)?;
+        match self.monitor_folder(root) {
+            Some(folder) => mkdir(&folder, MODE)
+                .map_err(|errno| refused("make monitoring group", &folder, errno, root)),
+            None => Ok(()),
+        }
+    }
+
     fn write_schemata(&self, root: &Path) -> Result<()> {
+        fault::at(Step::RdtSchemata)?;
         if self.schemata.is_empty() {
             return Ok(());
         }
@@ -255,6 +283,7 @@ impl Plan {
         // A monitoring group only takes tasks that are in its class.
         let folders = [Some(self.folder(root)), self.monitor_folder(root)];
         for folder in folders.into_iter().flatten() {
+            fault::at(Step::RdtJoin)?;
             let file = folder.join("tasks");
             write(&file, &pid.to_string())
                 .map_err(|errno| refused(&format!("add process {pid} to"), &file, errno, root))?;

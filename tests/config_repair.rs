@@ -28,7 +28,7 @@ fn with(pointer: &str, value: Value) -> Value {
 }
 
 fn accepted(config: &Value) -> Spec {
-    parse(config.to_string().as_bytes(), "c.json").unwrap_or_else(|error| panic!("{error}"))
+    *parse(config.to_string().as_bytes(), "c.json").unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn refused(config: &Value) -> String {

@@ -1,9 +1,11 @@
 //! Hosts that have no more room, callers that go, and signals that rain: one clear error at the most, and
 //! nothing left.
 
+use super::kills::child_of;
 use super::many_or_few;
-use super::steps::{Attempt, Way, errors};
+use super::steps::{Attempt, Way, errors, way};
 use crate::support::{Bundle, HostCgroup, Lab, Output, Running, cases, finish, wait_until};
+use casulo::testing::fault::Step;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::{Signal, kill};
 use serde_json::json;
@@ -15,9 +17,12 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 cases! {
-    [Root, Casulo] => state_folder_without_room, signals_that_rain_interrupt_nothing, caller_that_reads_nothing,
-        caller_without_stdio, console_that_hangs_up, descriptors_that_run_out;
-    [Root, Casulo, Controller("pids")] => callers_cgroup_without_room_for_a_process;
+    [Root, Casulo] => state_folder_without_room, state_folder_that_is_full_later,
+        signals_that_rain_interrupt_nothing, caller_that_reads_nothing, caller_without_stdio,
+        console_that_hangs_up, descriptors_that_run_out;
+    [Root, Casulo, TestBuild] => runtime_in_a_frozen_cgroup;
+    [Root, Casulo, Controller("pids")] => callers_cgroup_without_room_for_a_process,
+        containers_cgroup_without_room_for_a_process;
     [Root, Casulo, Controller("memory")] => callers_cgroup_without_memory;
     [Root, Casulo, NoController("pids")] => limit_without_its_controller;
     [Root, Casulo, Systemd] => systemd_that_does_not_answer;
@@ -83,6 +88,33 @@ fn state_folder_without_room(lab: &Lab) {
     assert!((2..12).contains(&failed), "{failed} failed");
 }
 
+fn state_folder_that_is_full_later(lab: &Lab) {
+    // A container that is there can be used, or the command says why not; it can always be deleted.
+    let _small = SmallFs::over(&lab.root(), "size=256k");
+    for way in [
+        Way::Start,
+        Way::ExecTerminal,
+        Way::Pause,
+        Way::Resume,
+        Way::Kill,
+        Way::Update,
+        Way::Delete,
+    ] {
+        let attempt = Attempt::new(lab, way);
+        let filler = lab.root().join("filler");
+        let mut file = fs::File::create(&filler).unwrap();
+        while file.write_all(&[0; 4096]).is_ok() {}
+        let out = finish(attempt.command(), b"");
+        if out.code != 0 {
+            one_error(&out, &["no space left on device"]);
+        }
+        let deleted = lab.casulo(&["delete", "--force", attempt.bundle.id()]);
+        assert_eq!(deleted.code, 0, "{way:?}: {deleted:?}");
+        fs::remove_file(&filler).unwrap();
+        attempt.clear_away(&format!("{way:?}"));
+    }
+}
+
 fn descriptors_that_run_out(lab: &Lab) {
     let mut failed = 0;
     for most in (3..40).step_by(many_or_few(1, 6)) {
@@ -106,28 +138,38 @@ fn signals_that_rain_interrupt_nothing(lab: &Lab) {
         Way::CreateTerminal,
         Way::RunDetached,
         Way::Start,
+        Way::ExecTerminal,
         Way::Update,
         Way::Pause,
+        Way::Resume,
+        Way::Kill,
         Way::Delete,
     ] {
         let attempt = Attempt::new(lab, way);
         let running = Running::new(attempt.command(), b"");
         let stat = format!("/proc/{}/stat", running.pid());
         let end = Instant::now() + Duration::from_secs(20);
+        let mut on_children = 0;
         // Until it is a zombie, which nobody but us will wait for.
         while !fs::read_to_string(&stat).is_ok_and(|text| text.contains(") Z ")) {
             assert!(Instant::now() < end, "{way:?} does not end");
+            // Its child as well: init, until it is the program, or a hook.
+            let child = child_of(running.pid());
+            on_children += usize::from(child.is_some());
             for signal in [
                 Signal::SIGSTOP,
                 Signal::SIGWINCH,
                 Signal::SIGCHLD,
                 Signal::SIGCONT,
             ] {
-                let _ = kill(running.pid(), signal);
+                for pid in [Some(running.pid()), child].into_iter().flatten() {
+                    let _ = kill(pid, signal);
+                }
             }
             std::thread::sleep(Duration::from_micros(300));
         }
         running.wait().ok();
+        assert!(on_children > 0 || !way.makes(), "{way:?}: no child was hit");
         attempt.clear_away(&format!("{way:?}"));
     }
 }
@@ -226,13 +268,55 @@ fn limited(lab: &Lab, file: &str, value: &str) -> HostCgroup {
     cgroup
 }
 
+/// A script that becomes its arguments, in this cgroup.
+fn enter(cgroup: &HostCgroup) -> String {
+    let procs = cgroup.path().join("cgroup.procs");
+    format!("echo $$ >{} && exec \"$@\"", procs.display())
+}
+
 /// The command, called by a process in this cgroup.
 fn called_in(cgroup: &HostCgroup, lab: &Lab, inner: &Command) -> Output {
-    let procs = cgroup.path().join("cgroup.procs");
-    lab.through_shell(
-        &format!("echo $$ >{} && exec \"$@\"", procs.display()),
-        inner,
-    )
+    lab.through_shell(&enter(cgroup), inner)
+}
+
+fn runtime_in_a_frozen_cgroup(lab: &Lab) {
+    // Whoever freezes a service freezes the runtimes that it has called, at any point; and no signal thaws them.
+    for step in [
+        Step::Record,
+        Step::RuntimeHooks,
+        Step::PidFile,
+        Step::RemoveCgroup,
+    ] {
+        let what = step.name();
+        let cgroup = HostCgroup::new(&format!("casulo-frozen-{}", lab.new_id()));
+        let attempt = Attempt::new(lab, way(step));
+        let told = attempt.told(step, "stop");
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &enter(&cgroup), "sh"]);
+        shell.arg(told.get_program()).args(told.get_args());
+        shell.envs(
+            told.get_envs()
+                .filter_map(|(key, value)| Some((key, value?))),
+        );
+        let running = Running::new(shell, b"");
+        let stat = format!("/proc/{}/stat", running.pid());
+        wait_until(what, || {
+            fs::read_to_string(&stat).is_ok_and(|text| text.contains(") T "))
+        });
+        let freeze = cgroup.path().join("cgroup.freeze");
+        fs::write(&freeze, "1").unwrap();
+        running.signal(Signal::SIGCONT);
+        wait_until("the runtime is frozen", || {
+            let events = fs::read_to_string(cgroup.path().join("cgroup.events"));
+            events.is_ok_and(|text| text.contains("frozen 1"))
+        });
+        let deleted = lab.casulo(&["delete", "--force", attempt.bundle.id()]);
+        assert_eq!(deleted.code, 0, "{what}: {deleted:?}");
+        fs::write(&freeze, "0").unwrap();
+        let out = running.wait();
+        assert!(errors(&out) <= 1, "{what}: {out:?}");
+        attempt.clear_away(what);
+    }
 }
 
 fn callers_cgroup_without_room_for_a_process(lab: &Lab) {
@@ -258,6 +342,21 @@ fn callers_cgroup_without_room_for_a_process(lab: &Lab) {
             attempt.clear_away(&format!("{most} processes, {way:?}"));
         }
     }
+}
+
+fn containers_cgroup_without_room_for_a_process(lab: &Lab) {
+    let bundle = lab
+        .bundle()
+        .args(&["/bin/sleep", "1000"])
+        .set("/linux/resources/pids/limit", json!(1));
+    bundle.run_detached();
+    one_error(
+        &bundle.call("exec", &[], &["/bin/true"]),
+        &["resource temporarily unavailable", "try again"],
+    );
+    assert_eq!(bundle.status(), "running");
+    bundle.call("delete", &["--force"], &[]).ok();
+    lab.assert_nothing_left(bundle.id());
 }
 
 fn callers_cgroup_without_memory(lab: &Lab) {
@@ -307,6 +406,18 @@ fn systemd_that_does_not_answer(lab: &Lab) {
         );
         lab.assert_nothing_left(attempt.bundle.id());
         attempt.clear_away(&what);
+
+        if trouble != Trouble::SaysNothing {
+            let attempt = Attempt::new(lab, Way::UpdateInScope);
+            let id = attempt.bundle.id();
+            let file = format!("/sys/fs/cgroup/system.slice/faults-{id}.scope/container/pids.max");
+            let limit = || fs::read_to_string(&file).unwrap();
+            let before = limit();
+            let out = without_systemd(lab, trouble, &attempt.command());
+            one_error(&out, &["systemd"]);
+            assert_eq!(limit(), before, "{what}");
+            attempt.clear_away(&what);
+        }
 
         // Its scope is not forgotten: a later delete stops it.
         let attempt = Attempt::new(lab, Way::DeleteInScope);

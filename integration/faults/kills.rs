@@ -87,7 +87,7 @@ fn duration(lab: &Lab, way: Way) -> Duration {
     took
 }
 
-fn child_of(parent: Pid) -> Option<Pid> {
+pub(super) fn child_of(parent: Pid) -> Option<Pid> {
     let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).ok()?;
     let child = children.split_whitespace().next()?.parse().ok()?;
     Some(Pid::from_raw(child))

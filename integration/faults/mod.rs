@@ -1,6 +1,7 @@
 //! Faults: steps that fail, runtimes and their children that are killed, hosts that have no more room, and
 //! two commands at once. Afterwards `list` and `delete --force` work, and nothing is left.
 
+mod borrowed;
 mod hosts;
 mod kills;
 mod races;
@@ -9,8 +10,9 @@ mod steps;
 use crate::support::{Case, Need};
 
 /// The files of this folder with their cases.
-pub(crate) fn files() -> [(&'static str, &'static [Case]); 4] {
+pub(crate) fn files() -> [(&'static str, &'static [Case]); 5] {
     [
+        ("faults::borrowed", borrowed::CASES),
         ("faults::hosts", hosts::CASES),
         ("faults::kills", kills::CASES),
         ("faults::races", races::CASES),

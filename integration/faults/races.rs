@@ -8,12 +8,13 @@ use std::process::Command;
 use std::time::Duration;
 
 cases! {
-    [Root, Casulo] => two_creates, two_starts, two_pauses, two_updates, create_and_delete, start_and_delete,
-        exec_and_delete, kill_and_delete, pause_and_delete, update_and_delete;
+    [Root, Casulo] => two_creates, two_runs, two_starts, two_pauses, two_resumes, two_updates, two_deletes,
+        create_and_delete, start_and_delete, exec_and_delete, kill_and_delete, pause_and_delete, resume_and_delete,
+        update_and_delete;
 }
 
 /// The words of who came too late, or too early.
-const REASONS: [&str; 7] = [
+const REASONS: [&str; 8] = [
     "already exists",
     "does not exist",
     "was deleted while it was created",
@@ -21,6 +22,7 @@ const REASONS: [&str; 7] = [
     "not created",
     "does not wait to be started",
     "it is paused already",
+    "container not paused",
 ];
 
 /// Both commands again and again, the second one a little later by chance; hands their outputs to `judge`.
@@ -84,12 +86,30 @@ fn two_creates(lab: &Lab) {
     race(lab, Way::Create, own, own, one_wins);
 }
 
+fn two_runs(lab: &Lab) {
+    race(lab, Way::RunDetached, own, own, one_wins);
+}
+
 fn two_starts(lab: &Lab) {
     race(lab, Way::Start, own, own, one_wins);
 }
 
 fn two_pauses(lab: &Lab) {
     race(lab, Way::Pause, own, own, one_wins);
+}
+
+fn two_resumes(lab: &Lab) {
+    race(lab, Way::Resume, own, own, one_wins);
+}
+
+fn two_deletes(lab: &Lab) {
+    // Without force: with it a container that is gone is as good as deleted.
+    let delete = |attempt: &Attempt<'_>| {
+        let mut command = attempt.lab.command();
+        command.args(["delete", attempt.bundle.id()]);
+        command
+    };
+    race(lab, Way::Start, delete, delete, one_wins);
 }
 
 fn two_updates(lab: &Lab) {
@@ -114,6 +134,10 @@ fn kill_and_delete(lab: &Lab) {
 
 fn pause_and_delete(lab: &Lab) {
     race(lab, Way::Pause, own, delete, second_wins);
+}
+
+fn resume_and_delete(lab: &Lab) {
+    race(lab, Way::Resume, own, delete, second_wins);
 }
 
 fn update_and_delete(lab: &Lab) {

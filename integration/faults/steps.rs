@@ -3,7 +3,9 @@
 
 use super::many_or_few;
 use crate::cycles::everything;
-use crate::support::{Bundle, Lab, Need, Output, Running, cases, finish, wait_until};
+use crate::support::{
+    Bundle, Lab, Need, Output, OwnNamespace, RESCTRL, Resctrl, Running, cases, finish, wait_until,
+};
 use casulo::testing::fault::{Side, Step};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
@@ -36,6 +38,10 @@ pub(super) enum Way {
     CreateTerminal,
     /// `create` that joins a user namespace, over a bridge.
     CreateJoined,
+    /// `create` with a network device of the host's.
+    CreateWithDevice,
+    /// `create` in an RDT class.
+    CreateInClass,
     RunDetached,
     /// `run`, in the foreground.
     Run,
@@ -46,15 +52,19 @@ pub(super) enum Way {
     Resume,
     Kill,
     Update,
+    UpdateInClass,
     Delete,
+    DeleteInClass,
     /// In a scope of systemd's.
     CreateInScope,
     UpdateInScope,
     DeleteInScope,
+    /// In a scope of an ordinary user's systemd; `borrowed.rs` has it.
+    ExecInUsersScope,
 }
 
 /// A step that is added has to find its way here.
-fn way(step: Step) -> Way {
+pub(super) fn way(step: Step) -> Way {
     match step {
         Step::Reserve
         | Step::CompileFilter
@@ -106,6 +116,12 @@ fn way(step: Step) -> Way {
         | Step::Ready => Way::Create,
         Step::SendTerminal | Step::Terminal => Way::CreateTerminal,
         Step::Cross => Way::CreateJoined,
+        Step::EnterNetwork
+        | Step::LookInside
+        | Step::MoveDevice
+        | Step::DressDevice
+        | Step::SetUpDevice => Way::CreateWithDevice,
+        Step::RdtClass | Step::RdtSchemata | Step::RdtMonitor | Step::RdtJoin => Way::CreateInClass,
         Step::SayStart
         | Step::RunPoststart
         | Step::StartHooks
@@ -130,15 +146,18 @@ fn way(step: Step) -> Way {
         Step::Thaw => Way::Resume,
         Step::Signal => Way::Kill,
         Step::UpdateLimit | Step::UpdateDevices => Way::Update,
+        Step::UpdateSchemata => Way::UpdateInClass,
         Step::KillAll
         | Step::RemoveCgroup
         | Step::RemoveParents
         | Step::Poststop
         | Step::RemoveRecord
         | Step::RemoveFolder => Way::Delete,
-        Step::Bridge | Step::Scope | Step::FillScope => Way::CreateInScope,
-        Step::UpdateScope => Way::UpdateInScope,
-        Step::StopScope => Way::DeleteInScope,
+        Step::RemoveClass => Way::DeleteInClass,
+        Step::Bridge | Step::Scope | Step::ScopeStarts | Step::FillScope => Way::CreateInScope,
+        Step::UpdateScope | Step::ScopeUpdated => Way::UpdateInScope,
+        Step::StopScope | Step::ScopeStops => Way::DeleteInScope,
+        Step::ExecAttach | Step::ExecAttached => Way::ExecInUsersScope,
     }
 }
 
@@ -150,13 +169,22 @@ impl Way {
         )
     }
 
+    fn is_in_class(self) -> bool {
+        matches!(
+            self,
+            Way::CreateInClass | Way::UpdateInClass | Way::DeleteInClass
+        )
+    }
+
     /// True if the command makes the container: where it fails, nothing is left.
-    fn makes(self) -> bool {
+    pub(super) fn makes(self) -> bool {
         matches!(
             self,
             Way::Create
                 | Way::CreateTerminal
                 | Way::CreateJoined
+                | Way::CreateWithDevice
+                | Way::CreateInClass
                 | Way::CreateInScope
                 | Way::RunDetached
                 | Way::Run
@@ -195,6 +223,9 @@ impl<'a> Attempt<'a> {
         };
         bundle.write();
         fs::write(bundle.path().join(RESOURCES), resources().to_string()).unwrap();
+        if way == Way::CreateWithDevice {
+            Device::of(&bundle).make();
+        }
         let console = matches!(way, Way::CreateTerminal | Way::ExecTerminal)
             .then(|| UnixListener::bind(bundle.path().join("console")).unwrap());
         let attempt = Attempt {
@@ -206,6 +237,10 @@ impl<'a> Attempt<'a> {
             other,
             _console: console,
         };
+        if way.is_in_class() {
+            // No other build takes what stands in for resctrl.
+            lab.use_test_build("CASULO_FAULT", "none");
+        }
         match way {
             Way::Start => drop(finish(attempt.create(), b"").ok()),
             Way::Exec
@@ -213,7 +248,9 @@ impl<'a> Attempt<'a> {
             | Way::Pause
             | Way::Kill
             | Way::Update
+            | Way::UpdateInClass
             | Way::Delete
+            | Way::DeleteInClass
             | Way::UpdateInScope
             | Way::DeleteInScope => {
                 finish(attempt.create(), b"").ok();
@@ -226,6 +263,7 @@ impl<'a> Attempt<'a> {
             }
             _ => {}
         }
+        lab.use_runtime();
         attempt
     }
 
@@ -243,12 +281,23 @@ impl<'a> Attempt<'a> {
         command
     }
 
+    /// The container will be in this network namespace.
+    pub(super) fn join_network(mut self, path: &str) -> Attempt<'a> {
+        self.bundle = self.bundle.join_namespace("network", path);
+        self.bundle.write();
+        self
+    }
+
     /// The command that reaches the step.
     pub(super) fn command(&self) -> Command {
         let id = self.bundle.id();
         let mut command = self.lab.command();
         match self.way {
-            Way::Create | Way::CreateJoined | Way::CreateInScope => return self.create(),
+            Way::Create
+            | Way::CreateJoined
+            | Way::CreateWithDevice
+            | Way::CreateInClass
+            | Way::CreateInScope => return self.create(),
             Way::CreateTerminal => {
                 let socket = self.bundle.path().join("console");
                 command
@@ -267,7 +316,7 @@ impl<'a> Attempt<'a> {
                 .arg(self.bundle.path())
                 .arg(id),
             Way::Start => command.args(["start", id]),
-            Way::Exec => command.args(["exec", id, "/bin/sleep", "1000"]),
+            Way::Exec | Way::ExecInUsersScope => command.args(["exec", id, "/bin/sleep", "1000"]),
             Way::ExecTerminal => command
                 .args(["exec", "--tty", "--console-socket"])
                 .arg(self.bundle.path().join("console"))
@@ -282,13 +331,16 @@ impl<'a> Attempt<'a> {
                     .arg(resources)
                     .arg(id)
             }
-            Way::Delete | Way::DeleteInScope => command.args(["delete", "--force", id]),
+            Way::UpdateInClass => command.args(["update", "--l3-cache-schema", "L3:0=1;1=1", id]),
+            Way::Delete | Way::DeleteInClass | Way::DeleteInScope => {
+                command.args(["delete", "--force", id])
+            }
         };
         command
     }
 
     /// The command, told to fail.
-    fn told(&self, step: Step, what: &str) -> Command {
+    pub(super) fn told(&self, step: Step, what: &str) -> Command {
         self.lab
             .use_test_build("CASULO_FAULT", &format!("{}:{what}", step.name()));
         let command = self.command();
@@ -323,6 +375,11 @@ impl<'a> Attempt<'a> {
             left.extend(now.difference(&self.before).filter(is_ours).cloned());
             left.extend(files(&self.bundle).difference(&self.files).cloned());
             left.extend(half_written(self.lab));
+            let class = Path::new(RESCTRL).join(id);
+            left.extend(class.exists().then(|| class.display().to_string()));
+            if self.way == Way::CreateWithDevice && Device::of(&self.bundle).is_elsewhere() {
+                left.push("a network device".to_owned());
+            }
             if left.is_empty() {
                 return;
             }
@@ -364,6 +421,14 @@ fn full<'a>(lab: &'a Lab, way: Way) -> Bundle<'a> {
             json!({"destination": "/mapped", "type": "bind", "source": lab.path(), "options": ["bind", "idmap"],
                 "uidMappings": map, "gidMappings": map}),
         );
+    }
+    if way.is_in_class() {
+        let rdt = json!({"schemata": ["L3:0=f"], "enableMonitoring": true});
+        bundle = bundle.set("/linux/intelRdt", rdt);
+    }
+    if way == Way::CreateWithDevice {
+        let devices = json!({Device::of(&bundle).name: {"name": "moved"}});
+        bundle = bundle.set("/linux/netDevices", devices);
     }
     match way {
         Way::CreateTerminal => bundle.set("/process/terminal", json!(true)),
@@ -415,7 +480,74 @@ fn is_tolerated(step: Step) -> bool {
 
 /// True if this host lets the command come to the step.
 fn is_reached(step: Step) -> bool {
-    step != Step::MapHolder || Need::IdMounts.check().is_ok()
+    let need = match way(step) {
+        Way::CreateWithDevice => Need::Veth,
+        way if way.is_in_class() => Need::Fuse,
+        Way::ExecInUsersScope => return false,
+        _ if step == Step::MapHolder => Need::IdMounts,
+        _ => return true,
+    };
+    need.check().is_ok()
+}
+
+/// Network devices and an RDT file system that no other test sees, as far as this host has them.
+pub(super) struct OwnHost {
+    _network: OwnNamespace,
+    _resctrl: Option<Resctrl>,
+}
+
+impl OwnHost {
+    pub(super) fn new() -> OwnHost {
+        OwnHost {
+            _network: OwnNamespace::of_network(),
+            _resctrl: Need::Fuse.check().ok().map(|()| Resctrl::mount()),
+        }
+    }
+}
+
+/// One end of a pair, which is set up and has an address; the other stays, and goes when this one is destroyed.
+pub(super) struct Device {
+    pub(super) name: String,
+    peer: String,
+}
+
+impl Device {
+    /// The one that the container takes over.
+    pub(super) fn of(bundle: &Bundle<'_>) -> Device {
+        Device {
+            name: bundle.id().to_owned(),
+            peer: format!("p{}", bundle.id()),
+        }
+    }
+
+    pub(super) fn make(&self) {
+        let Device { name, peer } = self;
+        for line in [
+            format!("link add {name} type veth peer name {peer}"),
+            format!("addr add 10.1.2.3/24 dev {name}"),
+            format!("link set {name} up"),
+        ] {
+            ip(&line).ok();
+        }
+    }
+
+    /// True if it is there as it was made.
+    pub(super) fn is_at_home(&self) -> bool {
+        let out = ip(&format!("addr show dev {}", self.name));
+        out.stdout.contains("10.1.2.3/24") && out.stdout.contains(",UP")
+    }
+
+    /// True if it is neither on the host nor destroyed.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        let is_there = |name: &str| ip(&format!("link show dev {name}")).code == 0;
+        is_there(&self.peer) && !is_there(&self.name)
+    }
+}
+
+fn ip(arguments: &str) -> Output {
+    let mut command = Command::new("ip");
+    command.args(arguments.split(' '));
+    finish(command, b"")
 }
 
 /// The steps that this host can come to; of those without systemd only some in the test host.
@@ -427,6 +559,7 @@ fn steps(of_systemd: bool) -> impl Iterator<Item = Step> {
 }
 
 fn every_step_fails_once(lab: &Lab) {
+    let _host = OwnHost::new();
     steps(false).for_each(|step| fail(lab, step));
 }
 
@@ -441,6 +574,9 @@ fn fail(lab: &Lab, step: Step) {
         if attempt.way.makes() {
             attempt.assert_nothing_left(&what);
             assert!(!attempt.bundle.path().join(PID_FILE).exists(), "{what}");
+        }
+        if attempt.way == Way::CreateWithDevice {
+            assert!(Device::of(&attempt.bundle).is_at_home(), "{what}");
         }
     }
     attempt.clear_away(&what);
@@ -462,6 +598,7 @@ pub(super) fn errors(out: &Output) -> usize {
 }
 
 fn every_step_is_killed_once(lab: &Lab) {
+    let _host = OwnHost::new();
     steps(false).for_each(|step| kill(lab, step));
 }
 
@@ -489,6 +626,7 @@ fn every_step_with_systemd_fails_or_is_killed(lab: &Lab) {
 }
 
 fn every_step_is_frozen_once(lab: &Lab) {
+    let _host = OwnHost::new();
     let parents = steps(false).filter(|step| step.side() == Side::Parent);
     // Side by side: most of it is waiting.
     let started: Vec<_> = parents

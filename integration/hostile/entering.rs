@@ -199,6 +199,20 @@ fn caught_program_is_written_later(lab: &Lab) {
     });
 }
 
+/// What the program takes to be executed in the image: nothing, if it is static.
+fn bring_libraries(program: &Path, rootfs: &Path) {
+    let mut ldd = Command::new("ldd");
+    ldd.arg(program);
+    let listed = finish(ldd, b"").stdout;
+    for library in listed.split_whitespace().filter(|it| it.starts_with('/')) {
+        let place = rootfs.join(library.trim_start_matches('/'));
+        if Path::new(library).is_file() {
+            fs::create_dir_all(place.parent().unwrap()).unwrap();
+            fs::copy(library, place).unwrap();
+        }
+    }
+}
+
 fn entry_point_is_the_runtime(lab: &Lab) {
     let attack = Attack {
         cve: "CVE-2019-5736",
@@ -210,8 +224,9 @@ fn entry_point_is_the_runtime(lab: &Lab) {
         let entry = attacker.rootfs().join("entry");
         fs::write(&entry, "#!/proc/self/exe\n").unwrap();
         fs::set_permissions(&entry, fs::Permissions::from_mode(0o755)).unwrap();
-        let writer = Loop::new(lab, &attacker, "write-loop");
         let copy = copy(lab);
+        bring_libraries(&copy, &attacker.rootfs());
+        let writer = Loop::new(lab, &attacker, "write-loop");
         let before = fs::read(&copy).unwrap();
         let mut exec = lab.command();
         exec.args(["exec", attacker.id(), "/entry"]);

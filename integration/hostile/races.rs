@@ -1,7 +1,7 @@
 //! Another container shares a volume, and swaps in it what the runtime works on, as fast as it can.
 
 use super::{Attack, Outcome, Prey, with_own_dev, zoo};
-use crate::support::{Bundle, Lab, Output, Running, cases, wait_until};
+use crate::support::{Bundle, Lab, Mount, Output, Running, cases, mounts, wait_until};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use serde_json::json;
 use std::fs;
@@ -9,7 +9,8 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 cases! {
-    [Root, TestBuild, TwoCpus] => target_is_swapped, folder_of_the_target_is_swapped, null_device_is_swapped;
+    [Root, TestBuild, TwoCpus] => target_is_swapped, target_is_swapped_for_proc, folder_of_the_target_is_swapped,
+        null_device_is_swapped;
 }
 
 /// How often the runtime is called, until the attacker has won once.
@@ -99,6 +100,31 @@ fn target_is_swapped(lab: &Lab) {
                 let out = victim.run();
                 // Wherever the folder is called now, the mount on it is below the container's root.
                 let won = out.code == 0 && !out.stdout.contains(" marker ");
+                (out, won)
+            },
+        )
+    });
+}
+
+fn target_is_swapped_for_proc(lab: &Lab) {
+    let attack = Attack {
+        cve: "CVE-2025-52881",
+        name: "the mount's target becomes a link into /proc now and then: labels are written to the attacker's files",
+        without: "no-symlinks",
+    };
+    zoo(lab, &attack, |lab| {
+        race(
+            Swapper::new(lab, "a", Path::new("/proc/self/attr"), make_folder),
+            |volume, _| {
+                let victim = lab
+                    .bundle()
+                    .bind(volume, "/volume", &[])
+                    .mount("/volume/a", "tmpfs", "tmpfs", &[])
+                    .set("/linux/maskedPaths", json!([]))
+                    .args(&["/bin/cat", "/proc/self/mountinfo"]);
+                let out = victim.run();
+                let is_astray = |it: &Mount| it.kind == "tmpfs" && it.target.starts_with("/proc/");
+                let won = mounts(&out.stdout).iter().any(is_astray);
                 (out, won)
             },
         )

@@ -1,5 +1,5 @@
-//! A file system on which whoever looks for a name waits and cannot be killed: a FUSE server that
-//! takes the request and never answers (fuse(4); the kernel's `request_wait_answer` waits
+//! FUSE servers (fuse(4)), and with one of them a file system on which whoever looks for a name waits and
+//! cannot be killed: it takes the request and never answers (the kernel's `request_wait_answer` waits
 //! uninterruptibly for a request that was read).
 
 use nix::errno::Errno;
@@ -24,13 +24,6 @@ const BATCH_FORGET: u32 = 42;
 /// The name that is never found and never missing.
 pub(crate) const STUCK: &str = "stuck";
 
-/// The mounted file system. Whoever waits in it is let go when this value is dropped.
-pub(crate) struct StuckFs {
-    path: PathBuf,
-    server: Option<JoinHandle<()>>,
-    asked: Arc<AtomicBool>,
-}
-
 /// True if the kernel has FUSE, perhaps as a module.
 pub(crate) fn is_there() -> bool {
     if !Path::new("/dev/fuse").exists() {
@@ -39,30 +32,105 @@ pub(crate) fn is_there() -> bool {
     Path::new("/dev/fuse").exists()
 }
 
-impl StuckFs {
+/// What the kernel asks.
+pub(super) struct Request<'a> {
+    pub(super) opcode: u32,
+    /// The number of the folder or file.
+    pub(super) node: u64,
+    /// What follows the header.
+    pub(super) body: &'a [u8],
+}
+
+impl Request<'_> {
+    /// The name that begins here in the body.
+    pub(super) fn name(&self, at: usize) -> String {
+        let bytes = self.body.get(at..).unwrap_or_default();
+        let name = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+        String::from_utf8_lossy(name).into_owned()
+    }
+
+    /// The number that begins here in the body.
+    pub(super) fn number(&self, at: usize) -> u32 {
+        number(self.body, at)
+    }
+}
+
+/// What it is told.
+pub(super) enum Answer {
+    Bytes(Vec<u8>),
+    /// An errno.
+    Error(i32),
+    /// Nothing, ever.
+    Silence,
+}
+
+/// A mounted file system whose every request a function answers. Whoever waits in it is let go when this value
+/// is dropped.
+pub(super) struct Server {
+    path: PathBuf,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
     /// Mounts it at `path`, an empty folder.
-    pub(crate) fn mount(path: PathBuf) -> StuckFs {
+    pub(super) fn mount(
+        path: &Path,
+        answer: impl FnMut(&Request<'_>) -> Answer + Send + 'static,
+    ) -> Server {
         let device = open("/dev/fuse", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()).unwrap();
         let options = format!(
             "fd={},rootmode=40000,user_id=0,group_id=0,allow_other",
             device.as_raw_fd()
         );
         mount(
-            Some("stuck"),
-            &path,
+            Some("test"),
+            path,
             Some("fuse"),
             MsFlags::empty(),
             Some(options.as_str()),
         )
         .unwrap();
+        Server {
+            path: path.to_owned(),
+            thread: Some(std::thread::spawn(move || serve(&device, answer))),
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // By force: every request fails, the server's read, too. Detached: a container may still be in it.
+        for flags in [MntFlags::MNT_FORCE, MntFlags::MNT_DETACH] {
+            let _ = umount2(&self.path, flags);
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The file system that does not answer.
+pub(crate) struct StuckFs {
+    _server: Server,
+    asked: Arc<AtomicBool>,
+}
+
+impl StuckFs {
+    /// Mounts it at `path`, an empty folder.
+    pub(crate) fn mount(path: &Path) -> StuckFs {
         let asked = Arc::new(AtomicBool::new(false));
-        let server = std::thread::spawn({
-            let asked = Arc::clone(&asked);
-            move || serve(&device, &asked)
+        let was_asked = Arc::clone(&asked);
+        let server = Server::mount(path, move |request| match request.opcode {
+            LOOKUP if request.body.starts_with(STUCK.as_bytes()) => {
+                was_asked.store(true, Ordering::Release);
+                Answer::Silence
+            }
+            GETATTR => Answer::Bytes(root_attributes()),
+            LOOKUP => Answer::Error(libc::ENOENT),
+            _ => Answer::Error(libc::ENOSYS),
         });
         StuckFs {
-            path,
-            server: Some(server),
+            _server: server,
             asked,
         }
     }
@@ -91,19 +159,7 @@ pub(crate) fn waiting_cat(cgroup: &Path) -> String {
     cat
 }
 
-impl Drop for StuckFs {
-    fn drop(&mut self) {
-        // By force: every request fails, the server's read, too. Detached: a container may still be in it.
-        for flags in [MntFlags::MNT_FORCE, MntFlags::MNT_DETACH] {
-            let _ = umount2(&self.path, flags);
-        }
-        if let Some(server) = self.server.take() {
-            let _ = server.join();
-        }
-    }
-}
-
-fn serve(device: &OwnedFd, asked: &AtomicBool) {
+fn serve(device: &OwnedFd, mut answer: impl FnMut(&Request<'_>) -> Answer) {
     let mut request = vec![0; 1 << 20];
     loop {
         let length = match read(device, &mut request) {
@@ -111,16 +167,21 @@ fn serve(device: &OwnedFd, asked: &AtomicBool) {
             Err(Errno::EINTR | Errno::ENOENT) => continue,
             Err(_) => return,
         };
-        let request = &request[..length];
-        let (opcode, unique) = (number(request, 4), &request[8..16]);
-        let name = request.get(40..).unwrap_or_default();
-        match opcode {
-            LOOKUP if name.starts_with(STUCK.as_bytes()) => asked.store(true, Ordering::Release),
+        let bytes = &request[..length];
+        let unique = &bytes[8..16];
+        let request = Request {
+            opcode: number(bytes, 4),
+            node: u64::from_ne_bytes(bytes[16..24].try_into().unwrap()),
+            body: &bytes[40..],
+        };
+        match request.opcode {
             FORGET | BATCH_FORGET | INTERRUPT => {}
-            INIT => answer(device, unique, 0, &init_out(number(request, 44))),
-            GETATTR => answer(device, unique, 0, &root_attributes()),
-            LOOKUP => answer(device, unique, -libc::ENOENT, &[]),
-            _ => answer(device, unique, -libc::ENOSYS, &[]),
+            INIT => send(device, unique, 0, &init_out(request.number(4))),
+            _ => match answer(&request) {
+                Answer::Bytes(body) => send(device, unique, 0, &body),
+                Answer::Error(errno) => send(device, unique, -errno, &[]),
+                Answer::Silence => {}
+            },
         }
     }
 }
@@ -131,7 +192,7 @@ fn number(bytes: &[u8], at: usize) -> u32 {
 }
 
 /// `struct fuse_out_header` and what follows it.
-fn answer(device: &OwnedFd, unique: &[u8], error: i32, body: &[u8]) {
+fn send(device: &OwnedFd, unique: &[u8], error: i32, body: &[u8]) {
     let mut bytes = ((16 + body.len()) as u32).to_ne_bytes().to_vec();
     bytes.extend(error.to_ne_bytes());
     bytes.extend(unique);

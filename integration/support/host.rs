@@ -42,6 +42,8 @@ pub(crate) enum Need {
     Disk,
     /// FUSE, for a process that cannot be killed.
     Fuse,
+    /// ip(8) and virtual Ethernet devices.
+    Veth,
     /// A small Debian, packed, as the test host has it.
     DebianRoot,
     /// Not the test host, which may be emulated: a thousand calls take minutes there, and show nothing more.
@@ -137,6 +139,7 @@ impl Need {
                 "disk: the tests' folder is on no disk that can be opened".into(),
             ),
             Need::Fuse => (super::fuse::is_there(), "fuse: no /dev/fuse".into()),
+            Need::Veth => (has_veth(), "veth: no ip(8), or no veth devices".into()),
             Need::DebianRoot => (
                 Path::new(DEBIAN_ROOT).exists(),
                 format!("debianroot: no {DEBIAN_ROOT}, which the test host has"),
@@ -154,6 +157,13 @@ impl Need {
 fn has_controller(name: &str) -> bool {
     fs::read_to_string("/sys/fs/cgroup/cgroup.controllers")
         .is_ok_and(|list| list.split_whitespace().any(|word| word == name))
+}
+
+/// Tried in a network namespace of its own.
+fn has_veth() -> bool {
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--net", "ip", "link", "add", "type", "veth"]);
+    super::finish(command, b"").code == 0
 }
 
 fn has_sys_resource() -> bool {

@@ -43,7 +43,10 @@ impl Created<'_> {
         };
         started
             .and_then(|()| poststart(&self.state))
-            .map_err(|error| self.made.undo(error))
+            .map_err(|error| self.made.undo(error))?;
+        // From here on they go with the container's network namespace, which nothing of ours holds any more.
+        self.made.net_devices = None;
+        Ok(())
     }
 
     /// Hands `result` on; after an error of the caller's the container is undone.

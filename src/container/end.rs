@@ -149,6 +149,7 @@ pub(super) fn remove(dir: Dir, state: &State) -> Result<()> {
         Some(scope) => systemd::stop_empty(scope)?,
         None => {}
     }
+    fault::at(Step::RemoveClass)?;
     intel_rdt::remove(&state.intel_rdt_paths)?;
     fault::at(Step::Poststop)?;
     if state.has_poststop {

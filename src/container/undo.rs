@@ -5,6 +5,7 @@ use crate::cgroups::Cgroup;
 use crate::cgroups::systemd::{self, Scope};
 use crate::error::{Code, Error, Result};
 use crate::intel_rdt;
+use crate::namespaces::MovedDevices;
 use crate::plan::Plan;
 use crate::state::{Dir, State, Status};
 use crate::sys::child;
@@ -21,6 +22,7 @@ pub(super) struct Made<'a> {
     pub(super) cgroup: Option<Cgroup>,
     pub(super) rdt_folders: Vec<PathBuf>,
     pub(super) init: Option<Pid>,
+    pub(super) net_devices: Option<MovedDevices>,
     pub(super) pid_file: Option<&'a Path>,
     /// The state that poststop hooks are told, once any hook may have run.
     pub(super) hooks_ran: Option<State>,
@@ -38,6 +40,9 @@ impl Made<'_> {
     pub(super) fn undo(&mut self, error: Error) -> Error {
         if let Some(init) = self.init.take() {
             child::end(init);
+        }
+        if let Some(devices) = self.net_devices.take() {
+            devices.give_back();
         }
         if let Some(path) = self.pid_file.take() {
             let _ = std::fs::remove_file(path);

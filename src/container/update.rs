@@ -118,6 +118,7 @@ fn carry_out(
     if let Some(scope) = &mut done.scope {
         scope.write(&plan.settings, mount)?;
     }
+    fault::at(Step::UpdateSchemata)?;
     done.schemata = write_rdt(rdt)?;
     fault::at(Step::UpdateDevices)?;
     // Last, because it is done at once or not at all.

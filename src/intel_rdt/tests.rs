@@ -68,13 +68,14 @@ fn malformed_values_are_problems_with_their_paths() {
 fn a_class_of_the_container_is_made_and_removed_with_it() {
     let root = resctrl(&[]);
     let plan = decide("{}").expect("a plan");
+    let folders = plan.folders(root.path()).expect("nobody has them");
+    assert_eq!(folders, [root.path().join("web1")]);
     plan.create(root.path()).expect("made");
     assert!(root.path().join("web1").is_dir());
-    assert_eq!(plan.folders(root.path()), [root.path().join("web1")]);
     plan.create(root.path()).expect_err("it exists");
-    remove(&plan.folders(root.path())).expect("removed");
+    remove(&folders).expect("removed");
     assert!(!root.path().join("web1").is_dir());
-    remove(&plan.folders(root.path())).expect("nothing to do");
+    remove(&folders).expect("nothing to do");
 }
 
 #[test]
@@ -86,7 +87,7 @@ fn a_shared_class_takes_the_schemata_and_the_process_and_stays() {
     assert!(text(&root, "gold/schemata").starts_with("L3:0=7ff;1=f\nL2:0=f\n"));
     plan.join(root.path(), Pid::from_raw(42)).expect("joined");
     assert_eq!(text(&root, "gold/tasks"), "42");
-    assert_eq!(plan.folders(root.path()), Vec::<PathBuf>::new());
+    assert_eq!(plan.folders(root.path()), Ok(Vec::new()));
 }
 
 #[test]
@@ -124,11 +125,21 @@ fn the_default_class_is_the_root() {
 fn a_monitoring_group_is_named_after_the_container() {
     let root = resctrl(&["gold"]);
     let plan = decide(r#"{"closID":"gold","enableMonitoring":true}"#).expect("a plan");
-    plan.create(root.path()).expect("made");
     let group = root.path().join("gold/mon_groups/web1");
+    assert_eq!(plan.folders(root.path()), Ok(vec![group.clone()]));
+    plan.create(root.path()).expect("made");
     assert!(group.is_dir());
-    assert_eq!(plan.folders(root.path()), [group]);
     plan.create(root.path()).expect_err("it exists");
+}
+
+#[test]
+fn a_folder_of_somebody_elses_is_not_recorded() {
+    let root = resctrl(&["web1", "gold", "gold/mon_groups/web1"]);
+    for json in ["{}", r#"{"closID":"gold","enableMonitoring":true}"#] {
+        let plan = decide(json).expect("a plan");
+        let error = plan.folders(root.path()).expect_err(json);
+        assert_eq!(error.errno, Some(Errno::EEXIST));
+    }
 }
 
 #[test]

@@ -30,7 +30,7 @@ pub use bridge::{Bridge, Bridged, bridge};
 pub use enter::{become_root_of_joined, enter};
 pub use idmap::{IdMap, Need, outside_of, write_maps};
 pub use join::{Joins, Owner, look_at, open_joins};
-pub use network::{NetDevice, move_devices};
+pub use network::{MovedDevices, NetDevice, move_devices};
 pub use spawn::{Spawned, spawn};
 pub use time::{Clock, TimeOffset};
 

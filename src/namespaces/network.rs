@@ -7,13 +7,14 @@ use crate::error::{Code, Context, Error, Problems, Result};
 use crate::host::Host;
 use crate::sys::namespace::{set_interface_flags, stop_being_dumpable};
 use crate::sys::pidfd::pidfd_open;
+use crate::testing::fault::{self, Step};
 use caps::Capability;
 use nix::errno::Errno;
 use nix::sched::setns;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use nix::unistd::Pid;
 use oci_spec::runtime::Linux;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 /// As many devices as the kernel numbers for a template.
 const MAX_NUMBER: u32 = 32_768;
@@ -119,7 +120,7 @@ pub(super) fn loopback_up() -> Result<()> {
 /// Parent, after [`super::spawn()`] and the id maps, while init waits: moves the network devices of
 /// the plan to init's network namespace (the joined one, where one is joined), renames them, gives
 /// them back their permanent addresses of global scope, which a move removes, and sets them up.
-/// Needs CAP_NET_ADMIN on the host. Nothing to do for other plans.
+/// Needs CAP_NET_ADMIN on the host. None for other plans.
 ///
 /// The parent enters the other network namespace for as long as it takes to open a socket there.
 ///
@@ -127,9 +128,9 @@ pub(super) fn loopback_up() -> Result<()> {
 /// E_NETWORK: the device and the errno, ENODEV for none on the host, EEXIST where the name is
 /// taken in the container; E_NAMESPACE if it cannot go there or back. Devices that were moved
 /// before the failure are moved back.
-pub fn move_devices(plan: &Plan, joins: &Joins, init: Pid) -> Result<()> {
+pub fn move_devices(plan: &Plan, joins: &Joins, init: Pid) -> Result<Option<MovedDevices>> {
     if plan.net_devices.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     if joins.is_own(Kind::Network) {
         return Err(Error::new(
@@ -137,8 +138,9 @@ pub fn move_devices(plan: &Plan, joins: &Joins, init: Pid) -> Result<()> {
             "linux.netDevices: the network namespace to join is the host's own",
         ));
     }
+    fault::at(Step::EnterNetwork)?;
     let home = join::own(Kind::Network)?;
-    let mut host = Netlink::open().context(Code::Network, "open", "netlink socket")?;
+    let host = Netlink::open().context(Code::Network, "open", "netlink socket")?;
     stop_being_dumpable().context(Code::Namespace, "prctl", "PR_SET_DUMPABLE")?;
     let (target, entered) = match joins.get(Kind::Network) {
         Some(join) => (
@@ -153,30 +155,42 @@ pub fn move_devices(plan: &Plan, joins: &Joins, init: Pid) -> Result<()> {
         }
     };
     entered?;
-    let inside = Netlink::open();
+    let inside = fault::errno_at(Step::LookInside).and_then(|()| Netlink::open());
     setns(&home, Kind::Network.clone_flags()).context(
         Code::Namespace,
         "return to",
         "own network namespace",
     )?;
-    let mut inside = inside.context(Code::Network, "open", "netlink socket")?;
-
-    let mut moved = Vec::new();
+    let mut devices = MovedDevices {
+        home,
+        host,
+        inside: inside.context(Code::Network, "open", "netlink socket")?,
+        moved: Vec::new(),
+    };
     for device in &plan.net_devices {
-        let outcome = move_device(device, &mut host, &mut inside, target, &mut moved);
-        if let Err(error) = outcome {
-            for it in moved.iter().rev() {
-                let _ = give_back(it, &mut host, &mut inside, Target::Namespace(&home));
-            }
+        if let Err(error) = devices.add(device, target) {
+            devices.give_back();
             return Err(error);
         }
     }
-    Ok(())
+    Ok(Some(devices))
+}
+
+/// The devices that the container has taken over, as long as they can be brought back. The sockets hold both
+/// network namespaces: without them the kernel destroys a virtual device when init ends, and brings any other
+/// one back without its name, its addresses and its state (network_namespaces(7)).
+#[derive(Debug)]
+pub struct MovedDevices {
+    home: OwnedFd,
+    host: Netlink,
+    inside: Netlink,
+    moved: Vec<Moved>,
 }
 
 /// A device that is in the container now, with what it takes to undo that.
-struct Moved<'a> {
-    device: &'a NetDevice,
+#[derive(Debug)]
+struct Moved {
+    host_name: String,
     /// Its name there.
     name: String,
     /// It was set up on the host.
@@ -184,45 +198,79 @@ struct Moved<'a> {
     addresses: Vec<Address>,
 }
 
-fn move_device<'a>(
-    device: &'a NetDevice,
-    host: &mut Netlink,
-    inside: &mut Netlink,
-    target: Target<'_>,
-    moved: &mut Vec<Moved<'a>>,
-) -> Result<()> {
-    let shown = device.host_name.as_str();
-    let link = host
-        .find(shown)
-        .and_then(|found| found.ok_or(Errno::ENODEV))
-        .context(Code::Network, "find network device", shown)?;
-    let addresses =
-        host.addresses(link.index)
-            .context(Code::Network, "read addresses of", shown)?;
-    let step = format!("move network device {shown} to the container as");
-    // The kernel moves first and renames then; a name that is taken must be found out before.
-    let name = free_name(device, inside).context(Code::Network, &step, &device.name)?;
-    let index = host
-        .move_link(link.index, target, &name)
-        .and_then(|()| inside.find(&name)?.ok_or(Errno::ENODEV))
-        .context(Code::Network, &step, &name)?
-        .index;
-    moved.push(Moved {
-        device,
-        name: name.clone(),
-        up: link.up,
-        addresses: addresses.clone(),
-    });
-    for address in &addresses {
-        inside.add_address(index, address).context(
-            Code::Network,
-            "restore an address of network device",
-            &name,
-        )?;
+impl MovedDevices {
+    fn add(&mut self, device: &NetDevice, target: Target<'_>) -> Result<()> {
+        let shown = device.host_name.as_str();
+        let link = self
+            .host
+            .find(shown)
+            .and_then(|found| found.ok_or(Errno::ENODEV))
+            .context(Code::Network, "find network device", shown)?;
+        let addresses =
+            self.host
+                .addresses(link.index)
+                .context(Code::Network, "read addresses of", shown)?;
+        let step = format!("move network device {shown} to the container as");
+        // The kernel moves first and renames then; a name that is taken must be found out before.
+        let name =
+            free_name(device, &mut self.inside).context(Code::Network, &step, &device.name)?;
+        fault::at(Step::MoveDevice)?;
+        self.host
+            .move_link(link.index, target, &name)
+            .context(Code::Network, &step, &name)?;
+        self.moved.push(Moved {
+            host_name: shown.to_owned(),
+            name: name.clone(),
+            up: link.up,
+            addresses: addresses.clone(),
+        });
+        fault::at(Step::DressDevice)?;
+        // The kernel gives it another index where its own is taken.
+        let index = self
+            .inside
+            .find(&name)
+            .and_then(|found| found.ok_or(Errno::ENODEV))
+            .context(Code::Network, &step, &name)?
+            .index;
+        for address in &addresses {
+            self.inside.add_address(index, address).context(
+                Code::Network,
+                "restore an address of network device",
+                &name,
+            )?;
+        }
+        fault::at(Step::SetUpDevice)?;
+        self.inside
+            .up(index)
+            .context(Code::Network, "set up network device", &name)
     }
-    inside
-        .up(index)
-        .context(Code::Network, "set up network device", &name)
+
+    /// Moves all back, with their names, addresses and state of before; the last one first. What cannot be
+    /// undone is logged.
+    pub fn give_back(mut self) {
+        while let Some(moved) = self.moved.pop() {
+            if let Err(errno) = self.give_one_back(&moved) {
+                log::warn!(
+                    "undo: give back network device {}: {errno}",
+                    moved.host_name
+                );
+            }
+        }
+    }
+
+    fn give_one_back(&mut self, moved: &Moved) -> nix::Result<()> {
+        let link = self.inside.find(&moved.name)?.ok_or(Errno::ENODEV)?;
+        let home = Target::Namespace(&self.home);
+        self.inside.move_link(link.index, home, &moved.host_name)?;
+        let link = self.host.find(&moved.host_name)?.ok_or(Errno::ENODEV)?;
+        for address in &moved.addresses {
+            self.host.add_address(link.index, address)?;
+        }
+        match moved.up {
+            true => self.host.up(link.index),
+            false => Ok(()),
+        }
+    }
 }
 
 /// The name in the container: as given if nobody has it there, or the first free one of a template.
@@ -243,27 +291,6 @@ fn free_name(device: &NetDevice, inside: &mut Netlink) -> nix::Result<String> {
         }
     }
     Err(Errno::ENFILE)
-}
-
-/// Undoes [`move_device`].
-fn give_back(
-    moved: &Moved<'_>,
-    host: &mut Netlink,
-    inside: &mut Netlink,
-    home: Target<'_>,
-) -> nix::Result<()> {
-    let name = &moved.device.host_name;
-    let link = inside.find(&moved.name)?.ok_or(Errno::ENODEV)?;
-    inside.move_link(link.index, home, name)?;
-    let link = host.find(name)?.ok_or(Errno::ENODEV)?;
-    for address in &moved.addresses {
-        host.add_address(link.index, address)?;
-    }
-    if moved.up {
-        host.up(link.index)
-    } else {
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -66,6 +66,12 @@ steps! {
     Limits "limits" Parent;
     /// Its owner.
     CgroupOwner "cgroup-owner" Parent;
+    /// The RDT class is made.
+    RdtClass "rdt-class" Parent;
+    /// It gets its schemata.
+    RdtSchemata "rdt-schemata" Parent;
+    /// The monitoring group is made.
+    RdtMonitor "rdt-monitor" Parent;
     /// Namespaces to join are opened.
     OpenNamespaces "open-namespaces" Parent;
     /// Bind sources are opened.
@@ -78,6 +84,8 @@ steps! {
     Bridge "bridge" Parent;
     /// The scope.
     Scope "scope" Parent;
+    /// systemd is told to start it; it is waited for.
+    ScopeStarts "scope-starts" Parent;
     /// The cgroups in the scope.
     FillScope "fill-scope" Parent;
     /// The bridge makes init.
@@ -88,8 +96,20 @@ steps! {
     Maps "maps" Parent;
     /// The process that holds the maps of an id-mapped mount waits.
     MapHolder "map-holder" Child;
+    /// The container's network namespace is entered, for devices of the host that it takes over.
+    EnterNetwork "enter-network" Parent;
+    /// It is entered.
+    LookInside "look-inside" Parent;
+    /// A device moves.
+    MoveDevice "move-device" Parent;
+    /// It has moved; it gets its addresses.
+    DressDevice "dress-device" Parent;
+    /// It is set up.
+    SetUpDevice "set-up-device" Parent;
     /// The process's own limits of the host.
     Grant "grant" Parent;
+    /// Init joins the RDT class, and then the monitoring group.
+    RdtJoin "rdt-join" Parent;
     /// Init may go on.
     Go "go" Parent;
     /// The copy of config.json.
@@ -188,6 +208,10 @@ steps! {
     ExecEnterPids "exec-enter-pids" Parent;
     /// The process.
     ExecClone "exec-clone" Parent;
+    /// systemd moves it into the container's cgroup, where only that may (an ordinary user's).
+    ExecAttach "exec-attach" Parent;
+    /// It is there, and is told.
+    ExecAttached "exec-attached" Parent;
     /// What only the parent may grant it.
     ExecGrant "exec-grant" Parent;
     /// It may go on.
@@ -222,6 +246,10 @@ steps! {
     UpdateLimit "update-limit" Parent;
     /// The properties of the scope change.
     UpdateScope "update-scope" Parent;
+    /// systemd has changed them.
+    ScopeUpdated "scope-updated" Parent;
+    /// The schemata of the RDT class change.
+    UpdateSchemata "update-schemata" Parent;
     /// The device rules change.
     UpdateDevices "update-devices" Parent;
 
@@ -234,6 +262,10 @@ steps! {
     RemoveParents "remove-parents" Parent;
     /// The scope goes.
     StopScope "stop-scope" Parent;
+    /// systemd is told to stop it; it is waited for.
+    ScopeStops "scope-stops" Parent;
+    /// The RDT class and the monitoring group go.
+    RemoveClass "remove-class" Parent;
     /// The poststop hooks.
     Poststop "poststop" Parent;
     /// The files of the record go.

@@ -40,7 +40,8 @@ pub(crate) fn plan(name: &str, config: &[u8]) -> Result<Plan> {
         ..Options::default()
     };
     let file = "config.json";
-    Plan::new(&config::parse(config, file)?, &options, &host(), file)
+    let spec = config::parse(config, file)?;
+    Plan::new(&spec, &options, &host(), file)
 }
 
 /// The sample bundles' folder.

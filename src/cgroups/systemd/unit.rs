@@ -6,6 +6,7 @@ use super::dbus::message::{Call, Kind, Message};
 use super::dbus::value::Value;
 use super::{Manager, Property, Scope};
 use crate::error::{Code, Error, Result};
+use crate::testing::fault::{self, Step};
 use nix::errno::Errno;
 use nix::unistd::Pid;
 use std::path::{Path, PathBuf};
@@ -57,14 +58,14 @@ pub(super) fn start(scope: &Scope, properties: &[Property]) -> Result<()> {
         Value::Array("(sa(sv))".to_owned(), Vec::new()),
     ];
     let start = manager_call("StartTransientUnit", &body);
-    let mut started = job(&mut connection, &start);
+    let mut started = job(&mut connection, &start, Step::ScopeStarts);
     if let Err(Failure::Refused(name, _)) = &started
         && name == UNIT_EXISTS
     {
         let unit = [Value::text(&scope.unit)];
         // It only helps a unit that has failed; of any other the next call says what this one did.
         let _ = connection.call(&manager_call("ResetFailedUnit", &unit));
-        started = job(&mut connection, &start);
+        started = job(&mut connection, &start, Step::ScopeStarts);
     }
     let result = started.map_err(|failure| failed("start", scope, None, failure))?;
     match result.as_str() {
@@ -137,7 +138,8 @@ pub(super) fn stop_empty(scope: &Scope) -> Result<()> {
 
 fn stop_over(connection: &mut Connection, scope: &Scope) -> Result<()> {
     let body = [Value::text(&scope.unit), Value::text("replace")];
-    match job(connection, &manager_call("StopUnit", &body)) {
+    let stop = manager_call("StopUnit", &body);
+    match job(connection, &stop, Step::ScopeStops) {
         Err(Failure::Refused(name, _)) if name == NO_SUCH_UNIT => Ok(()),
         // Whatever became of the job: a later one of somebody else may have taken its place.
         result => result
@@ -202,9 +204,15 @@ fn over_bus(path: &Path) -> Answer<Connection> {
     Ok(connection)
 }
 
-/// Calls a method that starts a job, and waits for the job's end: its result.
-fn job(connection: &mut Connection, call: &Call<'_>) -> std::result::Result<String, Failure> {
+/// Calls a method that starts a job, and waits for the job's end: its result. `sent` is what there is to do
+/// once systemd knows.
+fn job(
+    connection: &mut Connection,
+    call: &Call<'_>,
+    sent: Step,
+) -> std::result::Result<String, Failure> {
     let serial = connection.send(call)?;
+    fault::errno_at(sent).map_err(Failure::Broken)?;
     let mut job = None;
     // A job may end before the call that made it is answered.
     let mut ended: Vec<(String, String)> = Vec::new();

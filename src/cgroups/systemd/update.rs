@@ -6,6 +6,7 @@ use crate::cgroups::fs::Cgroup;
 use crate::cgroups::limits::Setting;
 use crate::cgroups::update::Changes;
 use crate::error::Result;
+use crate::testing::fault::{self, Step};
 use std::path::Path;
 
 /// A scope whose limits change.
@@ -48,6 +49,7 @@ impl<'a> Update<'a> {
         if !limits.properties.is_empty() {
             unit::set(self.scope, &limits.properties)?;
             self.told = true;
+            fault::at(Step::ScopeUpdated)?;
         }
         early.or_else(|_too_early| self.files.write(&limits.files, mount))
     }

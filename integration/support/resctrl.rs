@@ -1,0 +1,189 @@
+//! A file system that does what resctrl does (the kernel's Documentation/filesystems/resctrl.rst), as few
+//! machines have the hardware: a folder that is made has its files, and goes with them. casulo's test build
+//! takes FUSE for it.
+
+use super::fuse::{Answer, Request, Server};
+use super::{HostMount, OwnNamespace};
+use nix::fcntl::{OFlag, open};
+use nix::mount::MsFlags;
+use nix::sys::stat::Mode;
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::fd::AsRawFd;
+use std::path::Path;
+
+const LOOKUP: u32 = 1;
+const GETATTR: u32 = 3;
+const MKDIR: u32 = 9;
+const RMDIR: u32 = 11;
+const OPEN: u32 = 14;
+const READ: u32 = 15;
+const WRITE: u32 = 16;
+const STATFS: u32 = 17;
+const RELEASE: u32 = 18;
+
+const FOPEN_DIRECT_IO: u32 = 1;
+
+/// Where casulo looks for it.
+pub(crate) const RESCTRL: &str = "/sys/fs/resctrl";
+
+/// The file system is there for this thread and what it starts, until this value is dropped.
+pub(crate) struct Resctrl {
+    _server: Server,
+    _folder: HostMount,
+    _namespace: OwnNamespace,
+}
+
+impl Resctrl {
+    /// Mounts it: over a tmpfs, as a kernel without resctrl has no folder for it.
+    pub(crate) fn mount() -> Resctrl {
+        let namespace = OwnNamespace::of_mounts();
+        let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+        let cgroups = open("/sys/fs/cgroup", flags, Mode::empty()).unwrap();
+        let folder = HostMount::tmpfs(Path::new("/sys/fs"), MsFlags::empty());
+        for name in ["/sys/fs/cgroup", RESCTRL] {
+            fs::create_dir(name).unwrap();
+        }
+        let cgroups = format!("/proc/thread-self/fd/{}", cgroups.as_raw_fd());
+        // It goes with the folder.
+        std::mem::forget(HostMount::bind(
+            Path::new(&cgroups),
+            Path::new("/sys/fs/cgroup"),
+        ));
+        let mut tree = Tree::new();
+        Resctrl {
+            _server: Server::mount(Path::new(RESCTRL), move |request| tree.answer(request)),
+            _folder: folder,
+            _namespace: namespace,
+        }
+    }
+}
+
+/// The paths in it, without a slash at the beginning; a folder has no text.
+struct Tree {
+    nodes: BTreeMap<String, Option<String>>,
+    /// The names by their number: the kernel's, for as long as it knows them.
+    numbers: Vec<String>,
+}
+
+impl Tree {
+    fn new() -> Tree {
+        let mut tree = Tree {
+            nodes: BTreeMap::new(),
+            numbers: vec![String::new()],
+        };
+        tree.make_group("", true);
+        tree
+    }
+
+    /// A class, or a monitoring group in one.
+    fn make_group(&mut self, path: &str, is_class: bool) {
+        self.nodes.insert(path.to_owned(), None);
+        self.nodes.insert(below(path, "tasks"), Some(String::new()));
+        if is_class {
+            let all = "    MB:0=100;1=100\n    L3:0=7ff;1=7ff\n".to_owned();
+            self.nodes.insert(below(path, "schemata"), Some(all));
+            self.nodes.insert(below(path, "mon_groups"), None);
+        }
+    }
+
+    fn answer(&mut self, request: &Request<'_>) -> Answer {
+        let index = usize::try_from(request.node).unwrap() - 1;
+        let Some(path) = self.numbers.get(index).cloned() else {
+            return Answer::Error(libc::ESTALE);
+        };
+        match request.opcode {
+            GETATTR => self
+                .attributes(&path)
+                .map_or(Answer::Error(libc::ENOENT), |it| {
+                    Answer::Bytes([vec![0; 16], it].concat())
+                }),
+            LOOKUP => self.entry(&below(&path, &request.name(0))),
+            MKDIR => {
+                let new = below(&path, &request.name(8));
+                let is_class = path.is_empty();
+                if self.nodes.contains_key(&new) {
+                    return Answer::Error(libc::EEXIST);
+                }
+                if !is_class && !path.ends_with("mon_groups") {
+                    return Answer::Error(libc::EPERM);
+                }
+                self.make_group(&new, is_class);
+                self.entry(&new)
+            }
+            RMDIR => {
+                let gone = below(&path, &request.name(0));
+                let inside = format!("{gone}/");
+                self.nodes
+                    .retain(|path, _| *path != gone && !path.starts_with(&inside));
+                Answer::Bytes(Vec::new())
+            }
+            OPEN => {
+                let flags = FOPEN_DIRECT_IO.to_ne_bytes();
+                Answer::Bytes([&[0; 8][..], &flags, &[0; 4]].concat())
+            }
+            READ => match self.nodes.get(&path) {
+                Some(Some(text)) => {
+                    let from = text.len().min(request.number(8) as usize);
+                    Answer::Bytes(text.as_bytes()[from..].to_vec())
+                }
+                _ => Answer::Error(libc::ENODEV),
+            },
+            WRITE => self.write(&path, request),
+            STATFS => Answer::Bytes(vec![0; 80]),
+            RELEASE => Answer::Bytes(Vec::new()),
+            _ => Answer::Error(libc::ENOSYS),
+        }
+    }
+
+    fn write(&mut self, path: &str, request: &Request<'_>) -> Answer {
+        let length = request.number(16);
+        let text = String::from_utf8_lossy(&request.body[40..]).into_owned();
+        let Some(Some(file)) = self.nodes.get_mut(path) else {
+            return Answer::Error(libc::ENODEV);
+        };
+        match path.ends_with("schemata") {
+            // A line takes the place of that of its resource.
+            true => {
+                for line in text.lines() {
+                    let resource = line.split(':').next().unwrap_or_default().trim();
+                    let others = file.lines().filter(|it| !it.trim().starts_with(resource));
+                    let others: String = others.map(|it| format!("{it}\n")).collect();
+                    *file = format!("{others}{line}\n");
+                }
+            }
+            false => *file += &text,
+        }
+        Answer::Bytes([length.to_ne_bytes(), [0; 4]].concat())
+    }
+
+    /// `struct fuse_entry_out`, nothing of which is to be remembered.
+    fn entry(&mut self, path: &str) -> Answer {
+        let Some(attributes) = self.attributes(path) else {
+            return Answer::Error(libc::ENOENT);
+        };
+        self.numbers.push(path.to_owned());
+        let number = self.numbers.len() as u64;
+        Answer::Bytes([&number.to_ne_bytes()[..], &[0; 32], &attributes].concat())
+    }
+
+    /// `struct fuse_attr`
+    fn attributes(&self, path: &str) -> Option<Vec<u8>> {
+        let mode: u32 = match self.nodes.get(path)? {
+            None => 0o40755,
+            Some(_) => 0o100_644,
+        };
+        let mut bytes = vec![0; 88];
+        bytes[0] = 1; // ino
+        bytes[60..64].copy_from_slice(&mode.to_ne_bytes());
+        bytes[64] = 2; // nlink
+        Some(bytes)
+    }
+}
+
+fn below(folder: &str, name: &str) -> String {
+    match folder {
+        "" => name.to_owned(),
+        folder => format!("{folder}/{name}"),
+    }
+}
