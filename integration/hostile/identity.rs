@@ -22,8 +22,12 @@ fn root_by_number(lab: &Lab) -> Bundle<'_> {
         .without_mount("/sys/fs/cgroup")
 }
 
-/// Makes a cgroup beside its own in what it sees of the host's, and takes it away again.
-const MAKE_CGROUP: &str = "cd /sys/fs/cgroup/casulo-test && mkdir casulo-escaped && echo made && rmdir casulo-escaped; true";
+/// Makes a cgroup beside its own in what it sees of the host's, and takes it away again. Other tests do so at
+/// the same time.
+fn make_cgroup(lab: &Lab) -> String {
+    let name = format!("casulo-escaped-{}", lab.new_id());
+    format!("cd /sys/fs/cgroup/casulo-test && mkdir {name} && echo made && rmdir {name}; true")
+}
 
 fn hosts_cgroups_without_a_cgroup_namespace(lab: &Lab) {
     let attack = Attack {
@@ -40,7 +44,7 @@ fn hosts_cgroups_without_a_cgroup_namespace(lab: &Lab) {
                 "cgroup",
                 &["nosuid", "noexec", "nodev", "rw"],
             )
-            .sh(MAKE_CGROUP);
+            .sh(&make_cgroup(lab));
         let out = bundle.run();
         Outcome::of(&out, out.stdout.contains("made"))
     });
@@ -55,7 +59,7 @@ fn mounts_below_the_hosts_sys(lab: &Lab) {
     zoo(lab, &attack, |lab| {
         let out = root_by_number(lab)
             .without_namespace("network")
-            .sh(MAKE_CGROUP)
+            .sh(&make_cgroup(lab))
             .run();
         Outcome::of(&out, out.stdout.contains("made"))
     });
