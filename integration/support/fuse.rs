@@ -14,12 +14,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-const LOOKUP: u32 = 1;
-const FORGET: u32 = 2;
-const GETATTR: u32 = 3;
-const INIT: u32 = 26;
-const INTERRUPT: u32 = 36;
-const BATCH_FORGET: u32 = 42;
+use opcode::{BATCH_FORGET, FORGET, GETATTR, INIT, INTERRUPT, LOOKUP};
+
+/// `enum fuse_opcode` of linux/fuse.h, as far as the servers here are asked.
+pub(super) mod opcode {
+    pub(crate) const LOOKUP: u32 = 1;
+    pub(crate) const FORGET: u32 = 2;
+    pub(crate) const GETATTR: u32 = 3;
+    pub(crate) const MKDIR: u32 = 9;
+    pub(crate) const RMDIR: u32 = 11;
+    pub(crate) const OPEN: u32 = 14;
+    pub(crate) const READ: u32 = 15;
+    pub(crate) const WRITE: u32 = 16;
+    pub(crate) const STATFS: u32 = 17;
+    pub(crate) const RELEASE: u32 = 18;
+    pub(crate) const INIT: u32 = 26;
+    pub(crate) const INTERRUPT: u32 = 36;
+    pub(crate) const BATCH_FORGET: u32 = 42;
+}
 
 /// The name that is never found and never missing.
 pub(crate) const STUCK: &str = "stuck";

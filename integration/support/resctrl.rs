@@ -2,6 +2,7 @@
 //! machines have the hardware: a folder that is made has its files, and goes with them. casulo's test build
 //! takes FUSE for it.
 
+use super::fuse::opcode::{GETATTR, LOOKUP, MKDIR, OPEN, READ, RELEASE, RMDIR, STATFS, WRITE};
 use super::fuse::{Answer, Request, Server};
 use super::{HostMount, OwnNamespace};
 use nix::fcntl::{OFlag, open};
@@ -11,16 +12,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::fd::AsRawFd;
 use std::path::Path;
-
-const LOOKUP: u32 = 1;
-const GETATTR: u32 = 3;
-const MKDIR: u32 = 9;
-const RMDIR: u32 = 11;
-const OPEN: u32 = 14;
-const READ: u32 = 15;
-const WRITE: u32 = 16;
-const STATFS: u32 = 17;
-const RELEASE: u32 = 18;
 
 const FOPEN_DIRECT_IO: u32 = 1;
 
