@@ -694,7 +694,14 @@ fn hook_that_is_not_bound_yet_ends_with_its_runtime(lab: &Lab) {
     let slow = json!({"path": "/bin/sleep", "args": ["sleep", "1000"]});
     let bundle = lab.bundle().push("/hooks/createRuntime", slow);
     lab.use_test_build("CASULO_FAULT", "become-hook:stop");
-    let running = Running::new(bundle.command(&[], "create", &[]), b"");
+    let create = bundle.command(&[], "create", &[]);
+    // The group of a stopped hook is orphaned with its runtime's end, so the kernel sends it SIGHUP
+    // and SIGCONT (_exit(2)). Who ignores SIGHUP has to end by itself.
+    let mut unhung = Command::new("nohup");
+    unhung.arg(create.get_program()).args(create.get_args());
+    let variables = create.get_envs();
+    unhung.envs(variables.filter_map(|(name, value)| Some((name, value?))));
+    let running = Running::new(unhung, b"");
     lab.use_runtime();
     let children = format!("/proc/{0}/task/{0}/children", running.pid());
     let mut hook = None;
@@ -712,7 +719,8 @@ fn hook_that_is_not_bound_yet_ends_with_its_runtime(lab: &Lab) {
     running.signal(Signal::SIGKILL);
     running.wait();
     let hook = Pid::from_raw(hook.unwrap().parse().unwrap());
-    nix::sys::signal::kill(hook, Signal::SIGCONT).unwrap();
+    // Where its new parent is in its session, the group has no kernel's SIGCONT; else it may be gone.
+    let _ = nix::sys::signal::kill(hook, Signal::SIGCONT);
     bundle.call("delete", &["--force"], &[]).ok();
     wait_until("nothing is left", || lab.leftovers(bundle.id()).is_empty());
 }
