@@ -39,7 +39,9 @@ fn start(slave: Option<&OwnedFd>, script: &str) -> Answer<Pid> {
     match fork().map_err(text)? {
         Side::Parent(pid) => Ok(pid),
         Side::Child => {
-            let ready = crate::process::signals::reset(0).and_then(|()| match slave {
+            // Below nohup it would outlive its terminal.
+            let hangup = 1 << (libc::SIGHUP - 1);
+            let ready = crate::process::signals::reset(hangup).and_then(|()| match slave {
                 None => Ok(()),
                 Some(slave) => setsid()
                     .context(Code::Process, "setsid", "")
