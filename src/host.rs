@@ -138,19 +138,21 @@ impl Status {
 
     fn parse(text: &[u8]) -> Option<Status> {
         // The name of the process, alone, may be no UTF-8.
-        let text = String::from_utf8_lossy(text);
-        let mut lines = text.lines().filter_map(|line| line.split_once(":\t"));
-        let mut field = |name| lines.find_map(|(it, value)| (it == name).then_some(value));
+        let mut lines = text.split(|byte| *byte == b'\n');
+        let mut field = |name: &str| {
+            let value = lines.find_map(|line| line.strip_prefix(name.as_bytes()))?;
+            str::from_utf8(value).ok()
+        };
         // Uid and Gid are followed by the real, effective, saved and file system id.
         let id = |value: &str| value.split('\t').nth(1)?.parse().ok();
         let set = |value| u64::from_str_radix(value, 16).ok();
         // In the order of the file.
         Some(Status {
-            euid: id(field("Uid")?)?,
-            egid: id(field("Gid")?)?,
-            ignored: set(field("SigIgn")?)?,
-            effective: set(field("CapEff")?)?,
-            bounding: set(field("CapBnd")?)?,
+            euid: id(field("Uid:\t")?)?,
+            egid: id(field("Gid:\t")?)?,
+            ignored: set(field("SigIgn:\t")?)?,
+            effective: set(field("CapEff:\t")?)?,
+            bounding: set(field("CapBnd:\t")?)?,
         })
     }
 }

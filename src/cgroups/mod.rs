@@ -196,8 +196,8 @@ fn may_load_devices(host: &Host) -> bool {
 fn owner(spec: &Spec, ns: &namespaces::Plan, host: &Host) -> Option<u32> {
     let is_writable_mount = |mount: &oci_spec::runtime::Mount| {
         let options = mount.options().as_deref().unwrap_or_default();
-        mount.destination() == Path::new("/sys/fs/cgroup")
-            && matches!(mount.typ().as_deref(), Some("cgroup" | "cgroup2"))
+        matches!(mount.typ().as_deref(), Some("cgroup" | "cgroup2"))
+            && mount.destination() == Path::new("/sys/fs/cgroup")
             && !options.iter().any(|option| option == "ro")
     };
     let mounts = spec.mounts().as_deref().unwrap_or_default();

@@ -7,7 +7,7 @@
 
 use super::changes::Change;
 use super::label::{self, Label};
-use super::mounts::{Action, Bind, SourceKind, c_string};
+use super::mounts::{Action, At, Bind, SourceKind, c_string};
 use super::options::{Attributes, Depth, Options, Propagation, Symlink};
 use crate::error::Problems;
 use crate::host::Host;
@@ -104,7 +104,7 @@ pub fn plan(
     source: &str,
     options: &Options,
     around: &Surroundings<'_>,
-    at: &str,
+    at: At,
     problems: &mut Problems,
 ) -> Action {
     // On a host with cgroup v2 the type `cgroup` of a config means that.
@@ -166,8 +166,8 @@ pub fn plan(
         parameters: words
             .into_iter()
             .map(|(key, value)| Parameter {
-                key: c_string(&key, at, problems),
-                value: value.map(|value| c_string(&value, at, problems)),
+                key: c_string(key, at, problems),
+                value: value.map(|value| c_string(value, at, problems)),
             })
             .collect(),
         attributes,
@@ -191,7 +191,7 @@ pub fn classic(
     options: &Options,
     extra: c_ulong,
     label: Option<&Label>,
-    at: &str,
+    at: At,
     problems: &mut Problems,
 ) -> Classic {
     let mut data = options.data.clone();
@@ -210,7 +210,7 @@ pub fn classic(
         fstype: c_string(fstype, at, problems),
         source: c_string(source, at, problems),
         flags: mount_flags(both(options).set) | options.superblock | extra,
-        data: (!data.is_empty()).then(|| c_string(&data, at, problems)),
+        data: (!data.is_empty()).then(|| c_string(data, at, problems)),
     }
 }
 

@@ -5,7 +5,7 @@
 //! namespace made for it, which lives as long as the fd that [`user_namespace`] returns.
 
 use super::changes::Change;
-use super::mounts::as_text;
+use super::mounts::{At, as_text};
 use super::options::{Depth, Options};
 use crate::error::{Code, Context, Error, Problems, Result};
 use crate::namespaces::{self, IdMap, Kind};
@@ -60,7 +60,7 @@ pub fn plan(
     options: &Options,
     spec: &Spec,
     ns: &namespaces::Plan,
-    at: &str,
+    at: At,
     problems: &mut Problems,
 ) -> Option<IdMapping> {
     let uids = lines(mount.uid_mappings().as_deref());
@@ -72,7 +72,10 @@ pub fn plan(
     };
     let text = options.idmap.as_ref().and_then(|(_, text)| text.as_deref());
     let maps = if uids.is_empty() != gids.is_empty() {
-        problems.add(at, "uidMappings and gidMappings must be given together");
+        problems.add(
+            at.to_string(),
+            "uidMappings and gidMappings must be given together",
+        );
         return None;
     } else if !uids.is_empty() {
         match ns.is_new(Kind::User) && uids == ns.uid_map && gids == ns.gid_map {

@@ -11,9 +11,10 @@ use crate::host::Host;
 use crate::namespaces;
 use crate::testing::without::{Defence, without};
 use oci_spec::runtime::{Mount as SpecMount, Spec};
+use std::borrow::Cow;
 use std::ffi::{CStr, CString};
-use std::fmt;
-use std::os::unix::ffi::OsStrExt;
+use std::fmt::{self, Display};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
 /// One entry of `mounts`, decided.
@@ -115,11 +116,21 @@ pub fn as_text(text: &CStr) -> std::borrow::Cow<'_, str> {
 }
 
 /// `text` for a system call; a NUL in it is a problem of the value at `at`.
-pub fn c_string(text: impl AsRef<[u8]>, at: &str, problems: &mut Problems) -> CString {
-    CString::new(text.as_ref()).unwrap_or_else(|_| {
-        problems.add(at, "contains a NUL");
+pub fn c_string(text: impl Into<Vec<u8>>, at: impl Display, problems: &mut Problems) -> CString {
+    CString::new(text).unwrap_or_else(|_| {
+        problems.add(at.to_string(), "contains a NUL");
         CString::default()
     })
+}
+
+/// Where a mount is in the config: written out, as `mounts[N]`, only if there is something to say of it.
+#[derive(Clone, Copy, Debug)]
+pub struct At(pub usize);
+
+impl Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "mounts[{}]", self.0)
+    }
 }
 
 /// What of the config the mounts depend on, beside themselves.
@@ -160,11 +171,10 @@ fn plan_one(
     around: &Surroundings<'_>,
     problems: &mut Problems,
 ) -> Mount {
-    let at = format!("mounts[{index}]");
-    let at_options = format!("{at}.options");
+    let at = At(index);
     let options = options::parse(mount.options().as_deref().unwrap_or_default());
     let fstype = mount.typ().as_deref().unwrap_or_default();
-    let destination = clean(mount.destination());
+    let destination = clean(mount.destination()).into_owned();
     if mount.destination().as_os_str().is_empty() {
         problems.add(format!("{at}.destination"), "missing");
     } else if mount.destination().as_os_str().as_bytes().contains(&0) {
@@ -175,14 +185,21 @@ fn plan_one(
         "rbind" => Some(Depth::Tree),
         _ => None,
     });
-    let is_root = destination == Path::new("/");
+    // A clean path is compared as a text.
+    let is_root = destination.as_os_str() == "/";
     if options.copy_up && (fstype != "tmpfs" || depth.is_some() || is_root) {
-        problems.add(&at_options, "tmpcopyup is only for a tmpfs, and not on /");
+        problems.add(
+            format!("{at}.options"),
+            "tmpcopyup is only for a tmpfs, and not on /",
+        );
     }
 
-    let idmap = idmap::plan(mount, &options, context.spec, context.ns, &at, problems);
+    let idmap = idmap::plan(mount, &options, context.spec, context.ns, at, problems);
     if idmap.is_some() && (depth.is_none() || options.remount) {
-        problems.add(&at_options, "only a bind mount can be id-mapped");
+        problems.add(
+            format!("{at}.options"),
+            "only a bind mount can be id-mapped",
+        );
     }
     let source = mount.source().as_deref();
     let mut kind = SourceKind::Any;
@@ -204,7 +221,7 @@ fn plan_one(
 
     let action = match depth {
         _ if options.remount => Action::Remount(depth.is_none().then(|| {
-            filesystem::classic(fstype, "", &options, libc::MS_REMOUNT, None, &at, problems)
+            filesystem::classic(fstype, "", &options, libc::MS_REMOUNT, None, at, problems)
         })),
         Some(depth) => {
             let source = source.filter(|source| !source.as_os_str().is_empty());
@@ -213,16 +230,13 @@ fn plan_one(
             }
             if !options.data.is_empty() || options.superblock != 0 {
                 // The kernel ignores these words on a bind mount; mount(8) and the engines know it.
-                log::debug!("{at_options}: words for a file system mean nothing on a bind mount");
+                log::debug!("{at}.options: words for a file system mean nothing on a bind mount");
             }
             // An absolute source replaces the bundle's path.
             let source = context.bundle.join(source.unwrap_or(Path::new("")));
+            let source = source.into_os_string().into_vec();
             Action::Bind(Bind {
-                source: c_string(
-                    source.as_os_str().as_bytes(),
-                    &format!("{at}.source"),
-                    problems,
-                ),
+                source: c_string(source, format_args!("{at}.source"), problems),
                 depth,
                 symlinks: options.source,
                 idmap,
@@ -234,7 +248,7 @@ fn plan_one(
                 problems.add(format!("{at}.type"), "missing, and no bind mount");
             }
             let name = source.map_or(fstype.into(), |source| source.to_string_lossy());
-            filesystem::plan(fstype, &name, &options, around, &at, problems)
+            filesystem::plan(fstype, &name, &options, around, at, problems)
         }
     };
     let changes = match &action {
@@ -245,7 +259,7 @@ fn plan_one(
     };
     if is_root && matches!(action, Action::Classic(_)) {
         problems.add(
-            &at_options,
+            format!("{at}.options"),
             "iversion, silent and long values cannot be used on /",
         );
     }
@@ -274,7 +288,10 @@ fn make_late(mount: &mut Mount, is_root: bool) {
 }
 
 /// `path` as an absolute path without `.` and `..`: a relative one starts at the root (config.md).
-fn clean(path: &Path) -> PathBuf {
+pub(super) fn clean(path: &Path) -> Cow<'_, Path> {
+    if is_clean(path) {
+        return Cow::Borrowed(path);
+    }
     let mut clean = PathBuf::from("/");
     for component in path.components() {
         match component {
@@ -285,7 +302,16 @@ fn clean(path: &Path) -> PathBuf {
             Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
         }
     }
-    clean
+    Cow::Owned(clean)
+}
+
+/// As most are written.
+fn is_clean(path: &Path) -> bool {
+    let names = path.as_os_str().as_bytes().strip_prefix(b"/");
+    names.is_some_and(|names| {
+        let mut names = names.split(|byte| *byte == b'/');
+        names.all(|name| !matches!(name, b"" | b"." | b".."))
+    })
 }
 
 /// The files of /proc that programs like lxcfs cover with a view of the container's limits. All
@@ -310,30 +336,25 @@ fn target(
     fstype: &str,
     symlink: Symlink,
 ) -> std::result::Result<(Target, SourceKind), String> {
-    if destination == Path::new("/") {
-        return Ok((Target::Root, SourceKind::Any));
-    }
-    match (destination.strip_prefix("/proc"), fstype) {
+    let path = destination.as_os_str().as_bytes();
+    match (path.strip_prefix(b"/proc"), fstype) {
+        _ if path == b"/" => return Ok((Target::Root, SourceKind::Any)),
         _ if without(Defence::ProcTargets) => {}
-        (Ok(rest), "proc") if rest.as_os_str().is_empty() => {}
-        (Ok(rest), "bind") if rest.as_os_str().is_empty() => {
-            return Ok((Target::RealFolder, SourceKind::Proc));
-        }
-        (Ok(rest), _) if rest.as_os_str().is_empty() => {
-            return Err("only a procfs can be mounted on /proc".to_owned());
-        }
-        (Ok(rest), _) if PROC_FILES.iter().any(|file| rest == Path::new(file)) => {
+        (Some(b""), "proc") => {}
+        (Some(b""), "bind") => return Ok((Target::RealFolder, SourceKind::Proc)),
+        (Some(b""), _) => return Err("only a procfs can be mounted on /proc".to_owned()),
+        (Some([b'/', file @ ..]), _) if PROC_FILES.iter().any(|it| it.as_bytes() == file) => {
             return Ok((Target::ProcFile, SourceKind::Any));
         }
-        (Ok(_), _) => {
+        (Some([b'/', ..]), _) => {
             let files = PROC_FILES.join(", ");
             return Err(format!("of /proc only these can be covered: {files}"));
         }
-        (Err(_), _) => {}
+        _ => {}
     }
     let target = match (fstype, symlink) {
         ("proc" | "sysfs", _) => Target::RealFolder,
-        _ if destination == Path::new("/sys") => Target::RealFolder,
+        _ if path == b"/sys" => Target::RealFolder,
         (_, Symlink::NoFollow) => Target::NoFollow,
         _ => Target::Any,
     };

@@ -4,8 +4,10 @@ use crate::error::Problems;
 use crate::host::Host;
 use crate::namespaces::{self, IdMap};
 use crate::rootfs::label::Label;
+use crate::rootfs::mounts;
 use caps::Capability;
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceType, Spec};
+use std::borrow::Cow;
 use std::path::{Component, Path, PathBuf};
 
 /// What `fileMode` may hold beside the permissions: the file type, which the type field gives.
@@ -187,16 +189,16 @@ fn binds_dev(spec: &Spec) -> bool {
                 .iter()
                 .flatten()
                 .any(|option| option == "bind" || option == "rbind");
-        is_bind && clean(mount.destination()).is_some_and(|it| it.as_os_str() == "/dev")
+        is_bind && mounts::clean(mount.destination()).as_os_str() == "/dev"
     })
 }
 
 fn defaults(spec: &Spec) -> Vec<Device> {
-    let destinations: Vec<PathBuf> = spec
+    let destinations: Vec<Cow<'_, Path>> = spec
         .mounts()
         .iter()
         .flatten()
-        .filter_map(|mount| clean(mount.destination()))
+        .map(|mount| mounts::clean(mount.destination()))
         .collect();
     // Both are clean: what is the same place is the same text.
     let mounted_over = |path: &str| destinations.iter().any(|it| it.as_os_str() == path);
