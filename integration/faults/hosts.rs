@@ -123,7 +123,10 @@ fn descriptors_that_run_out(lab: &Lab) {
         let out = lab.through_shell(&format!("ulimit -n {most}; exec \"$@\""), &inner);
         if out.code != 0 {
             failed += 1;
-            assert_eq!(out.stderr.lines().count(), 1, "{most}: {out:?}");
+            // A poststop hook that cannot be run either is a warning (spec, "Lifecycle", step 13).
+            let warns = |line: &&str| line.contains("run hooks.poststop[0]");
+            let errors = out.stderr.lines().filter(|line| !warns(line));
+            assert_eq!(errors.count(), 1, "{most}: {out:?}");
         }
         attempt.clear_away(&format!("{most} descriptors"));
     }

@@ -7,7 +7,7 @@
 use super::Plan;
 use super::copyup;
 use super::filesystem::{Classic, Content, FileSystem, RootMode};
-use super::mounts::{Action, Bind, Mount, ReadOnly, Target};
+use super::mounts::{Action, Mount, ReadOnly, Target};
 use super::place::{Before, Place, find};
 use super::root::Root;
 use super::sources::{Source, Sources, open_source};
@@ -58,7 +58,7 @@ pub(super) fn all(plan: &Plan, mut root: Root, sources: &mut Sources) -> Result<
     for (place, mount) in plan.mounts.iter().enumerate() {
         let source = sources.mounts.get_mut(place).and_then(Option::take);
         let attached = match &mount.action {
-            Action::Bind(bind) => attach_bind(&root, mount, bind, source)?,
+            Action::Bind(_) => attach_bind(&root, mount, source)?,
             Action::FileSystem(it) => Some(attach_new(&root, mount, it)?),
             Action::Classic(classic) => mount_classic(&root, mount, classic)?,
             Action::Remount(classic) => remount(&root, mount, classic.as_ref())?,
@@ -72,17 +72,10 @@ pub(super) fn all(plan: &Plan, mut root: Root, sources: &mut Sources) -> Result<
     Ok((root, late))
 }
 
-fn attach_bind(
-    root: &Root,
-    mount: &Mount,
-    bind: &Bind,
-    source: Option<Source>,
-) -> Result<Option<OwnedFd>> {
-    let source = match source {
-        Some(source) => source,
-        None => open_source(mount, bind)?,
-    };
-    match source {
+fn attach_bind(root: &Root, mount: &Mount, source: Option<Source>) -> Result<Option<OwnedFd>> {
+    // All are opened before the first mount, so that no source can lie in what is mounted here.
+    let source = source.ok_or(Errno::EBADF);
+    match source.context(Code::Mount, "open the source of", mount)? {
         Source::Link(text) => make_link(root, mount, &text).map(|()| None),
         Source::Tree(tree) => {
             change(tree.as_fd(), mount)?;

@@ -33,9 +33,8 @@ pub(super) fn changes(options: &Options, depth: Depth, base: Option<Propagation>
     let says_all = own
         .first()
         .is_some_and(|(_, own)| *own == Depth::Tree || depth == Depth::One);
-    let stays_peer = own.iter().any(|(kind, _)| *kind == Propagation::Shared);
     let base = base
-        .filter(|_| !says_all && !stays_peer)
+        .filter(|_| !says_all && !options.is_shared())
         .map_or(0, Propagation::flag);
 
     let mut changes: Vec<Change> = Vec::new();

@@ -5,6 +5,7 @@
 //! failure, and a mount that is complete before anyone can see it. mount(2) is kept for what that
 //! cannot say: `iversion`, `silent`, and values of more than 255 bytes (fsconfig's limit).
 
+use super::Opener;
 use super::changes::Change;
 use super::label::{self, Label};
 use super::mounts::{Action, At, Bind, SourceKind, c_string};
@@ -300,6 +301,7 @@ fn instead(fstype: &str, attributes: u64, host: &Host) -> Option<Instead> {
             symlinks: Symlink::Follow,
             idmap: None,
             kind: SourceKind::Any,
+            opener: Opener::Child,
         },
         change: Change {
             depth: match without(Defence::SysReadOnly) {

@@ -1,8 +1,8 @@
 //! The container's root file system: from `root`, `mounts`, `linux.devices`, masked paths and their
 //! kin to a new `/`.
 //!
-//! [`plan`] decides everything, purely. [`Sources::open`] runs in the parent, which can reach every
-//! bind source; the child then calls, in this order, [`enter`], [`populate`], [`pivot()`] and
+//! [`plan`] decides everything, purely. [`Sources::open`] runs in the parent, for what the child could
+//! not reach; the child then calls, in this order, [`enter`], [`populate`], [`pivot()`] and
 //! [`finish`], as root of its user namespace. Until the pivot the child sees the host's tree, and
 //! the container's is reached through [`root::Root`] alone.
 
@@ -55,7 +55,7 @@ pub struct Plan {
     pub way: Way,
     /// The mount namespace that is joined, if one is; absolute on the host.
     pub joined: Option<PathBuf>,
-    /// Who opens the bind sources.
+    /// Who opens the rootfs and the devices that the child cannot make.
     pub opener: Opener,
     /// `root.readonly`.
     pub readonly: bool,
@@ -90,14 +90,17 @@ pub enum Way {
     Chroot,
 }
 
-/// Which process opens the bind sources.
+/// Which process opens something of the host's that is mounted in the container.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Opener {
-    /// The parent: it can reach every folder of the host.
+    /// The child, in its mount namespace, before anything is mounted there. All of it receives from the
+    /// host's and gives nothing back, and so does what is cloned.
     #[default]
-    Parent,
-    /// The child, in the mount namespace of its own: the parent may not clone trees.
     Child,
+    /// The parent, in the host's mount namespace: the child may not look into every folder (a user namespace
+    /// of its own), has other mounts (a mount namespace that is joined), or could not have it as it is asked
+    /// for (id-mapped, or a peer of the host's mount).
+    Parent,
 }
 
 /// Whether what is mounted on the host, below the rootfs, appears in the container too.
@@ -134,6 +137,9 @@ pub fn plan(
         problems.add("root.path", "the host's own root cannot be a container's");
     }
     let label = label::plan(spec, host, problems);
+    let privileged = host.has_capability(Capability::CAP_SYS_ADMIN);
+    let joined = joined_mount_namespace(spec);
+    let elsewhere = ns.has(Kind::User) || joined.is_some();
     let mut plan = Plan {
         path,
         way: match (ns.has(Kind::Mount), options.no_pivot) {
@@ -141,8 +147,8 @@ pub fn plan(
             (true, false) => Way::PivotRoot,
             (true, true) => Way::Move,
         },
-        joined: joined_mount_namespace(spec),
-        opener: match host.has_capability(Capability::CAP_SYS_ADMIN) {
+        joined,
+        opener: match privileged && elsewhere {
             true => Opener::Parent,
             false => Opener::Child,
         },
@@ -161,6 +167,7 @@ pub fn plan(
         host,
         bundle: &options.bundle,
         label: label.as_ref(),
+        opener: plan.opener,
         propagation: match propagation {
             Some((Propagation::Private | Propagation::Unbindable, _)) => Propagation::Private,
             _ => Propagation::Slave,
@@ -173,7 +180,7 @@ pub fn plan(
         Some((Propagation::Private, _)) | None => {}
         Some(other) => plan.propagation = Some(other),
     }
-    if plan.opener == Opener::Child && plan.has_idmaps() {
+    if !privileged && plan.has_idmaps() {
         problems.add(
             "mounts",
             "an id-mapped mount needs CAP_SYS_ADMIN on the host",
@@ -239,7 +246,7 @@ fn propagation(spec: &Spec, problems: &mut Problems) -> Option<(Propagation, Dep
 
 /// Child, first: cuts the mount namespace off from the host's, and gives the rootfs a mount of its
 /// own, at its own path, so that createContainer hooks find it there. Takes the rootfs from
-/// `sources` if the parent opened it.
+/// `sources` if the parent opened it, and opens what the parent did not.
 ///
 /// # Errors
 /// E_MOUNT
@@ -260,6 +267,7 @@ pub fn enter(plan: &Plan, sources: &mut Sources) -> Result<Root> {
         None::<&str>,
     )
     .context(Code::Mount, "make slave", "/")?;
+    sources.open_rest(plan)?;
     let tree = match sources.root.take() {
         Some(tree) => tree,
         None => sources::open_root(&plan.path).context(Code::Mount, "open the rootfs", path)?,

@@ -1,6 +1,7 @@
 //! `mounts` of the config as an ordered list of decided steps. Pure; `sources` opens in the
 //! parent what only the parent can, `attach` does the rest in the child.
 
+use super::Opener;
 use super::changes::{Change, changes, own_propagation};
 use super::filesystem::{self, Classic, FileSystem, Surroundings};
 use super::idmap::{self, IdMapping};
@@ -60,6 +61,8 @@ pub struct Bind {
     pub idmap: Option<IdMapping>,
     /// What the source must be.
     pub kind: SourceKind,
+    /// Who opens it.
+    pub opener: Opener,
 }
 
 /// What a bind source must be.
@@ -146,6 +149,8 @@ pub struct Context<'a> {
     pub bundle: &'a Path,
     /// `linux.mountLabel`.
     pub label: Option<&'a Label>,
+    /// Who opens the bind sources that either process can.
+    pub opener: Opener,
     /// What a bind mount's propagation is unless its own words say otherwise.
     pub propagation: Propagation,
 }
@@ -232,6 +237,7 @@ fn plan_one(
                 // The kernel ignores these words on a bind mount; mount(8) and the engines know it.
                 log::debug!("{at}.options: words for a file system mean nothing on a bind mount");
             }
+            let as_asked = idmap.is_none() && !options.is_shared();
             // An absolute source replaces the bundle's path.
             let source = context.bundle.join(source.unwrap_or(Path::new("")));
             let source = source.into_os_string().into_vec();
@@ -241,6 +247,10 @@ fn plan_one(
                 symlinks: options.source,
                 idmap,
                 kind,
+                opener: match as_asked {
+                    true => context.opener,
+                    false => Opener::Parent,
+                },
             })
         }
         None => {
@@ -252,6 +262,12 @@ fn plan_one(
         }
     };
     let changes = match &action {
+        // What the child clones is a slave already.
+        Action::Bind(Bind {
+            depth,
+            opener: Opener::Child,
+            ..
+        }) if context.propagation == Propagation::Slave => changes(&options, *depth, None),
         Action::Bind(bind) => changes(&options, bind.depth, Some(context.propagation)),
         Action::Remount(None) => changes(&options, Depth::Tree, None),
         // Attributes are given when it is made (or by mount(2)).

@@ -293,6 +293,12 @@ impl Options {
         }
     }
 
+    /// Whether the mount stays a peer of its source's: `shared` or `rshared`.
+    pub fn is_shared(&self) -> bool {
+        let mut kinds = self.propagation.iter().map(|(kind, _)| *kind);
+        kinds.any(|kind| kind == Propagation::Shared)
+    }
+
     fn at(&mut self, depth: Depth) -> &mut Attributes {
         match depth {
             One => &mut self.attributes,

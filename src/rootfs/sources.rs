@@ -1,9 +1,9 @@
-//! What the parent opens for the child: the rootfs and every bind source, as detached trees.
+//! What of the host's is mounted in the container: the rootfs and every bind source, as detached trees.
 //!
-//! In a user namespace of its own the child may not even look into a folder with mode 0700, so
-//! the parent clones the trees in the host's mount namespace before it makes the child, which
-//! inherits the fds. A caller without privilege cannot clone a tree there; then the child does it
-//! in its own mount namespace, as the plan says.
+//! The child clones them, in its own mount namespace and before anything is mounted there, unless only the
+//! parent can ([`Opener`]): in a user namespace of its own the child may not even look into a folder with
+//! mode 0700. What the parent clones, in the host's mount namespace before it makes the child, the child
+//! inherits as fds. A caller without privilege cannot clone a tree there; then the child does all of it.
 //!
 //! A tree that the parent cloned was never copied into a user namespace with fewer privileges, so
 //! the kernel locks none of its flags (mount_namespaces(7)): a container that keeps CAP_SYS_ADMIN
@@ -32,7 +32,7 @@ use std::path::Path;
 pub struct Sources {
     /// The rootfs, if the parent opened it.
     pub(super) root: Option<OwnedFd>,
-    /// By place in `plan.mounts`; empty where the child opens its own.
+    /// By place in `plan.mounts`: what has been opened.
     pub(super) mounts: Vec<Option<Source>>,
     /// Device nodes that only the parent may make.
     pub(super) nodes: devices::Nodes,
@@ -48,8 +48,8 @@ pub(super) enum Source {
 }
 
 impl Sources {
-    /// Opens the rootfs and all bind sources, and id-maps those that have a map of their own. Parent, with
-    /// the host's privileges, before the child is made.
+    /// Opens what the parent has to, and id-maps the trees that have a map of their own. Parent, with the
+    /// host's privileges, before the child is made.
     ///
     /// # Errors
     /// E_MOUNT: a source that is not there or cannot be cloned, an id map that the file system
@@ -59,31 +59,48 @@ impl Sources {
         if let Some(path) = &plan.joined {
             refuse_own_namespace(path)?;
         }
-        if plan.opener == Opener::Child || plan.way == Way::Chroot {
-            return Ok(Sources::default());
-        }
-        let root = match open_root(&plan.path) {
-            Ok(root) => root,
-            // CAP_SYS_ADMIN may be one over a user namespace that does not own this mount namespace.
-            Err(Errno::EPERM) if !plan.has_idmaps() => return Ok(Sources::default()),
-            Err(errno) => {
-                let path = plan.path.display().to_string();
-                return Err(Error::step(Code::Mount, "open the rootfs", path, errno));
+        let mut sources = Sources::default();
+        if plan.opener == Opener::Parent && plan.way != Way::Chroot {
+            match open_root(&plan.path) {
+                Ok(root) => sources.root = Some(root),
+                // CAP_SYS_ADMIN may be one over a user namespace that does not own this mount namespace.
+                Err(Errno::EPERM) => {}
+                Err(errno) => {
+                    let path = plan.path.display().to_string();
+                    return Err(Error::step(Code::Mount, "open the rootfs", path, errno));
+                }
             }
-        };
-        let mut proc = None;
-        let mut mounts = Vec::with_capacity(plan.mounts.len());
-        for mount in &plan.mounts {
-            mounts.push(match &mount.action {
-                Action::Bind(bind) => Some(open_with_map(mount, bind, &mut proc)?),
-                _ => None,
-            });
         }
-        Ok(Sources {
-            root: Some(root),
-            mounts,
-            nodes: devices::Nodes::make(&plan.devices)?,
-        })
+        let mut proc = None;
+        let open = |mount: &Mount| match &mount.action {
+            Action::Bind(bind) if bind.opener == Opener::Parent => {
+                match open_with_map(mount, bind, &mut proc) {
+                    Err(error) if error.errno == Some(Errno::EPERM) && bind.idmap.is_none() => {
+                        Ok(None)
+                    }
+                    result => result.map(Some),
+                }
+            }
+            _ => Ok(None),
+        };
+        sources.mounts = plan.mounts.iter().map(open).collect::<Result<_>>()?;
+        if sources.root.is_some() {
+            sources.nodes = devices::Nodes::make(&plan.devices)?;
+        }
+        Ok(sources)
+    }
+
+    /// Opens all bind sources that the parent did not. Child, in its mount namespace, as root there.
+    ///
+    /// # Errors
+    /// E_MOUNT, as [`Sources::open`].
+    pub(super) fn open_rest(&mut self, plan: &Plan) -> Result<()> {
+        for (mount, source) in plan.mounts.iter().zip(&mut self.mounts) {
+            if let (Action::Bind(bind), None) = (&mount.action, &source) {
+                *source = Some(open_source(mount, bind)?);
+            }
+        }
+        Ok(())
     }
 
     /// Id-maps the trees that use the container's own maps. Parent, after the maps are written and before the

@@ -43,14 +43,21 @@ fn wrong(mount: Value) -> String {
     plan.expect_err("a problem")
 }
 
-fn bind(options: &[&str]) -> Mount {
-    one(json!({"destination": "/data", "source": "/srv", "options": options}))
+/// The plan of a bind mount in a container with these namespaces.
+fn bind(options: &[&str], kinds: &[Kind]) -> Mount {
+    let mount = json!({"destination": "/data", "source": "/srv", "options": options});
+    let plan = decide(
+        &spec(json!([mount]), json!({})),
+        &namespaces(kinds),
+        &host(),
+    );
+    plan.expect("a plan").mounts.remove(0)
 }
 
 /// Depth, set, cleared, propagation.
 type Flat = (Depth, u64, u64, u64);
 
-fn changes(options: &[&str]) -> Vec<Flat> {
+fn changes(mount: &Mount) -> Vec<Flat> {
     let flatten = |it: &Change| {
         (
             it.depth,
@@ -59,7 +66,7 @@ fn changes(options: &[&str]) -> Vec<Flat> {
             it.attr.propagation,
         )
     };
-    bind(options).changes.iter().map(flatten).collect()
+    mount.changes.iter().map(flatten).collect()
 }
 
 #[test]
@@ -97,8 +104,29 @@ fn a_bind_mount_is_changed_in_as_few_calls_as_can_be() {
         ),
     ];
     for (options, wanted) in cases {
-        assert_eq!(changes(options), wanted, "{options:?}");
+        let mount = bind(options, &[Kind::Mount, Kind::User]);
+        assert_eq!(changes(&mount), wanted, "{options:?}");
     }
+}
+
+#[test]
+fn what_the_child_clones_is_a_slave_already() {
+    use Depth::{One, Tree};
+    let opened = |options: &[&str]| {
+        let mount = bind(options, &[Kind::Mount]);
+        let Action::Bind(bind) = &mount.action else {
+            panic!("a bind mount")
+        };
+        (bind.opener, changes(&mount))
+    };
+    let child = Opener::Child;
+    assert_eq!(opened(&["rbind"]), (child, vec![]));
+    assert_eq!(opened(&["bind", "ro"]), (child, vec![(One, RDONLY, 0, 0)]));
+    let private = vec![(Tree, 0, 0, libc::MS_PRIVATE)];
+    assert_eq!(opened(&["rbind", "rprivate"]), (child, private));
+    // Of the child's namespace it could not be a peer of the host's mount.
+    let shared = vec![(Tree, 0, 0, libc::MS_SHARED)];
+    assert_eq!(opened(&["rbind", "rshared"]), (Opener::Parent, shared));
 }
 
 #[test]
@@ -124,7 +152,8 @@ fn rootfs_propagation_is_the_default_of_bind_mounts() {
             json!([{"destination": "/data", "source": "/srv", "options": ["bind"]}]),
             json!({"linux": {"rootfsPropagation": word}}),
         );
-        let plan = decide(&spec, &namespaces(&[Kind::Mount]), &host()).expect(word);
+        let ns = namespaces(&[Kind::Mount, Kind::User]);
+        let plan = decide(&spec, &ns, &host()).expect(word);
         assert_eq!(plan.mounts[0].changes[0].attr.propagation, base, "{word}");
         assert_eq!(plan.reception, reception, "{word}");
         assert_eq!(plan.propagation, propagation, "{word}");

@@ -397,6 +397,21 @@ fn recursive_words_reach_all_mounts_and_plain_ones_the_top() {
 }
 
 #[test]
+fn no_source_lies_in_what_is_mounted_for_the_container() {
+    for make in [case, in_user_namespace] {
+        let case = make(json!([
+            {"destination": "/proc", "type": "proc"},
+            {"destination": "/new", "type": "tmpfs"},
+            {"destination": "/itself", "source": "/tmp/rootfs", "options": ["rbind"]},
+        ]));
+        case.run(nothing, || {
+            line_of("/itself")?;
+            ensure(line_of("/itself/new").is_err(), "a mount of the container")
+        });
+    }
+}
+
+#[test]
 fn propagation_is_what_the_words_say() {
     let mounts = json!([
         {"destination": "/proc", "type": "proc"},
