@@ -8,7 +8,7 @@ use super::Plan;
 use super::copyup;
 use super::filesystem::{Classic, Content, FileSystem, RootMode};
 use super::mounts::{Action, Mount, ReadOnly, Target};
-use super::place::{Before, Place, find};
+use super::place::{Before, Beside, Place, find, is_folder};
 use super::root::Root;
 use super::sources::{Source, Sources, open_source};
 use crate::error::{Code, Context, Error, Result};
@@ -19,7 +19,7 @@ use crate::testing::without::{Defence, by_name};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, readlinkat};
 use nix::mount::MsFlags;
-use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::sys::stat::{Mode, fstat};
 use nix::unistd::{fchdir, symlinkat};
 use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -55,10 +55,14 @@ impl Late {
 /// E_MOUNT with the mount, E_UNSAFE_PATH for a destination that is not what it must be.
 pub(super) fn all(plan: &Plan, mut root: Root, sources: &mut Sources) -> Result<(Root, Late)> {
     let mut late = Late::default();
+    let mut beside = Beside::default();
     for (place, mount) in plan.mounts.iter().enumerate() {
         let source = sources.mounts.get_mut(place).and_then(Option::take);
+        if !matches!(mount.action, Action::Bind(_)) {
+            beside = Beside::default();
+        }
         let attached = match &mount.action {
-            Action::Bind(_) => attach_bind(&root, mount, source)?,
+            Action::Bind(_) => attach_bind(&root, mount, source, &mut beside)?,
             Action::FileSystem(it) => Some(attach_new(&root, mount, it)?),
             Action::Classic(classic) => mount_classic(&root, mount, classic)?,
             Action::Remount(classic) => remount(&root, mount, classic.as_ref())?,
@@ -72,15 +76,22 @@ pub(super) fn all(plan: &Plan, mut root: Root, sources: &mut Sources) -> Result<
     Ok((root, late))
 }
 
-fn attach_bind(root: &Root, mount: &Mount, source: Option<Source>) -> Result<Option<OwnedFd>> {
+fn attach_bind<'a>(
+    root: &Root,
+    mount: &'a Mount,
+    source: Option<Source>,
+    beside: &mut Beside<'a>,
+) -> Result<Option<OwnedFd>> {
     // All are opened before the first mount, so that no source can lie in what is mounted here.
     let source = source.ok_or(Errno::EBADF);
     match source.context(Code::Mount, "open the source of", mount)? {
         Source::Link(text) => make_link(root, mount, &text).map(|()| None),
         Source::Tree(tree) => {
             change(tree.as_fd(), mount)?;
-            let place = find(root, mount, || is_folder(tree.as_fd()))?;
-            attach(tree.as_fd(), &place, mount)?;
+            if !beside.attach(root, mount, tree.as_fd()) {
+                let place = find(root, mount, || is_folder(tree.as_fd()))?;
+                attach(tree.as_fd(), &place, mount)?;
+            }
             Ok(Some(tree))
         }
     }
@@ -244,11 +255,6 @@ fn attach(tree: BorrowedFd<'_>, place: &Place, mount: &Mount) -> Result<()> {
         }
         error
     })
-}
-
-fn is_folder(fd: BorrowedFd<'_>) -> nix::Result<bool> {
-    let mode = fstat(fd)?.st_mode & SFlag::S_IFMT.bits();
-    Ok(mode == SFlag::S_IFDIR.bits())
 }
 
 /// `copy-symlink`: the source's text as a symlink at the destination.

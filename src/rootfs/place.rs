@@ -3,14 +3,22 @@
 //!
 //! The default destinations are where no symlink leads to (CVE-2019-19921); elsewhere the image's symlinks are
 //! followed inside the root, but not into a kernel file system.
+//!
+//! Most bind mounts are of folders, beside each other, with no symlink on the way: [`Beside`] attaches those with one
+//! look-up for all of them.
 
 use super::mounts::{Mount, Target};
 use super::root::Root;
 use crate::error::{Code, Context, Error, Result};
+use crate::sys::mount::move_mount_to;
+use crate::testing::without::{Defence, without};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::sys::stat::{SFlag, fstat};
 use nix::sys::statfs::{DEVPTS_SUPER_MAGIC, FsType, PROC_SUPER_MAGIC, SYSFS_MAGIC, fstatfs};
-use std::os::fd::OwnedFd;
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// Where something is to be mounted.
@@ -24,6 +32,49 @@ pub(super) struct Place {
 pub(super) enum Before {
     There,
     Made,
+}
+
+/// The folder in which the last mount was attached, with its path. Valid as long as nothing has been mounted but
+/// beside it: what is mounted elsewhere may lie over this folder.
+#[derive(Default)]
+pub(super) struct Beside<'a>(Option<(&'a Path, OwnedFd)>);
+
+impl<'a> Beside<'a> {
+    /// Attaches the folder `tree` if its destination is a folder that no symlink leads to, and then says true.
+    /// The folder around it is looked up without following any, and its own name is not followed either
+    /// (move_mount(2)). Where nothing was attached, [`find`] looks closer.
+    pub(super) fn attach(&mut self, root: &Root, mount: &'a Mount, tree: BorrowedFd<'_>) -> bool {
+        let known = self.0.take();
+        let path = &mount.destination;
+        let (Some(above), Some(name)) = (path.parent(), path.file_name()) else {
+            return false;
+        };
+        // Only a folder is certain not to be mounted on a symlink itself: the kernel mounts it on folders alone.
+        if mount.target != Target::Any
+            || without(Defence::MountOnFds)
+            || is_folder(tree) != Ok(true)
+        {
+            return false;
+        }
+        // Both are clean: what is the same place is the same text.
+        let known = known.filter(|(path, _)| path.as_os_str() == above.as_os_str());
+        let folder = match known {
+            Some((_, folder)) => Ok(folder),
+            None => root.resolve_plain(above, OFlag::O_DIRECTORY),
+        };
+        let (Ok(folder), Ok(name)) = (folder, CString::new(name.as_bytes())) else {
+            return false;
+        };
+        let attached = move_mount_to(tree, folder.as_fd(), &name).is_ok();
+        self.0 = attached.then_some((above, folder));
+        attached
+    }
+}
+
+/// True if `fd` stands for a folder.
+pub(super) fn is_folder(fd: BorrowedFd<'_>) -> nix::Result<bool> {
+    let mode = fstat(fd)?.st_mode & SFlag::S_IFMT.bits();
+    Ok(mode == SFlag::S_IFDIR.bits())
 }
 
 /// Finds the destination, or makes it: a folder where `wants_folder`, else an empty file.

@@ -65,6 +65,26 @@ pub fn move_mount(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> nix::Result<()> {
     check(result).map(drop)
 }
 
+/// `int move_mount(from, "", folder, name, MOVE_MOUNT_F_EMPTY_PATH)`, move_mount(2): attaches the tree
+/// `from` on what `name` is in `folder`. A `name` that is a symlink is not followed.
+///
+/// # Errors
+/// The kernel's errno.
+pub fn move_mount_to(from: BorrowedFd<'_>, folder: BorrowedFd<'_>, name: &CStr) -> nix::Result<()> {
+    // SAFETY: `name` and the other path are C strings that outlive the call; the rest are integers.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_move_mount,
+            from.as_raw_fd(),
+            c"".as_ptr(),
+            folder.as_raw_fd(),
+            name.as_ptr(),
+            libc::MOVE_MOUNT_F_EMPTY_PATH,
+        )
+    };
+    check(result).map(drop)
+}
+
 /// `int mount_setattr(fd, "", AT_EMPTY_PATH | flags, attr, size)`, mount_setattr(2).
 /// `flags` is 0 or `AT_RECURSIVE`.
 ///

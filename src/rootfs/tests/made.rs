@@ -412,6 +412,47 @@ fn no_source_lies_in_what_is_mounted_for_the_container() {
 }
 
 #[test]
+fn what_is_mounted_beside_each_other_lies_where_the_paths_lead() {
+    let data =
+        |path: &str| json!({"destination": path, "source": "/tmp/data", "options": ["bind"]});
+    let mounts = json!([
+        {"destination": "/proc", "type": "proc"},
+        data("/a/1"),
+        data("/a/link"),
+        data("/a/new"),
+        data("/a/2"),
+        data("/b/1"),
+        {"destination": "/b", "source": "/tmp/other", "options": ["bind"]},
+        data("/b/2"),
+        data("/b/2"),
+    ]);
+    case(mounts).run(
+        || {
+            for folder in [
+                "data",
+                "other/2",
+                "rootfs/a/1",
+                "rootfs/a/2",
+                "rootfs/b/1",
+                "rootfs/b/2",
+            ] {
+                fs::create_dir_all(at(folder))?;
+            }
+            fs::write(at("data/here"), "")?;
+            std::os::unix::fs::symlink("/led", at("rootfs/a/link"))
+        },
+        || {
+            for path in ["/a/1", "/led", "/a/new", "/a/2", "/b/2"] {
+                line_of(path)?;
+                let here = Path::new(path).join("here");
+                ensure(here.exists(), &format!("{path} is another"))?;
+            }
+            ensure(line_of("/a/link").is_err(), "on the link itself")
+        },
+    );
+}
+
+#[test]
 fn propagation_is_what_the_words_say() {
     let mounts = json!([
         {"destination": "/proc", "type": "proc"},
