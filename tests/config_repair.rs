@@ -508,11 +508,13 @@ fn a_nul_byte_is_refused_in_any_string() {
     let mut config = with("/process/args", json!(["sh", "-c", "a\0b"]));
     config["root"]["path"] = json!("rootfs\0");
     config["annotations"] = json!({"k\0": "v"});
+    config[""] = json!({"": "\0"});
     let text = refused(&config);
     for problem in [
         "process.args[2]: contains a NUL byte",
         "root.path: contains a NUL byte",
         "annotations.k\\u0000: the name contains a NUL byte",
+        "\"\".\"\": contains a NUL byte",
     ] {
         assert!(text.contains(problem), "{problem}\n{text}");
     }

@@ -343,6 +343,8 @@ fn path_of(steps: &[Step]) -> String {
 }
 
 fn join(path: &str, name: &str) -> String {
+    // A place always has a name.
+    let name = if name.is_empty() { "\"\"" } else { name };
     if path.is_empty() {
         name.to_owned()
     } else {

@@ -25,9 +25,9 @@ impl Change {
 
 /// The changes of a bind mount or of what is there already, in as few calls as possible.
 ///
-/// The tree that the parent clones is a peer of the host's mount where that is shared. Unless the
+/// A tree that the parent clones is a peer of the host's mount where that is shared. Unless the
 /// config says `shared` for this mount, it stops being one before it is attached and takes `base`:
-/// nothing that is mounted in the container may appear on the host.
+/// nothing that is mounted in the container may appear on the host. No `base`: it has that already.
 pub(super) fn changes(options: &Options, depth: Depth, base: Option<Propagation>) -> Vec<Change> {
     let own = &options.propagation;
     let says_all = own
