@@ -58,13 +58,13 @@ pub(super) fn all(plan: &Plan, mut root: Root, sources: &mut Sources) -> Result<
     let mut beside = Beside::default();
     for (place, mount) in plan.mounts.iter().enumerate() {
         let source = sources.mounts.get_mut(place).and_then(Option::take);
-        if !matches!(mount.action, Action::Bind(_)) {
-            beside = Beside::default();
-        }
         let attached = match &mount.action {
             Action::Bind(_) => attach_bind(&root, mount, source, &mut beside)?,
-            Action::FileSystem(it) => Some(attach_new(&root, mount, it)?),
-            Action::Classic(classic) => mount_classic(&root, mount, classic)?,
+            Action::FileSystem(it) => Some(attach_new(&root, mount, it, &mut beside)?),
+            Action::Classic(classic) => {
+                beside = Beside::default();
+                mount_classic(&root, mount, classic)?
+            }
             Action::Remount(classic) => remount(&root, mount, classic.as_ref())?,
         };
         match (attached, mount.target, mount.read_only) {
@@ -88,19 +88,25 @@ fn attach_bind<'a>(
         Source::Link(text) => make_link(root, mount, &text).map(|()| None),
         Source::Tree(tree) => {
             change(tree.as_fd(), mount)?;
-            if !beside.attach(root, mount, tree.as_fd()) {
-                let place = find(root, mount, || is_folder(tree.as_fd()))?;
-                attach(tree.as_fd(), &place, mount)?;
-            }
+            attach(root, mount, tree.as_fd(), beside)?;
             Ok(Some(tree))
         }
     }
 }
 
-fn attach_new(root: &Root, mount: &Mount, it: &FileSystem) -> Result<OwnedFd> {
-    let place = find(root, mount, || Ok(true))?;
+fn attach_new<'a>(
+    root: &Root,
+    mount: &'a Mount,
+    it: &FileSystem,
+    beside: &mut Beside<'a>,
+) -> Result<OwnedFd> {
+    let place = match it.takes_over() {
+        true => Some(find(root, mount, || Ok(true))?),
+        false => None,
+    };
+    let covered = place.as_ref().filter(|it| it.before == Before::There);
     let new =
-        match make(it, &place) {
+        match make(it, covered) {
             Ok(new) => new,
             Err(refused) => match (&it.instead, refused.errno) {
                 (Some(instead), Errno::EPERM) => {
@@ -115,15 +121,21 @@ fn attach_new(root: &Root, mount: &Mount, it: &FileSystem) -> Result<OwnedFd> {
                 _ => return Err(refused.of(mount)),
             },
         };
-    if it.content == Content::OfTarget && place.before == Before::There {
-        copyup::copy(place.fd.as_fd(), new.as_fd()).context(
+    if let (Content::OfTarget, Some(covered)) = (it.content, covered) {
+        copyup::copy(covered.fd.as_fd(), new.as_fd()).context(
             Code::Mount,
             "copy the image's content into",
             mount,
         )?;
     }
     change(new.as_fd(), mount)?;
-    attach(new.as_fd(), &place, mount)?;
+    match place {
+        Some(place) => {
+            *beside = Beside::default();
+            attach_at(&place, mount, new.as_fd())?;
+        }
+        None => attach(root, mount, new.as_fd(), beside)?,
+    }
     Ok(new)
 }
 
@@ -148,15 +160,15 @@ impl From<Errno> for Refused {
     }
 }
 
-/// A new file system's detached mount.
-fn make(it: &FileSystem, place: &Place) -> std::result::Result<OwnedFd, Refused> {
+/// A new file system's detached mount. `covered` is where it is going to be, if something is there.
+fn make(it: &FileSystem, covered: Option<&Place>) -> std::result::Result<OwnedFd, Refused> {
     let fs = fsopen(&it.fstype)?;
     let configure = || -> nix::Result<()> {
         for parameter in &it.parameters {
             fsconfig_set(fs.as_fd(), &parameter.key, parameter.value.as_deref())?;
         }
-        if it.mode == RootMode::OfTarget && place.before == Before::There {
-            let mode = CString::new(format!("{:o}", fstat(&place.fd)?.st_mode & 0o7777));
+        if let (RootMode::OfTarget, Some(covered)) = (it.mode, covered) {
+            let mode = CString::new(format!("{:o}", fstat(&covered.fd)?.st_mode & 0o7777));
             fsconfig_set(fs.as_fd(), c"mode", mode.ok().as_deref())?;
         }
         fsconfig_create(fs.as_fd())
@@ -239,8 +251,22 @@ fn change(tree: BorrowedFd<'_>, mount: &Mount) -> Result<()> {
     Ok(())
 }
 
-/// Attaches a detached mount.
-fn attach(tree: BorrowedFd<'_>, place: &Place, mount: &Mount) -> Result<()> {
+/// Attaches a detached mount at its destination.
+fn attach<'a>(
+    root: &Root,
+    mount: &'a Mount,
+    tree: BorrowedFd<'_>,
+    beside: &mut Beside<'a>,
+) -> Result<()> {
+    if beside.attach(root, mount, tree) {
+        return Ok(());
+    }
+    let place = find(root, mount, || is_folder(tree))?;
+    attach_at(&place, mount, tree)
+}
+
+/// Attaches a detached mount where [`find`] has found its place.
+fn attach_at(place: &Place, mount: &Mount, tree: BorrowedFd<'_>) -> Result<()> {
     let named = by_name(Defence::MountOnFds, place.fd.as_fd());
     let target = named.as_ref().unwrap_or(&place.fd);
     move_mount(tree, target.as_fd()).map_err(|errno| {

@@ -41,6 +41,13 @@ pub struct FileSystem {
     pub instead: Option<Instead>,
 }
 
+impl FileSystem {
+    /// Whether something of the folder that it covers goes over to it.
+    pub fn takes_over(&self) -> bool {
+        self.mode == RootMode::OfTarget || self.content == Content::OfTarget
+    }
+}
+
 /// A mount of the host that stands in for a new one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instead {

@@ -4,17 +4,17 @@
 //! The default destinations are where no symlink leads to (CVE-2019-19921); elsewhere the image's symlinks are
 //! followed inside the root, but not into a kernel file system.
 //!
-//! Most bind mounts are of folders, beside each other, with no symlink on the way: [`Beside`] attaches those with one
-//! look-up for all of them.
+//! Most mounts are folders, beside each other, with no symlink on the way: [`Beside`] attaches those with one look-up
+//! for all of them.
 
 use super::mounts::{Mount, Target};
-use super::root::Root;
+use super::root::{FOLDER_MODE, Root};
 use crate::error::{Code, Context, Error, Result};
 use crate::sys::mount::move_mount_to;
 use crate::testing::without::{Defence, without};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::sys::stat::{SFlag, fstat};
+use nix::sys::stat::{SFlag, fstat, mkdirat};
 use nix::sys::statfs::{DEVPTS_SUPER_MAGIC, FsType, PROC_SUPER_MAGIC, SYSFS_MAGIC, fstatfs};
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -40,9 +40,9 @@ pub(super) enum Before {
 pub(super) struct Beside<'a>(Option<(&'a Path, OwnedFd)>);
 
 impl<'a> Beside<'a> {
-    /// Attaches the folder `tree` if its destination is a folder that no symlink leads to, and then says true.
-    /// The folder around it is looked up without following any, and its own name is not followed either
-    /// (move_mount(2)). Where nothing was attached, [`find`] looks closer.
+    /// Attaches the folder `tree` if its destination is a folder that no symlink leads to, or only that folder is
+    /// missing, and then says true. The folder around it is looked up without following any, and its own name is
+    /// not followed either (move_mount(2)). Where nothing was attached, [`find`] looks closer.
     pub(super) fn attach(&mut self, root: &Root, mount: &'a Mount, tree: BorrowedFd<'_>) -> bool {
         let known = self.0.take();
         let path = &mount.destination;
@@ -50,7 +50,7 @@ impl<'a> Beside<'a> {
             return false;
         };
         // Only a folder is certain not to be mounted on a symlink itself: the kernel mounts it on folders alone.
-        if mount.target != Target::Any
+        if !matches!(mount.target, Target::Any | Target::RealFolder)
             || without(Defence::MountOnFds)
             || is_folder(tree) != Ok(true)
         {
@@ -65,9 +65,15 @@ impl<'a> Beside<'a> {
         let (Ok(folder), Ok(name)) = (folder, CString::new(name.as_bytes())) else {
             return false;
         };
-        let attached = move_mount_to(tree, folder.as_fd(), &name).is_ok();
-        self.0 = attached.then_some((above, folder));
-        attached
+        let attach = || move_mount_to(tree, folder.as_fd(), &name);
+        let attached = match attach() {
+            Err(Errno::ENOENT) => {
+                mkdirat(&folder, name.as_c_str(), FOLDER_MODE).and_then(|()| attach())
+            }
+            result => result,
+        };
+        self.0 = attached.is_ok().then_some((above, folder));
+        attached.is_ok()
     }
 }
 
@@ -140,12 +146,6 @@ fn plain(
     match root.resolve_plain(path, flags) {
         Err(Errno::ENOENT) => {}
         found => return Ok((found, Before::There)),
-    }
-    // Mostly a folder is wanted and its parent is there: `/dev/pts` in a new `/dev`.
-    if wants_folder() == Ok(true)
-        && let Ok(folder) = root.make_plain_folder(path)
-    {
-        return Ok((Ok(folder), Before::Made));
     }
     make_target(root, path, wants_folder).context(Code::Mount, "make the target of", mount)?;
     // Looked up again, because what was made need not be where the path says.

@@ -17,6 +17,9 @@ use std::path::{Component, Path, PathBuf};
 /// How many dangling symlinks [`Root::mkdir_all`] follows before it says ELOOP, as path_resolution(7).
 const MAX_SYMLINKS: usize = 40;
 
+/// The mode of folders that are made for a mount.
+pub(super) const FOLDER_MODE: Mode = Mode::from_bits_truncate(0o755);
+
 /// The root folder of a container as an O_PATH fd. Paths given to its methods are the container's:
 /// a leading slash and `..` at the top mean this folder.
 #[derive(Debug)]
@@ -117,21 +120,6 @@ impl Root {
         }
     }
 
-    /// The folder at `path` as an O_PATH fd, made with mode 0755, if it alone is missing and no component
-    /// of the path is a symlink: then the folder is where the path says.
-    ///
-    /// # Errors
-    /// ELOOP where a component is a symlink, EEXIST; else as [`Root::open`] and mkdirat. Of a path without a
-    /// last component, EINVAL.
-    pub fn make_plain_folder(&self, path: &Path) -> nix::Result<OwnedFd> {
-        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-            return Err(Errno::EINVAL);
-        };
-        let parent = Root(self.resolve_plain(parent, OFlag::O_DIRECTORY)?);
-        mkdirat(&parent, name, Mode::from_bits_truncate(0o755))?;
-        parent.resolve_plain(Path::new(name), OFlag::O_DIRECTORY)
-    }
-
     /// [`Root::mkdir_all`] for a path that was just found missing.
     ///
     /// # Errors
@@ -147,7 +135,7 @@ impl Root {
             let next = done.join(&name);
             let opened = match self.open(&next, directory, Mode::empty()) {
                 Err(Errno::ENOENT) => {
-                    match mkdirat(&parent, name.as_os_str(), Mode::from_bits_truncate(0o755)) {
+                    match mkdirat(&parent, name.as_os_str(), FOLDER_MODE) {
                         Err(Errno::EEXIST) => match readlinkat(&parent, name.as_os_str()) {
                             // Either somebody else has just made the folder, or the name is a link that dangles.
                             Err(_) => self.open(&next, directory, Mode::empty()),

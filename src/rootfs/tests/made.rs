@@ -425,6 +425,12 @@ fn what_is_mounted_beside_each_other_lies_where_the_paths_lead() {
         {"destination": "/b", "source": "/tmp/other", "options": ["bind"]},
         data("/b/2"),
         data("/b/2"),
+        data("/c/1"),
+        {"destination": "/c", "type": "tmpfs"},
+        data("/c/1"),
+        data("/d/1"),
+        {"destination": "/d", "type": "tmpfs", "options": ["mode=755"]},
+        data("/d/1"),
     ]);
     case(mounts).run(
         || {
@@ -442,7 +448,7 @@ fn what_is_mounted_beside_each_other_lies_where_the_paths_lead() {
             std::os::unix::fs::symlink("/led", at("rootfs/a/link"))
         },
         || {
-            for path in ["/a/1", "/led", "/a/new", "/a/2", "/b/2"] {
+            for path in ["/a/1", "/led", "/a/new", "/a/2", "/b/2", "/c/1", "/d/1"] {
                 line_of(path)?;
                 let here = Path::new(path).join("here");
                 ensure(here.exists(), &format!("{path} is another"))?;
