@@ -1,8 +1,8 @@
 //! Makes the mounts of the plan, in order, below the container's root. Runs in the child, in the
 //! container's namespaces and with root's privileges in them, while the host's tree can be seen.
 //!
-//! A mount is complete before it is attached, and it is attached to the object that an in-root
-//! look-up found, never to a path (CVE-2021-30465).
+//! A mount is complete before it is attached, and it is attached to the object that an in-root look-up
+//! found, or to a name that is not followed in the folder that one found, never to a path (CVE-2021-30465).
 
 use super::Plan;
 use super::copyup;
