@@ -262,13 +262,12 @@ fn plan_one(
         }
     };
     let changes = match &action {
-        // What the child clones is a slave already.
-        Action::Bind(Bind {
-            depth,
-            opener: Opener::Child,
-            ..
-        }) if context.propagation == Propagation::Slave => changes(&options, *depth, None),
-        Action::Bind(bind) => changes(&options, bind.depth, Some(context.propagation)),
+        Action::Bind(bind) => {
+            // What the child clones is a slave already.
+            let has_it = bind.opener == Opener::Child && context.propagation == Propagation::Slave;
+            let base = (!has_it).then_some(context.propagation);
+            changes(&options, bind.depth, base)
+        }
         Action::Remount(None) => changes(&options, Depth::Tree, None),
         // Attributes are given when it is made (or by mount(2)).
         _ => own_propagation(&options).collect(),

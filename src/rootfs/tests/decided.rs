@@ -25,11 +25,13 @@ fn decide(spec: &Spec, ns: &namespaces::Plan, host: &Host) -> std::result::Resul
 
 /// The plan of one mount in a container with a mount namespace.
 fn one(mount: Value) -> Mount {
-    let plan = decide(
-        &spec(json!([mount]), json!({})),
-        &namespaces(&[Kind::Mount]),
-        &host(),
-    );
+    one_in(mount, &[Kind::Mount])
+}
+
+/// The plan of one mount in a container with these namespaces.
+fn one_in(mount: Value, kinds: &[Kind]) -> Mount {
+    let spec = spec(json!([mount]), json!({}));
+    let plan = decide(&spec, &namespaces(kinds), &host());
     plan.expect("a plan").mounts.remove(0)
 }
 
@@ -43,15 +45,9 @@ fn wrong(mount: Value) -> String {
     plan.expect_err("a problem")
 }
 
-/// The plan of a bind mount in a container with these namespaces.
 fn bind(options: &[&str], kinds: &[Kind]) -> Mount {
     let mount = json!({"destination": "/data", "source": "/srv", "options": options});
-    let plan = decide(
-        &spec(json!([mount]), json!({})),
-        &namespaces(kinds),
-        &host(),
-    );
-    plan.expect("a plan").mounts.remove(0)
+    one_in(mount, kinds)
 }
 
 /// Depth, set, cleared, propagation.
