@@ -1,10 +1,11 @@
 //! The binary's allocator.
 //!
 //! A command of casulo makes some thousand small things and ends soon after. So memory is handed out
-//! one piece behind the other, from pages that stay untouched until then, and only the last piece
-//! can be taken back: ten instructions a piece where a general allocator needs a hundred, and no
-//! books that a child would have to copy after the clone. What goes beyond the arena (a large
-//! config, a command that runs for days) is dlmalloc's, which takes everything back.
+//! one piece behind the other, from pages that stay untouched until then. Of what is given back the last
+//! piece is used again, and the longest of the others, in which a list lay before it grew: a dozen
+//! instructions a piece where a general allocator needs a hundred, and no books that a child would have to
+//! copy after the clone. What goes beyond the arena (a large config, a command that runs for days) is
+//! dlmalloc's, which takes everything back.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::{Cell, UnsafeCell};
@@ -22,8 +23,10 @@ struct Pages(UnsafeCell<[u8; SIZE]>);
 /// handed out.
 #[repr(C)]
 pub struct Arena {
-    /// Offset of the first free byte.
+    /// Offset of the first byte that was never handed out, or is free again up to the end.
     used: Cell<usize>,
+    /// Where the longest free piece before that begins and ends.
+    gap: Cell<(usize, usize)>,
     beyond: dlmalloc::GlobalDlmalloc,
     pages: Pages,
 }
@@ -41,6 +44,7 @@ impl Arena {
     pub const fn new() -> Arena {
         Arena {
             used: Cell::new(0),
+            gap: Cell::new((0, 0)),
             beyond: dlmalloc::GlobalDlmalloc,
             pages: Pages(UnsafeCell::new([0; SIZE])),
         }
@@ -54,25 +58,48 @@ impl Arena {
         (offset < SIZE).then_some(offset)
     }
 
-    /// Where a piece of this layout begins and ends if it comes next.
-    fn next(&self, layout: Layout) -> Option<(usize, usize)> {
-        let begin = self.used.get().next_multiple_of(layout.align());
-        let end = begin.checked_add(layout.size())?;
-        (layout.align() <= ALIGN && end <= SIZE).then_some((begin, end))
+    /// Takes a piece of this layout and says where it begins.
+    fn take(&self, layout: Layout) -> Option<usize> {
+        if layout.align() > ALIGN {
+            return None;
+        }
+        let (gap, gap_end) = self.gap.get();
+        if let Some((begin, end)) = place(layout, gap, gap_end) {
+            self.gap.set((end, gap_end));
+            return Some(begin);
+        }
+        let (begin, end) = place(layout, self.used.get(), SIZE)?;
+        self.used.set(end);
+        Some(begin)
+    }
+
+    /// Takes back the piece from `begin` on.
+    fn give(&self, begin: usize, size: usize) {
+        let (gap, gap_end) = self.gap.get();
+        if begin + size == self.used.get() {
+            self.used.set(begin);
+        } else if size > gap_end - gap {
+            self.gap.set((begin, begin + size));
+        }
     }
 }
 
+/// Where a piece of this layout begins and ends, if it fits between two offsets.
+fn place(layout: Layout, from: usize, to: usize) -> Option<(usize, usize)> {
+    let begin = from.next_multiple_of(layout.align());
+    let end = begin.checked_add(layout.size())?;
+    (end <= to).then_some((begin, end))
+}
+
 // SAFETY: a piece lies within the arena, is aligned (the arena is, and offsets are multiples), and
-// overlaps no other that is in use, since `used` only moves back to the beginning of a piece that is
-// given back; everything else is dlmalloc's own answer, and its pointers are never the arena's.
+// overlaps no other that is in use: `used` only moves back to the beginning of a piece that is given back,
+// and the gap was one and lies before `used`, for what is behind it is in use or was taken from it.
+// Everything else is dlmalloc's own answer, and its pointers are never the arena's.
 unsafe impl GlobalAlloc for Arena {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        match self.next(layout) {
-            Some((begin, end)) => {
-                self.used.set(end);
-                // SAFETY: `begin` is at most SIZE, so the pointer stays within the array or at its end.
-                unsafe { self.pages.0.get().cast::<u8>().add(begin) }
-            }
+        match self.take(layout) {
+            // SAFETY: `begin` is at most SIZE, so the pointer stays within the array or at its end.
+            Some(begin) => unsafe { self.pages.0.get().cast::<u8>().add(begin) },
             // SAFETY: the caller's own promises about `layout`.
             None => unsafe { self.beyond.alloc(layout) },
         }
@@ -80,8 +107,7 @@ unsafe impl GlobalAlloc for Arena {
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         match self.offset(pointer) {
-            Some(begin) if begin + layout.size() == self.used.get() => self.used.set(begin),
-            Some(_) => {}
+            Some(begin) => self.give(begin, layout.size()),
             // SAFETY: not of the arena, so dlmalloc has made it.
             None => unsafe { self.beyond.dealloc(pointer, layout) },
         }
@@ -107,6 +133,7 @@ unsafe impl GlobalAlloc for Arena {
         if !new.is_null() {
             // SAFETY: two different pieces, the old one of layout.size() bytes, the new one longer.
             unsafe { std::ptr::copy_nonoverlapping(pointer, new, layout.size()) };
+            self.give(begin, layout.size());
         }
         new
     }
@@ -180,6 +207,37 @@ mod tests {
         // SAFETY: `first` was made with this layout.
         let moved = unsafe { arena.realloc(first, small, 20) };
         assert!(moved != first && holds(moved, 10, 1) && holds(second, 10, 2));
+    }
+
+    #[test]
+    fn the_longest_piece_that_was_given_back_is_used_again() {
+        let arena = arena();
+        let long = layout(100, 1);
+        let first = piece(arena, long, 1);
+        let second = piece(arena, layout(20, 1), 2);
+        let last = piece(arena, long, 3);
+        for (piece, layout) in [(first, long), (second, layout(20, 1))] {
+            // SAFETY: it was made with this layout.
+            unsafe { arena.dealloc(piece, layout) };
+        }
+        let (one, two) = (
+            piece(arena, layout(40, 8), 4),
+            piece(arena, layout(48, 8), 5),
+        );
+        assert_eq!((one, two), (first, first.wrapping_add(40)));
+        let three = piece(arena, layout(40, 8), 6);
+        assert!(three > last);
+        let pieces = [(one, 40, 4), (two, 48, 5), (three, 40, 6), (last, 100, 3)];
+        assert!(
+            pieces
+                .into_iter()
+                .all(|(it, size, byte)| holds(it, size, byte))
+        );
+        // What outgrows its place leaves a gap behind, too.
+        // SAFETY: `last` was made with this layout.
+        let moved = unsafe { arena.realloc(last, long, 200) };
+        assert!(moved > three && holds(moved, 100, 3));
+        assert_eq!(piece(arena, long, 7), last);
     }
 
     #[test]
