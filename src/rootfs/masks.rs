@@ -10,7 +10,7 @@ use super::label::Label;
 use super::root::Root;
 use crate::error::{Code, Context, Error, Problems, Result};
 use crate::sys::mount::{
-    self, MountAttr, fsconfig_create, fsconfig_set, fsmount, fsopen, mount_setattr, move_mount,
+    self, MountAttr, fsconfig_create, fsconfig_set, fsmount, fsopen, move_mount,
 };
 use crate::testing::without::{Defence, without};
 use nix::errno::Errno;
@@ -126,13 +126,12 @@ fn find(root: &Root, path: &Path) -> Result<Option<OwnedFd>> {
 /// Puts a read-only clone of the tree at `target` on top of it. The clone keeps nosuid, nodev and
 /// noexec, which a user namespace could not set anew.
 fn make_read_only(target: BorrowedFd<'_>) -> nix::Result<()> {
-    let recursive = libc::AT_RECURSIVE;
-    let tree = mount::open_tree(target, c"", CLONE_HERE | recursive.cast_unsigned())?;
     let read_only = MountAttr {
         attr_set: libc::MOUNT_ATTR_RDONLY,
         ..Default::default()
     };
-    mount_setattr(tree.as_fd(), recursive, &read_only)?;
+    let flags = CLONE_HERE | libc::AT_RECURSIVE.cast_unsigned();
+    let tree = mount::clone_with(target, c"", flags, &read_only)?;
     move_mount(tree.as_fd(), target)
 }
 

@@ -91,13 +91,11 @@ fn is_sealed(fd: &OwnedFd) -> bool {
 
 /// A detached mount of the binary alone, read-only for ever: no path leads to it.
 fn read_only_clone() -> nix::Result<OwnedFd> {
-    let tree = mount::open_tree(AT_FDCWD, c"/proc/self/exe", libc::OPEN_TREE_CLONE)?;
     let read_only = mount::MountAttr {
         attr_set: libc::MOUNT_ATTR_RDONLY,
         ..Default::default()
     };
-    mount::mount_setattr(tree.as_fd(), 0, &read_only)?;
-    Ok(tree)
+    mount::clone_with(AT_FDCWD, c"/proc/self/exe", 0, &read_only)
 }
 
 /// The file that an `O_PATH` descriptor stands for, open for reading.
