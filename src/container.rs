@@ -37,7 +37,8 @@ use crate::namespaces::{self, Joins, Spawned};
 use crate::notify::{self, Proxy};
 use crate::plan::Plan;
 use crate::process::Role;
-use crate::rootfs::Sources;
+use crate::rootfs::Sent;
+use crate::rootfs::devices::Nodes;
 use crate::state::{self, Dir, ProcessRef, State, Status, Store};
 use crate::sync::{Channel, Message};
 use crate::sys::exe;
@@ -45,7 +46,8 @@ use crate::sys::pidfd::pidfd_open;
 use crate::sys::procfs::ProcFs;
 use crate::testing::fault::{self, Step};
 use crate::trace::{self, Phase};
-use crate::{caller_socket, intel_rdt, pidfile, seccomp, terminal};
+use crate::{caller_socket, intel_rdt, pidfile, rootfs, seccomp, terminal};
+
 use hooks_outside::run_hooks;
 use nix::unistd::Pid;
 use std::os::fd::{AsFd, OwnedFd};
@@ -192,8 +194,7 @@ fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
     let joins = namespaces::open_joins(&plan.namespaces)?;
     host_namespaces::check(&plan.rootfs, &joins)?;
     state.namespaces &= !joins.own_flags();
-    fault::at(Step::OpenSources)?;
-    let sources = Sources::open(&plan.rootfs)?;
+    let nodes = Nodes::make(&plan.rootfs.devices)?;
     fault::at(Step::StartSocket)?;
     let start = match request.start {
         StartBy::Socket => Some(state::listen_for_start(made.dir()?)?),
@@ -219,7 +220,7 @@ fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
                 plan,
                 Inheritance {
                     joins,
-                    sources,
+                    nodes,
                     bpf,
                     parent,
                     start,
@@ -232,7 +233,7 @@ fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
     };
     trace::phase(Phase::Outside);
     made.init = Some(init);
-    drop((parent, start, agent));
+    drop((parent, start, agent, nodes));
     if made.scope.is_some() {
         state.set_cgroup(made.cgroup.as_ref().map(Cgroup::path));
     }
@@ -240,12 +241,15 @@ fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
         cgroup.delegate(name, init, plan.cgroup.owner)?;
     }
 
-    let process = ProcessRef::of(init, &proc).context(Code::State, "look at init", init)?;
-    (state.init_process_pid, state.init_process_start) = (process.pid, process.start);
-    if let Err(error) = outside_work(request, &joins, &sources, made, &proc, &channel, &state) {
-        return Err(channel.reason_or(error));
-    }
+    state.init_process_pid = init.as_raw();
+    // Until init is ready: the work of closing would disturb it.
+    let _trees = match outside_work(request, &joins, made, &proc, &channel, &state) {
+        Ok(trees) => trees,
+        Err(error) => return Err(channel.reason_or(error)),
+    };
     // While init makes its mounts.
+    let process = ProcessRef::of(init, &proc).context(Code::State, "look at init", init)?;
+    state.init_process_start = process.start;
     fault::at(Step::KeepConfig)?;
     made.dir()?.write_config(request.config)?;
     fault::at(Step::RecordInit)?;
@@ -281,21 +285,19 @@ fn record(dir: &Dir, state: &State) -> Result<()> {
     dir.write(state)
 }
 
-/// What only the parent may do to init: id maps, idmapped mounts, privileges of the host.
+/// What only the parent may do for init: id maps, privileges of the host, bind sources.
 fn outside_work(
     request: &Request<'_>,
     joins: &Joins,
-    sources: &Sources,
     made: &mut Made<'_>,
     proc: &ProcFs,
     channel: &Channel,
     state: &State,
-) -> Result<()> {
+) -> Result<Sent> {
     let plan = request.plan;
     let init = Pid::from_raw(state.init_process_pid);
     fault::at(Step::Maps)?;
     namespaces::write_maps(&plan.namespaces, init, request.host)?;
-    sources.idmap_with(&plan.rootfs, init)?;
     made.net_devices = namespaces::move_devices(&plan.namespaces, joins, init)?;
     fault::at(Step::Grant)?;
     plan.process.grant(init, proc, Role::Init)?;
@@ -306,7 +308,8 @@ fn outside_work(
         fault::at(Step::Go)?;
         Documents::of(plan, state, init, proc)?.send(channel)?;
     }
-    Ok(())
+    fault::at(Step::OpenSources)?;
+    rootfs::send(&plan.rootfs, init, proc, channel)
 }
 
 fn facts(request: &Request<'_>, proc: &ProcFs) -> Result<State> {

@@ -11,6 +11,7 @@ use crate::namespaces::Joins;
 use crate::plan::Plan;
 use crate::process::{Program, signals};
 use crate::rootfs::Sources;
+use crate::rootfs::devices::Nodes;
 use crate::rootfs::root::Root;
 use crate::seccomp::Bpf;
 use crate::sync::{Channel, Message};
@@ -33,8 +34,8 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 pub struct Inheritance {
     /// Opened namespaces to join.
     pub joins: Joins,
-    /// Bind sources, opened by the parent.
-    pub sources: Sources,
+    /// Device nodes that only the parent may make.
+    pub nodes: Nodes,
     /// The compiled filter.
     pub bpf: Option<Bpf>,
     /// Our end of the conversation with the parent.
@@ -51,14 +52,14 @@ pub struct Inheritance {
 pub fn run(plan: &Plan, inheritance: Inheritance) -> ! {
     let Inheritance {
         joins,
-        sources,
+        nodes,
         bpf,
         parent,
         start,
         agent,
         output,
     } = inheritance;
-    let (listener, error) = match set_up(plan, joins, sources, &output, &parent) {
+    let (listener, error) = match set_up(plan, joins, nodes, &output, &parent) {
         Err(error) => (parent, error),
         Ok(ready) => match wait_for_start(&parent, start) {
             Err(error) => (parent, error),
@@ -83,7 +84,7 @@ struct Documents {
 fn set_up(
     plan: &Plan,
     joins: Joins,
-    mut sources: Sources,
+    nodes: Nodes,
     output: &Output,
     parent: &Channel,
 ) -> Result<SetUp> {
@@ -112,10 +113,12 @@ fn set_up(
         false => None,
     };
     fault::at(Step::EnterRoot)?;
+    let mut sources = Sources::from(parent);
     let root = rootfs::enter(&plan.rootfs, &mut sources)?;
     trace::phase(Phase::Mounts);
     fault::at(Step::Mounts)?;
-    let (root, late) = rootfs::populate(&plan.rootfs, root, sources)?;
+    let (root, late) = rootfs::populate(&plan.rootfs, root, &mut sources, &nodes)?;
+    drop((sources, nodes));
     fault::at(Step::Populated)?;
     parent.send(&Message::Populated)?;
     if plan.has_hooks_before_pivot() {

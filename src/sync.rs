@@ -6,6 +6,7 @@
 //!   parent                          init
 //!     │  ── Go ────────────────────► │   id maps are written, the documents for hooks and agent follow
 //!     │                              │   (only where the plan needs any of them)
+//!     │  ── trees ─────────────────► │   the rootfs, then the bind sources (`rootfs::sources`)
 //!     │ ◄──────────── Populated ──── │   the mounts and devices are in place; now the device rules are attached
 //!     │  ── HooksDone ─────────────► │   prestart and createRuntime ran (only with hooks before the pivot)
 //!     │ ◄──────── Terminal + fd ──── │   the master of the pty          (only with process.terminal)
@@ -28,7 +29,7 @@ use nix::sys::socket::{
     sendmsg, socketpair,
 };
 use std::io::{IoSlice, IoSliceMut};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 /// The longest message; a longer error text is cut.
 pub(crate) const MAX: usize = 4096;
@@ -110,7 +111,17 @@ impl Channel {
     /// `E_SYNC`; EPIPE when the other side is gone.
     pub fn send(&self, message: &Message) -> Result<()> {
         let (bytes, fd) = encode(message);
-        self.send_bytes(&bytes, fd)
+        self.send_bytes(&bytes, fd.as_slice())
+    }
+
+    /// Sends a byte string that is not empty, and descriptors with it. For what is no [`Message`] and has its
+    /// place among them.
+    ///
+    /// # Errors
+    /// `E_SYNC`; EPIPE when the other side is gone.
+    pub fn send_with(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<()> {
+        let fds: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
+        self.send_bytes(bytes, &fds)
     }
 
     /// Sends the byte strings that follow a `Go`. Empty ones are not sent.
@@ -121,13 +132,12 @@ impl Channel {
         if document.is_empty() {
             Ok(())
         } else {
-            self.send_bytes(document, None)
+            self.send_bytes(document, &[])
         }
     }
 
-    fn send_bytes(&self, bytes: &[u8], fd: Option<RawFd>) -> Result<()> {
-        let fds: Vec<RawFd> = fd.into_iter().collect();
-        let rights = [ControlMessage::ScmRights(&fds)];
+    fn send_bytes(&self, bytes: &[u8], fds: &[RawFd]) -> Result<()> {
+        let rights = [ControlMessage::ScmRights(fds)];
         let control = if fds.is_empty() {
             &rights[..0]
         } else {
@@ -169,10 +179,13 @@ impl Channel {
     /// `E_SYNC` for a socket error or a message that is none of ours.
     pub fn receive(&self) -> Result<Option<Message>> {
         let mut buffer = [0u8; MAX];
-        let (length, fd) = self.receive_bytes(&mut buffer)?;
+        let (length, fds) = self.receive_with::<1>(&mut buffer)?;
         match length {
             0 => Ok(None),
-            length => decode(buffer.get(..length).unwrap_or(&[]), fd).map(Some),
+            length => {
+                let fd = fds.into_iter().next();
+                decode(buffer.get(..length).unwrap_or(&[]), fd).map(Some)
+            }
         }
     }
 
@@ -182,7 +195,7 @@ impl Channel {
     /// `E_SYNC` when what comes is shorter.
     pub fn receive_document(&self, length: u32) -> Result<Vec<u8>> {
         let mut buffer = vec![0u8; length as usize];
-        if length > 0 && self.receive_bytes(&mut buffer)?.0 != buffer.len() {
+        if length > 0 && self.receive_with::<0>(&mut buffer)?.0 != buffer.len() {
             return Err(Error::new(
                 Code::Sync,
                 "the parent left before it sent a document",
@@ -191,9 +204,17 @@ impl Channel {
         Ok(buffer)
     }
 
-    fn receive_bytes(&self, buffer: &mut [u8]) -> Result<(usize, Option<OwnedFd>)> {
+    /// Receives a byte string into `buffer`, and up to `FDS` descriptors; the kernel closes others. The length is
+    /// 0 at the end of file.
+    ///
+    /// # Errors
+    /// `E_SYNC` for a socket error.
+    pub fn receive_with<const FDS: usize>(
+        &self,
+        buffer: &mut [u8],
+    ) -> Result<(usize, Vec<OwnedFd>)> {
         loop {
-            let mut control = cmsg_space!(RawFd);
+            let mut control = cmsg_space!([RawFd; FDS]);
             let mut slices = [IoSliceMut::new(buffer)];
             let received = recvmsg::<()>(
                 self.0.as_raw_fd(),
@@ -215,15 +236,15 @@ impl Channel {
                 }
                 Ok(message) => message,
             };
-            let mut fd = None;
+            let mut all = Vec::new();
             for part in message.cmsgs().map_err(|errno| {
                 Error::step(Code::Sync, "receive from the other process", "", errno)
             })? {
                 if let ControlMessageOwned::ScmRights(fds) = part {
-                    fd = fds.into_iter().map(crate::sys::fd::adopt).next_back();
+                    all.extend(fds.into_iter().map(crate::sys::fd::adopt));
                 }
             }
-            return Ok((message.bytes, fd));
+            return Ok((message.bytes, all));
         }
     }
 }
@@ -335,90 +356,4 @@ fn decode_error(bytes: &[u8]) -> Option<Error> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_error_crosses_unchanged() {
-        let (parent, init) = Channel::pair().expect("socketpair");
-        let error = Error::step(Code::Mount, "mount", "/data", Errno::ENOTDIR)
-            .hint("mount a directory on a directory")
-            .because("the source is a folder");
-        init.send(&Message::Failed(error.clone())).expect("sent");
-        match parent.receive().expect("received") {
-            Some(Message::Failed(got)) => assert_eq!(got, error),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn a_long_error_is_cut_not_lost() {
-        let (parent, init) = Channel::pair().expect("socketpair");
-        let error = Error::new(Code::Hook, "x".repeat(3 * MAX));
-        init.send(&Message::Failed(error)).expect("sent");
-        assert!(matches!(parent.receive(), Ok(Some(Message::Failed(_)))));
-    }
-
-    #[test]
-    fn who_leaves_without_listening_is_still_heard() {
-        let (parent, init) = Channel::pair().expect("socketpair");
-        parent.send(&Message::Start).expect("sent");
-        let cause = Error::new(Code::Mount, "why");
-        init.send(&Message::Failed(cause.clone())).expect("sent");
-        drop(init);
-        match parent.receive().expect("received") {
-            Some(Message::Failed(got)) => assert_eq!(got, cause),
-            other => panic!("{other:?}"),
-        }
-        assert!(parent.receive().expect("no error").is_none());
-    }
-
-    #[test]
-    fn the_reason_of_a_failure_is_what_the_other_has_said() {
-        let (parent, init) = Channel::pair().expect("socketpair");
-        let broken = Error::new(Code::Sync, "broken pipe");
-        assert_eq!(parent.reason_or(broken.clone()), broken);
-        let cause = Error::new(Code::Mount, "why");
-        init.send(&Message::Populated).expect("sent");
-        init.send(&Message::Failed(cause.clone())).expect("sent");
-        drop(init);
-        assert_eq!(parent.reason_or(broken.clone()), cause);
-        assert_eq!(parent.reason_or(broken.clone()), broken);
-    }
-
-    #[test]
-    fn a_closed_peer_is_noticed() {
-        let (parent, init) = Channel::pair().expect("pair");
-        parent.send(&Message::Ready).expect("sent");
-        assert!(!init.is_closed());
-        drop(parent);
-        assert!(init.is_closed());
-    }
-
-    #[test]
-    fn a_closed_peer_is_an_end_of_file() {
-        let (parent, init) = Channel::pair().expect("socketpair");
-        drop(init);
-        assert!(parent.receive().expect("no error").is_none());
-    }
-
-    #[test]
-    fn a_descriptor_arrives_with_its_message() {
-        let (parent, init) = Channel::pair().expect("socketpair");
-        let null = nix::fcntl::open(
-            "/dev/null",
-            nix::fcntl::OFlag::O_RDWR,
-            nix::sys::stat::Mode::empty(),
-        );
-        init.send(&Message::Terminal(null.expect("open")))
-            .expect("sent");
-        assert!(matches!(parent.receive(), Ok(Some(Message::Terminal(_)))));
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn any_bytes_are_decoded_or_refused(bytes: Vec<u8>) {
-            let _ = decode(&bytes, None);
-        }
-    }
-}
+mod tests;

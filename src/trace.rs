@@ -25,11 +25,11 @@ pub enum Phase {
     Record,
     /// Makes the cgroup, its limits and its device program.
     Cgroup,
-    /// Opens namespaces to join and bind sources.
+    /// Opens namespaces to join.
     Open,
     /// Makes the child, with its namespaces.
     Clone,
-    /// Id maps, limits and records that only the parent can write.
+    /// Id maps, limits, bind sources and records, which only the parent can write or reach.
     Outside,
     /// Waits for the child.
     Wait,
@@ -60,9 +60,9 @@ const TABLE: [(Phase, &str); 17] = [
     (Phase::Plan, "plan"),
     (Phase::Record, "record"),
     (Phase::Cgroup, "cgroup"),
-    (Phase::Open, "open sources"),
+    (Phase::Open, "open namespaces"),
     (Phase::Clone, "clone"),
-    (Phase::Outside, "maps and record"),
+    (Phase::Outside, "maps, sources, record"),
     (Phase::Wait, "wait for the child"),
     (Phase::Running, "running"),
     (Phase::CleanUp, "clean up"),

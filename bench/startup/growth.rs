@@ -73,7 +73,7 @@ pub(crate) fn mounts(
     subjects: &[Subject],
     extent: Extent,
 ) -> (Growth, Measured) {
-    const ROUNDS: usize = 40;
+    const ROUNDS: usize = 200;
     let numbers: &[u32] = match extent {
         Extent::Full => &[0, MOST_MOUNTS / 2, MOST_MOUNTS],
         Extent::Quick => &[0, MOST_MOUNTS],

@@ -5,12 +5,13 @@
 //! found, or to a name that is not followed in the folder that one found, never to a path (CVE-2021-30465).
 
 use super::Plan;
+use super::changes::apply;
 use super::copyup;
 use super::filesystem::{Classic, Content, FileSystem, RootMode};
 use super::mounts::{Action, Mount, ReadOnly, Target};
 use super::place::{Before, Beside, Place, find, is_folder};
 use super::root::Root;
-use super::sources::{Source, Sources, open_source};
+use super::sources::{Source, Sources, Tree, clone};
 use crate::error::{Code, Context, Error, Result};
 use crate::sys::mount::{
     MountAttr, fsconfig_create, fsconfig_set, fsmount, fsopen, mount_setattr, move_mount,
@@ -53,13 +54,12 @@ impl Late {
 ///
 /// # Errors
 /// E_MOUNT with the mount, E_UNSAFE_PATH for a destination that is not what it must be.
-pub(super) fn all(plan: &Plan, mut root: Root, sources: &mut Sources) -> Result<(Root, Late)> {
+pub(super) fn all(plan: &Plan, mut root: Root, sources: &mut Sources<'_>) -> Result<(Root, Late)> {
     let mut late = Late::default();
     let mut beside = Beside::default();
-    for (place, mount) in plan.mounts.iter().enumerate() {
-        let source = sources.mounts.get_mut(place).and_then(Option::take);
+    for mount in &plan.mounts {
         let attached = match &mount.action {
-            Action::Bind(_) => attach_bind(&root, mount, source, &mut beside)?,
+            Action::Bind(_) => attach_bind(&root, mount, sources.next()?, &mut beside)?,
             Action::FileSystem(it) => Some(attach_new(&root, mount, it, &mut beside)?),
             Action::Classic(classic) => {
                 beside = Beside::default();
@@ -70,7 +70,8 @@ pub(super) fn all(plan: &Plan, mut root: Root, sources: &mut Sources) -> Result<
         match (attached, mount.target, mount.read_only) {
             (Some(fd), Target::Root, _) => root = Root::from_fd(fd),
             (Some(fd), _, ReadOnly::Late) => late.0.push((fd, mount.to_string())),
-            _ => {}
+            (Some(fd), ..) => sources.done_with(fd),
+            (None, ..) => {}
         }
     }
     Ok((root, late))
@@ -79,17 +80,14 @@ pub(super) fn all(plan: &Plan, mut root: Root, sources: &mut Sources) -> Result<
 fn attach_bind<'a>(
     root: &Root,
     mount: &'a Mount,
-    source: Option<Source>,
+    source: Source,
     beside: &mut Beside<'a>,
 ) -> Result<Option<OwnedFd>> {
-    // All are opened before the first mount, so that no source can lie in what is mounted here.
-    let source = source.ok_or(Errno::EBADF);
-    match source.context(Code::Mount, "open the source of", mount)? {
+    match source {
         Source::Link(text) => make_link(root, mount, &text).map(|()| None),
-        Source::Tree(tree) => {
-            change(tree.as_fd(), mount)?;
-            attach(root, mount, tree.as_fd(), beside)?;
-            Ok(Some(tree))
+        Source::Tree(Tree { fd, is_folder }) => {
+            attach(root, mount, fd.as_fd(), is_folder, beside)?;
+            Ok(Some(fd))
         }
     }
 }
@@ -101,7 +99,7 @@ fn attach_new<'a>(
     beside: &mut Beside<'a>,
 ) -> Result<OwnedFd> {
     let place = match it.takes_over() {
-        true => Some(find(root, mount, || Ok(true))?),
+        true => Some(find(root, mount, true)?),
         false => None,
     };
     let covered = place.as_ref().filter(|it| it.before == Before::There);
@@ -111,7 +109,7 @@ fn attach_new<'a>(
             Err(refused) => match (&it.instead, refused.errno) {
                 (Some(instead), Errno::EPERM) => {
                     // Where the host has no such mount either, the kernel's refusal is what counts.
-                    let Ok(Source::Tree(tree)) = open_source(mount, &instead.bind) else {
+                    let Ok(tree) = clone(&instead.bind) else {
                         return Err(refused.of(mount));
                     };
                     mount_setattr(tree.as_fd(), instead.change.flags(), &instead.change.attr)
@@ -128,13 +126,16 @@ fn attach_new<'a>(
             mount,
         )?;
     }
-    change(new.as_fd(), mount)?;
+    apply(new.as_fd(), &mount.changes, mount)?;
     match place {
         Some(place) => {
             *beside = Beside::default();
             attach_at(&place, mount, new.as_fd())?;
         }
-        None => attach(root, mount, new.as_fd(), beside)?,
+        None => {
+            let is_folder = is_folder(new.as_fd()).context(Code::Mount, "look at", mount)?;
+            attach(root, mount, new.as_fd(), is_folder, beside)?;
+        }
     }
     Ok(new)
 }
@@ -194,7 +195,7 @@ fn words_of_kernel(fs: &OwnedFd) -> String {
 /// mount(2), for what fsconfig(2) cannot say. Its target is `.`, the current folder, which is set by
 /// fd: no path is looked up here either.
 fn mount_classic(root: &Root, mount: &Mount, classic: &Classic) -> Result<Option<OwnedFd>> {
-    let place = find(root, mount, || Ok(true))?;
+    let place = find(root, mount, true)?;
     call_mount(&place.fd, classic).context(Code::Mount, "mount", mount)?;
     if mount.changes.is_empty() {
         return Ok(None);
@@ -202,7 +203,7 @@ fn mount_classic(root: &Root, mount: &Mount, classic: &Classic) -> Result<Option
     let new = root
         .resolve(&mount.destination)
         .context(Code::Mount, "open", mount)?;
-    change(new.as_fd(), mount)?;
+    apply(new.as_fd(), &mount.changes, mount)?;
     Ok(None)
 }
 
@@ -213,7 +214,7 @@ fn remount(root: &Root, mount: &Mount, classic: Option<&Classic>) -> Result<Opti
     if let Some(classic) = classic {
         call_mount(&there, classic).context(Code::Mount, "remount", mount)?;
     }
-    change(there.as_fd(), mount)?;
+    apply(there.as_fd(), &mount.changes, mount)?;
     Ok(None)
 }
 
@@ -235,33 +236,19 @@ fn call_mount(folder: &OwnedFd, classic: &Classic) -> nix::Result<()> {
     result
 }
 
-/// Applies a mount's changes to it.
-fn change(tree: BorrowedFd<'_>, mount: &Mount) -> Result<()> {
-    for change in &mount.changes {
-        if let Err(errno) = mount_setattr(tree, change.flags(), &change.attr) {
-            let error = Error::step(Code::Mount, "set attributes of", mount.to_string(), errno);
-            return Err(match errno {
-                Errno::EPERM if change.attr.attr_clr != 0 => {
-                    error.hint("the host locks a flag of this mount that the options take away")
-                }
-                _ => error,
-            });
-        }
-    }
-    Ok(())
-}
-
 /// Attaches a detached mount at its destination.
 fn attach<'a>(
     root: &Root,
     mount: &'a Mount,
     tree: BorrowedFd<'_>,
+    is_folder: bool,
     beside: &mut Beside<'a>,
 ) -> Result<()> {
-    if beside.attach(root, mount, tree) {
+    // Only a folder is certain not to be mounted on a symlink itself: the kernel mounts it on folders alone.
+    if is_folder && beside.attach(root, mount, tree) {
         return Ok(());
     }
-    let place = find(root, mount, || is_folder(tree))?;
+    let place = find(root, mount, is_folder)?;
     attach_at(&place, mount, tree)
 }
 

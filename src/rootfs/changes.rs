@@ -1,8 +1,12 @@
 //! What is changed in a mount after it was cloned or made: attributes and propagation, in as few
-//! mount_setattr(2) calls as possible. Decided here, pure; made by `attach` in the child.
+//! mount_setattr(2) calls as possible. Decided here, purely; [`apply`] makes them.
 
+use super::mounts::Mount;
 use super::options::{Attributes, Depth, Options, Propagation};
-use crate::sys::mount::MountAttr;
+use crate::error::{Code, Error, Result};
+use crate::sys::mount::{MountAttr, mount_setattr};
+use nix::errno::Errno;
+use std::os::fd::BorrowedFd;
 
 /// One mount_setattr(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,9 +29,9 @@ impl Change {
 
 /// The changes of a bind mount or of what is there already, in as few calls as possible.
 ///
-/// A tree that the parent clones is a peer of the host's mount where that is shared. Unless the
+/// A clone is a peer of the host's mount where that is shared. Unless the
 /// config says `shared` for this mount, it stops being one before it is attached and takes `base`:
-/// nothing that is mounted in the container may appear on the host. No `base`: it has that already.
+/// nothing that is mounted in the container may appear on the host. What is there already has no `base`.
 pub(super) fn changes(options: &Options, depth: Depth, base: Option<Propagation>) -> Vec<Change> {
     let own = &options.propagation;
     let says_all = own
@@ -37,7 +41,8 @@ pub(super) fn changes(options: &Options, depth: Depth, base: Option<Propagation>
         .filter(|_| !says_all && !options.is_shared())
         .map_or(0, Propagation::flag);
 
-    let mut changes: Vec<Change> = Vec::new();
+    // Most mounts need one.
+    let mut changes: Vec<Change> = Vec::with_capacity(1);
     let first = [
         change(Depth::One, options.attributes, 0),
         change(Depth::Tree, options.tree_attributes, base),
@@ -56,6 +61,22 @@ pub(super) fn changes(options: &Options, depth: Depth, base: Option<Propagation>
         }
     }
     changes
+}
+
+/// Makes `changes` of `mount` in `tree`, which is detached or was just attached. Either process.
+pub(super) fn apply(tree: BorrowedFd<'_>, changes: &[Change], mount: &Mount) -> Result<()> {
+    for change in changes {
+        if let Err(errno) = mount_setattr(tree, change.flags(), &change.attr) {
+            let error = Error::step(Code::Mount, "set attributes of", mount.to_string(), errno);
+            return Err(match errno {
+                Errno::EPERM if change.attr.attr_clr != 0 => {
+                    error.hint("the host locks a flag of this mount that the options take away")
+                }
+                _ => error,
+            });
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn own_propagation(options: &Options) -> impl Iterator<Item = Change> + '_ {

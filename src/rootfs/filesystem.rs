@@ -5,7 +5,6 @@
 //! failure, and a mount that is complete before anyone can see it. mount(2) is kept for what that
 //! cannot say: `iversion`, `silent`, and values of more than 255 bytes (fsconfig's limit).
 
-use super::Opener;
 use super::changes::Change;
 use super::label::{self, Label};
 use super::mounts::{Action, At, Bind, SourceKind, c_string};
@@ -38,7 +37,7 @@ pub struct FileSystem {
     pub content: Content,
     /// What is done where the kernel refuses with EPERM, because the namespace that the file
     /// system shows does not belong to the container's user namespace.
-    pub instead: Option<Instead>,
+    pub instead: Option<Box<Instead>>,
 }
 
 impl FileSystem {
@@ -188,7 +187,7 @@ pub fn plan(
         } else {
             Content::Empty
         },
-        instead: instead(fstype, attributes, around.host),
+        instead: instead(fstype, attributes, around.host).map(Box::new),
     })
 }
 
@@ -308,7 +307,6 @@ fn instead(fstype: &str, attributes: u64, host: &Host) -> Option<Instead> {
             symlinks: Symlink::Follow,
             idmap: None,
             kind: SourceKind::Any,
-            opener: Opener::Child,
         },
         change: Change {
             depth: match without(Defence::SysReadOnly) {

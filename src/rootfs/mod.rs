@@ -1,10 +1,10 @@
 //! The container's root file system: from `root`, `mounts`, `linux.devices`, masked paths and their
 //! kin to a new `/`.
 //!
-//! [`plan`] decides everything, purely. [`Sources::open`] runs in the parent, for what the child could
-//! not reach; the child then calls, in this order, [`enter`], [`populate`], [`pivot()`] and
-//! [`finish`], as root of its user namespace. Until the pivot the child sees the host's tree, and
-//! the container's is reached through [`root::Root`] alone.
+//! [`plan`] decides everything, purely. The child then calls, in this order, [`enter`], [`populate`],
+//! [`pivot()`] and [`finish`], as root of its user namespace, while the parent sends what of the host's is
+//! mounted ([`send`]). Until the pivot the child sees the host's tree, and the container's is reached
+//! through [`root::Root`] alone.
 
 mod attach;
 pub mod changes;
@@ -24,7 +24,7 @@ pub mod sysctl;
 
 pub use attach::Late;
 pub use pivot::pivot;
-pub use sources::Sources;
+pub use sources::{Sent, Sources, send};
 
 use crate::error::{Code, Context, Problems, Result};
 use crate::host::Host;
@@ -40,7 +40,7 @@ use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::sethostname;
-use oci_spec::runtime::{LinuxNamespaceType, Spec};
+use oci_spec::runtime::Spec;
 use options::{Depth, Propagation};
 use root::Root;
 use std::os::fd::AsFd;
@@ -53,10 +53,6 @@ pub struct Plan {
     pub path: PathBuf,
     /// How it becomes `/`.
     pub way: Way,
-    /// The mount namespace that is joined, if one is; absolute on the host.
-    pub joined: Option<PathBuf>,
-    /// Who opens the rootfs and the devices that the child cannot make.
-    pub opener: Opener,
     /// `root.readonly`.
     pub readonly: bool,
     /// What the mounts of the rootfs take from the host's.
@@ -88,19 +84,6 @@ pub enum Way {
     Move,
     /// chroot(2) alone: the mount namespace is the caller's, so no mount in it may change.
     Chroot,
-}
-
-/// Which process opens something of the host's that is mounted in the container.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Opener {
-    /// The child, in its mount namespace, before anything is mounted there. All of it receives from the
-    /// host's and gives nothing back, and so does what is cloned.
-    #[default]
-    Child,
-    /// The parent, in the host's mount namespace: the child may not look into every folder (a user namespace
-    /// of its own), has other mounts (a mount namespace that is joined), or could not have it as it is asked
-    /// for (id-mapped, or a peer of the host's mount).
-    Parent,
 }
 
 /// Whether what is mounted on the host, below the rootfs, appears in the container too.
@@ -138,19 +121,12 @@ pub fn plan(
     }
     let label = label::plan(spec, host, problems);
     let privileged = host.has_capability(Capability::CAP_SYS_ADMIN);
-    let joined = joined_mount_namespace(spec);
-    let elsewhere = ns.has(Kind::User) || joined.is_some();
     let mut plan = Plan {
         path,
         way: match (ns.has(Kind::Mount), options.no_pivot) {
             (false, _) => Way::Chroot,
             (true, false) => Way::PivotRoot,
             (true, true) => Way::Move,
-        },
-        joined,
-        opener: match privileged && elsewhere {
-            true => Opener::Parent,
-            false => Opener::Child,
         },
         readonly: configured.and_then(|root| root.readonly()).unwrap_or(false),
         devices: devices::plan(spec, ns, host, label.as_ref(), problems),
@@ -167,7 +143,6 @@ pub fn plan(
         host,
         bundle: &options.bundle,
         label: label.as_ref(),
-        opener: plan.opener,
         propagation: match propagation {
             Some((Propagation::Private | Propagation::Unbindable, _)) => Propagation::Private,
             _ => Propagation::Slave,
@@ -212,14 +187,6 @@ fn leave_mounts_alone(plan: &mut Plan, problems: &mut Problems) {
     plan.propagation = None;
 }
 
-fn joined_mount_namespace(spec: &Spec) -> Option<PathBuf> {
-    let namespaces = spec.linux().as_ref()?.namespaces().as_deref()?;
-    let mount = namespaces
-        .iter()
-        .find(|it| it.typ() == LinuxNamespaceType::Mount)?;
-    mount.path().clone()
-}
-
 /// `linux.rootfsPropagation`: the spec's four words, and the recursive ones that engines use.
 fn propagation(spec: &Spec, problems: &mut Problems) -> Option<(Propagation, Depth)> {
     let word = spec.linux().as_ref()?.rootfs_propagation().as_deref()?;
@@ -245,12 +212,11 @@ fn propagation(spec: &Spec, problems: &mut Problems) -> Option<(Propagation, Dep
 }
 
 /// Child, first: cuts the mount namespace off from the host's, and gives the rootfs a mount of its
-/// own, at its own path, so that createContainer hooks find it there. Takes the rootfs from
-/// `sources` if the parent opened it, and opens what the parent did not.
+/// own, at its own path, so that createContainer hooks find it there.
 ///
 /// # Errors
-/// E_MOUNT
-pub fn enter(plan: &Plan, sources: &mut Sources) -> Result<Root> {
+/// E_MOUNT, E_SYNC.
+pub fn enter(plan: &Plan, sources: &mut Sources<'_>) -> Result<Root> {
     let path = plan.path.display();
     let folder = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     if plan.way == Way::Chroot {
@@ -267,24 +233,7 @@ pub fn enter(plan: &Plan, sources: &mut Sources) -> Result<Root> {
         None::<&str>,
     )
     .context(Code::Mount, "make slave", "/")?;
-    sources.open_rest(plan)?;
-    let tree = match sources.root.take() {
-        Some(tree) => tree,
-        None => sources::open_root(&plan.path).context(Code::Mount, "open the rootfs", path)?,
-    };
-    let path = plan.path.display();
-    let attr = MountAttr {
-        propagation: match plan.reception {
-            Reception::Closed => Propagation::Private.flag(),
-            Reception::Open => Propagation::Slave.flag(),
-        },
-        ..MountAttr::default()
-    };
-    mount_setattr(tree.as_fd(), libc::AT_RECURSIVE, &attr).context(
-        Code::Mount,
-        "set propagation of",
-        &path,
-    )?;
+    let tree = sources.root(plan)?;
     let place = match openat(AT_FDCWD, &plan.path, folder, Mode::empty()) {
         // The root of a user namespace may not be let through to the rootfs, and a mount namespace
         // that is joined may not have it; `/` serves as well.
@@ -294,7 +243,7 @@ pub fn enter(plan: &Plan, sources: &mut Sources) -> Result<Root> {
         result => result,
     };
     let place = place.context(Code::Mount, "open", &path)?;
-    move_mount(tree.as_fd(), place.as_fd()).context(Code::Mount, "mount the rootfs", &path)?;
+    move_mount(tree.as_fd(), place.as_fd()).context(Code::Mount, "mount the rootfs", path)?;
     Ok(Root::from_fd(tree))
 }
 
@@ -302,13 +251,18 @@ pub fn enter(plan: &Plan, sources: &mut Sources) -> Result<Root> {
 /// root (another one if something was mounted on `/`) and what [`finish`] makes read-only.
 ///
 /// # Errors
-/// E_MOUNT, E_DEVICE, E_UNSAFE_PATH.
-pub fn populate(plan: &Plan, root: Root, mut sources: Sources) -> Result<(Root, Late)> {
+/// E_MOUNT, E_DEVICE, E_UNSAFE_PATH, E_SYNC.
+pub fn populate(
+    plan: &Plan,
+    root: Root,
+    sources: &mut Sources<'_>,
+    nodes: &devices::Nodes,
+) -> Result<(Root, Late)> {
     // What is made below has the modes that are asked for, whatever the caller's umask is.
     let before = umask(Mode::empty());
-    let (root, late) = attach::all(plan, root, &mut sources)?;
+    let (root, late) = attach::all(plan, root, sources)?;
     fault::at(Step::Devices)?;
-    devices::make(&plan.devices, &root, &sources.nodes)?;
+    devices::make(&plan.devices, &root, nodes)?;
     umask(before);
     Ok((root, late))
 }

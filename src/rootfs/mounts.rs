@@ -1,7 +1,6 @@
-//! `mounts` of the config as an ordered list of decided steps. Pure; `sources` opens in the
-//! parent what only the parent can, `attach` does the rest in the child.
+//! `mounts` of the config as an ordered list of decided steps. Pure; `sources` clones what is to be bound,
+//! `attach` does the rest in the child.
 
-use super::Opener;
 use super::changes::{Change, changes, own_propagation};
 use super::filesystem::{self, Classic, FileSystem, Surroundings};
 use super::idmap::{self, IdMapping};
@@ -61,8 +60,6 @@ pub struct Bind {
     pub idmap: Option<IdMapping>,
     /// What the source must be.
     pub kind: SourceKind,
-    /// Who opens it.
-    pub opener: Opener,
 }
 
 /// What a bind source must be.
@@ -149,8 +146,6 @@ pub struct Context<'a> {
     pub bundle: &'a Path,
     /// `linux.mountLabel`.
     pub label: Option<&'a Label>,
-    /// Who opens the bind sources that either process can.
-    pub opener: Opener,
     /// What a bind mount's propagation is unless its own words say otherwise.
     pub propagation: Propagation,
 }
@@ -237,20 +232,16 @@ fn plan_one(
                 // The kernel ignores these words on a bind mount; mount(8) and the engines know it.
                 log::debug!("{at}.options: words for a file system mean nothing on a bind mount");
             }
-            let as_asked = idmap.is_none() && !options.is_shared();
-            // An absolute source replaces the bundle's path.
-            let source = context.bundle.join(source.unwrap_or(Path::new("")));
-            let source = source.into_os_string().into_vec();
+            let source = match source.unwrap_or(Path::new("")) {
+                source if source.is_absolute() => source.as_os_str().as_bytes().to_vec(),
+                source => context.bundle.join(source).into_os_string().into_vec(),
+            };
             Action::Bind(Bind {
                 source: c_string(source, format_args!("{at}.source"), problems),
                 depth,
                 symlinks: options.source,
                 idmap,
                 kind,
-                opener: match as_asked {
-                    true => context.opener,
-                    false => Opener::Parent,
-                },
             })
         }
         None => {
@@ -262,12 +253,7 @@ fn plan_one(
         }
     };
     let changes = match &action {
-        Action::Bind(bind) => {
-            // What the child clones is a slave already.
-            let has_it = bind.opener == Opener::Child && context.propagation == Propagation::Slave;
-            let base = (!has_it).then_some(context.propagation);
-            changes(&options, bind.depth, base)
-        }
+        Action::Bind(bind) => changes(&options, bind.depth, Some(context.propagation)),
         Action::Remount(None) => changes(&options, Depth::Tree, None),
         // Attributes are given when it is made (or by mount(2)).
         _ => own_propagation(&options).collect(),
@@ -322,11 +308,10 @@ pub(super) fn clean(path: &Path) -> Cow<'_, Path> {
 
 /// As most are written.
 fn is_clean(path: &Path) -> bool {
-    let names = path.as_os_str().as_bytes().strip_prefix(b"/");
-    names.is_some_and(|names| {
-        let mut names = names.split(|byte| *byte == b'/');
-        names.all(|name| !matches!(name, b"" | b"." | b".."))
-    })
+    let path = path.as_os_str().as_bytes();
+    // The last name must not be empty either.
+    let names = path.split_last().is_some_and(|(last, _)| *last != b'/');
+    names && path.starts_with(b"/") && !path.windows(2).any(|it| matches!(it, b"//" | b"/."))
 }
 
 /// The files of /proc that programs like lxcfs cover with a view of the container's limits. All

@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{SFlag, fstat, mkdirat};
 use nix::sys::statfs::{DEVPTS_SUPER_MAGIC, FsType, PROC_SUPER_MAGIC, SYSFS_MAGIC, fstatfs};
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -45,24 +45,19 @@ impl<'a> Beside<'a> {
     /// not followed either (move_mount(2)). Where nothing was attached, [`find`] looks closer.
     pub(super) fn attach(&mut self, root: &Root, mount: &'a Mount, tree: BorrowedFd<'_>) -> bool {
         let known = self.0.take();
-        let path = &mount.destination;
-        let (Some(above), Some(name)) = (path.parent(), path.file_name()) else {
+        let Some((above, name)) = split(&mount.destination) else {
             return false;
         };
-        // Only a folder is certain not to be mounted on a symlink itself: the kernel mounts it on folders alone.
-        if !matches!(mount.target, Target::Any | Target::RealFolder)
-            || without(Defence::MountOnFds)
-            || is_folder(tree) != Ok(true)
+        if !matches!(mount.target, Target::Any | Target::RealFolder) || without(Defence::MountOnFds)
         {
             return false;
         }
-        // Both are clean: what is the same place is the same text.
         let known = known.filter(|(path, _)| path.as_os_str() == above.as_os_str());
         let folder = match known {
             Some((_, folder)) => Ok(folder),
             None => root.resolve_plain(above, OFlag::O_DIRECTORY),
         };
-        let (Ok(folder), Ok(name)) = (folder, CString::new(name.as_bytes())) else {
+        let (Ok(folder), Ok(name)) = (folder, CString::new(name)) else {
             return false;
         };
         let attach = || move_mount_to(tree, folder.as_fd(), &name);
@@ -77,6 +72,14 @@ impl<'a> Beside<'a> {
     }
 }
 
+/// The folder around a clean path, and its name there: what is the same place is the same text. None for the root.
+fn split(path: &Path) -> Option<(&Path, &[u8])> {
+    let path = path.as_os_str().as_bytes();
+    let slash = path.iter().rposition(|byte| *byte == b'/')?;
+    let (above, name) = (path.get(..slash.max(1))?, path.get(slash + 1..)?);
+    (!name.is_empty()).then_some((Path::new(OsStr::from_bytes(above)), name))
+}
+
 /// True if `fd` stands for a folder.
 pub(super) fn is_folder(fd: BorrowedFd<'_>) -> nix::Result<bool> {
     let mode = fstat(fd)?.st_mode & SFlag::S_IFMT.bits();
@@ -84,11 +87,7 @@ pub(super) fn is_folder(fd: BorrowedFd<'_>) -> nix::Result<bool> {
 }
 
 /// Finds the destination, or makes it: a folder where `wants_folder`, else an empty file.
-pub(super) fn find(
-    root: &Root,
-    mount: &Mount,
-    wants_folder: impl Fn() -> nix::Result<bool>,
-) -> Result<Place> {
+pub(super) fn find(root: &Root, mount: &Mount, wants_folder: bool) -> Result<Place> {
     let path = &mount.destination;
     let step = "open the target of";
     let there = |fd| Place {
@@ -113,7 +112,7 @@ pub(super) fn find(
             Ok(there(fd))
         }
         Target::Any | Target::ProcFile => {
-            let (found, mut before) = plain(root, mount, OFlag::empty(), &wants_folder)?;
+            let (found, mut before) = plain(root, mount, OFlag::empty(), wants_folder)?;
             if !matches!(found, Err(Errno::ELOOP)) {
                 let fd = found.context(Code::Mount, step, mount)?;
                 return Ok(Place { fd, before });
@@ -122,7 +121,7 @@ pub(super) fn find(
             let fd = match root.resolve(path) {
                 Err(Errno::ENOENT) => {
                     before = Before::Made;
-                    make_target(root, path, &wants_folder)
+                    make_target(root, path, wants_folder)
                 }
                 result => result,
             }
@@ -140,7 +139,7 @@ fn plain(
     root: &Root,
     mount: &Mount,
     flags: OFlag,
-    wants_folder: &impl Fn() -> nix::Result<bool>,
+    wants_folder: bool,
 ) -> Result<(nix::Result<OwnedFd>, Before)> {
     let path = &mount.destination;
     match root.resolve_plain(path, flags) {
@@ -153,12 +152,8 @@ fn plain(
 }
 
 /// Makes what is missing of a destination, following symlinks inside the root: a folder or a file.
-fn make_target(
-    root: &Root,
-    path: &Path,
-    wants_folder: &impl Fn() -> nix::Result<bool>,
-) -> nix::Result<OwnedFd> {
-    match wants_folder()? {
+fn make_target(root: &Root, path: &Path, wants_folder: bool) -> nix::Result<OwnedFd> {
+    match wants_folder {
         true => root.make_folders(path),
         false => root.create_file(path),
     }
@@ -167,7 +162,7 @@ fn make_target(
 /// A folder that no symlink leads to. An image whose /proc is a symlink would have the procfs
 /// mounted elsewhere and its own files read in its place (CVE-2019-19921).
 fn real_folder(root: &Root, mount: &Mount) -> Result<Place> {
-    let (found, before) = plain(root, mount, OFlag::O_DIRECTORY, &|| Ok(true))?;
+    let (found, before) = plain(root, mount, OFlag::O_DIRECTORY, true)?;
     match found {
         Ok(fd) => Ok(Place { fd, before }),
         Err(errno @ (Errno::ELOOP | Errno::ENOTDIR)) => Err(Error::step(
@@ -200,4 +195,17 @@ fn refuse(kinds: &[FsType], target: &OwnedFd, mount: &Mount) -> Result<()> {
         });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Path, split};
+
+    #[test]
+    fn a_path_is_a_folder_and_a_name() {
+        let split = |path| split(Path::new(path)).map(|(above, name)| (above.to_str(), name));
+        assert_eq!(split("/a"), Some((Some("/"), b"a".as_slice())));
+        assert_eq!(split("/a/b.c/d"), Some((Some("/a/b.c"), b"d".as_slice())));
+        assert_eq!(split("/"), None);
+    }
 }

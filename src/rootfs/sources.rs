@@ -1,187 +1,273 @@
 //! What of the host's is mounted in the container: the rootfs and every bind source, as detached trees.
 //!
-//! The child clones them, in its own mount namespace and before anything is mounted there, unless only the
-//! parent can ([`Opener`]): in a user namespace of its own the child may not even look into a folder with
-//! mode 0700. What the parent clones, in the host's mount namespace before it makes the child, the child
-//! inherits as fds. A caller without privilege cannot clone a tree there; then the child does all of it.
+//! The parent clones them in the host's mount namespace, while init enters its own and makes its first mounts,
+//! makes each what the plan says, and sends it to init, which only attaches it. In a user namespace of its
+//! own init may not even look into a folder with mode 0700, and in a mount namespace that is joined it has
+//! other mounts. A caller without privilege cannot clone a tree; then init does all of it, in its mount
+//! namespace and before anything is mounted there, so that no source can lie in what is mounted.
 //!
 //! A tree that the parent cloned was never copied into a user namespace with fewer privileges, so
 //! the kernel locks none of its flags (mount_namespaces(7)): a container that keeps CAP_SYS_ADMIN
 //! in its user namespace can change them, as with runc and crun.
+//!
+//! A message to init is a letter for each descriptor that comes with it ([`FOLDER`], [`OTHER`]), or
+//! [`LINK`] and a text, or [`YOURSELF`] alone.
 
+use super::changes::apply;
 use super::idmap::{self, IdMapping, Maps};
 use super::mounts::{Action, Bind, Mount, SourceKind, as_text};
-use super::options::{Depth, Symlink};
-use super::{Opener, Plan, Way, devices};
+use super::options::{Depth, Propagation, Symlink};
+use super::place::is_folder;
+use super::{Plan, Reception, Way};
 use crate::error::{Code, Context, Error, Result};
-use crate::sys::mount::open_tree;
+use crate::sync::{self, Channel};
+use crate::sys::fd::close_all;
+use crate::sys::mount::{MountAttr, clone_with, open_tree, open_tree_attr};
 use crate::sys::procfs::ProcFs;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, open, readlink};
-use nix::sys::stat::{Mode, stat};
+use nix::sys::stat::Mode;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use nix::unistd::Pid;
-use std::ffi::{CString, OsString};
-use std::os::fd::{AsFd, OwnedFd};
+use std::collections::VecDeque;
+use std::ffi::{CString, OsStr, OsString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
-/// The trees, one place for each mount of the plan. Nothing is attached yet; a tree goes away with
-/// the last process that has its fd.
-#[derive(Debug, Default)]
-pub struct Sources {
-    /// The rootfs, if the parent opened it.
-    pub(super) root: Option<OwnedFd>,
-    /// By place in `plan.mounts`: what has been opened.
-    pub(super) mounts: Vec<Option<Source>>,
-    /// Device nodes that only the parent may make.
-    pub(super) nodes: devices::Nodes,
-}
+/// A detached tree whose root is a folder.
+const FOLDER: u8 = b'd';
+/// A detached tree of another file.
+const OTHER: u8 = b'f';
+/// The text of a symlink follows.
+const LINK: u8 = b'l';
+/// The parent may not clone anything: init is to do it.
+const YOURSELF: u8 = b'y';
+
+/// How many trees go in one message: few enough that init seldom waits for the last of them.
+const BATCH: usize = 16;
+
+/// How many descriptors of trees the parent keeps at most.
+const KEPT: usize = 256;
 
 /// A bind mount's source.
 #[derive(Debug)]
 pub(super) enum Source {
-    /// A detached clone.
-    Tree(OwnedFd),
+    /// A detached clone, with the attributes, the propagation and the id map that the plan wants.
+    Tree(Tree),
     /// The text of a symlink that is to be made again (`copy-symlink`).
     Link(OsString),
 }
 
-impl Sources {
-    /// Opens what the parent has to, and id-maps the trees that have a map of their own. Parent, with the
-    /// host's privileges, before the child is made.
-    ///
-    /// # Errors
-    /// E_MOUNT: a source that is not there or cannot be cloned, an id map that the file system
-    /// refuses, a mount namespace to join that is the caller's own; E_NAMESPACE and E_ID_MAP from
-    /// the namespace that carries a map; E_DEVICE.
-    pub fn open(plan: &Plan) -> Result<Sources> {
-        if let Some(path) = &plan.joined {
-            refuse_own_namespace(path)?;
+/// A detached tree, which goes away with the last process that has its fd.
+#[derive(Debug)]
+pub(super) struct Tree {
+    pub(super) fd: OwnedFd,
+    pub(super) is_folder: bool,
+}
+
+/// The parent's descriptors of what it has sent. Where one is closed last the kernel has work to do: while
+/// these are there, init has not.
+#[derive(Debug, Default)]
+pub struct Sent(Vec<OwnedFd>);
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        close_all(std::mem::take(&mut self.0));
+    }
+}
+
+/// Clones the rootfs and the bind sources and sends them. Parent, with the caller's privileges, in its mount
+/// namespace, once the id maps of `init` are written. `proc` is the host's.
+///
+/// # Errors
+/// E_MOUNT: a source that is not there or cannot be cloned, an attribute that cannot be had, an id map that
+/// the file system refuses; E_NAMESPACE and E_ID_MAP from the namespace that carries a map; E_SYNC.
+pub fn send(plan: &Plan, init: Pid, proc: &ProcFs, channel: &Channel) -> Result<Sent> {
+    if plan.way == Way::Chroot {
+        return Ok(Sent::default());
+    }
+    let root = match open_root(plan) {
+        // CAP_SYS_ADMIN may also be one over a user namespace that does not own this mount namespace.
+        Err(error) if error.errno == Some(Errno::EPERM) && !plan.has_idmaps() => {
+            channel.send_with(&[YOURSELF], &[])?;
+            return Ok(Sent::default());
         }
-        let mut sources = Sources::default();
-        if plan.opener == Opener::Parent && plan.way != Way::Chroot {
-            match open_root(&plan.path) {
-                Ok(root) => sources.root = Some(root),
-                // CAP_SYS_ADMIN may be one over a user namespace that does not own this mount namespace.
-                Err(Errno::EPERM) => {}
-                Err(errno) => {
-                    let path = plan.path.display().to_string();
-                    return Err(Error::step(Code::Mount, "open the rootfs", path, errno));
-                }
-            }
-        }
-        let mut proc = None;
-        let open = |mount: &Mount| match &mount.action {
-            Action::Bind(bind) if bind.opener == Opener::Parent => {
-                match open_with_map(mount, bind, &mut proc) {
-                    Err(error) if error.errno == Some(Errno::EPERM) && bind.idmap.is_none() => {
-                        Ok(None)
-                    }
-                    result => result.map(Some),
-                }
-            }
-            _ => Ok(None),
+        root => root?,
+    };
+    channel.send_with(&[FOLDER], &[root.as_fd()])?;
+    let mut maps = MapsOfMounts {
+        init,
+        proc,
+        containers: None,
+    };
+    let mut batch = Batch {
+        sent: Sent(vec![root]),
+        ..Batch::default()
+    };
+    for mount in &plan.mounts {
+        let Action::Bind(bind) = &mount.action else {
+            continue;
         };
-        sources.mounts = plan.mounts.iter().map(open).collect::<Result<_>>()?;
-        if sources.root.is_some() {
-            sources.nodes = devices::Nodes::make(&plan.devices)?;
-        }
-        Ok(sources)
-    }
-
-    /// Opens all bind sources that the parent did not. Child, in its mount namespace, as root there.
-    ///
-    /// # Errors
-    /// E_MOUNT, as [`Sources::open`].
-    pub(super) fn open_rest(&mut self, plan: &Plan) -> Result<()> {
-        for (mount, source) in plan.mounts.iter().zip(&mut self.mounts) {
-            if let (Action::Bind(bind), None) = (&mount.action, &source) {
-                *source = Some(open_source(mount, bind)?);
+        match open_source(mount, bind, |tree| maps.apply(tree, bind))? {
+            Source::Tree(tree) => batch.push(tree, channel)?,
+            Source::Link(text) => {
+                batch.send(channel)?;
+                channel.send_with(&[&[LINK], text.as_bytes()].concat(), &[])?;
             }
         }
-        Ok(())
+    }
+    batch.send(channel)?;
+    Ok(batch.sent)
+}
+
+/// Trees that go in one message.
+#[derive(Default)]
+struct Batch {
+    letters: Vec<u8>,
+    trees: Vec<OwnedFd>,
+    sent: Sent,
+}
+
+impl Batch {
+    fn push(&mut self, tree: Tree, channel: &Channel) -> Result<()> {
+        self.letters.push(match tree.is_folder {
+            true => FOLDER,
+            false => OTHER,
+        });
+        self.trees.push(tree.fd);
+        match self.trees.len() {
+            BATCH => self.send(channel),
+            _ => Ok(()),
+        }
     }
 
-    /// Id-maps the trees that use the container's own maps. Parent, after the maps are written and before the
-    /// child goes on; the child's fds mean the same trees.
+    fn send(&mut self, channel: &Channel) -> Result<()> {
+        if self.trees.is_empty() {
+            return Ok(());
+        }
+        let trees: Vec<BorrowedFd<'_>> = self.trees.iter().map(AsFd::as_fd).collect();
+        channel.send_with(&self.letters, &trees)?;
+        self.letters.clear();
+        if self.sent.0.len() >= KEPT {
+            close_all(std::mem::take(&mut self.sent.0));
+        }
+        self.sent.0.append(&mut self.trees);
+        Ok(())
+    }
+}
+
+/// What init has of the host's: in the order of the plan, as it comes from the parent.
+#[derive(Debug)]
+pub struct Sources<'a> {
+    parent: &'a Channel,
+    ready: VecDeque<Source>,
+    /// Trees that are attached.
+    done: Vec<OwnedFd>,
+}
+
+impl Drop for Sources<'_> {
+    fn drop(&mut self) {
+        close_all(std::mem::take(&mut self.done));
+    }
+}
+
+impl<'a> Sources<'a> {
+    /// What comes over `parent` ([`send`]).
+    pub fn from(parent: &'a Channel) -> Sources<'a> {
+        Sources {
+            parent,
+            ready: VecDeque::new(),
+            done: Vec::new(),
+        }
+    }
+
+    /// The rootfs. Where the parent may not clone it, init clones all there is, as root in its mount
+    /// namespace, in which nothing has been mounted yet.
     ///
     /// # Errors
-    /// E_MOUNT, E_NAMESPACE.
-    pub fn idmap_with(&self, plan: &Plan, init: Pid) -> Result<()> {
-        let mut users = None;
-        for (mount, source) in plan.mounts.iter().zip(&self.mounts) {
-            let (Action::Bind(bind), Some(Source::Tree(tree))) = (&mount.action, source) else {
-                continue;
-            };
-            let Some(IdMapping {
-                depth,
-                maps: Maps::Container,
-            }) = &bind.idmap
-            else {
-                continue;
-            };
-            let users = match &mut users {
-                Some(users) => users,
-                none => none.insert(idmap::user_namespace_of(init, &host_proc()?)?),
-            };
-            idmap::apply(tree.as_fd(), *depth, users.as_fd())
-                .map_err(|errno| idmap::refused(errno, &bind.source))?;
+    /// E_MOUNT, as [`send`]; E_SYNC.
+    pub(super) fn root(&mut self, plan: &Plan) -> Result<OwnedFd> {
+        if let Some(Source::Tree(root)) = self.receive()? {
+            return Ok(root.fd);
         }
-        Ok(())
+        let root = open_root(plan)?;
+        for mount in &plan.mounts {
+            if let Action::Bind(bind) = &mount.action {
+                self.ready.push_back(open_source(mount, bind, |_| Ok(()))?);
+            }
+        }
+        Ok(root)
+    }
+
+    /// The source of the next bind mount of the plan.
+    ///
+    /// # Errors
+    /// E_SYNC.
+    pub(super) fn next(&mut self) -> Result<Source> {
+        match self.ready.pop_front() {
+            Some(source) => Ok(source),
+            None => self.receive()?.ok_or_else(no_source),
+        }
+    }
+
+    /// Closes the descriptor of a tree that is attached, with others, some time later.
+    pub(super) fn done_with(&mut self, tree: OwnedFd) {
+        self.done.push(tree);
+    }
+
+    /// The first source of the next message; the others are ready. `None` if init is to open all itself.
+    fn receive(&mut self) -> Result<Option<Source>> {
+        close_all(std::mem::take(&mut self.done));
+        let mut buffer = [0; sync::MAX];
+        let (length, fds) = self.parent.receive_with::<BATCH>(&mut buffer)?;
+        match buffer.get(..length) {
+            Some([YOURSELF]) => return Ok(None),
+            Some([LINK, text @ ..]) => {
+                return Ok(Some(Source::Link(OsStr::from_bytes(text).into())));
+            }
+            Some(letters) if letters.len() == fds.len() => {
+                let trees = letters.iter().zip(fds).map(|(letter, fd)| {
+                    let is_folder = *letter == FOLDER;
+                    Source::Tree(Tree { fd, is_folder })
+                });
+                self.ready.extend(trees);
+            }
+            _ => {}
+        }
+        self.ready.pop_front().map(Some).ok_or_else(no_source)
     }
 }
 
-/// A container that "joins" the namespace casulo is in would have its mounts made on the host.
-fn refuse_own_namespace(path: &Path) -> Result<()> {
-    let step = "look at the mount namespace";
-    let joined = stat(path).context(Code::Namespace, step, path.display())?;
-    let own = stat("/proc/self/ns/mnt").context(Code::Namespace, step, "/proc/self/ns/mnt")?;
-    if (joined.st_dev, joined.st_ino) == (own.st_dev, own.st_ino) {
-        return Err(Error::new(
-            Code::Mount,
-            format!("{} is the caller's own mount namespace", path.display()),
-        )
-        .hint("leave the mount namespace out of linux.namespaces to share the host's"));
-    }
-    Ok(())
+fn no_source() -> Error {
+    Error::new(
+        Code::Sync,
+        "the parent left before it had sent all bind sources",
+    )
 }
 
-fn host_proc() -> Result<ProcFs> {
-    ProcFs::host().context(Code::Mount, "open", "/proc")
-}
-
-/// Clones the rootfs with all mounts below it. Either process.
-pub(super) fn open_root(path: &Path) -> nix::Result<OwnedFd> {
-    let path = CString::new(path.as_os_str().as_bytes()).map_err(|_nul| Errno::EINVAL)?;
+/// Clones the rootfs with all mounts below it, closed to the host or open to what is mounted there. Either
+/// process.
+fn open_root(plan: &Plan) -> Result<OwnedFd> {
+    let path = CString::new(plan.path.as_os_str().as_bytes()).map_err(|_nul| Errno::EINVAL);
+    let attr = MountAttr {
+        propagation: match plan.reception {
+            Reception::Closed => Propagation::Private.flag(),
+            Reception::Open => Propagation::Slave.flag(),
+        },
+        ..MountAttr::default()
+    };
     let tree = libc::AT_RECURSIVE.cast_unsigned();
-    open_tree(AT_FDCWD, &path, libc::OPEN_TREE_CLONE | tree)
+    path.and_then(|path| clone_with(AT_FDCWD, &path, tree, &attr))
+        .context(Code::Mount, "open the rootfs", plan.path.display())
 }
 
-fn open_with_map(mount: &Mount, bind: &Bind, proc: &mut Option<ProcFs>) -> Result<Source> {
-    let source = open_source(mount, bind)?;
-    let (Source::Tree(tree), Some(IdMapping { depth, maps })) = (&source, &bind.idmap) else {
-        return Ok(source);
-    };
-    let users = match maps {
-        Maps::Container => return Ok(source),
-        Maps::Joined(path) => open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
-            .context(Code::Namespace, "open", path.display())?,
-        Maps::Own { uids, gids } => {
-            let proc = match proc {
-                Some(proc) => proc,
-                none => none.insert(host_proc()?),
-            };
-            idmap::user_namespace(uids, gids, proc)?
-        }
-    };
-    idmap::apply(tree.as_fd(), *depth, users.as_fd())
-        .map_err(|errno| idmap::refused(errno, &bind.source))?;
-    Ok(source)
-}
-
-/// Clones a bind source out of the mount namespace of the caller, either process.
-pub(super) fn open_source(mount: &Mount, bind: &Bind) -> Result<Source> {
+/// Clones a bind source out of the mount namespace of the caller, has it id-mapped, and makes the plan's
+/// changes to it. Either process.
+fn open_source(
+    mount: &Mount,
+    bind: &Bind,
+    idmap: impl FnOnce(BorrowedFd<'_>) -> Result<()>,
+) -> Result<Source> {
     let step = "open the source of";
     if bind.symlinks == Symlink::Copy {
         match readlink(bind.source.as_c_str()) {
@@ -191,16 +277,16 @@ pub(super) fn open_source(mount: &Mount, bind: &Bind) -> Result<Source> {
             Err(errno) => return Err(Error::step(Code::Mount, step, mount.to_string(), errno)),
         }
     }
-    let mut flags = libc::OPEN_TREE_CLONE;
-    if bind.depth == Depth::Tree {
-        flags |= libc::AT_RECURSIVE.cast_unsigned();
-    }
-    if bind.symlinks == Symlink::NoFollow {
-        flags |= libc::AT_SYMLINK_NOFOLLOW.cast_unsigned();
-    }
-    let tree = open_tree(AT_FDCWD, &bind.source, flags).context(Code::Mount, step, mount)?;
+    let (fd, changes) = match clone_changed(mount, bind) {
+        Some(fd) => (fd, mount.changes.get(1..).unwrap_or_default()),
+        // One after the other, which tells what was refused.
+        None => (
+            clone(bind).context(Code::Mount, step, mount)?,
+            mount.changes.as_slice(),
+        ),
+    };
     if bind.kind == SourceKind::Proc {
-        let kind = fstatfs(&tree).context(Code::Mount, step, mount)?;
+        let kind = fstatfs(&fd).context(Code::Mount, step, mount)?;
         if kind.filesystem_type() != PROC_SUPER_MAGIC {
             return Err(Error::new(
                 Code::UnsafePath,
@@ -211,5 +297,68 @@ pub(super) fn open_source(mount: &Mount, bind: &Bind) -> Result<Source> {
             ));
         }
     }
-    Ok(Source::Tree(tree))
+    let is_folder = is_folder(fd.as_fd()).context(Code::Mount, step, mount)?;
+    idmap(fd.as_fd())?;
+    apply(fd.as_fd(), changes, mount)?;
+    Ok(Source::Tree(Tree { fd, is_folder }))
+}
+
+/// A clone of a bind source with the mount's first change, by one call if the kernel has it (Linux 6.15).
+fn clone_changed(mount: &Mount, bind: &Bind) -> Option<OwnedFd> {
+    let first = mount.changes.first()?;
+    (first.depth == bind.depth)
+        .then(|| open_tree_attr(AT_FDCWD, &bind.source, flags(bind), &first.attr).ok())?
+}
+
+/// open_tree(2) of a bind source. Either process.
+pub(super) fn clone(bind: &Bind) -> nix::Result<OwnedFd> {
+    open_tree(AT_FDCWD, &bind.source, flags(bind))
+}
+
+fn flags(bind: &Bind) -> u32 {
+    let mut flags = libc::OPEN_TREE_CLONE;
+    if bind.depth == Depth::Tree {
+        flags |= libc::AT_RECURSIVE.cast_unsigned();
+    }
+    if bind.symlinks == Symlink::NoFollow {
+        flags |= libc::AT_SYMLINK_NOFOLLOW.cast_unsigned();
+    }
+    flags
+}
+
+/// The user namespaces that carry the maps of id-mapped mounts. Parent.
+struct MapsOfMounts<'a> {
+    init: Pid,
+    proc: &'a ProcFs,
+    /// The container's own, once one mount has wanted it.
+    containers: Option<OwnedFd>,
+}
+
+impl MapsOfMounts<'_> {
+    fn apply(&mut self, tree: BorrowedFd<'_>, bind: &Bind) -> Result<()> {
+        let Some(IdMapping { depth, maps }) = &bind.idmap else {
+            return Ok(());
+        };
+        let made;
+        let users = match maps {
+            Maps::Container => match &mut self.containers {
+                Some(users) => users,
+                none => none.insert(idmap::user_namespace_of(self.init, self.proc)?),
+            },
+            Maps::Joined(path) => {
+                made = open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).context(
+                    Code::Namespace,
+                    "open",
+                    path.display(),
+                )?;
+                &made
+            }
+            Maps::Own { uids, gids } => {
+                made = idmap::user_namespace(uids, gids, self.proc)?;
+                &made
+            }
+        };
+        idmap::apply(tree, *depth, users.as_fd())
+            .map_err(|errno| idmap::refused(errno, &bind.source))
+    }
 }

@@ -1,8 +1,8 @@
-//! File descriptors: adopting inherited ones, marking ranges close-on-exec.
+//! File descriptors: adopting inherited ones, closing many, marking ranges close-on-exec.
 
 use super::check;
 use crate::testing::without::{Defence, without};
-use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 /// `int close_range(unsigned first, unsigned last, unsigned flags)`, close_range(2), with
 /// `CLOSE_RANGE_CLOEXEC` (Linux 5.11): every fd from `first` on is closed by the next execve.
@@ -25,6 +25,25 @@ pub fn close_on_exec_from(first: u32) -> nix::Result<()> {
     check(result).map(drop)
 }
 
+/// Closes all of `fds`, those with successive numbers by one close_range(2) (Linux 5.9).
+pub fn close_all(mut fds: Vec<OwnedFd>) {
+    fds.sort_unstable_by_key(AsRawFd::as_raw_fd);
+    while let Some(last) = fds.pop() {
+        let last = last.into_raw_fd();
+        let mut first = last;
+        while fds.last().is_some_and(|next| next.as_raw_fd() == first - 1) {
+            fds.pop().map(IntoRawFd::into_raw_fd);
+            first -= 1;
+        }
+        // SAFETY: three integers; every descriptor from `first` to `last` was owned by `fds`.
+        let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+        if result != 0 {
+            // An older kernel, or a filter around casulo.
+            (first..=last).map(adopt).for_each(drop);
+        }
+    }
+}
+
 /// Borrows a descriptor number that the caller of casulo left open (0, 1, 2, preserved fds).
 /// Nobody in this program owns those; a number that is not open gives EBADF when used.
 pub fn inherited(fd: RawFd) -> BorrowedFd<'static> {
@@ -38,4 +57,35 @@ pub fn inherited(fd: RawFd) -> BorrowedFd<'static> {
 pub fn adopt(fd: RawFd) -> OwnedFd {
     // SAFETY: the descriptor is in our table and nobody else owns it.
     unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AsRawFd, OwnedFd, RawFd, close_all};
+    use crate::sys::forked::check_in_child;
+    use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
+    use nix::sys::stat::Mode;
+
+    #[test]
+    fn all_are_closed_and_no_other() {
+        check_in_child(|| -> Result<(), String> {
+            let null =
+                || open("/dev/null", OFlag::O_PATH, Mode::empty()).map_err(|it| it.to_string());
+            let mut fds = (0..6)
+                .map(|_| null())
+                .collect::<Result<Vec<OwnedFd>, _>>()?;
+            let kept = fds.remove(2);
+            let numbers: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
+            fds.reverse();
+            close_all(fds);
+            let open = |fd: RawFd| fcntl(super::inherited(fd), FcntlArg::F_GETFD).is_ok();
+            match (
+                open(kept.as_raw_fd()),
+                numbers.into_iter().find(|fd| open(*fd)),
+            ) {
+                (true, None) => Ok(()),
+                it => Err(format!("kept, left open: {it:?}")),
+            }
+        });
+    }
 }

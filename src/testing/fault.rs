@@ -74,8 +74,6 @@ steps! {
     RdtMonitor "rdt-monitor" Parent;
     /// Namespaces to join are opened.
     OpenNamespaces "open-namespaces" Parent;
-    /// Bind sources are opened.
-    OpenSources "open-sources" Parent;
     /// The socket on which init waits for start.
     StartSocket "start-socket" Parent;
     /// The files that get the words of hooks.
@@ -112,6 +110,8 @@ steps! {
     RdtJoin "rdt-join" Parent;
     /// Init may go on.
     Go "go" Parent;
+    /// The rootfs and the bind sources are cloned and sent.
+    OpenSources "open-sources" Parent;
     /// The copy of config.json.
     KeepConfig "keep-config" Parent;
     /// The facts with init's pid are written.

@@ -41,7 +41,12 @@ impl Nodes {
         if wanted.is_empty() {
             return Ok(Nodes::default());
         }
-        let fs = tmpfs(plan).context(Code::Device, "make a tmpfs for", "linux.devices")?;
+        let fs = match tmpfs(plan) {
+            // CAP_SYS_ADMIN may also be one over a user namespace that does not own this mount namespace; then
+            // init binds the host's nodes.
+            Err(Errno::EPERM) => return Ok(Nodes::default()),
+            fs => fs.context(Code::Device, "make a tmpfs for", "linux.devices")?,
+        };
         let inherited = umask(Mode::empty());
         let made = fill(plan, fs.as_fd());
         umask(inherited);

@@ -106,26 +106,6 @@ fn a_bind_mount_is_changed_in_as_few_calls_as_can_be() {
 }
 
 #[test]
-fn what_the_child_clones_is_a_slave_already() {
-    use Depth::{One, Tree};
-    let opened = |options: &[&str]| {
-        let mount = bind(options, &[Kind::Mount]);
-        let Action::Bind(bind) = &mount.action else {
-            panic!("a bind mount")
-        };
-        (bind.opener, changes(&mount))
-    };
-    let child = Opener::Child;
-    assert_eq!(opened(&["rbind"]), (child, vec![]));
-    assert_eq!(opened(&["bind", "ro"]), (child, vec![(One, RDONLY, 0, 0)]));
-    let private = vec![(Tree, 0, 0, libc::MS_PRIVATE)];
-    assert_eq!(opened(&["rbind", "rprivate"]), (child, private));
-    // Of the child's namespace it could not be a peer of the host's mount.
-    let shared = vec![(Tree, 0, 0, libc::MS_SHARED)];
-    assert_eq!(opened(&["rbind", "rshared"]), (Opener::Parent, shared));
-}
-
-#[test]
 fn rootfs_propagation_is_the_default_of_bind_mounts() {
     let cases = [
         ("private", libc::MS_PRIVATE, Reception::Closed, None),

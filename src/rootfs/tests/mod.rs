@@ -1,5 +1,7 @@
 //! Plans as data, and their effects in namespaces of a child's own.
 
+mod bound;
+mod case;
 mod decided;
 mod made;
 

@@ -1,0 +1,250 @@
+//! Real bind mounts ([`super::case`]): where their sources come from, and what becomes of them.
+
+use super::case::*;
+use super::*;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+#[test]
+fn a_rootfs_in_a_closed_folder_is_reached_from_a_user_namespace() {
+    let mut case = in_user_namespace(with_proc(json!(
+        {"destination": "/data", "source": "closed/data", "options": ["bind", "ro"]})));
+    case.more = json!({"root": {"path": "closed/rootfs"}});
+    let host = || {
+        fs::create_dir_all(at("closed/data"))?;
+        fs::create_dir(at("closed/rootfs"))?;
+        std::os::unix::fs::chown(at("closed/rootfs"), Some(100_000), Some(100_000))?;
+        // Neither in the root of the namespace nor, as another's, open to the clone.
+        std::os::unix::fs::chown(at("closed"), Some(7), Some(7))?;
+        fs::set_permissions(at("closed"), PermissionsExt::from_mode(0o700))
+    };
+    case.run(host, || expect("/data", " ro,"));
+}
+
+#[test]
+fn a_caller_without_privilege_lets_the_child_open_the_sources() {
+    for caller in [Caller::User, Caller::RootElsewhere] {
+        let mut case = in_user_namespace(with_proc(json!(
+            {"destination": "/data", "source": "data", "options": ["rbind", "ro"]})));
+        case.caller = caller;
+        case.run(|| fs::create_dir(at("data")), || expect("/data", " ro,"));
+    }
+}
+
+#[test]
+fn an_id_map_is_refused_where_the_child_would_have_to_make_it() {
+    let mut case = in_user_namespace(with_proc(json!(
+        {"destination": "/data", "source": "data", "options": ["bind", "idmap"]})));
+    case.caller = Caller::RootElsewhere;
+    case.fails(|| fs::create_dir(at("data")), "open the rootfs");
+}
+
+#[test]
+fn each_of_many_sources_comes_to_its_own_destination() {
+    let mount = |n: usize| {
+        // Folders, files, and texts of symlinks, in no order of the parent's messages.
+        let (source, options) = match n % 5 {
+            0 => (format!("file-{n}"), vec!["bind", "ro"]),
+            1 => (format!("link-{n}"), vec!["bind", "copy-symlink"]),
+            _ => (format!("folder-{n}"), vec!["rbind"]),
+        };
+        json!({"destination": format!("/b/{n}"), "source": source, "options": options})
+    };
+    let host = || {
+        for n in 0..COUNT {
+            match n % 5 {
+                0 => fs::write(at(&format!("file-{n}")), n.to_string())?,
+                1 => symlink(n.to_string(), at(&format!("link-{n}")))?,
+                _ => {
+                    fs::create_dir(at(&format!("folder-{n}")))?;
+                    fs::write(at(&format!("folder-{n}/is")), n.to_string())?;
+                }
+            }
+        }
+        Ok(())
+    };
+    // More than fit in a few messages, and than the parent keeps open.
+    const COUNT: usize = 400;
+    case((0..COUNT).map(mount).collect()).run(host, || {
+        for n in 0..COUNT {
+            let path = format!("/b/{n}");
+            let found = match n % 5 {
+                0 => fs::read_to_string(&path).map_err(text)?,
+                1 => fs::read_link(&path).map_err(text)?.display().to_string(),
+                _ => fs::read_to_string(format!("{path}/is")).map_err(text)?,
+            };
+            ensure(found == n.to_string(), &format!("{path} is {found}"))?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn bind_mounts_of_files_make_their_targets_and_follow_links_inside() {
+    let mounts = json!([
+        {"destination": "/proc", "type": "proc"},
+        {"destination": "/etc/hosts", "source": "hosts", "options": ["bind", "ro"]},
+        {"destination": "/etc/zone", "source": "link", "options": ["bind"]},
+        {"destination": "/etc/copied", "source": "link", "options": ["bind", "copy-symlink"]},
+        {"destination": "/here", "source": "link", "options": ["bind", "src-nofollow", "dest-nofollow"]},
+    ]);
+    let host = || {
+        fs::write(at("hosts"), "hosts")?;
+        symlink("hosts", at("link"))?;
+        fs::create_dir(at("rootfs/etc"))?;
+        symlink("/deep/er/zone", at("rootfs/etc/zone"))?;
+        symlink("elsewhere", at("rootfs/here"))
+    };
+    case(mounts).run(host, || {
+        let read = |path| fs::read_to_string(path).map_err(text);
+        ensure(read("/etc/hosts")? == "hosts", "file")?;
+        expect("/etc/hosts", " ro,")?;
+        ensure(read("/deep/er/zone")? == "hosts", "through links")?;
+        let copied = fs::read_link("/etc/copied").map_err(text)?;
+        ensure(copied == Path::new("hosts"), "the link's text")?;
+        let covered = fs::read_link("/here").map_err(text)?;
+        ensure(covered == Path::new("hosts"), "a link mounted on a link")
+    });
+}
+
+#[test]
+fn recursive_words_reach_all_mounts_and_plain_ones_the_top() {
+    let host = || {
+        fs::create_dir_all(at("data/sub"))?;
+        fresh("tmpfs", &at("data")).map_err(std::io::Error::other)?;
+        fs::create_dir(at("data/sub"))?;
+        fresh("tmpfs", &at("data/sub")).map_err(std::io::Error::other)
+    };
+    let mounts = json!([
+        {"destination": "/proc", "type": "proc"},
+        {"destination": "/top", "source": "data", "options": ["rbind", "ro", "nosuid"]},
+        {"destination": "/all", "source": "data", "options": ["rbind", "rro", "rnoexec", "rnoatime", "nodev"]},
+        {"destination": "/one", "source": "data", "options": ["bind", "nosymfollow"]},
+    ]);
+    case(mounts).run(host, || {
+        expect("/top", " ro,nosuid,relatime ")?;
+        expect("/top/sub", " rw,relatime ")?;
+        expect("/all", " ro,nodev,noexec,noatime ")?;
+        expect("/all/sub", " ro,noexec,noatime ")?;
+        expect("/one", " rw,relatime,nosymfollow ")?;
+        ensure(line_of("/one/sub").is_err(), "bind is not recursive")
+    });
+}
+
+#[test]
+fn no_source_lies_in_what_is_mounted_for_the_container() {
+    for make in [case, in_user_namespace] {
+        let case = make(json!([
+            {"destination": "/proc", "type": "proc"},
+            {"destination": "/new", "type": "tmpfs"},
+            {"destination": "/itself", "source": "/tmp/rootfs", "options": ["rbind"]},
+        ]));
+        case.run(nothing, || {
+            line_of("/itself")?;
+            ensure(line_of("/itself/new").is_err(), "a mount of the container")
+        });
+    }
+}
+
+#[test]
+fn propagation_is_what_the_words_say() {
+    let mounts = json!([
+        {"destination": "/proc", "type": "proc"},
+        {"destination": "/plain", "source": "/tmp/data", "options": ["bind"]},
+        {"destination": "/private", "source": "/tmp/data", "options": ["bind", "rprivate"]},
+        {"destination": "/shared", "source": "/tmp/data", "options": ["bind", "rshared"]},
+        {"destination": "/no", "source": "/tmp/data", "options": ["bind", "unbindable"]},
+        {"destination": "/new", "type": "tmpfs", "options": ["shared"]},
+    ]);
+    let has = |path: &str, words: &[&str]| {
+        let line = line_of(path)?;
+        let fields = line.split(" - ").next().unwrap_or_default();
+        for word in ["shared:", "master:", "unbindable"] {
+            ensure(
+                fields.contains(word) == words.contains(&word),
+                &format!("{path}: {line}"),
+            )?;
+        }
+        Ok(())
+    };
+    case(mounts).run(
+        || fs::create_dir(at("data")),
+        move || {
+            has("/plain", &["master:"])?;
+            has("/private", &[])?;
+            has("/shared", &["shared:"])?;
+            has("/no", &["unbindable"])?;
+            has("/new", &["shared:"])?;
+            has("/", &[])
+        },
+    );
+    for (word, root) in [
+        ("shared", vec!["shared:"]),
+        ("slave", vec!["master:"]),
+        ("private", vec![]),
+        ("unbindable", vec!["unbindable"]),
+    ] {
+        let mut case = case(json!([{"destination": "/proc", "type": "proc"}]));
+        case.more = json!({"linux": {"rootfsPropagation": word}});
+        case.run(nothing, move || has("/", &root));
+    }
+}
+
+#[test]
+fn nothing_is_made_in_a_read_only_source() {
+    case(json!([
+        {"destination": "/data", "source": "data", "options": ["bind", "ro"]},
+        {"destination": "/data/new", "type": "tmpfs"},
+    ]))
+    .fails(
+        || fs::create_dir(at("data")),
+        "make the target of tmpfs on /data/new (mounts[1]): read-only file system",
+    );
+}
+
+#[test]
+fn id_mapped_mounts_have_their_own_or_the_container_s_ids() {
+    let host = || {
+        fs::create_dir(at("data"))?;
+        fs::write(at("data/file"), "")?;
+        std::os::unix::fs::chown(at("data/file"), Some(3), Some(4))
+    };
+    let owner = |uid: u32, gid: u32| {
+        move || {
+            let file = fs::metadata("/data/file").map_err(text)?;
+            ensure(
+                (file.uid(), file.gid()) == (uid, gid),
+                &format!("{}:{}", file.uid(), file.gid()),
+            )
+        }
+    };
+    let mount = |option: &str| json!([{"destination": "/data", "source": "data", "options": ["bind", option]}]);
+    let own = |host_id: u32| {
+        let lines = json!([{"containerID": 0, "hostID": host_id, "size": 10}]);
+        json!([{"destination": "/data", "source": "data", "options": ["rbind", "ridmap"],
+            "uidMappings": lines, "gidMappings": lines}])
+    };
+    in_user_namespace(mount("idmap")).run(host, owner(3, 4));
+    in_user_namespace(own(100_010)).run(host, owner(13, 14));
+    case(own(1000)).run(host, owner(1003, 1004));
+    case(mount("idmap=uids=3-7-1;gids=4-8-1")).run(host, owner(7, 8));
+}
+
+#[test]
+fn a_source_of_the_wrong_kind_is_said_so() {
+    let mount = json!([{"destination": "/data", "source": "file", "options": ["bind"]}]);
+    let host = || {
+        fs::write(at("file"), "")?;
+        fs::create_dir(at("rootfs/data"))
+    };
+    case(mount).fails(host, "cannot be mounted on each other: not a directory");
+    let missing = json!([{"destination": "/data", "source": "gone", "options": ["bind"]}]);
+    case(missing).fails(
+        nothing,
+        "open the source of /tmp/gone on /data (mounts[0]): no such file",
+    );
+    let fake = json!([{"destination": "/proc", "source": "fake", "options": ["bind"]}]);
+    case(fake).fails(|| fs::create_dir(at("fake")), "is no procfs");
+    let unknown = json!([{"destination": "/a", "type": "tmpfs", "options": ["colour=red"]}]);
+    case(unknown).fails(nothing, "Unknown parameter 'colour'");
+}
