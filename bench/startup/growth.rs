@@ -5,7 +5,7 @@ use super::ground::{Ground, MOST_MOUNTS};
 use super::step::Outcome;
 use super::trial::{Config, Flavour, Subject, Trial};
 use crate::report::progress::Progress;
-use crate::rounds::{Case, Samples, alternate};
+use crate::rounds::{Case, Samples, Spread, alternate};
 use std::time::Duration;
 
 /// Figures of `run`, by how many there were of something.
@@ -103,8 +103,22 @@ pub(crate) fn mounts(
         .zip(with)
         .map(|(without, with)| slope(without, with))
         .collect();
-    let slope = Measured::of("mount", "a bind mount, of 100", "µs", &slopes);
+    let mut slope = Measured::of("mount", "a bind mount, of 100", "µs", &slopes);
+    compare_medians(&mut slope);
     (growth.collect(), slope)
+}
+
+/// A difference of two times of a round is the floor's now and then next to nothing, or less. So here a ratio is to
+/// the median of the floor's differences.
+fn compare_medians(slope: &mut Measured) {
+    let floor = slope.figures.iter().find(|it| it.name == Subject::FLOOR);
+    let Some(floor) = floor.and_then(|it| it.figure) else {
+        return;
+    };
+    for figure in &mut slope.figures {
+        let ratios = figure.rounds.iter().flatten().map(|own| own / floor.median);
+        figure.ratio = Spread::of(ratios);
+    }
 }
 
 /// Microseconds of a mount, from the difference within each round.

@@ -84,7 +84,8 @@ fn text(results: &Results) -> Vec<String> {
              container's end in between. {scheduling}"
         ),
         "Beside other containers means beside so many created ones of the same runtime; a ratio there is to the floor on the \
-         same host. The peak memory is VmHWM of the process of run while its container waits; that of a waiting init is its PSS \
+         same host. That of a mount is to the median of the floor's, because a single difference of two times is next to nothing \
+         now and then. The peak memory is VmHWM of the process of run while its container waits; that of a waiting init is its PSS \
          after create. What needs systemd or the memory controller is asked in the test host, an emulated machine."
             .into(),
     ]
