@@ -5,7 +5,7 @@ use super::{
     Caller, SAYS_AND_ENDS, Scope, assert_in_cgroup_of, assert_says_and_ends, descriptors_of,
     let_go, log_entries, one_terminal, parent_of, pid_in, process_file, text,
 };
-use crate::support::{Bundle, Lab, Listener, cases, finish, wait_until};
+use crate::support::{Bundle, Lab, Listener, cases, finish, wait_until, wrapped};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;
@@ -221,16 +221,8 @@ fn exec_with_a_terminal(lab: &Lab) {
 /// script that ends with `exec "$@"`.
 fn after(script: &str, command: &Command) -> Command {
     let mut shell = Command::new("/bin/sh");
-    shell
-        .args(["-c", script, "sh"])
-        .arg(command.get_program())
-        .args(command.get_args());
-    shell.env_clear().envs(
-        command
-            .get_envs()
-            .filter_map(|(name, value)| Some((name, value?))),
-    );
-    shell
+    shell.args(["-c", script, "sh"]).env_clear();
+    wrapped(shell, command)
 }
 
 /// `--no-pivot` is Podman's for a root file system that cannot be left.

@@ -5,6 +5,7 @@ use super::many_or_few;
 use crate::cycles::everything;
 use crate::support::{
     Bundle, Lab, Need, Output, OwnNamespace, RESCTRL, Resctrl, Running, cases, finish, wait_until,
+    wrapped,
 };
 use casulo::testing::fault::{Side, Step};
 use nix::sys::signal::Signal;
@@ -697,11 +698,7 @@ fn hook_that_is_not_bound_yet_ends_with_its_runtime(lab: &Lab) {
     let create = bundle.command(&[], "create", &[]);
     // The group of a stopped hook is orphaned with its runtime's end, so the kernel sends it SIGHUP
     // and SIGCONT (_exit(2)). Who ignores SIGHUP has to end by itself.
-    let mut unhung = Command::new("nohup");
-    unhung.arg(create.get_program()).args(create.get_args());
-    let variables = create.get_envs();
-    unhung.envs(variables.filter_map(|(name, value)| Some((name, value?))));
-    let running = Running::new(unhung, b"");
+    let running = Running::new(wrapped(Command::new("nohup"), &create), b"");
     lab.use_runtime();
     let children = format!("/proc/{0}/task/{0}/children", running.pid());
     let mut hook = None;

@@ -25,7 +25,7 @@ pub(crate) use lab::{Lab, disk};
 pub(crate) use mountinfo::{Mount, mounts};
 pub(crate) use own_namespace::OwnNamespace;
 pub(crate) use resctrl::{RESCTRL, Resctrl};
-pub(crate) use runtime::{Output, Running, field, finish, wait_until};
+pub(crate) use runtime::{Output, Running, field, finish, wait_until, wrapped};
 pub(crate) use sockets::Listener;
 pub(crate) use terminal::Terminal;
 

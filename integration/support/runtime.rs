@@ -13,6 +13,14 @@ use std::time::{Duration, Instant};
 /// The longest a call may take before the test fails. Emulated test hosts are slow.
 const LIMIT: Duration = Duration::from_secs(120);
 
+/// `command`, with its arguments and variables, as the last arguments of `wrapper`, which becomes it.
+pub(crate) fn wrapped(mut wrapper: Command, command: &Command) -> Command {
+    wrapper.arg(command.get_program()).args(command.get_args());
+    let variables = command.get_envs();
+    wrapper.envs(variables.filter_map(|(name, value)| Some((name, value?))));
+    wrapper
+}
+
 /// What a call printed and how it ended.
 #[derive(Debug)]
 pub(crate) struct Output {
