@@ -47,7 +47,6 @@ use crate::sys::procfs::ProcFs;
 use crate::testing::fault::{self, Step};
 use crate::trace::{self, Phase};
 use crate::{caller_socket, intel_rdt, pidfile, rootfs, seccomp, terminal};
-
 use hooks_outside::run_hooks;
 use nix::unistd::Pid;
 use std::os::fd::{AsFd, OwnedFd};

@@ -29,9 +29,9 @@ impl Change {
 
 /// The changes of a bind mount or of what is there already, in as few calls as possible.
 ///
-/// A clone is a peer of the host's mount where that is shared. Unless the
-/// config says `shared` for this mount, it stops being one before it is attached and takes `base`:
-/// nothing that is mounted in the container may appear on the host. What is there already has no `base`.
+/// A clone is a peer of the host's mount where that is shared. Unless the config says `shared` for this
+/// mount, it stops being one before it is attached and takes `base`: nothing that is mounted in the container
+/// may appear on the host. What is there already has no `base`.
 pub(super) fn changes(options: &Options, depth: Depth, base: Option<Propagation>) -> Vec<Change> {
     let own = &options.propagation;
     let says_all = own

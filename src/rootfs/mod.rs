@@ -120,7 +120,6 @@ pub fn plan(
         problems.add("root.path", "the host's own root cannot be a container's");
     }
     let label = label::plan(spec, host, problems);
-    let privileged = host.has_capability(Capability::CAP_SYS_ADMIN);
     let mut plan = Plan {
         path,
         way: match (ns.has(Kind::Mount), options.no_pivot) {
@@ -155,7 +154,7 @@ pub fn plan(
         Some((Propagation::Private, _)) | None => {}
         Some(other) => plan.propagation = Some(other),
     }
-    if !privileged && plan.has_idmaps() {
+    if plan.has_idmaps() && !host.has_capability(Capability::CAP_SYS_ADMIN) {
         problems.add(
             "mounts",
             "an id-mapped mount needs CAP_SYS_ADMIN on the host",

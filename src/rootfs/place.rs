@@ -34,8 +34,8 @@ pub(super) enum Before {
     Made,
 }
 
-/// The folder in which the last mount was attached, with its path. Valid as long as nothing has been mounted but
-/// beside it: what is mounted elsewhere may lie over this folder.
+/// The folder in which the last folder was attached, with its path. Valid as long as no other has been mounted but
+/// beside it: what is mounted elsewhere may lie over this folder, though a file cannot.
 #[derive(Default)]
 pub(super) struct Beside<'a>(Option<(&'a Path, OwnedFd)>);
 
