@@ -90,6 +90,8 @@ fn set_up(
 ) -> Result<SetUp> {
     trace::phase(Phase::Enter);
     exe::let_go();
+    fault::at(Step::Unshare)?;
+    namespaces::unshare(&plan.namespaces)?;
     let documents = if plan.needs_go() {
         wait_for_go(parent)?
     } else {

@@ -97,6 +97,7 @@ pub(super) fn way(step: Step) -> Way {
         | Step::NamePidFile
         | Step::SendPidfd
         | Step::Release
+        | Step::Unshare
         | Step::MarkDescriptors
         | Step::EnterNamespaces
         | Step::PrivateProc

@@ -83,7 +83,7 @@ impl Bridge {
     }
 
     /// Lets it join namespaces, make init in `cgroup` (none: in its own) and end. It is waited for,
-    /// so that no zombie is left and init's namespaces are complete on return.
+    /// so that no zombie is left and init is in its user namespace on return.
     ///
     /// # Errors
     /// E_NAMESPACE: what could not be made or joined.

@@ -3,15 +3,18 @@
 //! [`plan`] turns `linux.namespaces`, `uidMappings`, `gidMappings`, `timeOffsets` and `netDevices`
 //! into data. The parent then opens what is to be joined ([`open_joins`]), makes init
 //! ([`spawn()`]), writes its id maps ([`write_maps`]) and moves network devices to it
-//! ([`move_devices`]); init takes the last steps itself ([`enter()`]).
+//! ([`move_devices`]); init makes the rest meanwhile ([`unshare`]), and takes the last steps itself ([`enter()`]).
 //!
 //! ```text
-//!                     one clone3 makes        joined by
-//! no user namespace   every new kind          the parent around the clone: pid; init: the others
-//! new, nothing else   every new kind          the same (only pid can be joined here)
-//! new, others joined  every new kind          a bridge process, before it clones init
-//! joined              every new kind          a bridge process, before it clones init
-//! time with offsets   all but time            init unshares, writes the offsets and enters
+//! made by             what
+//! one clone3          user, pid, cgroup, time without offsets, network that takes over devices
+//! init's unshare(2)   mount, ipc, uts, network; time with offsets, which it then writes and enters
+//!
+//! user namespace      other namespaces are joined by
+//! none                the parent around the clone: pid; init: the others
+//! new, only pid       the same
+//! new, others too     a bridge process, before it clones init
+//! joined              a bridge process, before it clones init
 //! ```
 //! A bridge is needed where the order matters: a namespace belongs to the user namespace in which
 //! it was made, and a foreign one can be joined only with the privileges of before (or of after)
@@ -31,7 +34,7 @@ pub use enter::{become_root_of_joined, enter};
 pub use idmap::{IdMap, Need, outside_of, write_maps};
 pub use join::{Joins, Owner, look_at, open_joins};
 pub use network::{MovedDevices, NetDevice, move_devices};
-pub use spawn::{Spawned, spawn};
+pub use spawn::{Spawned, spawn, unshare};
 pub use time::{Clock, TimeOffset};
 
 use crate::error::Problems;

@@ -1,5 +1,6 @@
 //! Making init: one clone3, with a detour for a foreign pid namespace and a bridge
-//! ([`super::bridge()`]) for foreign user namespaces.
+//! ([`super::bridge()`]) for foreign user namespaces. What takes the kernel long and the parent does not need
+//! is left to init.
 
 use super::bridge::{Bridged, bridge};
 use super::join::{Joins, Opened};
@@ -8,7 +9,7 @@ use crate::error::{Code, Context, Error, Result};
 use crate::sys::clone::{Side, clone3};
 use crate::sys::namespace::stop_being_dumpable;
 use nix::errno::Errno;
-use nix::sched::setns;
+use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
@@ -23,9 +24,9 @@ pub enum Spawned {
     Init,
 }
 
-/// Parent: makes init in its new namespaces and in `cgroup` (a directory fd), which becomes the
-/// root of a new cgroup namespace. Returns twice. Init must then wait for the parent, who writes
-/// its id maps ([`super::write_maps`]), before it calls [`super::enter()`].
+/// Parent: makes init in those of its new namespaces that the clone makes, and in `cgroup` (a directory fd),
+/// which becomes the root of a new cgroup namespace. Returns twice. Init then calls [`unshare`], and waits for
+/// the parent, who writes its id maps ([`super::write_maps`]), before it calls [`super::enter()`].
 ///
 /// # Errors
 /// E_NAMESPACE: what could not be made or joined, with the limit to raise where one is known. No
@@ -79,6 +80,20 @@ fn spawn_here(plan: &Plan, cgroup: Option<BorrowedFd<'_>>) -> Result<Spawned> {
     }
 }
 
+/// Init, at once, with all capabilities in its user namespace or those of the caller: makes the new namespaces
+/// that the clone has not made.
+///
+/// # Errors
+/// E_NAMESPACE: what could not be made, with the limit to raise where one is known.
+pub fn unshare(plan: &Plan) -> Result<()> {
+    let kinds = made_by(plan, Maker::Init);
+    if kinds.is_empty() {
+        return Ok(());
+    }
+    let flags = kinds.iter().map(|kind| kind.clone_flags());
+    nix::sched::unshare(flags.collect::<CloneFlags>()).map_err(|errno| error(plan, &kinds, errno))
+}
+
 /// setns(2) with a pid namespace moves only the children born later, so the parent borrows it for
 /// the one clone. It goes back before anything else is done: a hook born inside would be the
 /// container's to trace.
@@ -105,17 +120,55 @@ fn spawn_into(
     }
 }
 
-/// The `CLONE_NEW*` flags of one clone3. A time namespace with offsets is made later, by
-/// [`super::time::enter`].
+/// Who makes a new namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Maker {
+    /// The clone3 of init.
+    Clone,
+    /// Init itself, by one unshare(2), while the parent does its part: a network namespace takes the kernel
+    /// longer than all others together.
+    Init,
+}
+
+/// The parent maps ids, may move init to another cgroup than the one which its namespace shows, and moves
+/// network devices; a pid namespace that is unshared is for children only. So is a time namespace, but its offsets are
+/// written before the first process is in it ([`super::time::enter`]).
+fn maker(plan: &Plan, kind: Kind) -> Maker {
+    match kind {
+        Kind::User | Kind::Pid | Kind::Cgroup => Maker::Clone,
+        Kind::Network if !plan.net_devices.is_empty() => Maker::Clone,
+        Kind::Time if plan.time_offsets.is_empty() => Maker::Clone,
+        Kind::Mount | Kind::Network | Kind::Ipc | Kind::Uts | Kind::Time => Maker::Init,
+    }
+}
+
+fn made_by(plan: &Plan, by: Maker) -> Vec<Kind> {
+    let new = plan.new.iter().copied();
+    new.filter(|kind| maker(plan, *kind) == by).collect()
+}
+
+/// The `CLONE_NEW*` flags of init's clone3.
 pub(super) fn flags(plan: &Plan) -> u64 {
-    plan.new
+    made_by(plan, Maker::Clone)
         .iter()
-        .filter(|kind| **kind != Kind::Time || plan.time_offsets.is_empty())
         .fold(0, |flags, kind| flags | kind.flag())
 }
 
+/// Why the clone3 of init failed.
 pub(super) fn clone_error(plan: &Plan, errno: Errno) -> Error {
-    let names: Vec<&str> = plan.new.iter().map(|kind| kind.spec_name()).collect();
+    let error = error(plan, &made_by(plan, Maker::Clone), errno);
+    match errno {
+        Errno::EAGAIN => error.hint("a limit of processes is reached (RLIMIT_NPROC, pids.max)"),
+        Errno::EBUSY | Errno::EOPNOTSUPP => {
+            error.hint("the container's cgroup cannot hold processes: it has controllers enabled for children, or is threaded")
+        }
+        _ => error,
+    }
+}
+
+/// Why a process, or these namespaces, could not be made.
+fn error(plan: &Plan, kinds: &[Kind], errno: Errno) -> Error {
+    let names: Vec<&str> = kinds.iter().map(|kind| kind.spec_name()).collect();
     let error = match names.is_empty() {
         true => Error::step(Code::Namespace, "create", "process", errno),
         false => Error::step(
@@ -127,8 +180,7 @@ pub(super) fn clone_error(plan: &Plan, errno: Errno) -> Error {
     };
     match errno {
         Errno::ENOSPC => {
-            let limits: Vec<String> = plan
-                .new
+            let limits: Vec<String> = kinds
                 .iter()
                 .map(|kind| format!("/proc/sys/user/max_{}_namespaces", kind.proc_name()))
                 .collect();
@@ -145,11 +197,7 @@ pub(super) fn clone_error(plan: &Plan, errno: Errno) -> Error {
             "CAP_SYS_ADMIN is missing: run as root, or add a user namespace to linux.namespaces",
         ),
         Errno::EUSERS => error.hint("user namespaces are nested 32 deep"),
-        Errno::EAGAIN => error.hint("a limit of processes is reached (RLIMIT_NPROC, pids.max)"),
         Errno::EINVAL => error.hint("the kernel lacks one of these namespaces"),
-        Errno::EBUSY | Errno::EOPNOTSUPP => {
-            error.hint("the container's cgroup cannot hold processes: it has controllers enabled for children, or is threaded")
-        }
         _ => error,
     }
 }
@@ -159,27 +207,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn offsets_keep_the_time_namespace_out_of_the_clone() {
+    fn the_clone_makes_what_the_parent_or_every_process_needs_at_once() {
         let mut plan = Plan {
-            new: vec![Kind::Time, Kind::Uts],
+            new: Kind::ALL.to_vec(),
             ..Plan::default()
         };
-        assert_eq!(flags(&plan), Kind::Time.flag() | Kind::Uts.flag());
+        assert_eq!(
+            made_by(&plan, Maker::Clone),
+            [Kind::User, Kind::Pid, Kind::Cgroup, Kind::Time]
+        );
+        assert_eq!(
+            made_by(&plan, Maker::Init),
+            [Kind::Mount, Kind::Network, Kind::Ipc, Kind::Uts]
+        );
         plan.time_offsets.push(crate::namespaces::TimeOffset {
             clock: crate::namespaces::Clock::Boottime,
             seconds: 1,
             nanoseconds: 0,
         });
-        assert_eq!(flags(&plan), Kind::Uts.flag());
+        plan.net_devices.push(crate::namespaces::NetDevice {
+            host_name: "eth0".to_owned(),
+            name: "eth0".to_owned(),
+        });
+        let clones = [Kind::User, Kind::Pid, Kind::Network, Kind::Cgroup];
+        assert_eq!(made_by(&plan, Maker::Clone), clones);
+        let flag = clones.iter().fold(0, |flags, kind| flags | kind.flag());
+        assert_eq!(flags(&plan), flag);
     }
 
     #[test]
     fn a_reached_limit_is_named() {
-        let plan = Plan {
-            new: vec![Kind::Mount, Kind::Network],
-            ..Plan::default()
-        };
-        let error = clone_error(&plan, Errno::ENOSPC);
+        let plan = Plan::default();
+        let error = error(&plan, &[Kind::Mount, Kind::Network], Errno::ENOSPC);
         let hint = error.hint.expect("a hint");
         assert!(hint.contains("max_mnt_namespaces"), "{hint}");
         assert!(hint.contains("max_net_namespaces"), "{hint}");

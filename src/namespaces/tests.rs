@@ -216,8 +216,11 @@ fn start_in(
     let (answer, give_answer) = says("pipe", pipe())?;
     let pid = match says("spawn", spawn(plan, &joins, cgroup))? {
         Spawned::Init => {
+            let made = says("unshare", super::unshare(plan));
             let _ = read(&go, &mut [0]);
-            let outcome = says("enter", enter(plan, &joins)).and_then(|()| inside());
+            let outcome = made
+                .and_then(|()| says("enter", enter(plan, &joins)))
+                .and_then(|()| inside());
             let text = outcome.err().unwrap_or_else(|| String::from("ok"));
             let _ = write(&give_answer, text.as_bytes());
             loop {

@@ -5,7 +5,7 @@ use crate::error::{Code, Context, Error, Problems, Result};
 use crate::sys::procfs::ProcFs;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
-use nix::sched::{setns, unshare};
+use nix::sched::setns;
 use nix::sys::stat::Mode;
 use oci_spec::runtime::Linux;
 use std::fmt::Write as _;
@@ -87,9 +87,9 @@ fn text(offsets: &[TimeOffset]) -> String {
     })
 }
 
-/// Init: makes a time namespace, sets its clocks and enters it. The offsets must be written before
-/// the first process is in it, so clone3 cannot make it: unshare(2) makes it for later children
-/// only, and setns(2) then takes the caller there.
+/// Init: sets the clocks of the time namespace that it has made, and enters it. The offsets must be written before
+/// the first process is in it, so clone3 cannot make it: [`super::unshare`] made it for later children
+/// only, and setns(2) takes the caller there.
 ///
 /// Runs before init changes its ids or stops being dumpable, since after that timens_offsets
 /// belongs to somebody else; and before the pivot, so that /proc is the host's.
@@ -97,7 +97,6 @@ fn text(offsets: &[TimeOffset]) -> String {
 /// # Errors
 /// E_NAMESPACE: the step and errno; ERANGE for offsets that would put a clock below zero.
 pub(super) fn enter(offsets: &[TimeOffset]) -> Result<()> {
-    unshare(Kind::Time.clone_flags()).context(Code::Namespace, "create", "time namespace")?;
     let proc = ProcFs::host().context(Code::Namespace, "open", "/proc")?;
     let text = text(offsets);
     proc.write("self/timens_offsets", text.as_bytes())

@@ -146,6 +146,8 @@ steps! {
     WaitForEnd "wait-for-end" Parent;
 
     // init
+    /// The namespaces that the clone has not made.
+    Unshare "unshare" Child;
     /// Inherited descriptors are marked.
     MarkDescriptors "mark-descriptors" Child;
     /// The last steps into the namespaces.
