@@ -156,13 +156,21 @@ fn handle(number: i32, pidfd: BorrowedFd<'_>, relay: Option<&mut Relay<'_>>) {
     }
 }
 
-/// How `process` ended, if it has; reaps whatever else has.
+/// How `process` ended, if it has; reaps whatever else has. One question for all: between two, `process` could end
+/// and be taken for another.
 fn reap(process: Pid) -> Result<Option<Ended>> {
-    let ended = child::wait(Some(process), Patience::Now)
-        .context(Code::Process, "wait for", format_args!("process {process}"))?
-        .map(|(_, ended)| ended);
-    while let Ok(Some(_)) = child::wait(None, Patience::Now) {}
-    Ok(ended)
+    let mut found = None;
+    loop {
+        match child::wait(None, Patience::Now) {
+            Ok(Some((pid, ended))) if pid == process => found = Some(ended),
+            Ok(Some(_)) => {}
+            Err(errno) if found.is_none() => {
+                let object = format_args!("process {process}");
+                return Err(errno).context(Code::Process, "wait for", object);
+            }
+            Ok(None) | Err(_) => return Ok(found),
+        }
+    }
 }
 
 /// What a shell would report.

@@ -157,6 +157,36 @@ fn a_process_that_is_not_our_child_is_an_error() {
 }
 
 #[test]
+fn the_end_among_those_of_others_is_not_lost() {
+    check_in_child(|| {
+        for delay in 0..40 {
+            let (go, give_go) = pipe2(OFlag::O_CLOEXEC).map_err(text)?;
+            let process = match fork().map_err(text)? {
+                Side::Parent(pid) => pid,
+                Side::Child => {
+                    let _ = nix::unistd::read(&go, &mut [0]);
+                    std::thread::sleep(Duration::from_micros(10 * delay));
+                    leave(7)
+                }
+            };
+            for _ in 0..60 {
+                if let Side::Child = fork().map_err(text)? {
+                    leave(0);
+                }
+            }
+            write(&give_go, b"!").map_err(text)?;
+            let ended = loop {
+                if let Some(ended) = reap(process).map_err(text)? {
+                    break ended;
+                }
+            };
+            truth(ended == Ended::Exited(7), &format!("{ended:?}"))?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
 fn orphans_are_reaped() {
     check_in_child(|| {
         nix::sys::prctl::set_child_subreaper(true).map_err(text)?;
