@@ -9,6 +9,7 @@ mod created;
 mod documents;
 mod end;
 pub mod events;
+mod facts;
 mod hooks_outside;
 mod host_namespaces;
 mod pause;
@@ -33,13 +34,13 @@ use crate::error::{Code, Context, Error, Result};
 use crate::hooks::{Kind, Output};
 use crate::host::Host;
 use crate::init::{self, Inheritance};
-use crate::namespaces::{self, Joins, Spawned};
+use crate::namespaces::{self, Joins, NewNetwork, Spawned};
 use crate::notify::{self, Proxy};
 use crate::plan::Plan;
 use crate::process::Role;
 use crate::rootfs::Sent;
 use crate::rootfs::devices::Nodes;
-use crate::state::{self, Dir, ProcessRef, State, Status, Store};
+use crate::state::{self, ProcessRef, State, Status, Store};
 use crate::sync::{Channel, Message};
 use crate::sys::exe;
 use crate::sys::pidfd::pidfd_open;
@@ -47,6 +48,7 @@ use crate::sys::procfs::ProcFs;
 use crate::testing::fault::{self, Step};
 use crate::trace::{self, Phase};
 use crate::{caller_socket, intel_rdt, pidfile, rootfs, seccomp, terminal};
+use facts::{facts, record};
 use hooks_outside::run_hooks;
 use nix::unistd::Pid;
 use std::os::fd::{AsFd, OwnedFd};
@@ -120,6 +122,8 @@ pub struct Created<'a> {
 /// The first step that failed; nothing is left behind.
 pub fn create<'a>(request: &Request<'a>) -> Result<Created<'a>> {
     let plan = request.plan;
+    // Before all else, since the kernel takes longest for it.
+    let (_maker, network) = namespaces::make_network_ahead(&plan.namespaces)?.unzip();
     let dir = request.store.reserve(&plan.id)?;
     let mut made = Made {
         plan,
@@ -132,7 +136,7 @@ pub fn create<'a>(request: &Request<'a>) -> Result<Created<'a>> {
         pid_file: None,
         hooks_ran: None,
     };
-    match build(request, &mut made) {
+    match build(request, &mut made, network) {
         Ok((state, channel, console, init)) => Ok(Created {
             init,
             console,
@@ -157,7 +161,11 @@ pub fn create<'a>(request: &Request<'a>) -> Result<Created<'a>> {
 
 type Built = (State, Channel, Option<OwnedFd>, Pid);
 
-fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
+fn build<'a>(
+    request: &Request<'a>,
+    made: &mut Made<'a>,
+    network: Option<NewNetwork>,
+) -> Result<Built> {
     let plan = request.plan;
     trace::phase(Phase::Record);
     fault::at(Step::CompileFilter)?;
@@ -219,6 +227,7 @@ fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
                 plan,
                 Inheritance {
                     joins,
+                    network,
                     nodes,
                     bpf,
                     parent,
@@ -232,7 +241,7 @@ fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
     };
     trace::phase(Phase::Outside);
     made.init = Some(init);
-    drop((parent, start, agent, nodes));
+    drop((parent, start, agent, nodes, network));
     if made.scope.is_some() {
         state.set_cgroup(made.cgroup.as_ref().map(Cgroup::path));
     }
@@ -253,7 +262,6 @@ fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
     made.dir()?.write_config(request.config)?;
     fault::at(Step::RecordInit)?;
     record(made.dir()?, &state)?;
-    exe::let_go();
     trace::phase(Phase::Wait);
     let console = converse(request, made, &state, &channel, init)?;
     fault::at(Step::PidFile)?;
@@ -275,13 +283,6 @@ fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
         channel.send(&Message::Release)?;
     }
     Ok((state, channel, console, init))
-}
-
-/// Writes what a later command must know. A `delete --force` at the same time either finds it or was before
-/// it; then create does not go on.
-fn record(dir: &Dir, state: &State) -> Result<()> {
-    let _lock = dir.lock()?;
-    dir.write(state)
 }
 
 /// What only the parent may do for init: id maps, privileges of the host, bind sources.
@@ -311,36 +312,6 @@ fn outside_work(
     rootfs::send(&plan.rootfs, init, proc, channel)
 }
 
-fn facts(request: &Request<'_>, proc: &ProcFs) -> Result<State> {
-    let plan = request.plan;
-    let creator =
-        ProcessRef::of(Pid::this(), proc).context(Code::State, "look at", "/proc/self/stat")?;
-    let mut state = State {
-        id: plan.id.clone(),
-        oci_version: plan.oci_version.clone(),
-        created: state::now(),
-        bundle: plan.bundle.clone(),
-        rootfs: plan.rootfs.path.clone(),
-        annotations: plan.annotations.iter().cloned().collect(),
-        owner: request.host.euid,
-        creator: (creator.pid, creator.start),
-        cgroup_parents: plan.cgroup.missing_parents(),
-        systemd_scope: plan.cgroup.scope.as_ref().map(|it| it.scope.clone()),
-        delegate_cgroup: plan.cgroup.delegate.clone(),
-        intel_rdt_paths: match &plan.intel_rdt {
-            Some(rdt) => rdt.folders(intel_rdt::mount_of_host()?)?,
-            None => Vec::new(),
-        },
-        namespaces: plan.namespaces.clone_flags(),
-        has_poststart: plan.hooks.has(Kind::Poststart),
-        has_poststop: plan.hooks.has(Kind::Poststop),
-        ..State::default()
-    };
-    // Where systemd will put one is not known yet.
-    state.set_cgroup(plan.cgroup.path.as_deref());
-    Ok(state)
-}
-
 /// Answers init until it is ready; returns the pty's master if nobody else took it.
 fn converse(
     request: &Request<'_>,
@@ -352,6 +323,7 @@ fn converse(
     let devices = request.plan.cgroup.devices.as_ref();
     fault::at(Step::DeviceProgram)?;
     let rules = devices.map(Rules::load).transpose()?;
+    exe::let_go();
     let mut console = None;
     loop {
         match channel.receive()? {

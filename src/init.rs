@@ -7,7 +7,7 @@
 use crate::capabilities::SysAdmin;
 use crate::error::{Code, Context, Error, Result};
 use crate::hooks::{self, Call, Kind, Output};
-use crate::namespaces::Joins;
+use crate::namespaces::{Joins, NewNetwork};
 use crate::plan::Plan;
 use crate::process::{Program, signals};
 use crate::rootfs::Sources;
@@ -34,6 +34,8 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 pub struct Inheritance {
     /// Opened namespaces to join.
     pub joins: Joins,
+    /// The network namespace, where it is made ahead.
+    pub network: Option<NewNetwork>,
     /// Device nodes that only the parent may make.
     pub nodes: Nodes,
     /// The compiled filter.
@@ -52,6 +54,7 @@ pub struct Inheritance {
 pub fn run(plan: &Plan, inheritance: Inheritance) -> ! {
     let Inheritance {
         joins,
+        network,
         nodes,
         bpf,
         parent,
@@ -59,7 +62,7 @@ pub fn run(plan: &Plan, inheritance: Inheritance) -> ! {
         agent,
         output,
     } = inheritance;
-    let (listener, error) = match set_up(plan, joins, nodes, &output, &parent) {
+    let (listener, error) = match set_up(plan, joins, network, nodes, &output, &parent) {
         Err(error) => (parent, error),
         Ok(ready) => match wait_for_start(&parent, start) {
             Err(error) => (parent, error),
@@ -84,6 +87,7 @@ struct Documents {
 fn set_up(
     plan: &Plan,
     joins: Joins,
+    network: Option<NewNetwork>,
     nodes: Nodes,
     output: &Output,
     parent: &Channel,
@@ -91,7 +95,7 @@ fn set_up(
     trace::phase(Phase::Enter);
     exe::let_go();
     fault::at(Step::Unshare)?;
-    namespaces::unshare(&plan.namespaces)?;
+    namespaces::unshare(&plan.namespaces, network)?;
     let documents = if plan.needs_go() {
         wait_for_go(parent)?
     } else {

@@ -52,6 +52,8 @@ pub enum Message {
     HooksDone,
     /// Init: the master of the pty.
     Terminal(OwnedFd),
+    /// The maker of the network namespace, to init: it is there.
+    Network(OwnedFd),
     /// Init: all is set up.
     Ready,
     /// Parent: the container is recorded, wait for `start`. To a process of exec: it is in its
@@ -271,6 +273,7 @@ pub(crate) fn encode(message: &Message) -> (Vec<u8>, Option<RawFd>) {
         Message::Populated => (vec![b'P'], None),
         Message::HooksDone => (vec![b'H'], None),
         Message::Terminal(fd) => (vec![b'T'], Some(fd.as_raw_fd())),
+        Message::Network(fd) => (vec![b'N'], Some(fd.as_raw_fd())),
         Message::Ready => (vec![b'R'], None),
         Message::Release => (vec![b'L'], None),
         Message::Start => (vec![b'S'], None),
@@ -319,6 +322,7 @@ pub(crate) fn decode(bytes: &[u8], fd: Option<OwnedFd>) -> Result<Message> {
         (Some(b'P'), _) => Ok(Message::Populated),
         (Some(b'H'), _) => Ok(Message::HooksDone),
         (Some(b'T'), Some(fd)) => Ok(Message::Terminal(fd)),
+        (Some(b'N'), Some(fd)) => Ok(Message::Network(fd)),
         (Some(b'R'), _) => Ok(Message::Ready),
         (Some(b'L'), _) => Ok(Message::Release),
         (Some(b'S'), _) => Ok(Message::Start),

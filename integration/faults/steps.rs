@@ -67,7 +67,8 @@ pub(super) enum Way {
 /// A step that is added has to find its way here.
 pub(super) fn way(step: Step) -> Way {
     match step {
-        Step::Reserve
+        Step::MakeNetwork
+        | Step::Reserve
         | Step::CompileFilter
         | Step::KeepFilter
         | Step::ConnectAgent

@@ -1,14 +1,14 @@
 //! The last steps into the namespaces, taken by init itself.
 
 use super::join::Joins;
-use super::{IdMap, Kind, Plan, network, time};
+use super::{IdMap, Kind, Plan, time};
 use crate::error::{Code, Context, Result};
 use crate::sys::namespace::{set_group, set_user, stop_being_dumpable};
 use nix::errno::Errno;
 
 /// Init, right after the parent's Go (so its id maps are written) and while /proc is still the
 /// host's: sets the clocks of a time namespace, stops being dumpable, joins what is left to join,
-/// becomes root of its user namespace, sets up the loopback device of a new network namespace.
+/// becomes root of its user namespace.
 ///
 /// Supplementary groups stay those of casulo's caller here: whether they are kept or replaced is
 /// the process plan's decision (`run.oci.keep_original_groups`).
@@ -28,9 +28,6 @@ pub fn enter(plan: &Plan, joins: &Joins) -> Result<()> {
     }
     if plan.is_new(Kind::User) || joins.get(Kind::User).is_some() {
         become_root(plan)?;
-    }
-    if plan.is_new(Kind::Network) {
-        network::loopback_up()?;
     }
     Ok(())
 }

@@ -4,11 +4,13 @@
 //! into data. The parent then opens what is to be joined ([`open_joins`]), makes init
 //! ([`spawn()`]), writes its id maps ([`write_maps`]) and moves network devices to it
 //! ([`move_devices`]); init makes the rest meanwhile ([`unshare`]), and takes the last steps itself ([`enter()`]).
+//! What takes the kernel longest is begun first ([`make_network_ahead`]).
 //!
 //! ```text
-//! made by             what
-//! one clone3          user, pid, cgroup, time without offsets, network that takes over devices
-//! init's unshare(2)   mount, ipc, uts, network; time with offsets, which it then writes and enters
+//! made by                  what
+//! one clone3               user, pid, cgroup, time without offsets, network that takes over devices
+//! init's unshare(2)        mount, ipc, uts, network beside a user namespace; time with offsets, which it then writes and enters
+//! a process before init    any other network
 //!
 //! user namespace      other namespaces are joined by
 //! none                the parent around the clone: pid; init: the others
@@ -20,6 +22,7 @@
 //! it was made, and a foreign one can be joined only with the privileges of before (or of after)
 //! the change of user namespace. In a scope of systemd's there always is one, see [`mod@bridge`]. See namespaces(7), user_namespaces(7).
 
+mod ahead;
 mod bridge;
 mod enter;
 mod idmap;
@@ -29,6 +32,7 @@ mod network;
 mod spawn;
 mod time;
 
+pub use ahead::{NetworkMaker, NewNetwork, make_network_ahead};
 pub use bridge::{Bridge, Bridged, bridge};
 pub use enter::{become_root_of_joined, enter};
 pub use idmap::{IdMap, Need, outside_of, write_maps};

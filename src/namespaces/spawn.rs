@@ -2,9 +2,10 @@
 //! ([`super::bridge()`]) for foreign user namespaces. What takes the kernel long and the parent does not need
 //! is left to init.
 
+use super::ahead::NewNetwork;
 use super::bridge::{Bridged, bridge};
 use super::join::{Joins, Opened};
-use super::{Kind, Plan};
+use super::{Kind, Plan, network};
 use crate::error::{Code, Context, Error, Result};
 use crate::sys::clone::{Side, clone3};
 use crate::sys::namespace::stop_being_dumpable;
@@ -81,17 +82,23 @@ fn spawn_here(plan: &Plan, cgroup: Option<BorrowedFd<'_>>) -> Result<Spawned> {
 }
 
 /// Init, at once, with all capabilities in its user namespace or those of the caller: makes the new namespaces
-/// that the clone has not made.
+/// that the clone has not made, enters the network namespace that was made ahead, and sets up the loopback device
+/// of any other new one.
 ///
 /// # Errors
-/// E_NAMESPACE: what could not be made, with the limit to raise where one is known.
-pub fn unshare(plan: &Plan) -> Result<()> {
-    let kinds = made_by(plan, Maker::Init);
-    if kinds.is_empty() {
-        return Ok(());
+/// E_NAMESPACE: what could not be made, with the limit to raise where one is known; E_NETWORK.
+pub fn unshare(plan: &Plan, network: Option<NewNetwork>) -> Result<()> {
+    let kinds = made_by(plan, By::Init);
+    if !kinds.is_empty() {
+        let flags = kinds.iter().map(|kind| kind.clone_flags());
+        nix::sched::unshare(flags.collect::<CloneFlags>())
+            .map_err(|errno| creation_error(plan, &kinds, errno))?;
     }
-    let flags = kinds.iter().map(|kind| kind.clone_flags());
-    nix::sched::unshare(flags.collect::<CloneFlags>()).map_err(|errno| error(plan, &kinds, errno))
+    match network {
+        Some(network) => network.enter(),
+        None if plan.is_new(Kind::Network) => network::loopback_up(),
+        None => Ok(()),
+    }
 }
 
 /// setns(2) with a pid namespace moves only the children born later, so the parent borrows it for
@@ -122,41 +129,45 @@ fn spawn_into(
 
 /// Who makes a new namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Maker {
+pub(super) enum By {
     /// The clone3 of init.
     Clone,
-    /// Init itself, by one unshare(2), while the parent does its part: a network namespace takes the kernel
-    /// longer than all others together.
+    /// Init itself, by one unshare(2), while the parent does its part.
     Init,
+    /// A process of its own, before that ([`super::ahead`]).
+    Ahead,
 }
 
+/// Who makes a new namespace of this kind.
+///
 /// The parent maps ids, may move init to another cgroup than the one which its namespace shows, and moves
 /// network devices; a pid namespace that is unshared is for children only. So is a time namespace, but its offsets are
 /// written before the first process is in it ([`super::time::enter`]).
-fn maker(plan: &Plan, kind: Kind) -> Maker {
+pub(super) fn maker(plan: &Plan, kind: Kind) -> By {
     match kind {
-        Kind::User | Kind::Pid | Kind::Cgroup => Maker::Clone,
-        Kind::Network if !plan.net_devices.is_empty() => Maker::Clone,
-        Kind::Time if plan.time_offsets.is_empty() => Maker::Clone,
-        Kind::Mount | Kind::Network | Kind::Ipc | Kind::Uts | Kind::Time => Maker::Init,
+        Kind::User | Kind::Pid | Kind::Cgroup => By::Clone,
+        Kind::Network if !plan.net_devices.is_empty() => By::Clone,
+        Kind::Network if !plan.has(Kind::User) => By::Ahead,
+        Kind::Time if plan.time_offsets.is_empty() => By::Clone,
+        Kind::Mount | Kind::Network | Kind::Ipc | Kind::Uts | Kind::Time => By::Init,
     }
 }
 
-fn made_by(plan: &Plan, by: Maker) -> Vec<Kind> {
+fn made_by(plan: &Plan, by: By) -> Vec<Kind> {
     let new = plan.new.iter().copied();
     new.filter(|kind| maker(plan, *kind) == by).collect()
 }
 
 /// The `CLONE_NEW*` flags of init's clone3.
 pub(super) fn flags(plan: &Plan) -> u64 {
-    made_by(plan, Maker::Clone)
+    made_by(plan, By::Clone)
         .iter()
         .fold(0, |flags, kind| flags | kind.flag())
 }
 
 /// Why the clone3 of init failed.
 pub(super) fn clone_error(plan: &Plan, errno: Errno) -> Error {
-    let error = error(plan, &made_by(plan, Maker::Clone), errno);
+    let error = creation_error(plan, &made_by(plan, By::Clone), errno);
     match errno {
         Errno::EAGAIN => error.hint("a limit of processes is reached (RLIMIT_NPROC, pids.max)"),
         Errno::EBUSY | Errno::EOPNOTSUPP => {
@@ -167,7 +178,7 @@ pub(super) fn clone_error(plan: &Plan, errno: Errno) -> Error {
 }
 
 /// Why a process, or these namespaces, could not be made.
-fn error(plan: &Plan, kinds: &[Kind], errno: Errno) -> Error {
+pub(super) fn creation_error(plan: &Plan, kinds: &[Kind], errno: Errno) -> Error {
     let names: Vec<&str> = kinds.iter().map(|kind| kind.spec_name()).collect();
     let error = match names.is_empty() {
         true => Error::step(Code::Namespace, "create", "process", errno),
@@ -213,11 +224,11 @@ mod tests {
             ..Plan::default()
         };
         assert_eq!(
-            made_by(&plan, Maker::Clone),
+            made_by(&plan, By::Clone),
             [Kind::User, Kind::Pid, Kind::Cgroup, Kind::Time]
         );
         assert_eq!(
-            made_by(&plan, Maker::Init),
+            made_by(&plan, By::Init),
             [Kind::Mount, Kind::Network, Kind::Ipc, Kind::Uts]
         );
         plan.time_offsets.push(crate::namespaces::TimeOffset {
@@ -230,7 +241,7 @@ mod tests {
             name: "eth0".to_owned(),
         });
         let clones = [Kind::User, Kind::Pid, Kind::Network, Kind::Cgroup];
-        assert_eq!(made_by(&plan, Maker::Clone), clones);
+        assert_eq!(made_by(&plan, By::Clone), clones);
         let flag = clones.iter().fold(0, |flags, kind| flags | kind.flag());
         assert_eq!(flags(&plan), flag);
     }
@@ -238,7 +249,7 @@ mod tests {
     #[test]
     fn a_reached_limit_is_named() {
         let plan = Plan::default();
-        let error = error(&plan, &[Kind::Mount, Kind::Network], Errno::ENOSPC);
+        let error = creation_error(&plan, &[Kind::Mount, Kind::Network], Errno::ENOSPC);
         let hint = error.hint.expect("a hint");
         assert!(hint.contains("max_mnt_namespaces"), "{hint}");
         assert!(hint.contains("max_net_namespaces"), "{hint}");

@@ -214,9 +214,10 @@ fn start_in(
     let joins = says("open joins", open_joins(plan))?;
     let (go, give_go) = says("pipe", pipe())?;
     let (answer, give_answer) = says("pipe", pipe())?;
+    let (_maker, network) = says("network", make_network_ahead(plan))?.unzip();
     let pid = match says("spawn", spawn(plan, &joins, cgroup))? {
         Spawned::Init => {
-            let made = says("unshare", super::unshare(plan));
+            let made = says("unshare", super::unshare(plan, network));
             let _ = read(&go, &mut [0]);
             let outcome = made
                 .and_then(|()| says("enter", enter(plan, &joins)))

@@ -46,6 +46,8 @@ macro_rules! steps {
 
 steps! {
     // create and run, the parent
+    /// The network namespace is made ahead, by a process of its own.
+    MakeNetwork "make-network" Child;
     /// The id is reserved.
     Reserve "reserve" Parent;
     /// The filter is compiled, or found compiled.
