@@ -18,6 +18,7 @@
 //! `run` says `Start` once the device rules are attached where it has nothing else to do until init is ready. A process of exec is
 //! told `Release` where systemd has moved it, and `Go`; it sends `Terminal`.
 //!
+//! Where a network namespace is made ahead, its maker says `Network` or `Failed` to init over a pair of their own.
 //! At any moment init may send `Failed` and leave; an end of file without `Ready` means it died.
 
 use crate::error::{Code, Error, Result};

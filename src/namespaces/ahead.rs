@@ -38,7 +38,7 @@ pub fn make_network_ahead(plan: &Plan) -> Result<Option<(NetworkMaker, NewNetwor
     match clone3(0, None).context(Code::Namespace, "create", "process")? {
         Side::Parent(pid) => Ok(Some((NetworkMaker(pid), NewNetwork(ours)))),
         Side::Child => {
-            // As init: see there.
+            // The parent's is then the last, and it need not wait for this process.
             exe::let_go();
             drop(ours);
             let message = match make(plan, parent) {

@@ -220,9 +220,13 @@ mod tests {
     #[test]
     fn the_clone_makes_what_the_parent_or_every_process_needs_at_once() {
         let mut plan = Plan {
-            new: Kind::ALL.to_vec(),
+            new: vec![Kind::Network, Kind::Pid],
             ..Plan::default()
         };
+        assert_eq!(made_by(&plan, By::Ahead), [Kind::Network]);
+        // It would belong to another user namespace.
+        plan.new = Kind::ALL.to_vec();
+        assert_eq!(made_by(&plan, By::Ahead), []);
         assert_eq!(
             made_by(&plan, By::Clone),
             [Kind::User, Kind::Pid, Kind::Cgroup, Kind::Time]

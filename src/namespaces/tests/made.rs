@@ -47,6 +47,41 @@ fn a_time_namespace_without_offsets_is_made_by_the_clone() {
 }
 
 #[test]
+fn a_network_namespace_is_made_ahead_and_its_maker_ends() {
+    as_root(|| {
+        let before = link(Kind::Network);
+        let container = start(&new(&[Kind::Network, Kind::Uts]), || {
+            ensure(link(Kind::Network) != before, || "the host's".into())?;
+            let lo = says("lo", Netlink::open().and_then(|mut it| it.find("lo")))?;
+            ensure(lo.is_some_and(|it| it.up), || format!("lo: {lo:?}"))
+        })?;
+        ensure(link(Kind::Network) == before, || {
+            "the parent's has changed".into()
+        })?;
+        drop(container);
+        no_child_is_left()
+    });
+}
+
+#[test]
+fn a_maker_without_privilege_says_so_to_init_and_ends() {
+    as_root(|| {
+        become_nobody()?;
+        let made = says("make", make_network_ahead(&new(&[Kind::Network])))?;
+        let (maker, network) = made.ok_or("nothing is made ahead")?;
+        let error = network.enter().err().ok_or("entered")?;
+        ensure(
+            error.to_string() == "create namespaces network: operation not permitted",
+            || error.to_string(),
+        )?;
+        let hint = error.hint.unwrap_or_default();
+        ensure(hint.contains("add a user namespace"), || hint.clone())?;
+        drop(maker);
+        no_child_is_left()
+    });
+}
+
+#[test]
 fn an_ordinary_user_gets_every_namespace() {
     as_root(|| {
         become_nobody()?;
