@@ -1,9 +1,12 @@
 //! A namespace that a test has for itself on the host's side: mounts or network devices that no other test
 //! sees.
 
+use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
 use std::fs::File;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 /// The thread that made it is in a new namespace, and what it starts, until this value is dropped.
 pub(crate) struct OwnNamespace {
@@ -34,6 +37,14 @@ impl OwnNamespace {
 
 impl Drop for OwnNamespace {
     fn drop(&mut self) {
-        setns(&self.before, self.kind).unwrap();
+        // Other threads that this one has started and joined may share its root and working folder a moment
+        // longer; until then the kernel lets it into no other mount namespace (setns(2), EINVAL).
+        let deadline = Instant::now() + Duration::from_secs(5);
+        loop {
+            match setns(&self.before, self.kind) {
+                Err(Errno::EINVAL) if Instant::now() < deadline => sleep(Duration::from_millis(1)),
+                back => return back.unwrap(),
+            }
+        }
     }
 }
