@@ -4,7 +4,7 @@
 //! The kernel takes longer for one network namespace than for all others together (0.4 ms), so init would wait for it
 //! most. A namespace belongs to the user namespace of who makes it, hence this is for containers without one.
 
-use super::spawn::{By, creation_error, maker};
+use super::spawn::{By, made_by, unshare_all};
 use super::{Kind, Plan, join, network};
 use crate::error::{Code, Context, Error, Result};
 use crate::sync::{Channel, Message};
@@ -12,7 +12,7 @@ use crate::sys::child::{self, Patience, end_with, leave};
 use crate::sys::clone::{Side, clone3};
 use crate::sys::exe;
 use crate::testing::fault::{self, Step};
-use nix::sched::{setns, unshare};
+use nix::sched::setns;
 use nix::unistd::Pid;
 use std::os::fd::OwnedFd;
 
@@ -30,7 +30,7 @@ pub struct NewNetwork(Channel);
 /// # Errors
 /// E_NAMESPACE where no process can be made; E_SYNC.
 pub fn make_network_ahead(plan: &Plan) -> Result<Option<(NetworkMaker, NewNetwork)>> {
-    if !plan.is_new(Kind::Network) || maker(plan, Kind::Network) != By::Ahead {
+    if made_by(plan, By::Ahead).is_empty() {
         return Ok(None);
     }
     let (ours, theirs) = Channel::pair()?;
@@ -56,8 +56,7 @@ pub fn make_network_ahead(plan: &Plan) -> Result<Option<(NetworkMaker, NewNetwor
 fn make(plan: &Plan, parent: Pid) -> Result<OwnedFd> {
     end_with(parent).context(Code::Process, "set the parent-death signal", "")?;
     fault::at(Step::MakeNetwork)?;
-    unshare(Kind::Network.clone_flags())
-        .map_err(|errno| creation_error(plan, &[Kind::Network], errno))?;
+    unshare_all(plan, By::Ahead)?;
     network::loopback_up()?;
     join::own(Kind::Network)
 }

@@ -88,17 +88,26 @@ fn spawn_here(plan: &Plan, cgroup: Option<BorrowedFd<'_>>) -> Result<Spawned> {
 /// # Errors
 /// E_NAMESPACE: what could not be made, with the limit to raise where one is known; E_NETWORK.
 pub fn unshare(plan: &Plan, network: Option<NewNetwork>) -> Result<()> {
-    let kinds = made_by(plan, By::Init);
-    if !kinds.is_empty() {
-        let flags = kinds.iter().map(|kind| kind.clone_flags());
-        nix::sched::unshare(flags.collect::<CloneFlags>())
-            .map_err(|errno| creation_error(plan, &kinds, errno))?;
-    }
+    unshare_all(plan, By::Init)?;
     match network {
         Some(network) => network.enter(),
         None if plan.is_new(Kind::Network) => network::loopback_up(),
         None => Ok(()),
     }
+}
+
+/// Makes all that is to be made `by` the calling process; nothing where that is nothing.
+///
+/// # Errors
+/// E_NAMESPACE, as [`unshare`].
+pub(super) fn unshare_all(plan: &Plan, by: By) -> Result<()> {
+    let kinds = made_by(plan, by);
+    if kinds.is_empty() {
+        return Ok(());
+    }
+    let flags = kinds.iter().map(|kind| kind.clone_flags());
+    nix::sched::unshare(flags.collect::<CloneFlags>())
+        .map_err(|errno| creation_error(plan, &kinds, errno))
 }
 
 /// setns(2) with a pid namespace moves only the children born later, so the parent borrows it for
@@ -143,7 +152,7 @@ pub(super) enum By {
 /// The parent maps ids, may move init to another cgroup than the one which its namespace shows, and moves
 /// network devices; a pid namespace that is unshared is for children only. So is a time namespace, but its offsets are
 /// written before the first process is in it ([`super::time::enter`]).
-pub(super) fn maker(plan: &Plan, kind: Kind) -> By {
+fn maker(plan: &Plan, kind: Kind) -> By {
     match kind {
         Kind::User | Kind::Pid | Kind::Cgroup => By::Clone,
         Kind::Network if !plan.net_devices.is_empty() => By::Clone,
@@ -153,7 +162,8 @@ pub(super) fn maker(plan: &Plan, kind: Kind) -> By {
     }
 }
 
-fn made_by(plan: &Plan, by: By) -> Vec<Kind> {
+/// The new namespaces that are made `by` this process.
+pub(super) fn made_by(plan: &Plan, by: By) -> Vec<Kind> {
     let new = plan.new.iter().copied();
     new.filter(|kind| maker(plan, *kind) == by).collect()
 }
@@ -178,7 +188,7 @@ pub(super) fn clone_error(plan: &Plan, errno: Errno) -> Error {
 }
 
 /// Why a process, or these namespaces, could not be made.
-pub(super) fn creation_error(plan: &Plan, kinds: &[Kind], errno: Errno) -> Error {
+fn creation_error(plan: &Plan, kinds: &[Kind], errno: Errno) -> Error {
     let names: Vec<&str> = kinds.iter().map(|kind| kind.spec_name()).collect();
     let error = match names.is_empty() {
         true => Error::step(Code::Namespace, "create", "process", errno),

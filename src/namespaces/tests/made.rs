@@ -6,14 +6,8 @@ use super::*;
 fn a_container_with_every_namespace_has_its_own() {
     as_root(|| {
         let before = Kind::ALL.map(link);
-        let plan = Plan {
-            time_offsets: vec![TimeOffset {
-                clock: Clock::Boottime,
-                seconds: 100_000_000,
-                nanoseconds: 0,
-            }],
-            ..mapped(new(&Kind::ALL), 0, 100_000, 65536)
-        };
+        let plan = mapped(new(&Kind::ALL), 0, 100_000, 65536);
+        let plan = ahead(plan, Clock::Boottime, 100_000_000);
         let container = start(&plan, || {
             for (kind, before) in Kind::ALL.into_iter().zip(before) {
                 ensure(link(kind) != before, || format!("{kind:?} is the host's"))?;
@@ -70,12 +64,7 @@ fn a_maker_without_privilege_says_so_to_init_and_ends() {
         let made = says("make", make_network_ahead(&new(&[Kind::Network])))?;
         let (maker, network) = made.ok_or("nothing is made ahead")?;
         let error = network.enter().err().ok_or("entered")?;
-        ensure(
-            error.to_string() == "create namespaces network: operation not permitted",
-            || error.to_string(),
-        )?;
-        let hint = error.hint.unwrap_or_default();
-        ensure(hint.contains("add a user namespace"), || hint.clone())?;
+        is_refused(Kind::Network, error)?;
         drop(maker);
         no_child_is_left()
     });
@@ -85,14 +74,7 @@ fn a_maker_without_privilege_says_so_to_init_and_ends() {
 fn an_ordinary_user_gets_every_namespace() {
     as_root(|| {
         become_nobody()?;
-        let plan = Plan {
-            time_offsets: vec![TimeOffset {
-                clock: Clock::Monotonic,
-                seconds: 5,
-                nanoseconds: 0,
-            }],
-            ..mapped(new(&Kind::ALL), 0, 65534, 1)
-        };
+        let plan = ahead(mapped(new(&Kind::ALL), 0, 65534, 1), Clock::Monotonic, 5);
         start(&plan, || {
             ensure(getuid().is_root(), || format!("uid {}", getuid()))?;
             ensure(getpid().as_raw() == 1, || format!("pid {}", getpid()))?;
@@ -108,14 +90,31 @@ fn an_ordinary_user_without_a_user_namespace_gets_a_hint() {
     as_root(|| {
         become_nobody()?;
         let error = spawn(&new(&[Kind::Pid]), &Joins::default(), None);
-        let error = error.err().ok_or("spawned")?;
-        ensure(
-            error.to_string() == "create namespaces pid: operation not permitted",
-            || error.to_string(),
-        )?;
-        let hint = error.hint.unwrap_or_default();
-        ensure(hint.contains("add a user namespace"), || hint.clone())
+        is_refused(Kind::Pid, error.err().ok_or("spawned")?)
     });
+}
+
+/// To somebody who may not make a namespace of this kind.
+fn is_refused(kind: Kind, error: crate::error::Error) -> Outcome {
+    let wanted = format!(
+        "create namespaces {}: operation not permitted",
+        kind.spec_name()
+    );
+    ensure(error.to_string() == wanted, || error.to_string())?;
+    let hint = error.hint.unwrap_or_default();
+    ensure(hint.contains("add a user namespace"), || hint.clone())
+}
+
+/// `plan` with one clock of its time namespace set ahead.
+fn ahead(plan: Plan, clock: Clock, seconds: i64) -> Plan {
+    Plan {
+        time_offsets: vec![TimeOffset {
+            clock,
+            seconds,
+            nanoseconds: 0,
+        }],
+        ..plan
+    }
 }
 
 /// 65534 gets 100 ids from 300000 on, in files mounted over the host's for this process alone.
