@@ -1,7 +1,8 @@
 //! The host's binary: nothing inside a container may ever write it (CVE-2019-5736).
 
 use crate::hostile::catch_program;
-use crate::support::{Lab, cases, finish};
+use crate::support::{Lab, Running, cases, finish, wait_until};
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 use std::ffi::OsStr;
 use std::fs;
@@ -63,14 +64,15 @@ fn waiting_init_is_not_the_hosts_file(lab: &Lab) {
 }
 
 fn a_moved_process_looks_as_before(lab: &Lab) {
-    let bundle = lab.bundle();
-    let mut create = bundle.command(&[], "create", &[]);
-    create.env_clear().env("COCOON", "silk").env("B", "");
-    let mut called = vec![create.get_program().as_bytes()];
-    called.extend(create.get_args().map(OsStr::as_bytes));
+    let bundle = lab.bundle().args(&["/bin/sleep", "1000"]);
+    let mut run = bundle.command(&[], "run", &[]);
+    run.env_clear().env("COCOON", "silk").env("B", "");
+    let mut called = vec![run.get_program().as_bytes()];
+    called.extend(run.get_args().map(OsStr::as_bytes));
     let called = [called.join(&0), vec![0]].concat();
-    finish(create, b"").ok();
-    let process = PathBuf::from(format!("/proc/{}", bundle.pid()));
+    let run = Running::new(run, b"");
+    wait_until("the container runs", || bundle.status() == "running");
+    let process = PathBuf::from(format!("/proc/{}", run.pid()));
     assert_eq!(fs::read(process.join("cmdline")).unwrap(), called);
     let environment = fs::read(process.join("environ")).unwrap();
     let mut variables: Vec<&[u8]> = environment.split_inclusive(|byte| *byte == 0).collect();
@@ -78,6 +80,8 @@ fn a_moved_process_looks_as_before(lab: &Lab) {
     assert_eq!(variables, [b"B=\0".as_slice(), b"COCOON=silk\0"]);
     let name = fs::read_to_string(process.join("comm")).unwrap();
     assert_eq!(name.trim(), "runtime");
+    bundle.call("kill", &[], &["KILL"]).ok();
+    run.wait();
 }
 
 fn where_it_cannot_move_it_starts_again(lab: &Lab) {
@@ -98,5 +102,13 @@ fn where_it_cannot_move_it_starts_again(lab: &Lab) {
     assert_eq!(record.matches("execve(").count(), 1, "{record}");
     assert_eq!(record.matches("execveat(").count(), 1, "{record}");
     assert_eq!(record.matches("PR_SET_MM_MAP").count(), 1, "{record}");
-    assert_runs_from_read_only(bundle.pid());
+    // A copy in memory that nobody can change any more.
+    let exe = fs::File::open(format!("/proc/{}/exe", bundle.pid())).unwrap();
+    let seals = fcntl(&exe, FcntlArg::F_GET_SEALS).unwrap();
+    let seals = SealFlag::from_bits_retain(seals);
+    let all = SealFlag::F_SEAL_SEAL
+        | SealFlag::F_SEAL_SHRINK
+        | SealFlag::F_SEAL_GROW
+        | SealFlag::F_SEAL_WRITE;
+    assert!(seals.contains(all), "{seals:?}");
 }

@@ -209,16 +209,14 @@ impl Plan {
         Ok(())
     }
 
-    /// Child, after [`Plan::apply`] kept CAP_SYS_ADMIN and the seccomp filter was loaded: the final
-    /// sets, by one capset(2) at most, because the filter may allow little more.
-    ///
-    /// # Errors
-    /// E_PROCESS; what the filter makes of capset(2).
-    pub fn drop_sys_admin(&self) -> Result<()> {
-        if self.effective & self.permitted & SYS_ADMIN != 0 {
-            return Ok(());
+    /// The sets that are still to be set by one capset(2) after [`Plan::apply`] kept CAP_SYS_ADMIN and the
+    /// seccomp filter was loaded: effective, permitted, inheritable. None where the process keeps CAP_SYS_ADMIN
+    /// anyway.
+    pub fn after_filter(&self) -> Option<[u64; 3]> {
+        match self.effective & self.permitted & SYS_ADMIN {
+            0 => Some([self.effective, self.permitted, self.inheritable]),
+            _ => None,
         }
-        self.set(0)
     }
 
     fn set(&self, extra: u64) -> Result<()> {
@@ -234,7 +232,7 @@ impl Plan {
 /// Whether CAP_SYS_ADMIN outlives the change of user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SysAdmin {
-    /// Until [`Plan::drop_sys_admin`].
+    /// Until [`Plan::after_filter`].
     Keep,
     /// It goes with the rest.
     Drop,

@@ -5,6 +5,7 @@
 //! everything made so far is undone in reverse and the first error is returned.
 
 pub(crate) mod agent;
+mod conversation;
 mod created;
 mod documents;
 mod end;
@@ -13,9 +14,11 @@ mod facts;
 mod hooks_outside;
 mod host_namespaces;
 mod pause;
+mod pipes;
 mod processes;
 mod scope;
 mod start;
+mod starting;
 mod survivors;
 mod undo;
 mod update;
@@ -29,28 +32,29 @@ pub use update::{Update, update};
 use documents::Documents;
 
 use crate::cgroups::Cgroup;
-use crate::cgroups::devices::Rules;
 use crate::error::{Code, Context, Error, Result};
 use crate::hooks::{Kind, Output};
 use crate::host::Host;
 use crate::init::{self, Inheritance};
-use crate::namespaces::{self, Joins, NewNetwork, Spawned};
+use crate::namespaces::{self, Joins, Spawned};
 use crate::notify::{self, Proxy};
 use crate::plan::Plan;
 use crate::process::Role;
+use crate::process::last_steps::{Asked, Birth, Hooks, WorkingDirectory};
 use crate::rootfs::Sent;
 use crate::rootfs::devices::Nodes;
-use crate::state::{self, ProcessRef, State, Status, Store};
+use crate::state::{self, ProcessRef, State, Store};
+use crate::sync::pipes::Ends;
 use crate::sync::{Channel, Message};
-use crate::sys::exe;
-use crate::sys::pidfd::pidfd_open;
 use crate::sys::procfs::ProcFs;
+use crate::sys::shared::Shared;
 use crate::testing::fault::{self, Step};
 use crate::trace::{self, Phase};
-use crate::{caller_socket, intel_rdt, pidfile, rootfs, seccomp, terminal};
+use crate::{caller_socket, intel_rdt, pidfile, rootfs, seccomp};
+use conversation::Conversation;
 use facts::{facts, record};
-use hooks_outside::run_hooks;
 use nix::unistd::Pid;
+use pipes::{Ours, Pipes};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use undo::Made;
@@ -79,6 +83,24 @@ pub struct Request<'a> {
 }
 
 impl Request<'_> {
+    /// What the filter is asked about.
+    fn asked(&self) -> Asked {
+        Asked {
+            birth: match self.plan.namespaces.joins(namespaces::Kind::Pid) {
+                true => Birth::Sibling,
+                false => Birth::Itself,
+            },
+            hooks: match self.plan.hooks.has(Kind::StartContainer) {
+                true => Hooks::Some,
+                false => Hooks::None,
+            },
+            working_directory: match self.start {
+                StartBy::Fifo => WorkingDirectory::VerifyAgain,
+                StartBy::Parent => WorkingDirectory::Verified,
+            },
+        }
+    }
+
     /// True if nothing is to be done between the record and the start that the process could notice: then
     /// init is told to start before it is ready, and does not wait.
     fn starts_at_once(&self) -> bool {
@@ -88,6 +110,7 @@ impl Request<'_> {
             && self.notify != notify::Socket::Own
             && self.plan.process.terminal.is_none()
             && !self.plan.has_hooks_before_pivot()
+            && !self.plan.namespaces.joins(namespaces::Kind::Pid)
     }
 }
 
@@ -96,8 +119,8 @@ impl Request<'_> {
 pub enum StartBy {
     /// This process, by [`Created::start`].
     Parent,
-    /// A later `casulo start`, over the socket in the state directory.
-    Socket,
+    /// A later `casulo start`, over the FIFOs in the state directory.
+    Fifo,
 }
 
 /// A container whose init waits to be started.
@@ -111,8 +134,11 @@ pub struct Created<'a> {
     pub notify: Option<Proxy>,
     made: Made<'a>,
     state: State,
-    channel: Channel,
-    /// Whether `Start` was said already: [`Request::starts_at_once`].
+    pidfd: OwnedFd,
+    ends: Ends,
+    /// What startContainer hooks say.
+    words: Option<OwnedFd>,
+    /// Whether init was told to go on already: [`Request::starts_at_once`].
     told_to_start: bool,
 }
 
@@ -122,8 +148,6 @@ pub struct Created<'a> {
 /// The first step that failed; nothing is left behind.
 pub fn create<'a>(request: &Request<'a>) -> Result<Created<'a>> {
     let plan = request.plan;
-    // Before all else, since the kernel takes longest for it.
-    let (_maker, network) = namespaces::make_network_ahead(&plan.namespaces)?.unzip();
     let dir = request.store.reserve(&plan.id)?;
     let mut made = Made {
         plan,
@@ -136,14 +160,16 @@ pub fn create<'a>(request: &Request<'a>) -> Result<Created<'a>> {
         pid_file: None,
         hooks_ran: None,
     };
-    match build(request, &mut made, network) {
-        Ok((state, channel, console, init)) => Ok(Created {
-            init,
-            console,
+    match build(request, &mut made) {
+        Ok(built) => Ok(Created {
+            init: built.init,
+            console: built.console,
             notify: None,
             made,
-            state,
-            channel,
+            state: built.state,
+            pidfd: built.pidfd,
+            ends: built.ends,
+            words: built.words,
             told_to_start: request.starts_at_once(),
         }),
         Err(error) => {
@@ -159,13 +185,17 @@ pub fn create<'a>(request: &Request<'a>) -> Result<Created<'a>> {
     }
 }
 
-type Built = (State, Channel, Option<OwnedFd>, Pid);
+/// What [`build`] has made, beside what can be undone.
+struct Built {
+    state: State,
+    init: Pid,
+    pidfd: OwnedFd,
+    ends: Ends,
+    words: Option<OwnedFd>,
+    console: Option<OwnedFd>,
+}
 
-fn build<'a>(
-    request: &Request<'a>,
-    made: &mut Made<'a>,
-    network: Option<NewNetwork>,
-) -> Result<Built> {
+fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
     let plan = request.plan;
     trace::phase(Phase::Record);
     fault::at(Step::CompileFilter)?;
@@ -174,6 +204,9 @@ fn build<'a>(
     let bpf = filter
         .map(|filter| seccomp::compile(filter, &request.store.seccomp_cache()))
         .transpose()?;
+    if let Some(bpf) = &bpf {
+        plan.process.ask_filter(bpf, request.asked())?;
+    }
     fault::at(Step::ConnectAgent)?;
     let agent = agent::connect(filter)?;
     let proc = ProcFs::host().context(Code::State, "open", "/proc")?;
@@ -202,11 +235,9 @@ fn build<'a>(
     host_namespaces::check(&plan.rootfs, &joins)?;
     state.namespaces &= !joins.own_flags();
     let nodes = Nodes::make(&plan.rootfs.devices)?;
-    fault::at(Step::StartSocket)?;
-    let start = match request.start {
-        StartBy::Socket => Some(state::listen_for_start(made.dir()?)?),
-        StartBy::Parent => None,
-    };
+    fault::at(Step::StartFifos)?;
+    let pipes = Pipes::of(request, made)?;
+    let shared = Shared::new().context(Code::Sync, "map", "a shared page")?;
     fault::at(Step::HookOutput)?;
     let output = Output::open(&plan.hooks, &plan.bundle)?;
     let (channel, parent) = Channel::pair()?;
@@ -222,18 +253,19 @@ fn build<'a>(
     let init = match spawned {
         Spawned::Init => {
             // What enters the container shall hold no folder of the host (CVE-2016-9962, CVE-2024-21626).
-            drop((channel, proc, made.dir.take(), made.cgroup.take()));
+            drop((channel, proc, made.dir.take(), made.cgroup.take(), agent));
             init::run(
                 plan,
                 Inheritance {
                     joins,
-                    network,
                     nodes,
                     bpf,
                     parent,
-                    start,
-                    agent,
+                    ends: pipes.theirs,
+                    shared,
+                    start: request.start,
                     output,
+                    words: pipes.say,
                 },
             )
         }
@@ -241,7 +273,8 @@ fn build<'a>(
     };
     trace::phase(Phase::Outside);
     made.init = Some(init);
-    drop((parent, start, agent, nodes, network));
+    let Ours { ends, words } = pipes.ours();
+    drop((parent, nodes));
     if made.scope.is_some() {
         state.set_cgroup(made.cgroup.as_ref().map(Cgroup::path));
     }
@@ -263,7 +296,18 @@ fn build<'a>(
     fault::at(Step::RecordInit)?;
     record(made.dir()?, &state)?;
     trace::phase(Phase::Wait);
-    let console = converse(request, made, &state, &channel, init)?;
+    let mut conversation = Conversation {
+        request,
+        channel: &channel,
+        ends: &ends,
+        agent,
+        notifies: bpf.as_ref().is_some_and(seccomp::Bpf::has_listener),
+        shared,
+        console: None,
+    };
+    let born = conversation.lead(made, &mut state, &joins, &proc)?;
+    let (init, pidfd) = (born.pid, born.pidfd);
+    let console = conversation.console;
     fault::at(Step::PidFile)?;
     if let Some(path) = request.pid_file {
         pidfile::write(path, init)?;
@@ -271,18 +315,35 @@ fn build<'a>(
     }
     fault::at(Step::SendPidfd)?;
     if let Some(path) = request.pidfd_socket {
-        let pidfd = pidfd_open(init).context(Code::Io, "open a pidfd of", init)?;
         caller_socket::send_fd(path, b"pidfd", pidfd.as_fd()).context(
             Code::Io,
             "send the pidfd to",
             path.display(),
         )?;
     }
-    if request.start == StartBy::Socket {
+    if request.start == StartBy::Fifo {
         fault::at(Step::Release)?;
-        channel.send(&Message::Release)?;
     }
-    Ok((state, channel, console, init))
+    Ok(Built {
+        state,
+        init,
+        pidfd,
+        ends,
+        words,
+        console,
+    })
+}
+
+/// An entrant has made its user namespace.
+fn expect_unmapped(channel: &Channel) -> Result<()> {
+    match channel.receive()? {
+        Some(Message::Unmapped) => Ok(()),
+        Some(Message::Failed(error)) => Err(error),
+        _ => Err(Error::new(
+            Code::Sync,
+            "the entrant left before it was mapped",
+        )),
+    }
 }
 
 /// What only the parent may do for init: id maps, privileges of the host, bind sources.
@@ -297,10 +358,17 @@ fn outside_work(
     let plan = request.plan;
     let init = Pid::from_raw(state.init_process_pid);
     fault::at(Step::Maps)?;
+    if joins.joins(namespaces::Kind::Pid) && plan.namespaces.waits_for_parent() {
+        expect_unmapped(channel)?;
+    }
     namespaces::write_maps(&plan.namespaces, init, request.host)?;
     made.net_devices = namespaces::move_devices(&plan.namespaces, joins, init)?;
     fault::at(Step::Grant)?;
-    plan.process.grant(init, proc, Role::Init)?;
+    let role = match joins.joins(namespaces::Kind::Pid) {
+        true => Role::Entrant,
+        false => Role::Init,
+    };
+    plan.process.grant(init, proc, role)?;
     if let Some(rdt) = &plan.intel_rdt {
         rdt.join(intel_rdt::mount_of_host()?, init)?;
     }
@@ -310,60 +378,4 @@ fn outside_work(
     }
     fault::at(Step::OpenSources)?;
     rootfs::send(&plan.rootfs, init, proc, channel)
-}
-
-/// Answers init until it is ready; returns the pty's master if nobody else took it.
-fn converse(
-    request: &Request<'_>,
-    made: &mut Made<'_>,
-    state: &State,
-    channel: &Channel,
-    init: Pid,
-) -> Result<Option<OwnedFd>> {
-    let devices = request.plan.cgroup.devices.as_ref();
-    fault::at(Step::DeviceProgram)?;
-    let rules = devices.map(Rules::load).transpose()?;
-    exe::let_go();
-    let mut console = None;
-    loop {
-        match channel.receive()? {
-            Some(Message::Populated) => {
-                fault::at(Step::DeviceRules)?;
-                if let (Some(cgroup), Some(rules)) = (&made.cgroup, &rules) {
-                    // With init gone, systemd may have removed the cgroup already.
-                    let attached = cgroup.attach_devices(rules);
-                    attached.map_err(|error| channel.reason_or(error))?;
-                }
-                if request.starts_at_once() {
-                    let told = channel.send(&Message::Start);
-                    told.map_err(|error| channel.reason_or(error))?;
-                }
-                if !request.plan.has_hooks_before_pivot() {
-                    continue;
-                }
-                fault::at(Step::RuntimeHooks)?;
-                made.hooks_ran = Some(state.clone());
-                // Up to spec 1.0.2 prestart hooks ran on start, and so were told `created`.
-                for (kind, status) in [
-                    (Kind::Prestart, Status::Created),
-                    (Kind::CreateRuntime, Status::Creating),
-                ] {
-                    let document = state.document(status, init.as_raw()).to_string();
-                    run_hooks(&request.plan.hooks, kind, &document, &request.plan.bundle)?;
-                }
-                channel.send(&Message::HooksDone)?;
-            }
-            Some(Message::Terminal(master)) => {
-                fault::at(Step::SendTerminal)?;
-                match request.console_socket {
-                    Some(path) => terminal::send_to_console_socket(path, master.as_fd())?,
-                    None => console = Some(master),
-                }
-            }
-            Some(Message::Ready) => return Ok(console),
-            Some(Message::Failed(error)) => return Err(error),
-            Some(other) => return Err(Error::new(Code::Sync, format!("init said {other:?}"))),
-            None => return Err(made.death_of_init(init)),
-        }
-    }
 }

@@ -16,7 +16,7 @@ use crate::sys::pidfd::pidfd_send_signal;
 use crate::sys::signal;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::SigSet;
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -55,6 +55,41 @@ impl Signals {
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
         let fd = SignalFd::with_flags(&all, flags).context(Code::Signal, "make", "a signalfd")?;
         Ok(Signals { fd })
+    }
+}
+
+/// The signals that ask casulo to end, while its process does not run yet. The others stay where they are, for
+/// [`wait`].
+#[derive(Debug)]
+pub struct EndSignals(SignalFd);
+
+impl EndSignals {
+    /// Those of `signals`, but what casulo was started to ignore.
+    ///
+    /// # Errors
+    /// E_SIGNAL.
+    pub fn of(_signals: &Signals) -> Result<EndSignals> {
+        let mut set = SigSet::empty();
+        for number in IMPATIENT.iter().copied().filter(|number| !ignores(*number)) {
+            if let Ok(signal) = Signal::try_from(number) {
+                set.add(signal);
+            }
+        }
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        let fd = SignalFd::with_flags(&set, flags).context(Code::Signal, "make", "a signalfd")?;
+        Ok(EndSignals(fd))
+    }
+
+    /// The number of one that has arrived.
+    pub fn next(&self) -> Option<i32> {
+        let info = self.0.read_signal().ok().flatten()?;
+        i32::try_from(info.ssi_signo).ok()
+    }
+}
+
+impl AsFd for EndSignals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

@@ -6,9 +6,11 @@
 //! config.md, "POSIX-platform Hooks".
 
 mod execute;
+mod inside;
 mod output;
 
-pub use output::Output;
+pub use inside::Inside;
+pub use output::{Output, Tail};
 
 use crate::error::{Problems, Result};
 use oci_spec::runtime::Spec;

@@ -1,32 +1,36 @@
-//! The child's sequence: from its first instruction to execve, one call a line.
+//! The child's sequence, one call a line: init of a container, or the entrant that makes it where a pid namespace is
+//! joined. From its first instruction to its last steps.
 //!
-//! Runs in the container's namespaces and cgroup. Until `become_user` it has root's privileges in
-//! its user namespace, until `pivot` it sees the host's mounts. It decides nothing: all values
-//! are ready in the [`Plan`]. It leaves by execve, or by `_exit` after it has sent its error.
+//! Runs in the container's cgroup and, by and by, in its namespaces. Until `become_user` it has root's privileges in
+//! its user namespace, until `pivot` it sees the host's mounts. It decides nothing: all values are ready in the
+//! [`Plan`]. It ends in its last steps ([`crate::process::last_steps`]), in which it waits to be started as what it
+//! will be, or leaves by `_exit` after it has sent its error.
 
-use crate::capabilities::SysAdmin;
+use crate::container::StartBy;
 use crate::error::{Code, Context, Error, Result};
 use crate::hooks::{self, Call, Kind, Output};
-use crate::namespaces::{Joins, NewNetwork};
+use crate::namespaces::{self, Joins};
 use crate::plan::Plan;
+use crate::process::last_steps::{Birth, LastSteps, Tracer, Wait, WorkingDirectory};
 use crate::process::{Program, signals};
-use crate::rootfs::Sources;
 use crate::rootfs::devices::Nodes;
 use crate::rootfs::root::Root;
+use crate::rootfs::{self, Pids, Sources};
 use crate::seccomp::Bpf;
+use crate::sync::pipes::TheirEnds;
 use crate::sync::{Channel, Message};
 use crate::sys::child;
 use crate::sys::exe;
 use crate::sys::fd::close_on_exec_from;
+use crate::sys::landing;
 use crate::sys::procfs::ProcFs;
-use crate::sys::program;
-use crate::sys::scm;
+use crate::sys::shared::Shared;
 use crate::testing::fault::{self, Step};
+use crate::testing::without::{Defence, without};
 use crate::trace::{self, Phase};
-use crate::{namespaces, rootfs, terminal};
+use crate::{lsm, terminal};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
-use nix::sys::socket::{SockFlag, accept4};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 /// What init inherits from the parent.
@@ -34,103 +38,133 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 pub struct Inheritance {
     /// Opened namespaces to join.
     pub joins: Joins,
-    /// The network namespace, where it is made ahead.
-    pub network: Option<NewNetwork>,
     /// Device nodes that only the parent may make.
     pub nodes: Nodes,
     /// The compiled filter.
     pub bpf: Option<Bpf>,
     /// Our end of the conversation with the parent.
     pub parent: Channel,
-    /// The start socket; without one the parent itself says `Start`.
-    pub start: Option<OwnedFd>,
-    /// A connection to the seccomp agent.
-    pub agent: Option<OwnedFd>,
+    /// The ends of the pipes for the last steps.
+    pub ends: TheirEnds,
+    /// The page for the last steps.
+    pub shared: &'static Shared,
+    /// Who says that the program is to be executed.
+    pub start: StartBy,
     /// Files that get what hooks say.
     pub output: Output,
+    /// Where startContainer hooks say what no file gets.
+    pub words: Option<OwnedFd>,
+}
+
+impl Inheritance {
+    fn birth(&self) -> Birth {
+        match self.joins.joins(namespaces::Kind::Pid) {
+            true => Birth::Sibling,
+            false => Birth::Itself,
+        }
+    }
 }
 
 /// Runs init. Never returns: the program replaces it, or it reports what failed and leaves.
 pub fn run(plan: &Plan, inheritance: Inheritance) -> ! {
-    let Inheritance {
-        joins,
-        network,
-        nodes,
-        bpf,
-        parent,
-        start,
-        agent,
-        output,
-    } = inheritance;
-    let (listener, error) = match set_up(plan, joins, network, nodes, &output, &parent) {
-        Err(error) => (parent, error),
-        Ok(ready) => match wait_for_start(&parent, start) {
-            Err(error) => (parent, error),
-            Ok(starter) => (
-                starter.unwrap_or(parent),
-                execute(plan, ready, bpf, agent, output),
-            ),
-        },
+    let birth = inheritance.birth();
+    let (parent, error) = match set_up(plan, &inheritance, birth) {
+        Err(error) => (inheritance.parent, error),
+        Ok(ready) => last_steps(plan, ready, inheritance, birth),
     };
     // If nobody listens any more there is nobody to tell.
-    let _ = listener.send(&Message::Failed(error));
+    let _ = parent.send(&Message::Failed(error));
     child::leave(1)
 }
 
 /// State documents that the parent made for init, which interprets nothing.
+#[derive(Default)]
 struct Documents {
     create_state: Vec<u8>,
     start_state: Vec<u8>,
-    listener_state: Vec<u8>,
 }
 
-fn set_up(
-    plan: &Plan,
-    joins: Joins,
-    network: Option<NewNetwork>,
-    nodes: Nodes,
-    output: &Output,
-    parent: &Channel,
-) -> Result<SetUp> {
+/// What init has when it is set up.
+struct SetUp {
+    program: Program,
+    documents: Documents,
+}
+
+fn set_up(plan: &Plan, inherited: &Inheritance, birth: Birth) -> Result<SetUp> {
+    let (parent, joins) = (&inherited.parent, &inherited.joins);
     trace::phase(Phase::Enter);
     exe::let_go();
-    fault::at(Step::Unshare)?;
-    namespaces::unshare(&plan.namespaces, network)?;
+    let proc = enter_namespaces(plan, inherited, birth)?;
     let documents = if plan.needs_go() {
         wait_for_go(parent)?
     } else {
-        Documents::none()
+        Documents::default()
     };
     fault::at(Step::MarkDescriptors)?;
     // What the caller left open must not be reachable through /proc/self/fd (CVE-2024-21626); the
-    // last steps before execve mark again what was opened since.
+    // last steps close it.
     close_on_exec_from(plan.process.first_closed_fd).context(
         Code::Process,
         "mark inherited descriptors close-on-exec",
         "",
     )?;
     fault::at(Step::EnterNamespaces)?;
-    namespaces::enter(&plan.namespaces, &joins)?;
-    drop(joins);
+    namespaces::enter(&plan.namespaces, joins)?;
     end_with_parent(parent)?;
     fault::at(Step::PrivateProc)?;
-    let proc = match plan.writes_proc() {
-        true => Some(ProcFs::private().context(Code::Mount, "mount a private procfs", "")?),
-        false => None,
+    let proc = match (plan.writes_proc(), proc) {
+        (true, None) => {
+            Some(ProcFs::private().context(Code::Mount, "mount a private procfs", "")?)
+        }
+        (_, proc) => proc,
     };
+    let root = fill_root(plan, inherited, &documents, proc.as_ref(), birth)?;
+    let program = become_process(plan, &root, proc, parent)?;
+    Ok(SetUp { program, documents })
+}
+
+/// The namespaces that the clone has not made. An entrant leaves the caller's session first of all, and keeps the
+/// procfs of its own pid namespace, which it gives back.
+fn enter_namespaces(plan: &Plan, inherited: &Inheritance, birth: Birth) -> Result<Option<ProcFs>> {
+    fault::at(Step::Unshare)?;
+    let mut proc = None;
+    if birth == Birth::Sibling {
+        signals::own_session()?;
+        proc = Some(ProcFs::host().context(Code::Process, "open", "/proc")?);
+        plan.process.identity.leave_callers_groups()?;
+        namespaces::join_as_entrant(&plan.namespaces, &inherited.joins)?;
+    }
+    namespaces::unshare(&plan.namespaces)?;
+    if birth == Birth::Sibling && plan.namespaces.waits_for_parent() {
+        inherited.parent.send(&Message::Unmapped)?;
+    }
+    Ok(proc)
+}
+
+/// From the host's tree to the container's, with everything that is mounted and made in it. Gives back the new root.
+fn fill_root(
+    plan: &Plan,
+    inherited: &Inheritance,
+    documents: &Documents,
+    proc: Option<&ProcFs>,
+    birth: Birth,
+) -> Result<Root> {
+    let parent = &inherited.parent;
     fault::at(Step::EnterRoot)?;
     let mut sources = Sources::from(parent);
     let root = rootfs::enter(&plan.rootfs, &mut sources)?;
     trace::phase(Phase::Mounts);
     fault::at(Step::Mounts)?;
-    let (root, late) = rootfs::populate(&plan.rootfs, root, &mut sources, &nodes)?;
-    drop((sources, nodes));
+    let pids = match inherited.joins.pid_namespace() {
+        Some(namespace) => Pids::Joined(namespace),
+        None => Pids::Own,
+    };
+    let (root, late) = rootfs::populate(&plan.rootfs, root, &mut sources, &inherited.nodes, pids)?;
+    drop(sources);
     fault::at(Step::Populated)?;
     parent.send(&Message::Populated)?;
     if plan.has_hooks_before_pivot() {
-        expect(parent, "hooks", |message| {
-            matches!(message, Message::HooksDone)
-        })?;
+        expect_hooks_done(parent)?;
     }
     fault::at(Step::ContainerHooks)?;
     if plan.hooks.has(Kind::CreateContainer) {
@@ -140,7 +174,7 @@ fn set_up(
             state,
             cwd: Some(&plan.bundle),
             env: &env,
-            output,
+            output: &inherited.output,
         };
         plan.hooks.run(Kind::CreateContainer, &call)?;
     }
@@ -150,64 +184,132 @@ fn set_up(
 
     let process = &plan.process;
     fault::at(Step::Session)?;
-    signals::own_session()?;
+    if birth == Birth::Itself {
+        signals::own_session()?;
+    }
     if let Some(size) = process.terminal {
         fault::at(Step::Terminal)?;
         let pty = terminal::open(&root, size)?;
         pty.mount_console(&root)?;
         pty.give_to(process.identity.uid)?;
-        terminal::attach(pty.slave.as_fd())?;
+        match birth {
+            Birth::Itself => terminal::attach(pty.slave.as_fd())?,
+            Birth::Sibling => terminal::take_streams(pty.slave.as_fd())?,
+        }
         parent.send(&Message::Terminal(pty.master))?;
     }
     fault::at(Step::MakeCwd)?;
     process.make_cwd(&root)?;
     fault::at(Step::Sysctl)?;
-    if let Some(proc) = &proc {
+    if let Some(proc) = proc {
         rootfs::sysctl::write(&plan.rootfs.sysctls, proc)?;
     }
     trace::phase(Phase::Finish);
     fault::at(Step::Masks)?;
     rootfs::finish(&plan.rootfs, &root, late)?;
+    Ok(root)
+}
+
+/// From root of its user namespace to the user of the config.
+fn become_process(
+    plan: &Plan,
+    root: &Root,
+    proc: Option<ProcFs>,
+    parent: &Channel,
+) -> Result<Program> {
+    let process = &plan.process;
     trace::phase(Phase::Identity);
     fault::at(Step::Prepare)?;
-    process.prepare(proc.as_ref())?;
-    drop(proc);
-    let entered = process.enter(&root)?;
+    let labels = match &proc {
+        Some(proc) => process.labels.open(proc)?,
+        None => lsm::Files::default(),
+    };
+    process.prepare(&labels)?;
+    drop((labels, proc));
+    let entered = process.enter(root)?;
     fault::at(Step::User)?;
     process.become_user(plan.sys_admin_until_filter())?;
     fault::at(Step::Locate)?;
-    let program = process.locate(&root, entered)?;
-    set_pdeathsig(None).context(Code::Process, "clear the parent-death signal", "")?;
-    fault::at(Step::Ready)?;
-    trace::phase(Phase::WaitForStart);
-    parent.send(&Message::Ready)?;
-    Ok(SetUp {
-        program,
-        root,
-        documents,
-    })
+    let program = process.locate(root, entered)?;
+    // A change of ids has cleared it.
+    end_with_parent(parent)?;
+    Ok(program)
 }
 
-/// What init holds while it waits.
-struct SetUp {
-    program: Program,
-    root: Root,
-    documents: Documents,
-}
-
-impl Documents {
-    fn none() -> Documents {
-        Documents {
-            create_state: Vec::new(),
-            start_state: Vec::new(),
-            listener_state: Vec::new(),
+/// From here on init is what it will be, and an entrant's work is done but for the birth. Returns only what failed.
+fn last_steps(plan: &Plan, ready: SetUp, inherited: Inheritance, birth: Birth) -> (Channel, Error) {
+    let Inheritance {
+        parent,
+        bpf,
+        ends,
+        shared,
+        start,
+        output,
+        words,
+        ..
+    } = inherited;
+    let process = &plan.process;
+    trace::phase(Phase::LastSteps);
+    let hooks = match plan.hooks.inside(&ready.documents.start_state) {
+        Ok(hooks) => hooks,
+        Err(error) => return (parent, error),
+    };
+    let or_words = |file: &Option<OwnedFd>| {
+        let fd = file.as_ref().or(words.as_ref()).map(AsRawFd::as_raw_fd);
+        fd.filter(|_| !hooks.is_empty())
+    };
+    let steps = LastSteps {
+        program: &ready.program,
+        bpf: bpf.as_ref(),
+        sys_admin: plan.sys_admin_until_filter(),
+        go: ends.go.as_fd(),
+        tell: ends.tell.as_fd(),
+        wait: match (start, birth) {
+            (StartBy::Parent, Birth::Itself) => Wait::Silent,
+            _ => Wait::Announced,
+        },
+        working_directory: match start {
+            StartBy::Parent => WorkingDirectory::Verified,
+            StartBy::Fifo if without(Defence::CwdInside) => WorkingDirectory::Verified,
+            StartBy::Fifo => WorkingDirectory::VerifyAgain,
+        },
+        shared,
+        tracer: match start {
+            StartBy::Parent => Tracer::for_listener(process),
+            StartBy::Fifo => Tracer::while_waiting(process),
+        },
+        hooks: &hooks,
+        hook_output: [or_words(&output.stdout), or_words(&output.stderr)],
+        fault: fault::last(Step::StartHooks).or_else(|| fault::last(Step::Execute)),
+    };
+    let prepare = || -> Result<()> {
+        fault::at(Step::Ready)?;
+        fault::at(Step::ResourceLimits)?;
+        let mut keep = steps.descriptors();
+        keep.push(parent.as_fd().as_raw_fd());
+        steps.program.ready(process, &keep, birth.siblings())?;
+        fault::at(Step::LoadFilter)?;
+        match birth {
+            Birth::Sibling => wait_until_it_may_be_seen(&parent),
+            Birth::Itself => {
+                // Until it is recorded as created its parent lives; then it waits for whoever starts it.
+                set_pdeathsig(None).context(Code::Process, "clear the parent-death signal", "")?;
+                if start == StartBy::Fifo && plan.namespaces.is_new(namespaces::Kind::Pid) {
+                    landing::end_by_signals().context(Code::Signal, "handle", "signals")?;
+                }
+                Ok(())
+            }
         }
+    };
+    match (prepare(), birth) {
+        (Err(error), _) => (parent, error),
+        (Ok(()), Birth::Itself) => steps.land(process, parent),
+        (Ok(()), Birth::Sibling) => steps.bear(process, parent),
     }
 }
 
 /// A runtime that is killed takes init along, whatever that is busy with (a hook, a file system that does
-/// not answer): `delete` may not know init yet. After `Ready` the end of file does it. Not earlier than this,
-/// because a change of ids clears the signal (PR_SET_PDEATHSIG(2const)).
+/// not answer): `delete` may not know init yet. A change of ids clears the signal (PR_SET_PDEATHSIG(2const)).
 fn end_with_parent(parent: &Channel) -> Result<()> {
     set_pdeathsig(Signal::SIGKILL).context(Code::Process, "set the parent-death signal", "")?;
     // For a death before that the kernel sends nothing. getppid(2) knows nobody outside a pid namespace.
@@ -222,20 +324,26 @@ fn wait_for_go(parent: &Channel) -> Result<Documents> {
         Some(Message::Go {
             create_state,
             start_state,
-            listener_state,
         }) => Ok(Documents {
             create_state: parent.receive_document(create_state)?,
             start_state: parent.receive_document(start_state)?,
-            listener_state: parent.receive_document(listener_state)?,
         }),
         _ => Err(parent_left("maps")),
     }
 }
 
-fn expect(parent: &Channel, what: &str, wanted: impl Fn(&Message) -> bool) -> Result<()> {
+fn expect_hooks_done(parent: &Channel) -> Result<()> {
     match parent.receive()? {
-        Some(message) if wanted(&message) => Ok(()),
-        _ => Err(parent_left(what)),
+        Some(Message::HooksDone) => Ok(()),
+        _ => Err(parent_left("hooks")),
+    }
+}
+
+/// An entrant: until then somebody may hold the mount that this program runs from.
+fn wait_until_it_may_be_seen(parent: &Channel) -> Result<()> {
+    match parent.receive()? {
+        Some(Message::MayBeSeen) => Ok(()),
+        _ => Err(parent_left("container")),
     }
 }
 
@@ -243,93 +351,5 @@ fn parent_left(what: &str) -> Error {
     Error::new(
         Code::Sync,
         format!("the parent left before it was done with the {what}"),
-    )
-}
-
-/// Waits to be started: by the parent itself (`None`), or by a later `casulo start` whose
-/// connection is returned. A parent that dies before it has recorded the container takes init
-/// with it.
-fn wait_for_start(parent: &Channel, start: Option<OwnedFd>) -> Result<Option<Channel>> {
-    let Some(listener) = start else {
-        return expect(parent, "record", |message| {
-            matches!(message, Message::Start)
-        })
-        .map(|()| None);
-    };
-    expect(parent, "record", |message| {
-        matches!(message, Message::Release)
-    })?;
-    // It may be long before somebody starts the container.
-    program::give_back();
-    loop {
-        let accepted = accept4(listener.as_raw_fd(), SockFlag::SOCK_CLOEXEC).context(
-            Code::Sync,
-            "wait for start",
-            "",
-        )?;
-        let starter = Channel::from_fd(crate::sys::fd::adopt(accepted));
-        // Whoever connects and leaves without a word has not started the container.
-        if let Ok(Some(Message::Start)) = starter.receive() {
-            return Ok(Some(starter));
-        }
-    }
-}
-
-/// The last steps, after `Start`: only what the filter must allow follows the filter.
-fn execute(
-    plan: &Plan,
-    ready: SetUp,
-    bpf: Option<Bpf>,
-    agent: Option<OwnedFd>,
-    output: Output,
-) -> Error {
-    let SetUp {
-        program,
-        root,
-        documents,
-    } = ready;
-    trace::phase(Phase::LastSteps);
-    let last_steps = || -> Result<()> {
-        fault::at(Step::StartHooks)?;
-        // Nothing of the host's environment is shown inside.
-        let env = program.environment();
-        let call = Call {
-            state: &documents.start_state,
-            cwd: None,
-            env,
-            output: &output,
-        };
-        plan.hooks.run(Kind::StartContainer, &call)?;
-        drop(output);
-        program.look_again(&plan.process, root)?;
-        fault::at(Step::ResourceLimits)?;
-        program.ready(&plan.process)?;
-        fault::at(Step::LoadFilter)?;
-        if let Some(bpf) = bpf
-            && let (Some(listener), Some(agent)) = (bpf.load()?, agent)
-        {
-            send_listener(&agent, &listener, &documents.listener_state)?;
-        }
-        if plan.sys_admin_until_filter() == SysAdmin::Keep {
-            plan.process.drop_sys_admin()?;
-        }
-        fault::at(Step::Execute)
-    };
-    match last_steps() {
-        Err(error) => error,
-        Ok(()) => {
-            trace::phase(Phase::Execute);
-            program.execute()
-        }
-    }
-}
-
-/// Hands the listener to the agent in one message: the container process state of the spec
-/// (config-linux.md, The Container Process State) with the fd beside it.
-pub(crate) fn send_listener(agent: &OwnedFd, listener: &OwnedFd, state: &[u8]) -> Result<()> {
-    scm::send_fd(agent.as_fd(), state, listener.as_fd()).context(
-        Code::Seccomp,
-        "send the listener to the agent",
-        "",
     )
 }

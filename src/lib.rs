@@ -28,6 +28,7 @@ pub mod hooks;
 pub mod host;
 pub mod init;
 pub mod intel_rdt;
+pub mod listener;
 pub mod log;
 pub mod lsm;
 pub mod namespaces;

@@ -9,7 +9,9 @@ use crate::error::{Code, Error, Problems, Result};
 use crate::host::Host;
 use crate::sys::procfs::ProcFs;
 use nix::errno::Errno;
+use nix::sys::uio::pwrite;
 use oci_spec::runtime::Process;
+use std::os::fd::OwnedFd;
 
 /// The labels of a process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,26 +56,58 @@ pub fn plan(process: &Process, host: &Host, path: &str, problems: &mut Problems)
     }
 }
 
+/// The files of a process's own labels, open for writing. A descriptor of the host's procfs: closed before the
+/// process can be seen in a container.
+#[derive(Debug, Default)]
+pub struct Files {
+    selinux_exec: Option<OwnedFd>,
+    selinux_keycreate: Option<OwnedFd>,
+    /// With its name, for errors.
+    apparmor_exec: Option<(OwnedFd, &'static str)>,
+}
+
+const EXEC: &str = "self/attr/exec";
+const APPARMOR_EXEC: &str = "self/attr/apparmor/exec";
+const KEYCREATE: &str = "self/attr/keycreate";
+
 impl Plan {
+    /// Child: opens what [`Plan::set_for_exec`] and [`Plan::label_keyring`] write, through `proc`, a trusted procfs of
+    /// the pid namespace that the child is in.
+    ///
+    /// # Errors
+    /// E_LSM, with the file in back-quotes: callers recognise that as a security attribute's error.
+    pub fn open(&self, proc: &ProcFs) -> Result<Files> {
+        let mut files = Files::default();
+        let open = |file| proc.open_for_writing(file);
+        if let Some(label) = &self.selinux {
+            let refused = |file| move |errno| refused(file, label, errno);
+            files.selinux_exec = Some(open(EXEC).map_err(refused(EXEC))?);
+            files.selinux_keycreate = Some(open(KEYCREATE).map_err(refused(KEYCREATE))?);
+        }
+        if let Some(profile) = &self.apparmor {
+            // Where several LSMs are stacked, attr/exec belongs to the first and AppArmor has a
+            // directory of its own, since Linux 5.8.
+            let (file, opened) = match open(APPARMOR_EXEC) {
+                Err(Errno::ENOENT) => (EXEC, open(EXEC)),
+                opened => (APPARMOR_EXEC, opened),
+            };
+            let fd = opened.map_err(|errno| refused(file, &change(profile), errno))?;
+            files.apparmor_exec = Some((fd, file));
+        }
+        Ok(files)
+    }
+
     /// Child: the labels that the next execve takes on. Hooks that the child runs before it are
     /// confined likewise.
     ///
     /// # Errors
-    /// E_LSM, with the file in back-quotes: callers recognise that as a security attribute's error.
-    pub fn set_for_exec(&self, proc: &ProcFs) -> Result<()> {
-        if let Some(label) = &self.selinux {
-            write(proc, "self/attr/exec", label)?;
+    /// E_LSM, as [`Plan::open`].
+    pub fn set_for_exec(&self, files: &Files) -> Result<()> {
+        if let (Some(label), Some(file)) = (&self.selinux, &files.selinux_exec) {
+            write(file, EXEC, label)?;
         }
-        if let Some(profile) = &self.apparmor {
-            let command = format!("exec {profile}");
-            // Where several LSMs are stacked, attr/exec belongs to the first and AppArmor has a
-            // folder of its own, since Linux 5.8.
-            match proc.write("self/attr/apparmor/exec", command.as_bytes()) {
-                Err(Errno::ENOENT) => write(proc, "self/attr/exec", &command)?,
-                result => {
-                    result.map_err(|errno| refused("self/attr/apparmor/exec", &command, errno))?
-                }
-            }
+        if let (Some(profile), Some((file, name))) = (&self.apparmor, &files.apparmor_exec) {
+            write(file, name, &change(profile))?;
         }
         Ok(())
     }
@@ -83,25 +117,29 @@ impl Plan {
     ///
     /// # Errors
     /// E_LSM, or what `make` returns.
-    pub fn label_keyring(
-        &self,
-        proc: Option<&ProcFs>,
-        make: impl FnOnce() -> Result<()>,
-    ) -> Result<()> {
-        const FILE: &str = "self/attr/keycreate";
-        let (Some(label), Some(proc)) = (&self.selinux, proc) else {
+    pub fn label_keyring(&self, files: &Files, make: impl FnOnce() -> Result<()>) -> Result<()> {
+        let (Some(label), Some(file)) = (&self.selinux, &files.selinux_keycreate) else {
             return make();
         };
-        write(proc, FILE, label)?;
+        write(file, KEYCREATE, label)?;
         make()?;
         // The keyring is the only key that is to have it. An empty write resets the attribute.
-        write(proc, FILE, "")
+        write(file, KEYCREATE, "")
     }
 }
 
-fn write(proc: &ProcFs, file: &str, value: &str) -> Result<()> {
-    proc.write(file, value.as_bytes())
-        .map_err(|errno| refused(file, value, errno))
+/// AppArmor's word for a change of profile at execve.
+fn change(profile: &str) -> String {
+    format!("exec {profile}")
+}
+
+/// In one write(2), from the beginning, as the kernel wants it.
+fn write(file: &OwnedFd, name: &str, value: &str) -> Result<()> {
+    match pwrite(file, value.as_bytes(), 0) {
+        Ok(length) if length == value.len() => Ok(()),
+        Ok(_) => Err(refused(name, value, Errno::EIO)),
+        Err(errno) => Err(refused(name, value, errno)),
+    }
 }
 
 fn refused(file: &str, value: &str, errno: Errno) -> Error {
@@ -182,7 +220,7 @@ mod tests {
         };
         let error = words_of_child(|| {
             let proc = ProcFs::host().expect("a procfs");
-            no_lsm_knows_this.set_for_exec(&proc)?;
+            no_lsm_knows_this.set_for_exec(&no_lsm_knows_this.open(&proc)?)?;
             Ok(String::new())
         });
         assert!(

@@ -1,25 +1,22 @@
-//! The messages between the parent and init, over one SOCK_SEQPACKET pair (or, for `start`, over
-//! a connection to the socket in the state directory). Both ends are close-on-exec, so the end
-//! of file after `Start` says that the program was executed.
+//! The messages between the parent and init, over one SOCK_SEQPACKET pair, until the process's last
+//! steps begin.
 //!
 //! ```text
-//!   parent                          init
-//!     │  ── Go ────────────────────► │   id maps are written, the documents for hooks and agent follow
+//!   parent                          init, or an entrant
+//!     │ ◄───────────── Unmapped ──── │   only an entrant that has made a user namespace
+//!     │  ── Go ────────────────────► │   id maps are written, the document for hooks follows
 //!     │                              │   (only where the plan needs any of them)
 //!     │  ── trees ─────────────────► │   the rootfs, then the bind sources (`rootfs::sources`)
 //!     │ ◄──────────── Populated ──── │   the mounts and devices are in place; now the device rules are attached
 //!     │  ── HooksDone ─────────────► │   prestart and createRuntime ran (only with hooks before the pivot)
 //!     │ ◄──────── Terminal + fd ──── │   the master of the pty          (only with process.terminal)
-//!     │ ◄──────────────── Ready ──── │   everything but the filter and execve is done
-//!     │  ── Release ───────────────► │   create: the record is on disk; wait on the start socket
-//!     │  ── Start ─────────────────► │   run: go on at once; start: the same over the start socket
-//!     │ ◄─ Failed(error) or EOF ──── │   EOF: execve has happened
+//!     │  ── MayBeSeen ─────────────► │   an entrant: nobody holds the mount of casulo's program any more
+//!     │ ◄─ Failed(error) or EOF ──── │   EOF: its last steps begin, and are told by [`pipes`]
 //! ```
-//! `run` says `Start` once the device rules are attached where it has nothing else to do until init is ready. A process of exec is
-//! told `Release` where systemd has moved it, and `Go`; it sends `Terminal`.
-//!
-//! Where a network namespace is made ahead, its maker says `Network` or `Failed` to init over a pair of their own.
-//! At any moment init may send `Failed` and leave; an end of file without `Ready` means it died.
+//! A process of exec is told `Release` first where systemd has moved it; it sends `Terminal`, and waits for `MayBeSeen`.
+//! At any moment the process may send `Failed` and leave. An end of file without the last steps means that it died.
+
+pub mod pipes;
 
 use crate::error::{Code, Error, Result};
 use nix::cmsg_space;
@@ -38,30 +35,25 @@ pub(crate) const MAX: usize = 4096;
 /// What is said over a [`Channel`]; see the drawing above.
 #[derive(Debug)]
 pub enum Message {
-    /// Parent: go on; three byte strings of these lengths follow as messages of their own.
+    /// Parent: go on; two byte strings of these lengths follow as messages of their own.
     Go {
         /// Length of the state document for createContainer hooks.
         create_state: u32,
         /// Length of the state document for startContainer hooks.
         start_state: u32,
-        /// Length of the state document for the seccomp agent.
-        listener_state: u32,
     },
+    /// An entrant: it is in its new user namespace, whose maps are to be written.
+    Unmapped,
     /// Init: the mounts and devices are in place; attach the device rules, run the parent's hooks.
     Populated,
     /// Parent: they ran.
     HooksDone,
     /// Init: the master of the pty.
     Terminal(OwnedFd),
-    /// The maker of the network namespace, to init: it is there.
-    Network(OwnedFd),
-    /// Init: all is set up.
-    Ready,
-    /// Parent: the container is recorded, wait for `start`. To a process of exec: it is in its
-    /// cgroup, begin.
+    /// Parent, to a process of exec: it is in its cgroup, begin.
     Release,
-    /// Parent: execute the program.
-    Start,
+    /// Parent, to an entrant: what it makes may be seen in the container.
+    MayBeSeen,
     /// Init (or the bridge): this step failed; the sender leaves.
     Failed(Error),
 }
@@ -263,21 +255,18 @@ pub(crate) fn encode(message: &Message) -> (Vec<u8>, Option<RawFd>) {
         Message::Go {
             create_state,
             start_state,
-            listener_state,
         } => {
             let mut bytes = vec![b'G'];
             bytes.extend(create_state.to_le_bytes());
             bytes.extend(start_state.to_le_bytes());
-            bytes.extend(listener_state.to_le_bytes());
             (bytes, None)
         }
+        Message::Unmapped => (vec![b'U'], None),
         Message::Populated => (vec![b'P'], None),
         Message::HooksDone => (vec![b'H'], None),
         Message::Terminal(fd) => (vec![b'T'], Some(fd.as_raw_fd())),
-        Message::Network(fd) => (vec![b'N'], Some(fd.as_raw_fd())),
-        Message::Ready => (vec![b'R'], None),
         Message::Release => (vec![b'L'], None),
-        Message::Start => (vec![b'S'], None),
+        Message::MayBeSeen => (vec![b'M'], None),
         Message::Failed(error) => (encode_error(error), None),
     }
 }
@@ -318,15 +307,13 @@ pub(crate) fn decode(bytes: &[u8], fd: Option<OwnedFd>) -> Result<Message> {
         (Some(b'G'), _) => Ok(Message::Go {
             create_state: number(1)?,
             start_state: number(5)?,
-            listener_state: number(9)?,
         }),
+        (Some(b'U'), _) => Ok(Message::Unmapped),
         (Some(b'P'), _) => Ok(Message::Populated),
         (Some(b'H'), _) => Ok(Message::HooksDone),
         (Some(b'T'), Some(fd)) => Ok(Message::Terminal(fd)),
-        (Some(b'N'), Some(fd)) => Ok(Message::Network(fd)),
-        (Some(b'R'), _) => Ok(Message::Ready),
         (Some(b'L'), _) => Ok(Message::Release),
-        (Some(b'S'), _) => Ok(Message::Start),
+        (Some(b'M'), _) => Ok(Message::MayBeSeen),
         (Some(b'F'), _) => decode_error(bytes.get(1..).unwrap_or(&[]))
             .ok_or_else(unknown)
             .map(Message::Failed),

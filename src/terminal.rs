@@ -167,8 +167,16 @@ fn console(dev: &Root) -> Result<OwnedFd> {
 /// # Errors
 /// E_TERMINAL; EPERM where the process leads no session.
 pub fn attach(slave: BorrowedFd<'_>) -> Result<()> {
-    tty::make_controlling(slave)
-        .and_then(|()| dup2_stdin(slave))
+    tty::make_controlling(slave).context(Code::Terminal, "take over", "the terminal")?;
+    take_streams(slave)
+}
+
+/// Child: makes the slave its stdio.
+///
+/// # Errors
+/// E_TERMINAL
+pub fn take_streams(slave: BorrowedFd<'_>) -> Result<()> {
+    dup2_stdin(slave)
         .and_then(|()| dup2_stdout(slave))
         .and_then(|()| dup2_stderr(slave))
         .context(Code::Terminal, "take over", "the terminal")

@@ -67,8 +67,7 @@ pub(super) enum Way {
 /// A step that is added has to find its way here.
 pub(super) fn way(step: Step) -> Way {
     match step {
-        Step::MakeNetwork
-        | Step::Reserve
+        Step::Reserve
         | Step::CompileFilter
         | Step::KeepFilter
         | Step::ConnectAgent
@@ -82,7 +81,7 @@ pub(super) fn way(step: Step) -> Way {
         | Step::CgroupOwner
         | Step::OpenNamespaces
         | Step::OpenSources
-        | Step::StartSocket
+        | Step::StartFifos
         | Step::HookOutput
         | Step::Clone
         | Step::Maps
@@ -132,9 +131,8 @@ pub(super) fn way(step: Step) -> Way {
         | Step::LoadFilter
         | Step::Execute => Way::RunDetached,
         Step::Attend | Step::WaitForEnd => Way::Run,
-        Step::ConnectToInit | Step::TellStart | Step::ForgetSocket | Step::Poststart => Way::Start,
-        Step::ExecEnterPids
-        | Step::ExecClone
+        Step::ConnectToInit | Step::TellStart | Step::ForgetFifos | Step::Poststart => Way::Start,
+        Step::ExecClone
         | Step::ExecGrant
         | Step::ExecGo
         | Step::ExecRuns
@@ -681,7 +679,7 @@ fn started_container_is_running_though_start_was_killed(lab: &Lab) {
     for (step, status) in [
         (Step::ConnectToInit, "created"),
         (Step::TellStart, "created"),
-        (Step::ForgetSocket, "running"),
+        (Step::ForgetFifos, "running"),
     ] {
         assert_eq!(attempt.bundle.status(), "created");
         let out = finish(attempt.told(step, "kill"), b"");

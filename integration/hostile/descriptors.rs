@@ -113,7 +113,8 @@ fn cwd_through_a_descriptor_of_exec(lab: &Lab) {
     let attack = Attack {
         cve: "CVE-2024-21626",
         name: "`exec --cwd /proc/self/fd/N`",
-        without: "in-root,cwd-inside",
+        // An entrant has no /proc/self in the container.
+        without: "",
     };
     zoo(lab, &attack, |lab| {
         let bundle = lab.bundle().args(&["/bin/sleep", "1000"]);

@@ -161,7 +161,9 @@ fn the_kernel_takes_the_sets_as_planned() {
         plan.drop_bounding()?;
         plan.apply(SysAdmin::Keep)?;
         let kept = status_line("CapEff");
-        plan.drop_sys_admin()?;
+        if let Some([effective, permitted, inheritable]) = plan.after_filter() {
+            crate::sys::capability::capset(effective, permitted, inheritable).expect("capset");
+        }
         let names = ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"];
         Ok(format!("{kept} {}", names.map(status_line).join(" ")))
     });

@@ -27,7 +27,7 @@ pub(super) fn run(global: &Global, args: &Create) -> Result<u8> {
             "--console-socket is given, but process.terminal is not true",
         ));
     }
-    prepared.create(args, StartBy::Socket)?;
+    prepared.create(args, StartBy::Fifo)?;
     Ok(0)
 }
 

@@ -2,7 +2,7 @@
 
 use crate::cli::{Exec, Global};
 use crate::error::{Code, Error, Problems, Result};
-use crate::exec::{self, Executed, Request, WhenPaused};
+use crate::exec::{self, Executed, Outcome, Request, WhenPaused};
 use crate::foreground::{self, Signals};
 use crate::host::Host;
 use crate::plan::Options;
@@ -77,14 +77,20 @@ pub(super) fn run(global: &Global, args: &Exec) -> Result<u8> {
             true => WhenPaused::Wait,
             false => WhenPaused::Refuse,
         },
+        signals: signals.as_ref(),
     };
-    let executed = exec::exec(dir, &request)?;
+    let executed = match exec::exec(dir, &request)? {
+        Outcome::Executed(executed) => executed,
+        Outcome::Interrupted(number) => return super::exit_code(128 + number),
+    };
     match signals {
         None => Ok(0),
         Some(signals) => {
             let Executed { pid, console } = executed;
             let attended = fault::at(Step::ExecAttend).and_then(|()| super::attend(pid, console));
-            let (pidfd, relay) = attended.inspect_err(|_| child::end(pid))?;
+            let (pidfd, relay) = attended.inspect_err(|_| {
+                child::end(pid);
+            })?;
             trace::phase(Phase::Running);
             super::exit_code(foreground::wait(&signals, pid, pidfd.as_fd(), relay, None)?)
         }

@@ -4,7 +4,7 @@ use super::create::Prepared;
 use crate::cli::{Global, Run};
 use crate::container::StartBy;
 use crate::error::{Code, Context, Error, Result};
-use crate::foreground::{self, Signals};
+use crate::foreground::{self, EndSignals, Signals};
 use crate::sys::pidfd::pidfd_open;
 use crate::testing::fault::{self, Step};
 use crate::trace::{self, Phase};
@@ -26,7 +26,7 @@ pub(super) fn run(global: &Global, args: &Run) -> Result<u8> {
     }
     if args.detach {
         let mut created = prepared.create(&args.create, StartBy::Parent)?;
-        created.start()?;
+        created.start(None)?;
         if let Some(proxy) = created.notify.take() {
             let pidfd =
                 pidfd_open(created.init).context(Code::Process, "open a pidfd of", created.init)?;
@@ -48,7 +48,7 @@ pub(super) fn run(global: &Global, args: &Run) -> Result<u8> {
     let console = created.console.take();
     let attended = fault::at(Step::Attend).and_then(|()| super::attend(created.init, console));
     let (pidfd, relay) = created.or_undo(attended)?;
-    created.start()?;
+    created.start(Some(&EndSignals::of(&signals)?))?;
     trace::phase(Phase::Running);
     let notify = created.notify.as_ref();
     let ended = fault::at(Step::WaitForEnd)

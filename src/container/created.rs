@@ -3,31 +3,39 @@
 use super::Created;
 use super::end::remove;
 use super::hooks_outside::run_hooks;
+use super::starting::{Decided, Starting};
 use crate::cgroups::Cgroup;
 use crate::cgroups::stats::MemoryEvents;
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Context, Result};
+use crate::foreground::EndSignals;
 use crate::hooks::Kind;
 use crate::notify::Proxy;
 use crate::state::{State, Status};
-use crate::sync::Message;
+use crate::sys::procfs::ProcFs;
 use crate::testing::fault::{self, Step};
 
 impl Created<'_> {
-    /// Says `Start` and waits until the program was executed; runs the poststart hooks.
+    /// Lets the program be executed, and waits until it was; runs the poststart hooks. `end` is readable when a
+    /// signal asks casulo to end.
     ///
     /// # Errors
     /// The step of init that failed, or a poststart hook; the container is then undone.
-    pub fn start(&mut self) -> Result<()> {
+    pub fn start(&mut self, end: Option<&EndSignals>) -> Result<()> {
         let started = self.listen_for_notifications().and_then(|()| {
             fault::at(Step::SayStart)?;
             if !self.told_to_start {
-                self.channel.send(&Message::Start)?;
+                self.ends.say_go();
             }
-            match self.channel.receive()? {
-                None => Ok(()),
-                Some(Message::Failed(error)) => Err(error),
-                Some(other) => Err(Error::new(Code::Sync, format!("init said {other:?}"))),
-            }
+            let proc = ProcFs::host().context(Code::State, "open", "/proc")?;
+            let starting = Starting {
+                init: self.init,
+                pidfd: &self.pidfd,
+                ends: &self.ends,
+                words: self.words.as_ref(),
+                end,
+                decided: Decided::Plan(self.made.plan),
+            };
+            starting.wait_for_execve(&proc)
         });
         let poststart = |state: &State| {
             fault::at(Step::RunPoststart)?;

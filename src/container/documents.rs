@@ -1,6 +1,5 @@
 //! The state documents that init is given with `Go`, because it interprets nothing and makes no JSON.
 
-use super::agent;
 use crate::error::{Code, Context, Error, Result};
 use crate::hooks::Kind;
 use crate::plan::Plan;
@@ -14,7 +13,6 @@ use nix::unistd::{Pid, read};
 pub(super) struct Documents {
     create: Vec<u8>,
     start: Vec<u8>,
-    listener: Vec<u8>,
 }
 
 impl Documents {
@@ -33,15 +31,6 @@ impl Documents {
         Ok(Documents {
             create: hooks(Kind::CreateContainer, Status::Creating)?,
             start: hooks(Kind::StartContainer, Status::Created)?,
-            listener: match &plan.seccomp {
-                Some(filter) if filter.listener_path.is_some() => agent::document(
-                    state,
-                    Status::Creating,
-                    init,
-                    filter.listener_metadata.as_deref(),
-                ),
-                _ => Vec::new(),
-            },
         })
     }
 
@@ -50,9 +39,8 @@ impl Documents {
         channel.send(&Message::Go {
             create_state: length(&self.create)?,
             start_state: length(&self.start)?,
-            listener_state: length(&self.listener)?,
         })?;
-        [&self.create, &self.start, &self.listener]
+        [&self.create, &self.start]
             .into_iter()
             .try_for_each(|document| channel.send_document(document))
     }

@@ -30,8 +30,9 @@ pub(super) fn spawn(
     made.scope = Some(scope.scope.clone());
     fault::at(Step::FillScope)?;
     let filled = systemd::fill(&plan.cgroup, scope, bridge.pid(), proc)?;
-    // As in a cgroup without systemd: from a foreign cgroup namespace init could not be put there.
-    let init = match joins.joins(Kind::Cgroup) {
+    // As in a cgroup without systemd: from a foreign cgroup namespace init could not be put there, and where a pid
+    // namespace is joined the bridge is the entrant.
+    let init = match joins.joins(Kind::Cgroup) || joins.joins(Kind::Pid) {
         true => {
             filled.cgroup.add(bridge.pid())?;
             bridge.make_init(&plan.namespaces, joins, None)

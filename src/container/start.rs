@@ -2,11 +2,12 @@
 
 use super::end::{kill_all, remove};
 use super::hooks_outside::{recorded_hooks, run_hooks};
-use crate::error::{Code, Error, Result};
+use super::starting::{Decided, Starting};
+use crate::error::{Code, Context, Error, Result};
 use crate::hooks::Kind;
 use crate::notify::Proxy;
 use crate::state::{self, Dir, State, Status};
-use crate::sync::Message;
+use crate::sys::procfs::ProcFs;
 use crate::testing::fault::{self, Step};
 use nix::unistd::Pid;
 use std::os::fd::AsFd;
@@ -30,17 +31,25 @@ pub fn start(dir: Dir) -> Result<()> {
             return Err(Error::new(Code::Status, text));
         }
     };
-    let notify = Proxy::listen(&dir, Pid::from_raw(state.init_process_pid))?;
+    let init = Pid::from_raw(state.init_process_pid);
+    let notify = Proxy::listen(&dir, init)?;
     fault::at(Step::ConnectToInit)?;
-    let init = state::connect_to_init(&dir)?;
+    let (ends, words) = state::connect_to_init(&dir)?;
+    let proc = ProcFs::host().context(Code::State, "open", "/proc")?;
     fault::at(Step::TellStart)?;
-    init.send(&Message::Start)?;
-    let answer = init.receive();
-    fault::at(Step::ForgetSocket)?;
-    dir.forget_start_socket();
-    if let Some(Message::Failed(error)) = answer? {
-        return Err(error);
-    }
+    ends.say_go();
+    let starting = Starting {
+        init,
+        pidfd: &pidfd,
+        ends: &ends,
+        words: words.as_ref(),
+        end: None,
+        decided: Decided::Record(&dir),
+    };
+    let started = starting.wait_for_execve(&proc);
+    fault::at(Step::ForgetFifos)?;
+    dir.forget_fifos();
+    started?;
     // Hooks may use casulo on their own container, and a service may take its time to become ready:
     // from here on it can be paused, killed and deleted like any that runs.
     drop(lock);

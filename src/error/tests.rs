@@ -87,6 +87,7 @@ fn exec_in(dir: Dir) -> Result<()> {
         pidfd_socket: None,
         cgroup: None,
         paused: WhenPaused::Refuse,
+        signals: None,
     };
     exec(dir, &request).map(|_| ())
 }
@@ -170,7 +171,10 @@ fn errors_have_the_words_that_callers_look_for() {
         (
             words_of_child(|| {
                 let proc = ProcFs::host().context(Code::Io, "open", "/proc")?;
-                labels.set_for_exec(&proc).map(|()| String::new())
+                labels
+                    .open(&proc)
+                    .and_then(|files| labels.set_for_exec(&files))
+                    .map(|()| String::new())
             }),
             "exec`: ",
         ),

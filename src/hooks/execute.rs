@@ -40,11 +40,7 @@ pub(super) fn run(hook: &Hook, call: &Call<'_>) -> Result<()> {
         End::NotExecuted(errno) => {
             return Err(Error::step(Code::Hook, "run", hook.to_string(), errno));
         }
-        End::Of(Ended::Exited(code)) => format!("exit status {code}"),
-        End::Of(Ended::Killed(number)) => match Signal::try_from(number) {
-            Ok(signal) => format!("killed by {signal}"),
-            Err(_) => format!("killed by signal {number}"),
-        },
+        End::Of(ended) => how(ended),
         End::TimedOut => format!(
             "killed after its timeout of {:?}",
             hook.timeout.unwrap_or_default()
@@ -54,16 +50,32 @@ pub(super) fn run(hook: &Hook, call: &Call<'_>) -> Result<()> {
         Some(_) => call.output.said_since(mark).line(),
         None => process.words.line(),
     };
+    Err(failed(hook, &how, &words))
+}
+
+/// How a process ended, in words.
+pub(super) fn how(ended: Ended) -> String {
+    match ended {
+        Ended::Exited(code) => format!("exit status {code}"),
+        Ended::Killed(number) => match Signal::try_from(number) {
+            Ok(signal) => format!("killed by {signal}"),
+            Err(_) => format!("killed by signal {number}"),
+        },
+    }
+}
+
+/// That a hook has failed: how it ended, and its last words.
+pub(super) fn failed(hook: &Hook, how: &str, words: &str) -> Error {
     let detail = if words.is_empty() {
-        how
+        how.to_owned()
     } else {
         format!("{how}: {words}")
     };
-    Err(Error {
+    Error {
         step: "run".to_owned(),
         object: hook.to_string(),
         ..Error::new(Code::Hook, detail)
-    })
+    }
 }
 
 /// How a hook ended.

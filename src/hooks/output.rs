@@ -15,9 +15,9 @@ const SHOWN: usize = 1024;
 #[derive(Debug, Default)]
 pub struct Output {
     /// Gets the stdout of hooks, if it was asked for.
-    pub(super) stdout: Option<OwnedFd>,
+    pub(crate) stdout: Option<OwnedFd>,
     /// Gets the stderr of hooks, if it was asked for.
-    pub(super) stderr: Option<OwnedFd>,
+    pub(crate) stderr: Option<OwnedFd>,
 }
 
 impl Output {
@@ -75,11 +75,11 @@ impl Output {
 
 /// The last bytes of a stream of any length.
 #[derive(Debug, Default)]
-pub(super) struct Tail(Vec<u8>);
+pub struct Tail(Vec<u8>);
 
 impl Tail {
     /// Adds what was read; forgets what is too far back.
-    pub(super) fn add(&mut self, bytes: &[u8]) {
+    pub fn add(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
         let surplus = self.0.len().saturating_sub(SHOWN);
         self.0.drain(..surplus);
@@ -87,7 +87,7 @@ impl Tail {
 
     /// The words in one line, as an error is one: lines joined by `; `, nothing that would move a
     /// terminal's cursor.
-    pub(super) fn line(&self) -> String {
+    pub fn line(&self) -> String {
         let text = String::from_utf8_lossy(&self.0);
         let lines: Vec<String> = text
             .lines()

@@ -64,6 +64,9 @@ pub fn bridge(plan: &Plan, joins: &Joins, cgroup: Option<BorrowedFd<'_>>) -> Res
             let Ok((1, cgroup)) = scm::receive(far.as_fd(), &mut word) else {
                 leave(1);
             };
+            if joins.joins(Kind::Pid) {
+                return become_entrant(&far);
+            }
             let report = match cross(plan, joins, cgroup.as_ref().map(AsFd::as_fd)) {
                 Ok(Side::Child) => return Ok(Bridged::Init),
                 Ok(Side::Parent(init)) => Report::Init(init.as_raw()),
@@ -105,13 +108,24 @@ impl Bridge {
                 received => break received,
             }
         };
-        let ended = self.pid.take().map(reap).unwrap_or_default();
+        let ended = match (self.pid.take(), joins.joins(Kind::Pid)) {
+            // It lives on, as the entrant.
+            (Some(pid), true) if matches!(received, Ok(Report::SIZE)) => {
+                self.pid = Some(pid);
+                String::new()
+            }
+            (Some(pid), _) => reap(pid),
+            (None, _) => String::new(),
+        };
         let report = match received {
             Ok(Report::SIZE) => Report::decode(bytes),
             _ => None,
         };
         match report {
-            Some(Report::Init(pid)) => Ok(Pid::from_raw(pid)),
+            Some(Report::Init(pid)) => {
+                self.pid = None;
+                Ok(Pid::from_raw(pid))
+            }
             Some(Report::Join(kind, errno)) => Err(match joins.get(kind) {
                 Some(join) => join.error(errno),
                 None => Error::step(Code::Namespace, "join namespace", kind.spec_name(), errno),
@@ -191,28 +205,24 @@ fn reap(pid: Pid) -> String {
     }
 }
 
-/// The bridge: joins what the privileges of outside allow, then the user namespace, then with its
-/// capabilities the rest; then clones init. Where it need not join, init does that itself, but for
-/// the pid namespace, which only the children of who joins it are in.
+/// The bridge, where a pid namespace is joined: it is the entrant itself ([`super::spawn()`]), and joins later.
+fn become_entrant(far: &OwnedFd) -> Result<Bridged> {
+    match write(far, &Report::Init(Pid::this().as_raw()).encode()) {
+        Ok(_) => Ok(Bridged::Init),
+        Err(_) => leave(1),
+    }
+}
+
+/// The bridge: joins, then clones init. Where it need not join, init does that itself.
 fn cross(
     plan: &Plan,
     joins: &Joins,
     cgroup: Option<BorrowedFd<'_>>,
 ) -> std::result::Result<Side, Report> {
-    let user = joins.get(Kind::User);
-    let mut refused = Vec::new();
-    let is_mine = |kind| kind != Kind::User && (kind == Kind::Pid || joins.need_bridge(plan));
-    for join in joins.all().iter().filter(|join| is_mine(join.kind)) {
-        match join.enter() {
-            Ok(()) => {}
-            // What the user namespace owns opens up once that one is joined.
-            Err(Errno::EPERM) if user.is_some() => refused.push(join),
-            Err(errno) => return Err(Report::Join(join.kind, errno)),
-        }
-    }
-    for join in user.into_iter().chain(refused) {
-        join.enter()
-            .map_err(|errno| Report::Join(join.kind, errno))?;
+    if joins.need_bridge(plan) {
+        joins
+            .cross()
+            .map_err(|(join, errno)| Report::Join(join.kind, errno))?;
     }
     fault::errno_at(Step::Cross).map_err(Report::Clone)?;
     let flags = flags(plan) | u64::from(libc::CLONE_PARENT.cast_unsigned());

@@ -23,7 +23,8 @@ pub fn enter(plan: &Plan, joins: &Joins) -> Result<()> {
     // Not only before joining: another container may join this one's namespaces and so see init
     // while it still holds descriptors of the host (CVE-2016-9962). Ends with execve.
     stop_being_dumpable().context(Code::Namespace, "prctl", "PR_SET_DUMPABLE")?;
-    if !joins.need_bridge(plan) {
+    // A bridge or an entrant has joined already.
+    if !joins.need_bridge(plan) && !joins.joins(Kind::Pid) {
         joins.enter()?;
     }
     if plan.is_new(Kind::User) || joins.get(Kind::User).is_some() {

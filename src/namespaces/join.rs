@@ -3,12 +3,13 @@
 use super::{Join, Kind, Plan};
 use crate::error::{Code, Context, Error, Result};
 use crate::sys::namespace::namespace_type;
+use crate::sys::procfs::ProcFs;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
-use nix::sched::setns;
-use nix::sys::stat::{Mode, fstat, stat};
+use nix::fcntl::{AtFlags, OFlag, open};
+use nix::sched::{CloneFlags, setns};
+use nix::sys::stat::{Mode, fstat, fstatat, stat};
 use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The order in which one process joins. Mount comes last: it changes what paths mean. User is
 /// not here, its place depends on privileges.
@@ -29,8 +30,6 @@ pub struct Joins {
     opened: Vec<Opened>,
     /// Kinds whose path is the namespace that casulo is in already: nothing to do for them.
     own: Vec<Kind>,
-    /// casulo's own pid namespace, to go back to; present if a pid namespace is joined.
-    home: Option<OwnedFd>,
 }
 
 /// A checked namespace.
@@ -84,11 +83,6 @@ impl Joins {
         self.opened.is_empty()
     }
 
-    /// All of them.
-    pub(super) fn all(&self) -> &[Opened] {
-        &self.opened
-    }
-
     /// The one of this kind.
     pub(super) fn get(&self, kind: Kind) -> Option<&Opened> {
         self.opened.iter().find(|join| join.kind == kind)
@@ -99,28 +93,46 @@ impl Joins {
         self.get(kind).is_some()
     }
 
-    /// The pid namespace to join, and the way back.
-    pub(super) fn pid(&self) -> Option<(&Opened, &OwnedFd)> {
-        self.get(Kind::Pid).zip(self.home.as_ref())
-    }
-
-    /// True if a bridge process does the joins. Around one clone only the pid namespace can be
-    /// joined; the others would be entered by init, which is too late once it is in a user
+    /// True if a bridge process does the joins: init would be too late to join others once it is in a user
     /// namespace that does not own them.
     pub(super) fn need_bridge(&self, plan: &Plan) -> bool {
         let others = || self.opened.iter().any(|join| join.kind != Kind::Pid);
         self.get(Kind::User).is_some() || (plan.is_new(Kind::User) && others())
     }
 
-    /// Init, without a bridge: joins all but the pid namespace, in which it was born.
+    /// Init, without a bridge and with a pid namespace of its own: joins all.
     ///
     /// # Errors
     /// E_NAMESPACE: which namespace and path.
     pub(super) fn enter(&self) -> Result<()> {
         self.opened
             .iter()
-            .filter(|join| join.kind != Kind::Pid)
             .try_for_each(|join| join.enter().map_err(|errno| join.error(errno)))
+    }
+
+    /// A bridge or an entrant: joins what the privileges of outside allow, then the user namespace, then with its
+    /// capabilities the rest. The pid namespace is joined for its children only.
+    ///
+    /// # Errors
+    /// Which could not be joined.
+    pub(super) fn cross(&self) -> std::result::Result<(), (&Opened, Errno)> {
+        let user = self.get(Kind::User);
+        let mut refused = Vec::new();
+        for join in self.opened.iter().filter(|join| join.kind != Kind::User) {
+            match join.enter() {
+                Ok(()) => {}
+                // What the user namespace owns opens up once that one is joined.
+                Err(Errno::EPERM) if user.is_some() => refused.push(join),
+                Err(errno) => return Err((join, errno)),
+            }
+        }
+        let mut rest = user.into_iter().chain(refused);
+        rest.try_for_each(|join| join.enter().map_err(|errno| (join, errno)))
+    }
+
+    /// The pid namespace to join.
+    pub fn pid_namespace(&self) -> Option<BorrowedFd<'_>> {
+        self.get(Kind::Pid).map(|join| join.fd.as_fd())
     }
 }
 
@@ -140,9 +152,6 @@ pub fn open_joins(plan: &Plan) -> Result<Joins> {
     joins
         .opened
         .sort_by_key(|join| ORDER.iter().position(|kind| *kind == join.kind));
-    if joins.get(Kind::Pid).is_some() {
-        joins.home = Some(own(Kind::Pid)?);
-    }
     Ok(joins)
 }
 
@@ -162,6 +171,30 @@ pub(super) fn own(kind: Kind) -> Result<OwnedFd> {
 
 fn own_path(kind: Kind) -> String {
     format!("/proc/self/ns/{}", kind.proc_name())
+}
+
+/// Those kinds of `all` (clone flags) whose namespace of the process `pid` is not the caller's own. `proc` is a procfs
+/// of the caller's pid namespace.
+///
+/// # Errors
+/// E_NAMESPACE; ENOENT for a process that is gone.
+pub fn not_shared_with(all: u64, pid: i32, proc: &ProcFs) -> Result<CloneFlags> {
+    let look = |whose: &str, kind: Kind| {
+        let path = format!("{whose}/ns/{}", kind.proc_name());
+        let stat = fstatat(proc, path.as_str(), AtFlags::empty());
+        stat.map(|stat| (stat.st_dev, stat.st_ino)).context(
+            Code::Namespace,
+            "stat",
+            format_args!("/proc/{path}"),
+        )
+    };
+    let mut flags = CloneFlags::empty();
+    for kind in Kind::ALL.into_iter().filter(|kind| all & kind.flag() != 0) {
+        if look(&pid.to_string(), kind)? != look("self", kind)? {
+            flags |= kind.clone_flags();
+        }
+    }
+    Ok(flags)
 }
 
 /// Whose namespace a path turns out to be.

@@ -4,25 +4,22 @@
 //! into data. The parent then opens what is to be joined ([`open_joins`]), makes init
 //! ([`spawn()`]), writes its id maps ([`write_maps`]) and moves network devices to it
 //! ([`move_devices`]); init makes the rest meanwhile ([`unshare`]), and takes the last steps itself ([`enter()`]).
-//! What takes the kernel longest is begun first ([`make_network_ahead`]).
 //!
 //! ```text
 //! made by                  what
 //! one clone3               user, pid, cgroup, time without offsets, network that takes over devices
-//! init's unshare(2)        mount, ipc, uts, network beside a user namespace; time with offsets, which it then writes and enters
-//! a process before init    any other network
+//! init's unshare(2)        mount, network, ipc, uts; time with offsets, which it then writes and enters
+//! an entrant               user, where a pid namespace is joined; then cgroup by its unshare(2)
 //!
 //! user namespace      other namespaces are joined by
-//! none                the parent around the clone: pid; init: the others
-//! new, only pid       the same
-//! new, others too     a bridge process, before it clones init
-//! joined              a bridge process, before it clones init
+//! none                init; the entrant, where a pid namespace is among them
+//! new, others too     a bridge process, before it clones init, or as the entrant
+//! joined              the same
 //! ```
 //! A bridge is needed where the order matters: a namespace belongs to the user namespace in which
 //! it was made, and a foreign one can be joined only with the privileges of before (or of after)
 //! the change of user namespace. In a scope of systemd's there always is one, see [`mod@bridge`]. See namespaces(7), user_namespaces(7).
 
-mod ahead;
 mod bridge;
 mod enter;
 mod idmap;
@@ -32,13 +29,12 @@ mod network;
 mod spawn;
 mod time;
 
-pub use ahead::{NetworkMaker, NewNetwork, make_network_ahead};
 pub use bridge::{Bridge, Bridged, bridge};
 pub use enter::{become_root_of_joined, enter};
 pub use idmap::{IdMap, Need, outside_of, write_maps};
-pub use join::{Joins, Owner, look_at, open_joins};
+pub use join::{Joins, Owner, look_at, not_shared_with, open_joins};
 pub use network::{MovedDevices, NetDevice, move_devices};
-pub use spawn::{Spawned, spawn, unshare};
+pub use spawn::{Spawned, join_as_entrant, spawn, unshare};
 pub use time::{Clock, TimeOffset};
 
 use crate::error::Problems;

@@ -1,20 +1,20 @@
-//! Making init: one clone3, with a detour for a foreign pid namespace and a bridge
-//! ([`super::bridge()`]) for foreign user namespaces. What takes the kernel long and the parent does not need
-//! is left to init.
+//! Making init: one clone3, with a bridge ([`super::bridge()`]) for foreign user namespaces. What takes the kernel long
+//! and the parent does not need is left to init.
+//!
+//! Where a pid namespace is joined, the process made here is an *entrant*: it is in the caller's pid namespace, where
+//! nobody in the container sees it, does all that init does, and in the end has the container's process born as
+//! its sibling ([`crate::process::last_steps`]).
 
-use super::ahead::NewNetwork;
 use super::bridge::{Bridged, bridge};
-use super::join::{Joins, Opened};
+use super::join::Joins;
 use super::{Kind, Plan, network};
 use crate::error::{Code, Context, Error, Result};
 use crate::sys::clone::{Side, clone3};
 use crate::sys::namespace::stop_being_dumpable;
 use nix::errno::Errno;
-use nix::sched::{CloneFlags, setns};
-use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::waitpid;
+use nix::sched::CloneFlags;
 use nix::unistd::Pid;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 
 /// Which process this is after [`spawn`].
 #[derive(Debug)]
@@ -33,14 +33,12 @@ pub enum Spawned {
 /// E_NAMESPACE: what could not be made or joined, with the limit to raise where one is known. No
 /// process is left behind.
 pub fn spawn(plan: &Plan, joins: &Joins, cgroup: Option<BorrowedFd<'_>>) -> Result<Spawned> {
-    if joins.need_bridge(plan) {
+    // An entrant joins by itself.
+    if joins.need_bridge(plan) && !joins.joins(Kind::Pid) {
         return spawn_over_bridge(plan, joins, cgroup);
     }
     hide(joins)?;
-    match joins.pid() {
-        None => spawn_here(plan, cgroup),
-        Some((foreign, home)) => spawn_into(plan, foreign, home, cgroup),
-    }
+    spawn_here(plan, cgroup)
 }
 
 /// Where a namespace is joined the parent stops being dumpable first, and init and the bridge with
@@ -61,9 +59,9 @@ fn spawn_over_bridge(
     // A process in a foreign cgroup namespace may not move one from outside into it (nsdelegate),
     // so there the bridge itself is born in the cgroup and init inherits it. Elsewhere the bridge
     // stays out: it would count against the limits.
-    let (bridge_cgroup, init_cgroup) = match joins.get(Kind::Cgroup) {
-        Some(_) => (cgroup, None),
-        None => (None, cgroup),
+    let (bridge_cgroup, init_cgroup) = match joins.joins(Kind::Cgroup) {
+        true => (cgroup, None),
+        false => (None, cgroup),
     };
     match bridge(plan, joins, bridge_cgroup)? {
         Bridged::Init => Ok(Spawned::Init),
@@ -82,18 +80,26 @@ fn spawn_here(plan: &Plan, cgroup: Option<BorrowedFd<'_>>) -> Result<Spawned> {
 }
 
 /// Init, at once, with all capabilities in its user namespace or those of the caller: makes the new namespaces
-/// that the clone has not made, enters the network namespace that was made ahead, and sets up the loopback device
-/// of any other new one.
+/// that the clone has not made, and sets up the loopback device of a new network.
 ///
 /// # Errors
 /// E_NAMESPACE: what could not be made, with the limit to raise where one is known; E_NETWORK.
-pub fn unshare(plan: &Plan, network: Option<NewNetwork>) -> Result<()> {
+pub fn unshare(plan: &Plan) -> Result<()> {
     unshare_all(plan, By::Init)?;
-    match network {
-        Some(network) => network.enter(),
-        None if plan.is_new(Kind::Network) => network::loopback_up(),
-        None => Ok(()),
+    match plan.is_new(Kind::Network) {
+        true => network::loopback_up(),
+        false => Ok(()),
     }
+}
+
+/// An entrant, first of all: joins all that is to be joined, the pid namespace for its children, and makes the new user
+/// namespace, whose maps the parent then writes.
+///
+/// # Errors
+/// E_NAMESPACE: which namespace and path.
+pub fn join_as_entrant(plan: &Plan, joins: &Joins) -> Result<()> {
+    joins.cross().map_err(|(join, errno)| join.error(errno))?;
+    unshare_all(plan, By::Entrant)
 }
 
 /// Makes all that is to be made `by` the calling process; nothing where that is nothing.
@@ -110,32 +116,6 @@ pub(super) fn unshare_all(plan: &Plan, by: By) -> Result<()> {
         .map_err(|errno| creation_error(plan, &kinds, errno))
 }
 
-/// setns(2) with a pid namespace moves only the children born later, so the parent borrows it for
-/// the one clone. It goes back before anything else is done: a hook born inside would be the
-/// container's to trace.
-fn spawn_into(
-    plan: &Plan,
-    foreign: &Opened,
-    home: &OwnedFd,
-    cgroup: Option<BorrowedFd<'_>>,
-) -> Result<Spawned> {
-    foreign.enter().map_err(|errno| foreign.error(errno))?;
-    let spawned = spawn_here(plan, cgroup);
-    if let Ok(Spawned::Init) = spawned {
-        return spawned;
-    }
-    let back = setns(home, Kind::Pid.clone_flags());
-    match (spawned, back) {
-        (Ok(Spawned::Parent(pid)), Err(errno)) => {
-            // It has done nothing yet and nobody else knows it; both calls can fail only if it is gone.
-            let _ = kill(pid, Signal::SIGKILL);
-            let _ = waitpid(pid, None);
-            Err(errno).context(Code::Namespace, "return to", "own pid namespace")
-        }
-        (spawned, _) => spawned,
-    }
-}
-
 /// Who makes a new namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum By {
@@ -143,8 +123,8 @@ pub(super) enum By {
     Clone,
     /// Init itself, by one unshare(2), while the parent does its part.
     Init,
-    /// A process of its own, before that ([`super::ahead`]).
-    Ahead,
+    /// An entrant, once it has joined the pid namespace: from the new user namespace it could not.
+    Entrant,
 }
 
 /// Who makes a new namespace of this kind.
@@ -154,9 +134,11 @@ pub(super) enum By {
 /// written before the first process is in it ([`super::time::enter`]).
 fn maker(plan: &Plan, kind: Kind) -> By {
     match kind {
+        Kind::User if plan.joins(Kind::Pid) => By::Entrant,
+        // It belongs to the user namespace of who makes it.
+        Kind::Cgroup if plan.joins(Kind::Pid) && plan.is_new(Kind::User) => By::Init,
         Kind::User | Kind::Pid | Kind::Cgroup => By::Clone,
         Kind::Network if !plan.net_devices.is_empty() => By::Clone,
-        Kind::Network if !plan.has(Kind::User) => By::Ahead,
         Kind::Time if plan.time_offsets.is_empty() => By::Clone,
         Kind::Mount | Kind::Network | Kind::Ipc | Kind::Uts | Kind::Time => By::Init,
     }
@@ -233,10 +215,9 @@ mod tests {
             new: vec![Kind::Network, Kind::Pid],
             ..Plan::default()
         };
-        assert_eq!(made_by(&plan, By::Ahead), [Kind::Network]);
-        // It would belong to another user namespace.
+        assert_eq!(made_by(&plan, By::Init), [Kind::Network]);
         plan.new = Kind::ALL.to_vec();
-        assert_eq!(made_by(&plan, By::Ahead), []);
+        assert_eq!(made_by(&plan, By::Entrant), []);
         assert_eq!(
             made_by(&plan, By::Clone),
             [Kind::User, Kind::Pid, Kind::Cgroup, Kind::Time]

@@ -6,7 +6,8 @@ mod made;
 
 use super::*;
 use crate::skip;
-use crate::sys::child::leave;
+use crate::sys::child::{self, leave};
+use crate::sys::clone::Side;
 use crate::sys::forked::{check_in_child, in_child};
 use crate::sys::namespace::{set_group, set_user};
 use netlink::Netlink;
@@ -15,7 +16,7 @@ use nix::fcntl::readlink;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl::{get_dumpable, set_dumpable};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::waitpid;
+use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, getpid, getuid, pipe, read, setgroups, write};
 use serde_json::{Value, json};
 use std::fs::read_to_string;
@@ -214,10 +215,15 @@ fn start_in(
     let joins = says("open joins", open_joins(plan))?;
     let (go, give_go) = says("pipe", pipe())?;
     let (answer, give_answer) = says("pipe", pipe())?;
-    let (_maker, network) = says("network", make_network_ahead(plan))?.unzip();
+    let (ready, give_ready) = says("pipe", pipe())?;
     let pid = match says("spawn", spawn(plan, &joins, cgroup))? {
         Spawned::Init => {
-            let made = says("unshare", super::unshare(plan, network));
+            let joined = match joins.joins(Kind::Pid) {
+                true => says("join", join_as_entrant(plan, &joins)),
+                false => Ok(()),
+            };
+            let made = joined.and_then(|()| says("unshare", super::unshare(plan)));
+            let _ = write(&give_ready, b"!");
             let _ = read(&go, &mut [0]);
             let outcome = made
                 .and_then(|()| says("enter", enter(plan, &joins)))
@@ -231,6 +237,7 @@ fn start_in(
         Spawned::Parent(pid) => pid,
     };
     let container = Container(pid);
+    says("ready", read(&ready, &mut [0]))?;
     says("maps", write_maps(plan, pid, &host))?;
     says("devices", move_devices(plan, &joins, pid))?;
     says("go", write(&give_go, b"!"))?;
@@ -240,6 +247,17 @@ fn start_in(
     let text = String::from_utf8_lossy(text.get(..length).unwrap_or_default()).into_owned();
     ensure(text == "ok", || format!("inside: {text}"))?;
     Ok(container)
+}
+
+/// An entrant's, or init's: the pid that its next child has, as that child sees it.
+fn pid_of_next_child() -> std::result::Result<i32, String> {
+    match says("fork", child::fork())? {
+        Side::Child => child::leave(getpid().as_raw()),
+        Side::Parent(pid) => match says("wait", waitpid(pid, None))? {
+            WaitStatus::Exited(_, code) => Ok(code),
+            status => Err(format!("{status:?}")),
+        },
+    }
 }
 
 fn nothing() -> Outcome {

@@ -5,7 +5,6 @@ use crate::error::Problems;
 use crate::rootfs::root::Root;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{Mode, SFlag, fstat};
-use nix::unistd::getpid;
 use std::collections::HashSet;
 use std::ffi::CString;
 use std::fs::File;
@@ -127,7 +126,8 @@ impl Environment {
     }
 
     /// Child, in the container, still root: the finished environment. HOME, where it is not given,
-    /// is the folder of `uid` in /etc/passwd, or `/`; LISTEN_PID, where it is wanted, the caller's pid.
+    /// is the folder of `uid` in /etc/passwd, or `/`. LISTEN_PID, where it is wanted, is added when the process has its
+    /// pid ([`super::last_steps`]).
     pub fn complete(&self, root: &Root, uid: u32) -> Vec<CString> {
         let mut variables = self.variables.clone();
         if self.home == Home::Lookup {
@@ -138,9 +138,6 @@ impl Environment {
                 Vec::new()
             });
             variables.push(home_of(uid, &passwd).unwrap_or_else(|| c"HOME=/".to_owned()));
-        }
-        if self.listen_pid == ListenPid::Own {
-            variables.extend(CString::new(format!("LISTEN_PID={}", getpid())));
         }
         variables
     }
@@ -228,8 +225,17 @@ mod tests {
             let (environment, _) = plan(&env, "process.env", &mut Problems::default());
             environment.complete(&root, 0)
         };
-        let own = CString::new(format!("LISTEN_PID={}", getpid())).expect("no NUL");
-        assert!(completed(&["HOME=/", "LISTEN_FDS=2"]).contains(&own));
+        let listens = |env: &[&str]| {
+            let env: Vec<String> = env.iter().map(|it| (*it).to_owned()).collect();
+            let (environment, _) = plan(&env, "process.env", &mut Problems::default());
+            environment.listen_pid
+        };
+        assert_eq!(listens(&["HOME=/", "LISTEN_FDS=2"]), ListenPid::Own);
+        assert_eq!(listens(&["HOME=/"]), ListenPid::AsGiven);
+        assert_eq!(
+            listens(&["LISTEN_PID=7", "LISTEN_FDS=2"]),
+            ListenPid::AsGiven
+        );
         assert_eq!(completed(&["HOME=/"]), [c"HOME=/".to_owned()]);
         assert_eq!(
             planned(&["LISTEN_PID=7", "LISTEN_FDS=2", "HOME=/"]).0[0],

@@ -5,7 +5,6 @@ use crate::error::{Code, Context, Result};
 use crate::lsm;
 use crate::namespaces::{self, Kind};
 use crate::sys::keyctl;
-use crate::sys::procfs::ProcFs;
 use nix::errno::Errno;
 use std::ffi::{CStr, CString};
 
@@ -51,8 +50,8 @@ impl Keyring {
     ///
     /// # Errors
     /// E_PROCESS; EDQUOT, or EACCES for a keyring of that name that belongs to somebody else.
-    pub fn join(&self, labels: &lsm::Plan, proc: Option<&ProcFs>) -> Result<()> {
-        labels.label_keyring(proc, || match keyctl::join_session_keyring(&self.name) {
+    pub fn join(&self, labels: &lsm::Plan, files: &lsm::Files) -> Result<()> {
+        labels.label_keyring(files, || match keyctl::join_session_keyring(&self.name) {
             Ok(keyring) => keyctl::set_permissions(keyring, self.permissions).context(
                 Code::Process,
                 "set the permissions of the session keyring",
@@ -98,9 +97,9 @@ mod tests {
     #[test]
     fn the_process_gets_a_keyring_of_its_own() {
         let result = words_of_child(|| {
-            let proc = ProcFs::host().expect("a procfs");
             let name = format!("casulo-test-{}", std::process::id());
-            plan(&name, &namespaces::Plan::default()).join(&lsm::Plan::default(), Some(&proc))?;
+            plan(&name, &namespaces::Plan::default())
+                .join(&lsm::Plan::default(), &lsm::Files::default())?;
             let keys = std::fs::read_to_string("/proc/keys").unwrap_or_default();
             let line = keys.lines().find(|it| it.contains(&name)).unwrap_or("");
             Ok(line

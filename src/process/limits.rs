@@ -3,6 +3,7 @@
 use crate::error::{Code, Context, Problems, Result};
 use crate::sys::procfs::ProcFs;
 use crate::sys::rlimit::{self, Limit};
+use nix::errno::Errno;
 use nix::unistd::Pid;
 use oci_spec::runtime::{PosixRlimit, PosixRlimitType as Type};
 
@@ -37,6 +38,9 @@ const TABLE: [(Type, &str); 16] = [
     (Type::RlimitRtprio, "RLIMIT_RTPRIO"),
     (Type::RlimitRttime, "RLIMIT_RTTIME"),
 ];
+
+/// RLIMIT_NPROC.
+const PROCESSES: u32 = 6;
 
 /// Decides the limits. `path` is the JSON path of the list.
 ///
@@ -73,51 +77,86 @@ pub fn plan(list: &[PosixRlimit], path: &str, problems: &mut Problems) -> Vec<Rl
     planned
 }
 
+/// Which processes of casulo count in RLIMIT_NPROC beside the process itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Siblings {
+    /// None.
+    None,
+    /// The entrant that makes it, until the process is told to go on.
+    Maker,
+}
+
 impl Rlimit {
-    /// Parent: raises the hard limit of `pid` to what it will be, if it is lower. The child could
-    /// not: it has dropped CAP_SYS_RESOURCE by then, and in a user namespace never had it where it
-    /// counts. Until then its limits are ours. They are not read from it: it may be the container's
+    /// The limit while the process shares it with `siblings`.
+    fn beside(&self, siblings: Siblings) -> Limit {
+        let more = u64::from(self.resource == PROCESSES && siblings == Siblings::Maker);
+        Limit {
+            soft: self.limit.soft.saturating_add(more),
+            hard: self.limit.hard.saturating_add(more),
+        }
+    }
+
+    /// Raises the hard limit of `pid` to what it will be, if it is lower, with the host's privileges. The process
+    /// itself could not later: it has dropped CAP_SYS_RESOURCE by then, and in a user namespace never had it
+    /// where it counts. Until then its limits are ours. They are not read from it: it may be the container's
     /// user already, whose limits a root without CAP_SYS_RESOURCE may not see (prlimit(2)).
     ///
     /// # Errors
     /// E_PROCESS naming the limit; EPERM for an unprivileged caller.
-    pub fn raise_hard(&self, pid: Pid) -> Result<()> {
+    pub fn raise_hard(&self, pid: Pid, siblings: Siblings) -> Result<()> {
         let ours = Pid::from_raw(0);
         let now = rlimit::get(ours, self.resource).context(Code::Process, "read", self.name)?;
-        if self.limit.hard <= now.hard {
+        let wanted = self.beside(siblings).hard;
+        if wanted <= now.hard {
             return Ok(());
         }
         let raised = Limit {
             soft: now.soft,
-            hard: self.limit.hard,
+            hard: wanted,
         };
-        rlimit::set(pid, self.resource, raised).context(
-            Code::Process,
-            "raise the hard limit of",
-            format_args!(
-                "{} from {} to {}",
-                self.name,
-                text(now.hard),
-                text(raised.hard)
+        match rlimit::set(pid, self.resource, raised) {
+            // There is room for the process, if not for its maker.
+            Err(Errno::EPERM) if self.limit.hard <= now.hard => Ok(()),
+            result => result.context(
+                Code::Process,
+                "raise the hard limit of",
+                format_args!(
+                    "{} from {} to {}",
+                    self.name,
+                    text(now.hard),
+                    text(raised.hard)
+                ),
             ),
-        )
+        }
     }
 
-    /// Child, right before execve: soft and hard limit.
+    /// Child, right before its last steps: soft and hard limit.
     ///
     /// # Errors
     /// E_PROCESS naming the limit.
-    pub fn apply(&self) -> Result<()> {
-        rlimit::set(Pid::from_raw(0), self.resource, self.limit).context(
+    pub fn apply(&self, siblings: Siblings) -> Result<()> {
+        let mut limit = self.beside(siblings);
+        if limit != self.limit {
+            let own = Pid::from_raw(0);
+            let now = rlimit::get(own, self.resource).context(Code::Process, "read", self.name)?;
+            limit.hard = limit.hard.min(now.hard.max(self.limit.hard));
+            limit.soft = limit.soft.min(limit.hard);
+        }
+        rlimit::set(Pid::from_raw(0), self.resource, limit).context(
             Code::Process,
             "set",
             format_args!(
                 "{} to {} (hard {})",
                 self.name,
-                text(self.limit.soft),
-                text(self.limit.hard)
+                text(limit.soft),
+                text(limit.hard)
             ),
         )
+    }
+
+    /// True for RLIMIT_NPROC, which its maker counts in too.
+    pub fn counts_processes(&self) -> bool {
+        self.resource == PROCESSES
     }
 }
 
@@ -236,8 +275,8 @@ mod tests {
         );
         let result = words_of_child(|| {
             for limit in &plan {
-                limit.raise_hard(nix::unistd::getpid())?;
-                limit.apply()?;
+                limit.raise_hard(nix::unistd::getpid(), Siblings::None)?;
+                limit.apply(Siblings::None)?;
             }
             let read = |it: &Rlimit| rlimit::get(Pid::from_raw(0), it.resource).expect("a limit");
             Ok(format!("{:?}", plan.iter().map(read).collect::<Vec<_>>()))
@@ -251,7 +290,7 @@ mod tests {
         // Above /proc/sys/fs/nr_open: refused whatever the privileges.
         let result = words_of_child(|| {
             plan[0]
-                .raise_hard(nix::unistd::getpid())
+                .raise_hard(nix::unistd::getpid(), Siblings::None)
                 .map(|()| String::new())
         });
         assert!(
@@ -270,7 +309,9 @@ mod tests {
                 nix::unistd::setuid(nobody).expect("another user");
             }
             let of_root = Pid::from_raw(1);
-            plan[0].raise_hard(of_root).map(|()| "left alone".into())
+            plan[0]
+                .raise_hard(of_root, Siblings::None)
+                .map(|()| "left alone".into())
         });
         assert_eq!(result, "left alone");
     }

@@ -12,14 +12,13 @@
 //! | child  | [`Plan::enter`]             | the same, inside the container            |
 //! | child  | [`Plan::become_user`]       | the same                                  |
 //! | child  | [`Plan::locate`]            | to be the user                            |
-//! | child  | [`Program::look_again`]     | the wait over and the hooks done          |
 //! | child  | [`Program::ready`]          | no seccomp filter                         |
-//! | child  | [`Plan::drop_sys_admin`]    | the filter loaded                         |
-//! | child  | [`Program::execute`]        | nothing                                   |
+//! | child  | [`last_steps`]              | nothing                                   |
 
 pub mod bitlist;
 pub mod environment;
 pub mod keyring;
+pub mod last_steps;
 pub mod limits;
 pub mod numa;
 pub mod program;
@@ -91,6 +90,18 @@ pub struct Plan {
     pub ignored_signals: u64,
     /// Descriptors from this number on are closed at execve: 3, and more when some are preserved.
     pub first_closed_fd: u32,
+    /// What the caller may do to a process that is not dumpable.
+    pub caller: Caller,
+}
+
+/// Whether casulo's caller has CAP_SYS_PTRACE.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Caller {
+    /// It has.
+    #[default]
+    MayTrace,
+    /// It has not: an ordinary user.
+    MayNot,
 }
 
 /// `linux.personality.domain`.
@@ -107,6 +118,8 @@ pub enum Domain {
 pub enum Role {
     /// The first, which the container lives as long as.
     Init,
+    /// Who makes the first in the pid namespace of others.
+    Entrant,
     /// One that joins it later.
     Exec,
 }
@@ -170,6 +183,10 @@ pub fn plan(
         command,
         ignored_signals: host.ignored_signals,
         first_closed_fd: options.preserve_fds.saturating_add(3),
+        caller: match host.has_capability(caps::Capability::CAP_SYS_PTRACE) {
+            true => Caller::MayTrace,
+            false => Caller::MayNot,
+        },
     }
 }
 
@@ -212,8 +229,8 @@ fn plan_personality(wanted: &LinuxPersonality, problems: &mut Problems) -> Domai
 }
 
 impl Plan {
-    /// Parent, with the host's privileges, after `pid` entered its cgroup and before it is told to
-    /// go on: what the child may not give itself. `proc` is the host's.
+    /// With the host's privileges, after `pid` has entered its cgroup and before it loses them: what it may not
+    /// give itself later. The parent for init, an entrant for itself. `proc` is the host's.
     ///
     /// # Errors
     /// E_PROCESS naming what was refused.
@@ -223,16 +240,36 @@ impl Plan {
         }
         // CPUs before the policy: SCHED_DEADLINE is refused to a process that may not use them all.
         match role {
-            Role::Init => schedule::pin(pid, None)?,
+            Role::Init | Role::Entrant => schedule::pin(pid, None)?,
             Role::Exec => schedule::pin(pid, self.exec_affinity.as_ref())?,
         }
-        if let Some(attr) = &self.scheduler {
+        if let Some(attr) = &self.scheduler
+            && (role == Role::Init || schedule::is_inherited(attr))
+        {
             schedule::set(pid, attr)?;
         }
         if let Some(ioprio) = self.io_priority {
             schedule::set_io(pid, ioprio)?;
         }
-        self.rlimits.iter().try_for_each(|it| it.raise_hard(pid))
+        let room = match role {
+            Role::Init => limits::Siblings::None,
+            Role::Entrant | Role::Exec => limits::Siblings::Maker,
+        };
+        self.rlimits
+            .iter()
+            .try_for_each(|it| it.raise_hard(pid, room))
+    }
+
+    /// Parent, with the host's privileges, once `pid` was born as an entrant's sibling and before it goes on: what a
+    /// clone would lose or refuse.
+    ///
+    /// # Errors
+    /// E_PROCESS naming what was refused.
+    pub fn grant_at_birth(&self, pid: Pid) -> Result<()> {
+        match &self.scheduler {
+            Some(attr) if !schedule::is_inherited(attr) => schedule::set(pid, attr),
+            _ => Ok(()),
+        }
     }
 
     /// True if [`Plan::prepare`] needs a procfs, because there is a label to set.
@@ -241,18 +278,15 @@ impl Plan {
     }
 
     /// Child, root of its user namespace, after the pivot: what has no order among itself but comes
-    /// before the change of user. `proc` is the child's private one, which only labels need: None
-    /// where [`Plan::writes_proc`] is false.
+    /// before the change of user. `labels` are the files of its own labels, where [`Plan::writes_proc`].
     ///
     /// # Errors
     /// E_PROCESS, E_LSM
-    pub fn prepare(&self, proc: Option<&ProcFs>) -> Result<()> {
+    pub fn prepare(&self, labels: &lsm::Files) -> Result<()> {
         if let Some(keyring) = &self.keyring {
-            keyring.join(&self.labels, proc)?;
+            keyring.join(&self.labels, labels)?;
         }
-        if let Some(proc) = proc {
-            self.labels.set_for_exec(proc)?;
-        }
+        self.labels.set_for_exec(labels)?;
         if let Some(domain) = self.personality {
             let persona = match domain {
                 Domain::Linux => PER_LINUX,
@@ -271,7 +305,7 @@ impl Plan {
     }
 
     /// Child: becomes the user, with the umask, groups and capabilities of the plan. With
-    /// [`SysAdmin::Keep`] CAP_SYS_ADMIN stays until [`Plan::drop_sys_admin`]: loading a seccomp filter
+    /// [`SysAdmin::Keep`] CAP_SYS_ADMIN stays until the filter is loaded ([`last_steps`]): loading a seccomp filter
     /// takes it where `no_new_privs` is not set.
     ///
     /// The process is not dumpable from here to execve(2), which decides anew: prctl(2),
@@ -305,15 +339,6 @@ impl Plan {
             Some(_) if !self.no_new_privs => SysAdmin::Keep,
             _ => SysAdmin::Drop,
         }
-    }
-
-    /// Child, after [`SysAdmin::Keep`] and the seccomp filter: the final capability sets, by one
-    /// capset(2) at most.
-    ///
-    /// # Errors
-    /// E_PROCESS
-    pub fn drop_sys_admin(&self) -> Result<()> {
-        self.capabilities.drop_sys_admin()
     }
 }
 

@@ -4,6 +4,7 @@
 //! which could lead out of it (CVE-2024-21626). The program is looked up before `create` reports
 //! success, as runc does, so that a missing one is an error of `create`.
 
+use super::limits::Siblings;
 use super::{Plan, environment, signals};
 use crate::error::{Code, Context, Error, Problems, Result};
 use crate::rootfs::root::Root;
@@ -12,9 +13,9 @@ use crate::testing::without::{Defence, without};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::stat::{Mode, SFlag, fstat};
-use nix::unistd::{AccessFlags, execve, faccessat, fchdir, getcwd};
+use nix::unistd::{AccessFlags, faccessat, fchdir, getcwd};
 use std::ffi::{CStr, CString};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, RawFd};
 use std::path::{Path, PathBuf};
 
 /// What to execute, and where.
@@ -317,40 +318,32 @@ impl Program {
         &self.environment
     }
 
-    /// Child, after a wait or a hook: looks once more whether working folder and program are inside.
-    /// Consumes the root, whose fd nothing may see after this.
-    ///
-    /// # Errors
-    /// E_PROCESS, E_EXEC as [`Plan::locate`].
-    pub fn look_again(&self, plan: &Plan, root: Root) -> Result<()> {
-        verify_cwd(&plan.command.cwd)?;
-        let name = self.args.first().map_or(c"", CString::as_c_str);
-        check(&root, &self.place).map_err(|refusal| refusal.error(name))
-    }
-
-    /// Child, before the seccomp filter (which may forbid the calls made here): makes the process what it
-    /// will be: default signals, no fds but the preserved, its limits.
+    /// Child, before its last steps: makes the process what it will be: default signals, no descriptors but the
+    /// preserved and those of `keep`, its limits.
     ///
     /// # Errors
     /// E_PROCESS
-    pub fn ready(&self, plan: &Plan) -> Result<()> {
+    pub fn ready(&self, plan: &Plan, keep: &[RawFd], siblings: Siblings) -> Result<()> {
         signals::reset(plan.ignored_signals)?;
-        fd::close_on_exec_from(plan.first_closed_fd).context(
+        fd::close_all_but(plan.first_closed_fd, keep).context(
             Code::Process,
-            "mark as close-on-exec the file descriptors from",
+            "close the file descriptors from",
             plan.first_closed_fd,
         )?;
         // Last, because a limit may leave no room for anything else.
-        plan.rlimits.iter().try_for_each(super::Rlimit::apply)
+        plan.rlimits.iter().try_for_each(|it| it.apply(siblings))
     }
 
-    /// Child: execve(2). Returns only the error.
-    pub fn execute(&self) -> Error {
+    /// What execve(2) gets: path, argv, envp.
+    pub fn words(&self) -> (&CStr, &[CString], &[CString]) {
+        (&self.place.path, &self.args, &self.environment)
+    }
+}
+
+impl Command {
+    /// Parent: why execve(2) of this command failed.
+    pub fn not_executed(&self, errno: Errno) -> Error {
         let name = self.args.first().map_or(c"", CString::as_c_str);
-        let errno = match execve(&self.place.path, &self.args, &self.environment) {
-            Ok(never) => match never {},
-            Err(errno) => errno,
-        };
         let error = Error::step(Code::Exec, "exec:", quoted(name), errno);
         match errno {
             Errno::ENOEXEC => error.hint(
@@ -363,6 +356,17 @@ impl Program {
             Errno::E2BIG => error.hint("process.args and process.env are too long together"),
             _ => error,
         }
+    }
+
+    /// Parent: the working directory was no longer inside the root when the wait was over.
+    pub fn left_the_root(&self, errno: Errno) -> Error {
+        Error::step(
+            Code::Process,
+            "verify cwd",
+            self.cwd.display().to_string(),
+            errno,
+        )
+        .because("it is deleted, or outside the container's root")
     }
 }
 

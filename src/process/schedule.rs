@@ -129,6 +129,13 @@ fn flag_bit(flag: Flag) -> u64 {
     }
 }
 
+/// True if a child has it from its parent. SCHED_DEADLINE is refused to one, and SCHED_FLAG_RESET_ON_FORK undoes what
+/// was set (sched(7)).
+pub fn is_inherited(attr: &SchedAttr) -> bool {
+    attr.sched_policy != policy_number(Policy::SchedDeadline)
+        && attr.sched_flags & flag_bit(Flag::SchedResetOnFork) == 0
+}
+
 /// Parent: sets the scheduling policy of `pid`.
 ///
 /// # Errors

@@ -131,6 +131,22 @@ impl Identity {
         set_user(self.uid).map_err(|errno| self.refused("uid", self.uid, errno))
     }
 
+    /// An entrant, before it joins a user namespace that may deny setgroups(2): drops the caller's supplementary
+    /// groups, unless they are to stay.
+    ///
+    /// # Errors
+    /// E_PROCESS
+    pub fn leave_callers_groups(&self) -> Result<()> {
+        if self.groups == Groups::Keep {
+            return Ok(());
+        }
+        match setgroups(&[]) {
+            // A caller without privileges.
+            Err(Errno::EPERM) => Ok(()),
+            result => result.context(Code::Process, "drop the caller's groups", ""),
+        }
+    }
+
     fn set_groups(&self) -> Result<()> {
         match &self.groups {
             Groups::Keep => Ok(()),

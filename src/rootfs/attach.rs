@@ -4,14 +4,15 @@
 //! A mount is complete before it is attached, and it is attached to the object that an in-root look-up
 //! found, or to a name that is not followed in the folder that one found, never to a path (CVE-2021-30465).
 
-use super::Plan;
 use super::changes::apply;
 use super::copyup;
 use super::filesystem::{Classic, Content, FileSystem, RootMode};
+use super::joined_proc;
 use super::mounts::{Action, Mount, ReadOnly, Target};
 use super::place::{Before, Beside, Place, find, is_folder};
 use super::root::Root;
 use super::sources::{Source, Sources, Tree, clone};
+use super::{Pids, Plan};
 use crate::error::{Code, Context, Error, Result};
 use crate::sys::mount::{
     MountAttr, fsconfig_create, fsconfig_set, fsmount, fsopen, mount_setattr, move_mount,
@@ -54,13 +55,26 @@ impl Late {
 ///
 /// # Errors
 /// E_MOUNT with the mount, E_UNSAFE_PATH for a destination that is not what it must be.
-pub(super) fn all(plan: &Plan, mut root: Root, sources: &mut Sources<'_>) -> Result<(Root, Late)> {
+pub(super) fn all(
+    plan: &Plan,
+    mut root: Root,
+    sources: &mut Sources<'_>,
+    pids: Pids<'_>,
+) -> Result<(Root, Late)> {
     let mut late = Late::default();
     let mut beside = Beside::default();
     for mount in &plan.mounts {
         let attached = match &mount.action {
             Action::Bind(_) => attach_bind(&root, mount, sources.next()?, &mut beside)?,
-            Action::FileSystem(it) => Some(attach_new(&root, mount, it, &mut beside)?),
+            Action::FileSystem(it) => Some(attach_new(&root, mount, it, &mut beside, pids)?),
+            // mount(2) would mount the one of the caller's pid namespace.
+            Action::Classic(classic)
+                if matches!(pids, Pids::Joined(_)) && classic.fstype.as_c_str() == c"proc" =>
+            {
+                let object = mount.to_string();
+                return Err(Error::step(Code::Mount, "mount", object, Errno::EOPNOTSUPP)
+                    .because("a procfs of a joined pid namespace takes no such options"));
+            }
             Action::Classic(classic) => {
                 beside = Beside::default();
                 mount_classic(&root, mount, classic)?
@@ -97,6 +111,7 @@ fn attach_new<'a>(
     mount: &'a Mount,
     it: &FileSystem,
     beside: &mut Beside<'a>,
+    pids: Pids<'_>,
 ) -> Result<OwnedFd> {
     let place = match it.takes_over() {
         true => Some(find(root, mount, true)?),
@@ -104,7 +119,7 @@ fn attach_new<'a>(
     };
     let covered = place.as_ref().filter(|it| it.before == Before::There);
     let new =
-        match make(it, covered) {
+        match make(it, covered, pids) {
             Ok(new) => new,
             Err(refused) => match (&it.instead, refused.errno) {
                 (Some(instead), Errno::EPERM) => {
@@ -162,8 +177,15 @@ impl From<Errno> for Refused {
 }
 
 /// A new file system's detached mount. `covered` is where it is going to be, if something is there.
-fn make(it: &FileSystem, covered: Option<&Place>) -> std::result::Result<OwnedFd, Refused> {
-    let fs = fsopen(&it.fstype)?;
+fn make(
+    it: &FileSystem,
+    covered: Option<&Place>,
+    pids: Pids<'_>,
+) -> std::result::Result<OwnedFd, Refused> {
+    let fs = match pids {
+        Pids::Joined(namespace) if it.fstype.as_c_str() == c"proc" => joined_proc::open(namespace)?,
+        _ => fsopen(&it.fstype)?,
+    };
     let configure = || -> nix::Result<()> {
         for parameter in &it.parameters {
             fsconfig_set(fs.as_fd(), &parameter.key, parameter.value.as_deref())?;
@@ -178,7 +200,13 @@ fn make(it: &FileSystem, covered: Option<&Place>) -> std::result::Result<OwnedFd
         errno,
         said: words_of_kernel(&fs),
     })?;
-    Ok(fsmount(fs.as_fd(), it.attributes)?)
+    let mount = fsmount(fs.as_fd(), it.attributes)?;
+    if let Pids::Joined(namespace) = pids
+        && it.fstype.as_c_str() == c"proc"
+    {
+        joined_proc::verify(mount.as_fd(), namespace)?;
+    }
+    Ok(mount)
 }
 
 /// What the kernel noted about a file system being made: one message a read, `e ` before an error.

@@ -12,6 +12,7 @@ mod copyup;
 pub mod devices;
 pub mod filesystem;
 pub mod idmap;
+mod joined_proc;
 pub mod label;
 pub mod masks;
 pub mod mounts;
@@ -43,7 +44,7 @@ use nix::unistd::sethostname;
 use oci_spec::runtime::Spec;
 use options::{Depth, Propagation};
 use root::Root;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 /// All that is done to the container's tree.
@@ -246,6 +247,15 @@ pub fn enter(plan: &Plan, sources: &mut Sources<'_>) -> Result<Root> {
     Ok(Root::from_fd(tree))
 }
 
+/// Whose processes a procfs of the container shows.
+#[derive(Clone, Copy, Debug)]
+pub enum Pids<'a> {
+    /// Those of the calling process's own pid namespace.
+    Own,
+    /// Those of this one, which only what the calling process makes is going to be in.
+    Joined(BorrowedFd<'a>),
+}
+
 /// Child, before the createContainer hooks: all mounts, then devices and links. Gives back the
 /// root (another one if something was mounted on `/`) and what [`finish`] makes read-only.
 ///
@@ -256,10 +266,11 @@ pub fn populate(
     root: Root,
     sources: &mut Sources<'_>,
     nodes: &devices::Nodes,
+    pids: Pids<'_>,
 ) -> Result<(Root, Late)> {
     // What is made below has the modes that are asked for, whatever the caller's umask is.
     let before = umask(Mode::empty());
-    let (root, late) = attach::all(plan, root, sources)?;
+    let (root, late) = attach::all(plan, root, sources, pids)?;
     fault::at(Step::Devices)?;
     devices::make(&plan.devices, &root, nodes)?;
     umask(before);

@@ -89,31 +89,43 @@ impl Bpf {
         Bpf { program, flags }
     }
 
-    #[cfg(test)]
-    pub(super) fn program(&self) -> &[Instruction] {
+    /// The program as the kernel takes it.
+    pub fn program(&self) -> &[Instruction] {
         &self.program
+    }
+
+    /// `SECCOMP_FILTER_FLAG_*`.
+    pub fn flags(&self) -> u32 {
+        self.flags
+    }
+
+    /// True if loading it makes a listener.
+    pub fn has_listener(&self) -> bool {
+        self.flags & kernel::FILTER_FLAG_NEW_LISTENER != 0
     }
 
     /// Child: puts the filter on the calling process for good. Needs CAP_SYS_ADMIN in the user
     /// namespace, or no_new_privs. Returns the listener, which is CLOEXEC, if the filter has a
     /// notify action: it must be sent away before anything waits for its answer.
     ///
-    /// Allocates nothing unless it fails. From its return on the filter judges this process too.
+    /// Allocates nothing. From its return on the filter judges this process too.
     ///
     /// # Errors
-    /// E_SECCOMP with the errno of seccomp(2).
-    pub fn load(&self) -> Result<Option<OwnedFd>> {
-        kernel::set_mode_filter(self.flags, &self.program).map_err(|errno| {
-            let error = Error::step(Code::Seccomp, "load", "the seccomp filter", errno);
-            match errno {
-                Errno::EACCES => {
-                    error.hint("loading a filter needs CAP_SYS_ADMIN or process.noNewPrivileges")
-                }
-                Errno::EBUSY => error.hint(
-                    "casulo itself runs under a filter with a listener, and the kernel allows one",
-                ),
-                _ => error,
-            }
-        })
+    /// The errno of seccomp(2), which [`refused`] explains.
+    pub fn load(&self) -> nix::Result<Option<OwnedFd>> {
+        kernel::set_mode_filter(self.flags, &self.program)
+    }
+}
+
+/// Why seccomp(2) refused a filter.
+pub fn refused(errno: Errno) -> Error {
+    let error = Error::step(Code::Seccomp, "load", "the seccomp filter", errno);
+    match errno {
+        Errno::EACCES => {
+            error.hint("loading a filter needs CAP_SYS_ADMIN or process.noNewPrivileges")
+        }
+        Errno::EBUSY => error
+            .hint("casulo itself runs under a filter with a listener, and the kernel allows one"),
+        _ => error,
     }
 }

@@ -24,7 +24,7 @@ pub(super) fn verdict(program: &[Instruction], abi: &Abi, nr: u32, args: &[u64])
     for (place, arg) in data.args.iter_mut().zip(args) {
         *place = *arg;
     }
-    run(program, &data)
+    run(program, &data).expect("a program that the kernel loads")
 }
 
 pub(super) fn holds(condition: &Condition, args: &[u64], width: Width) -> bool {
@@ -193,7 +193,7 @@ pub(crate) fn disagreement(filter: &Filter, pool: &[u64]) -> Option<String> {
                     arch: 0x8000_0016,
                     ..Data::default()
                 };
-                let verdict = run(&program, &foreign);
+                let verdict = run(&program, &foreign).expect("a program that the kernel loads");
                 (verdict != KILL_THREAD)
                     .then(|| format!("a foreign architecture gets {verdict:#x}"))
             })

@@ -4,7 +4,8 @@
 //! profile.rs   linux.seccomp ─► Filter       parent, pure: checked, names still names
 //! compile.rs   Filter ─► program             parent: by libseccomp, with prelude.rs in front
 //! cache.rs     Filter ─► program             parent: the same, from a file, in microseconds
-//! load.rs      program ─► the kernel         child: seccomp(2), just before execve
+//! asked.rs     program, a call ─► a verdict   parent: before anything is made
+//! load.rs      program ─► the kernel         child: seccomp(2), last thing before it waits or is born
 //! ```
 //! What a profile means is in docs/seccomp.md, and once more in `meaning.rs` for the tests.
 //! `arch.rs` and `numbers.rs` are the tables: which ABIs this kernel has, and the numbers that
@@ -12,10 +13,10 @@
 //! `Documentation/userspace-api/seccomp_filter.rst`.
 
 mod arch;
+mod asked;
 mod cache;
 mod compile;
 mod load;
-#[cfg(any(test, feature = "testing"))]
 mod machine;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod meaning;
@@ -25,7 +26,8 @@ mod profile;
 #[cfg(test)]
 mod tests;
 
-pub use load::Bpf;
+pub use asked::Call;
+pub use load::{Bpf, refused};
 pub use profile::{Action, Condition, Filter, Rule};
 
 use crate::config::names;

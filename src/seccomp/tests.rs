@@ -156,7 +156,7 @@ fn known_numbers_under_dockers_profile() {
         arch: 0xc000_00b7,
         ..Data::default()
     };
-    assert_eq!(run(bpf.program(), &aarch64), KILL_THREAD);
+    assert_eq!(run(bpf.program(), &aarch64), Some(KILL_THREAD));
 }
 
 #[test]

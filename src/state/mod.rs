@@ -2,24 +2,25 @@
 //!
 //! `<root>/<id>/` has `state.json` (the facts, replaced by rename), `config.json` (a copy of the
 //! bundle's at create, for `exec` and the late hooks) and, until the container is started,
-//! `start.sock`. Everything here runs in the parent. A status is computed from the facts and from
+//! FIFOs for that. Everything here runs in the parent. A status is computed from the facts and from
 //! the kernel each time it is asked for.
 
 mod lock;
-mod start_socket;
+mod start_fifo;
 mod status;
 mod store;
 
-pub use start_socket::{connect as connect_to_init, listen as listen_for_start};
+pub use start_fifo::{Fifos, Words, connect as connect_to_init, make as make_fifos};
 pub use status::{ProcessRef, Status, status};
 pub use store::{Store, check_id};
 
 use crate::cgroups::systemd::Scope;
 use crate::config;
 use crate::error::{Code, Context, Error, Result};
+use crate::namespaces::Kind;
 use crate::testing::fault::{self, Step};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat, renameat};
+use nix::fcntl::{OFlag, openat, renameat};
 use nix::sys::stat::{Mode, fstat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat, write};
 use serde::{Deserialize, Serialize};
@@ -34,8 +35,6 @@ const STATE_NEW: &str = "state.json.new";
 const CONFIG: &str = "config.json";
 /// The folder that is mounted in the container, for its notify socket.
 const NOTIFY: &str = "notify";
-/// The start socket's name in the container's folder.
-pub(crate) const START_SOCKET: &str = "start.sock";
 
 /// What is known of a container. Written before each resource is acquired, so that a later
 /// `delete --force` finds it even after a SIGKILL. `init_process_*` and `cgroup_paths` have the
@@ -103,6 +102,11 @@ impl State {
             Some(below) => own.join(below),
             None => own.to_owned(),
         })
+    }
+
+    /// True if it has a namespace of this kind that is not the caller's.
+    pub fn has(&self, kind: Kind) -> bool {
+        self.namespaces & kind.flag() != 0
     }
 
     /// True if it has a pid namespace that is not the caller's: its processes end with init.
@@ -260,18 +264,9 @@ impl Dir {
         openat(&self.fd, NOTIFY, flags, Mode::empty())
     }
 
-    /// True until the container is started: the start socket has its name, and init listens. A `start` that
-    /// was killed may have left the name.
-    pub fn waits_for_start(&self) -> bool {
-        let flags = AtFlags::AT_SYMLINK_NOFOLLOW;
-        nix::sys::stat::fstatat(&self.fd, START_SOCKET, flags).is_ok()
-            && start_socket::is_open(self)
-    }
-
-    /// Takes the start socket's name away: the container counts as started.
-    pub fn forget_start_socket(&self) {
-        // Missing is as good as removed, and nothing else can fail in a folder of ours.
-        let _ = unlinkat(&self.fd, START_SOCKET, UnlinkatFlags::NoRemoveDir);
+    /// Takes the names of the start FIFOs away.
+    pub fn forget_fifos(&self) {
+        start_fifo::forget(self);
     }
 
     /// Removes the folder and all in it; the id is free again.
@@ -292,7 +287,8 @@ impl Dir {
         fault::at(Step::RemoveFolder)?;
         let mut removed = remove_folder();
         if removed == Err(Errno::ENOTEMPTY) {
-            self.remove_files(&[START_SOCKET, STATE_NEW])?;
+            self.remove_files(&start_fifo::NAMES)?;
+            self.remove_files(&[STATE_NEW])?;
             self.remove_notify_folder();
             removed = remove_folder();
         }

@@ -3,6 +3,7 @@
 use super::{Dir, State};
 use crate::cgroups::Cgroup;
 use crate::error::Result;
+use crate::sys::landing;
 use crate::sys::pidfd::pidfd_open;
 use crate::sys::procfs::ProcFs;
 use nix::errno::Errno;
@@ -93,11 +94,20 @@ fn parse_stat(text: &[u8]) -> Option<(u64, u8)> {
     Some((start, state))
 }
 
+/// Whether init has executed its program.
+fn has_executed(init: ProcessRef, proc: &ProcFs) -> bool {
+    let stat = proc.read_to_string(&format!("{}/stat", init.pid));
+    let executed = stat
+        .ok()
+        .and_then(|stat| landing::has_executed(stat.as_bytes()));
+    executed.unwrap_or(true)
+}
+
 /// The status of a container now, and a pidfd of its init if that lives.
 ///
 /// # Errors
 /// `E_STATE` when /proc cannot be opened.
-pub fn status(dir: &Dir, state: &State) -> Result<(Status, Option<OwnedFd>)> {
+pub fn status(_dir: &Dir, state: &State) -> Result<(Status, Option<OwnedFd>)> {
     use crate::error::{Code, Context};
     let proc = ProcFs::host().context(Code::State, "open", "/proc")?;
     let Some(init) = state.init() else {
@@ -120,10 +130,10 @@ pub fn status(dir: &Dir, state: &State) -> Result<(Status, Option<OwnedFd>)> {
         .is_some_and(|path| Cgroup::open(path).is_ok_and(|it| it.is_frozen()))
     {
         Status::Paused
-    } else if dir.waits_for_start() {
-        Status::Created
-    } else {
+    } else if has_executed(init, &proc) {
         Status::Running
+    } else {
+        Status::Created
     };
     Ok((status, Some(pidfd)))
 }

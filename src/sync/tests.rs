@@ -24,7 +24,7 @@ fn a_long_error_is_cut_not_lost() {
 #[test]
 fn who_leaves_without_listening_is_still_heard() {
     let (parent, init) = Channel::pair().expect("socketpair");
-    parent.send(&Message::Start).expect("sent");
+    parent.send(&Message::HooksDone).expect("sent");
     let cause = Error::new(Code::Mount, "why");
     init.send(&Message::Failed(cause.clone())).expect("sent");
     drop(init);
@@ -51,7 +51,7 @@ fn the_reason_of_a_failure_is_what_the_other_has_said() {
 #[test]
 fn a_closed_peer_is_noticed() {
     let (parent, init) = Channel::pair().expect("pair");
-    parent.send(&Message::Ready).expect("sent");
+    parent.send(&Message::HooksDone).expect("sent");
     assert!(!init.is_closed());
     drop(parent);
     assert!(init.is_closed());

@@ -12,36 +12,30 @@ const VERSION_3: u32 = 0x2008_0522;
 /// EPERM for a permitted capability that is not held, an effective one that is not permitted, or an
 /// inheritable one that is neither held nor in the bounding set.
 pub fn capset(effective: u64, permitted: u64, inheritable: u64) -> nix::Result<()> {
-    #[repr(C)]
-    struct Header {
-        version: u32,
-        pid: i32,
-    }
-    #[repr(C)]
-    #[derive(Clone, Copy)]
-    struct Data {
-        effective: u32,
-        permitted: u32,
-        inheritable: u32,
-    }
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "the kernel takes each mask as two 32-bit words"
-    )]
-    let word = |shift: u32| Data {
-        effective: (effective >> shift) as u32,
-        permitted: (permitted >> shift) as u32,
-        inheritable: (inheritable >> shift) as u32,
-    };
-    let mut header = Header {
-        version: VERSION_3,
-        pid: 0,
-    };
-    let data = [word(0), word(32)];
-    // SAFETY: `header` is a live #[repr(C)] header, writable because the kernel may store its own
-    // version there; version 3 makes it read exactly the two elements of `data`.
-    let result = unsafe { libc::syscall(libc::SYS_capset, &raw mut header, data.as_ptr()) };
+    let mut header = header();
+    let data = data(effective, permitted, inheritable);
+    // SAFETY: `header` is laid out as the kernel's, writable because the kernel may store its own version there;
+    // version 3 makes it read exactly the six words of `data`.
+    let result = unsafe { libc::syscall(libc::SYS_capset, header.as_mut_ptr(), data.as_ptr()) };
     check(result).map(drop)
+}
+
+/// `struct __user_cap_header_struct` of linux/capability.h for the caller: version and pid.
+pub(super) fn header() -> [u32; 2] {
+    [VERSION_3, 0]
+}
+
+/// Two of `struct __user_cap_data_struct`: the low and the high words of three masks, effective, permitted and
+/// inheritable.
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "the kernel takes each mask as two 32-bit words"
+)]
+pub(super) fn data(effective: u64, permitted: u64, inheritable: u64) -> [u32; 6] {
+    let sets = [effective, permitted, inheritable];
+    let [a, b, c] = sets.map(|set| set as u32);
+    let [d, e, f] = sets.map(|set| (set >> 32) as u32);
+    [a, b, c, d, e, f]
 }
 
 /// `prctl(PR_CAPBSET_DROP, cap)`, PR_CAPBSET_DROP(2const): takes `cap` out of the bounding set.

@@ -3,12 +3,14 @@
 use super::clone::Side;
 use super::pidfd::{pidfd_open, pidfd_send_signal};
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, getppid};
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
 /// `pid_t fork(void)`, fork(2), by the C library, which keeps malloc usable in the child. For
 /// short-lived children that share nothing special; init is made by [`super::clone::clone3`].
@@ -45,13 +47,40 @@ pub fn end_with(parent: Pid) -> nix::Result<()> {
     }
 }
 
-/// Kills a child that nobody has waited for, and waits for it.
-pub fn end(pid: Pid) {
-    if let Ok(pidfd) = pidfd_open(pid) {
-        // It may have ended by itself.
-        let _ = pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+/// How long [`end`] waits.
+const FAREWELL: Duration = Duration::from_millis(700);
+
+/// Whether a child that was killed is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Farewell {
+    /// It was waited for.
+    Gone,
+    /// Somebody keeps it: a tracer in a container keeps a killed process as a zombie, or at its exit, as long as it
+    /// likes. It is reaped by whoever reaps casulo's children.
+    Kept,
+}
+
+/// Kills a child that nobody has waited for, and waits for it, but not for ever.
+pub fn end(pid: Pid) -> Farewell {
+    let Ok(pidfd) = pidfd_open(pid) else {
+        let _ = waitpid(pid, None);
+        return Farewell::Gone;
+    };
+    // It may have ended by itself.
+    let _ = pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+    let last = Instant::now() + FAREWELL;
+    loop {
+        let left = last.saturating_duration_since(Instant::now());
+        let timeout = u8::try_from(left.as_millis()).unwrap_or(u8::MAX);
+        let mut ended = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+        let _ = poll(&mut ended, timeout);
+        match wait(Some(pid), Patience::Now) {
+            Ok(None) if left.is_zero() => return Farewell::Kept,
+            // Dead, and not to be reaped yet: the look is repeated a little later.
+            Ok(None) => std::thread::sleep(Duration::from_millis(2)),
+            Ok(Some(_)) | Err(_) => return Farewell::Gone,
+        }
     }
-    let _ = waitpid(pid, None);
 }
 
 /// How a process ended.
@@ -61,6 +90,17 @@ pub enum Ended {
     Exited(i32),
     /// This signal killed it; the number, because nix has no real-time signals.
     Killed(i32),
+}
+
+impl Ended {
+    /// What a wait status says, wait(2).
+    #[must_use]
+    pub fn of_status(status: i32) -> Ended {
+        match libc::WIFSIGNALED(status) {
+            true => Ended::Killed(libc::WTERMSIG(status)),
+            false => Ended::Exited(libc::WEXITSTATUS(status)),
+        }
+    }
 }
 
 /// Whether [`wait`] waits.
@@ -88,14 +128,7 @@ pub fn wait(child: Option<Pid>, patience: Patience) -> nix::Result<Option<(Pid, 
     match pid {
         -1 => Err(Errno::last()),
         0 => Ok(None),
-        pid if libc::WIFSIGNALED(status) => Ok(Some((
-            Pid::from_raw(pid),
-            Ended::Killed(libc::WTERMSIG(status)),
-        ))),
-        pid => Ok(Some((
-            Pid::from_raw(pid),
-            Ended::Exited(libc::WEXITSTATUS(status)),
-        ))),
+        pid => Ok(Some((Pid::from_raw(pid), Ended::of_status(status)))),
     }
 }
 

@@ -4,10 +4,9 @@
 use super::{check, fd, mount, program, start};
 use crate::testing::without::{Defence, without};
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, FcntlArg, OFlag, SealFlag, fcntl, open};
+use nix::fcntl::{AT_FDCWD, FcntlArg, OFlag, SealFlag, fcntl, open};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::Mode;
-use nix::unistd::{AccessFlags, faccessat};
 use std::convert::Infallible;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -24,9 +23,10 @@ static MOUNT: AtomicI32 = AtomicI32::new(0);
 /// Makes sure this process runs from a read-only mount or a sealed memfd, if it does not yet. Runs first
 /// thing in `main`, in the parent, before anything is opened; returns only when protected.
 ///
-/// As root casulo moves onto a detached, read-only clone of the mount that holds the binary, without a
-/// second start where the kernel allows it; without CAP_SYS_ADMIN it re-executes itself, with the same
-/// arguments and environment, from a sealed memfd.
+/// As root casulo moves onto a detached, read-only clone of the mount that holds the binary, without a second start.
+/// Where the kernel does not let it (an ordinary user, or a kernel without CONFIG_CHECKPOINT_RESTORE) it
+/// re-executes itself, with the same arguments and environment, from a sealed memfd. No other read-only mount
+/// counts: somebody may make that one writable.
 ///
 /// # Errors
 /// The errno of the call that failed.
@@ -34,26 +34,17 @@ pub fn protect() -> nix::Result<()> {
     if without(Defence::ProtectedBinary) {
         return Ok(());
     }
-    // What may be written but for its mount being read-only: access(2) says EROFS of nothing else, and
-    // needs a tenth of the time of statfs(2), which counts the blocks of the file system.
-    if faccessat(
-        AT_FDCWD,
-        "/proc/self/exe",
-        AccessFlags::W_OK,
-        AtFlags::empty(),
-    ) == Err(Errno::EROFS)
-    {
-        return Ok(());
-    }
-    match read_only_clone() {
-        Ok(clone) => run_from_clone(clone),
+    match read_only_clone().and_then(run_from_clone) {
+        Ok(()) => Ok(()),
         Err(_) => run_from_copy(),
     }
 }
 
 /// Closes the descriptor of the mount that this process runs from; the mount stays for as long as somebody
-/// does. Whoever closes it last, parent or child, waits while the kernel takes it down (an RCU grace period),
-/// so the child does it at once and the parent when there is nothing better to do.
+/// runs from it. While any process has the descriptor, whoever finds the program by `/proc/N/exe` could make the
+/// mount writable (mount_setattr(2) in a user namespace of its own); afterwards the kernel says EINVAL. So all
+/// have closed it before a process of casulo can be seen in a container. Whoever closes it last waits while the
+/// kernel takes the mount down (an RCU grace period), so the child does it at once and the parent meanwhile.
 pub fn let_go() {
     let mount = MOUNT.swap(0, Ordering::Relaxed);
     if mount > 0 {
@@ -62,12 +53,7 @@ pub fn let_go() {
 }
 
 fn run_from_clone(clone: OwnedFd) -> nix::Result<()> {
-    if reopened(&clone)
-        .and_then(|file| program::run_from(file.as_fd()))
-        .is_err()
-    {
-        re_execute(clone.as_fd())?;
-    }
+    program::run_from(reopened(&clone)?.as_fd())?;
     MOUNT.store(clone.into_raw_fd(), Ordering::Relaxed);
     Ok(())
 }

@@ -25,6 +25,35 @@ pub fn close_on_exec_from(first: u32) -> nix::Result<()> {
     check(result).map(drop)
 }
 
+/// Closes every descriptor from `first` on but those of `keep`, by close_range(2) (Linux 5.9). Whoever owns one of
+/// the others must not use it any more: for a process about to become another, which never returns to its owners.
+///
+/// # Errors
+/// ENOSYS on an older kernel.
+pub fn close_all_but(first: u32, keep: &[RawFd]) -> nix::Result<()> {
+    if without(Defence::CloseOnExec) {
+        return Ok(());
+    }
+    let mut kept: Vec<u32> = keep
+        .iter()
+        .filter_map(|fd| u32::try_from(*fd).ok())
+        .collect();
+    kept.sort_unstable();
+    let mut from = first;
+    for fd in kept.into_iter().filter(|fd| *fd >= first) {
+        if from < fd {
+            close_range(from, fd - 1)?;
+        }
+        from = fd + 1;
+    }
+    close_range(from, u32::MAX)
+}
+
+fn close_range(first: u32, last: u32) -> nix::Result<()> {
+    // SAFETY: three integers; who owns what is closed here does not use it again, which is the caller's promise.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
+}
+
 /// Closes all of `fds`, those with successive numbers by one close_range(2) (Linux 5.9).
 pub fn close_all(mut fds: Vec<OwnedFd>) {
     fds.sort_unstable_by_key(AsRawFd::as_raw_fd);

@@ -7,6 +7,7 @@
     reason = "the raw system calls live here and nowhere else"
 )]
 
+mod area;
 pub mod arena;
 pub mod bpf;
 pub mod capability;
@@ -18,6 +19,8 @@ pub mod fd;
 pub(crate) mod forked;
 pub mod host;
 pub mod keyctl;
+pub mod landing;
+mod last;
 pub mod link;
 pub mod mempolicy;
 pub mod mount;
@@ -25,6 +28,7 @@ pub mod namespace;
 pub mod pidfd;
 pub mod procfs;
 pub mod program;
+mod raw;
 pub mod rlimit;
 pub mod sched;
 pub mod scm;
@@ -34,6 +38,7 @@ pub mod signal;
 pub mod start;
 pub mod tty;
 pub mod uts;
+mod word;
 pub mod xattr;
 
 use nix::errno::Errno;

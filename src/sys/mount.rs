@@ -186,6 +186,25 @@ pub fn fsconfig_set(fs: BorrowedFd<'_>, key: &CStr, value: Option<&CStr>) -> nix
     check(result).map(drop)
 }
 
+/// `fsconfig(fs, FSCONFIG_SET_FD, key, NULL, value)`, fsconfig(2).
+///
+/// # Errors
+/// EINVAL for a parameter the file system does not know.
+pub fn fsconfig_set_fd(fs: BorrowedFd<'_>, key: &CStr, value: BorrowedFd<'_>) -> nix::Result<()> {
+    // SAFETY: `key` is a live C string; SET_FD wants a null value.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_fsconfig,
+            fs.as_raw_fd(),
+            libc::FSCONFIG_SET_FD,
+            key.as_ptr(),
+            std::ptr::null::<u8>(),
+            value.as_raw_fd(),
+        )
+    };
+    check(result).map(drop)
+}
+
 /// `fsconfig(fs, FSCONFIG_CMD_CREATE)`, fsconfig(2): makes the superblock.
 ///
 /// # Errors

@@ -2,7 +2,7 @@
 
 use super::check;
 use nix::unistd::Pid;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// `int pidfd_open(pid_t pid, unsigned int flags)`, pidfd_open(2). CLOEXEC by definition.
 ///
@@ -33,4 +33,17 @@ pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> nix::Result<()> 
         )
     };
     check(result).map(drop)
+}
+
+/// `int pidfd_getfd(int pidfd, int targetfd, unsigned int flags)`, pidfd_getfd(2): a copy of another process's
+/// descriptor. CLOEXEC by definition.
+///
+/// # Errors
+/// EPERM for a process that the caller may not trace (PTRACE_MODE_ATTACH_REALCREDS), EBADF, ESRCH.
+pub fn pidfd_getfd(pidfd: BorrowedFd<'_>, number: RawFd) -> nix::Result<OwnedFd> {
+    // SAFETY: three integers, no memory is passed.
+    let fd = check(unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), number, 0) })?;
+    let fd = i32::try_from(fd).expect("the kernel returns an int");
+    // SAFETY: the kernel has just returned this new descriptor and nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

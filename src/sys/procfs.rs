@@ -72,6 +72,14 @@ impl ProcFs {
         openat2(&self.0, path, how)
     }
 
+    /// Opens what the magic link at `path`, whose last part it is, leads to (proc_pid_root(5)).
+    ///
+    /// # Errors
+    /// As [`ProcFs::open`]; EACCES where the caller may not trace the process.
+    pub fn open_link(&self, path: &str, flags: OFlag) -> nix::Result<OwnedFd> {
+        openat(&self.0, path, flags | OFlag::O_CLOEXEC, Mode::empty())
+    }
+
     /// The text of the file at `path`. What is not UTF-8, as in a command's name, is replaced.
     ///
     /// # Errors
@@ -88,20 +96,28 @@ impl ProcFs {
         }
     }
 
-    /// Writes `value` to `path` in one write(2), as procfs files want it.
+    /// Opens `path` for [`ProcFs::write`], which may come later, when this procfs is out of reach.
     ///
     /// # Errors
-    /// The errno of the open or of the write.
-    pub fn write(&self, path: &str, value: &[u8]) -> nix::Result<()> {
-        let fd = match without(Defence::PrivateProc) {
-            false => self.open(path, OFlag::O_WRONLY)?,
+    /// As [`ProcFs::open`].
+    pub fn open_for_writing(&self, path: &str) -> nix::Result<OwnedFd> {
+        match without(Defence::PrivateProc) {
+            false => self.open(path, OFlag::O_WRONLY),
             true => openat(
                 AT_FDCWD,
                 Path::new("/proc").join(path).as_path(),
                 OFlag::O_WRONLY,
                 Mode::empty(),
-            )?,
-        };
+            ),
+        }
+    }
+
+    /// Writes `value` to `path` in one write(2), as procfs files want it.
+    ///
+    /// # Errors
+    /// The errno of the open or of the write.
+    pub fn write(&self, path: &str, value: &[u8]) -> nix::Result<()> {
+        let fd = self.open_for_writing(path)?;
         match nix::unistd::write(&fd, value)? {
             n if n == value.len() => Ok(()),
             _ => Err(Errno::EIO),

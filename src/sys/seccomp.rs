@@ -4,7 +4,7 @@
 
 use super::check;
 use nix::errno::Errno;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// One instruction of classic BPF, `struct sock_filter` of `linux/filter.h`.
 #[repr(C)]
@@ -122,6 +122,92 @@ pub fn knows_filter_flags(flags: u32) -> bool {
         )
     };
     check(result) == Err(Errno::EFAULT)
+}
+
+/// `_IOWR('!', 0, struct seccomp_notif)` and `_IOWR('!', 1, struct seccomp_notif_resp)` of linux/seccomp.h.
+const NOTIF_RECV: libc::c_ulong = 0xc050_2100;
+const NOTIF_SEND: libc::c_ulong = 0xc018_2101;
+/// `SECCOMP_USER_NOTIF_FLAG_CONTINUE`: the kernel carries the call out.
+const FLAG_CONTINUE: u32 = 1;
+
+/// A call that waits for an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Notification {
+    /// The kernel's number for it.
+    pub id: u64,
+    /// Who has made it, as this process's pid namespace numbers it; 0 for one that it does not see.
+    pub pid: u32,
+}
+
+/// How a [`Notification`] is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The kernel carries the call out.
+    Continue,
+    /// The call returns EINTR, and may be made again.
+    Interrupt,
+}
+
+/// `ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV)`, seccomp_unotify(2): the next call that waits. It waits for one itself:
+/// poll(2) first.
+///
+/// # Errors
+/// ENOENT when who had made it is gone, EINTR.
+pub fn receive_notification(listener: BorrowedFd<'_>) -> nix::Result<Notification> {
+    // struct seccomp_notif: id, pid, flags, then struct seccomp_data.
+    let mut notification = [0_u64; 10];
+    // SAFETY: the request's size is that of the live array, which is zeroed as the kernel wants it.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_ioctl,
+            listener.as_raw_fd(),
+            NOTIF_RECV,
+            notification.as_mut_ptr(),
+        )
+    };
+    check(result)?;
+    let [id, pid_and_flags, ..] = notification;
+    let [a, b, c, d, ..] = pid_and_flags.to_ne_bytes();
+    let pid = u32::from_ne_bytes([a, b, c, d]);
+    Ok(Notification { id, pid })
+}
+
+/// `ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND)`, seccomp_unotify(2).
+///
+/// # Errors
+/// ENOENT when who had made the call is gone.
+pub fn answer_notification(
+    listener: BorrowedFd<'_>,
+    notification: Notification,
+    answer: Answer,
+) -> nix::Result<()> {
+    #[repr(C)]
+    struct Response {
+        id: u64,
+        val: i64,
+        error: i32,
+        flags: u32,
+    }
+    let (error, flags) = match answer {
+        Answer::Continue => (0, FLAG_CONTINUE),
+        Answer::Interrupt => (-libc::EINTR, 0),
+    };
+    let response = Response {
+        id: notification.id,
+        val: 0,
+        error,
+        flags,
+    };
+    // SAFETY: `response` is live and laid out as struct seccomp_notif_resp, which the kernel only reads.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_ioctl,
+            listener.as_raw_fd(),
+            NOTIF_SEND,
+            &raw const response,
+        )
+    };
+    check(result).map(drop)
 }
 
 /// What a filter's test does in the process it sacrifices.

@@ -8,6 +8,9 @@
 use crate::error::Result;
 #[cfg(feature = "testing")]
 use crate::error::{Code, Error};
+use crate::sys::landing::Fault;
+#[cfg(feature = "testing")]
+use crate::sys::landing::{FaultKind, FaultPlace};
 #[cfg(feature = "testing")]
 use nix::errno::Errno;
 
@@ -46,8 +49,6 @@ macro_rules! steps {
 
 steps! {
     // create and run, the parent
-    /// The network namespace is made ahead, by a process of its own.
-    MakeNetwork "make-network" Child;
     /// The id is reserved.
     Reserve "reserve" Parent;
     /// The filter is compiled, or found compiled.
@@ -76,8 +77,8 @@ steps! {
     RdtMonitor "rdt-monitor" Parent;
     /// Namespaces to join are opened.
     OpenNamespaces "open-namespaces" Parent;
-    /// The socket on which init waits for start.
-    StartSocket "start-socket" Parent;
+    /// The FIFOs on which init waits for start.
+    StartFifos "start-fifos" Parent;
     /// The files that get the words of hooks.
     HookOutput "hook-output" Parent;
     /// The process that holds systemd's scope.
@@ -202,39 +203,37 @@ steps! {
     ConnectToInit "connect-to-init" Parent;
     /// Init is told to start.
     TellStart "tell-start" Parent;
-    /// Init has started; the record of that.
-    ForgetSocket "forget-socket" Parent;
+    /// Init has started; the FIFOs go.
+    ForgetFifos "forget-fifos" Parent;
     /// Poststart hooks.
     Poststart "poststart" Parent;
 
     // exec
-    /// The pid namespace.
-    ExecEnterPids "exec-enter-pids" Parent;
-    /// The process.
+    /// The entrant.
     ExecClone "exec-clone" Parent;
     /// systemd moves it into the container's cgroup, where only that may (an ordinary user's).
     ExecAttach "exec-attach" Parent;
     /// It is there, and is told.
     ExecAttached "exec-attached" Parent;
-    /// What only the parent may grant it.
-    ExecGrant "exec-grant" Parent;
     /// It may go on.
     ExecGo "exec-go" Parent;
     /// It runs.
     ExecRuns "exec-runs" Parent;
     /// What it takes to look after it in the foreground.
     ExecAttend "exec-attend" Parent;
+    /// It takes what only the host's privileges grant.
+    ExecGrant "exec-grant" Child;
     /// It joins the namespaces.
     ExecJoin "exec-join" Child;
     /// Its terminal.
     ExecTerminal "exec-terminal" Child;
-    /// It waits to go on.
-    ExecWait "exec-wait" Child;
     /// Its user.
     ExecUser "exec-user" Child;
     /// Its filter.
     ExecFilter "exec-filter" Child;
-    /// Its program.
+    /// It waits until it may be seen.
+    ExecWait "exec-wait" Child;
+    /// The process's program.
     ExecExecute "exec-execute" Child;
 
     // pause, resume, kill, update
@@ -333,6 +332,33 @@ pub fn errno_at(step: Step) -> nix::Result<()> {
         "stop" => stop(),
         name => Err(errno_of(name)),
     }
+}
+
+/// What [`crate::process::last_steps`] does at this step, if the environment names it.
+#[cfg(feature = "testing")]
+pub fn last(step: Step) -> Option<Fault> {
+    let at = match step {
+        Step::StartHooks => FaultPlace::Hooks,
+        _ => FaultPlace::Execute,
+    };
+    let told = std::env::var("CASULO_FAULT").ok()?;
+    let mut parts = told.split(':');
+    if parts.next() != Some(step.name()) {
+        return None;
+    }
+    let how = match parts.next().unwrap_or_default() {
+        "kill" => FaultKind::Kill,
+        "stop" => FaultKind::Stop,
+        name => FaultKind::Errno(errno_of(name)),
+    };
+    Some(Fault { at, how })
+}
+
+/// Nothing, in every other build.
+#[cfg(not(feature = "testing"))]
+#[inline(always)]
+pub const fn last(_: Step) -> Option<Fault> {
+    None
 }
 
 /// SIGKILL, or what comes next to it: pid 1 of a namespace cannot be killed from inside.

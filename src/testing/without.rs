@@ -8,7 +8,11 @@
 pub enum Defence {
     /// What enters a container is not dumpable.
     NotDumpable,
-    /// Inherited descriptors are close-on-exec.
+    /// Nothing of casulo's memory is in a process that is born in a container.
+    NotForked,
+    /// Nobody holds the mount of casulo's program when something of it can be seen in a container.
+    MountLetGo,
+    /// Inherited descriptors are closed, or close-on-exec.
     CloseOnExec,
     /// The working folder is verified to be inside the root.
     CwdInside,

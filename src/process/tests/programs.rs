@@ -1,6 +1,11 @@
 //! Which program is executed, and that it is.
 
 use super::*;
+use crate::process::last_steps::{LastSteps, Tracer, Wait, WorkingDirectory};
+use crate::sync::Channel;
+use crate::sync::pipes::{Heard, pipes};
+use crate::sys::shared::Shared;
+use std::os::fd::AsFd;
 
 /// `locate` for root in `folder`, in a child: the path found, or the error.
 fn located(root: &Root, more: &str) -> String {
@@ -174,7 +179,40 @@ fn the_users_rights_decide_about_a_program() {
 fn exec_runs_the_program_and_words_its_failure() {
     let execute = |path: &std::ffi::CStr| {
         let program = Program::for_test(path);
-        words_of_child(|| Err::<String, _>(program.execute()))
+        let (ends, theirs) = pipes().expect("pipes");
+        ends.say_go();
+        let plan = Plan {
+            first_closed_fd: 3,
+            ..Plan::default()
+        };
+        let said = words_of_child(|| {
+            let (channel, _parent) = Channel::pair()?;
+            let steps = LastSteps {
+                program: &program,
+                bpf: None,
+                sys_admin: SysAdmin::Drop,
+                go: theirs.go.as_fd(),
+                tell: theirs.tell.as_fd(),
+                wait: Wait::Silent,
+                working_directory: WorkingDirectory::VerifyAgain,
+                shared: Shared::new().expect("a page"),
+                tracer: Tracer::Privileged,
+                hooks: &[],
+                hook_output: [None; 2],
+                fault: None,
+            };
+            Err::<String, _>(steps.land(&plan, channel).1)
+        });
+        drop(theirs);
+        match ends.hear() {
+            Heard::End => said,
+            Heard::Word(told) => {
+                let mut plan = plan;
+                plan.command.args = vec![path.to_owned()];
+                plan.explain(told).expect("a failure").to_string()
+            }
+            other => format!("{other:?}"),
+        }
     };
     let (folder, _root) = root();
     program(folder.path(), "script", 0o755);

@@ -203,7 +203,7 @@ impl Case {
         }
         let mut sources = Sources::from(parent);
         let root = enter(plan, &mut sources).map_err(text)?;
-        let (root, late) = populate(plan, root, &mut sources, nodes).map_err(text)?;
+        let (root, late) = populate(plan, root, &mut sources, nodes, Pids::Own).map_err(text)?;
         let old = nix::fcntl::open("/", OFlag::O_PATH, Mode::empty()).map_err(text)?;
         let root = pivot(plan, root).map_err(text)?;
         if plan.way == Way::Move {

@@ -1,0 +1,225 @@
+//! What `create` and `run` say to init, or to the entrant that makes it, until that is ready. Parent.
+
+use super::agent;
+use super::facts::record;
+use super::hooks_outside::run_hooks;
+use super::starting::{Decided, Starting};
+use super::undo::Made;
+use super::{Request, StartBy};
+use crate::cgroups::devices::Rules;
+use crate::error::{Code, Context, Error, Result};
+use crate::hooks::Kind;
+use crate::listener::Listener;
+use crate::namespaces::{self, Joins};
+use crate::process::last_steps::birth_failed;
+use crate::state::{ProcessRef, State, Status};
+use crate::sync::pipes::Ends;
+use crate::sync::{Channel, Message};
+use crate::sys::child::{self, Patience};
+use crate::sys::exe;
+use crate::sys::landing;
+use crate::sys::pidfd::pidfd_open;
+use crate::sys::procfs::ProcFs;
+use crate::sys::shared::Shared;
+use crate::terminal;
+use crate::testing::fault::{self, Step};
+use crate::testing::without::{Defence, without};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::Pid;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// One conversation.
+pub(super) struct Conversation<'a> {
+    pub(super) request: &'a Request<'a>,
+    pub(super) channel: &'a Channel,
+    pub(super) ends: &'a Ends,
+    pub(super) agent: Option<OwnedFd>,
+    /// Whether the filter has a listener.
+    pub(super) notifies: bool,
+    pub(super) shared: &'static Shared,
+    /// The master of the pty, if nobody else took it.
+    pub(super) console: Option<OwnedFd>,
+}
+
+/// The container's process.
+pub(super) struct Born {
+    pub(super) pid: Pid,
+    pub(super) pidfd: OwnedFd,
+}
+
+impl Conversation<'_> {
+    /// Until init is what it will be. `state` is what is recorded of it: where an entrant made init, that is recorded
+    /// anew.
+    ///
+    /// # Errors
+    /// The step that failed, whosever it was.
+    pub(super) fn lead(
+        &mut self,
+        made: &mut Made<'_>,
+        state: &mut State,
+        joins: &Joins,
+        proc: &ProcFs,
+    ) -> Result<Born> {
+        let first = Pid::from_raw(state.init_process_pid);
+        let is_entrant = joins.joins(namespaces::Kind::Pid);
+        self.converse(made, state, is_entrant)?;
+        let pidfd = match pidfd_open(first) {
+            Err(Errno::ESRCH) => return Err(made.death_of_init(first)),
+            opened => opened.context(Code::Io, "open a pidfd of", first)?,
+        };
+        let born = match is_entrant {
+            false => {
+                if let Some(listener) = self.listener_of(first, &pidfd)? {
+                    self.hand_over(listener, state, first)?;
+                }
+                Born { pid: first, pidfd }
+            }
+            true => self.wait_for_birth(made, state, first, &pidfd, proc)?,
+        };
+        if is_entrant || self.request.start == StartBy::Fifo {
+            let starting = Starting {
+                init: born.pid,
+                pidfd: &born.pidfd,
+                ends: self.ends,
+                words: None,
+                end: None,
+                decided: Decided::Plan(self.request.plan),
+            };
+            starting.wait_until_ready()?;
+        }
+        Ok(born)
+    }
+
+    /// Answers until the last steps begin, which the end of file says.
+    fn converse(&mut self, made: &mut Made<'_>, state: &State, is_entrant: bool) -> Result<()> {
+        let plan = self.request.plan;
+        let init = Pid::from_raw(state.init_process_pid);
+        fault::at(Step::DeviceProgram)?;
+        let rules = plan.cgroup.devices.as_ref().map(Rules::load).transpose()?;
+        if !without(Defence::MountLetGo) {
+            exe::let_go();
+        }
+        if is_entrant {
+            let said = self.channel.send(&Message::MayBeSeen);
+            said.map_err(|error| self.channel.reason_or(error))?;
+        }
+        loop {
+            match self.channel.receive()? {
+                Some(Message::Populated) => {
+                    fault::at(Step::DeviceRules)?;
+                    if let (Some(cgroup), Some(rules)) = (&made.cgroup, &rules) {
+                        // With init gone, systemd may have removed the cgroup already.
+                        let attached = cgroup.attach_devices(rules);
+                        attached.map_err(|error| self.channel.reason_or(error))?;
+                    }
+                    if self.request.starts_at_once() {
+                        self.ends.say_go();
+                    }
+                    if plan.has_hooks_before_pivot() {
+                        self.run_hooks(made, state, init)?;
+                    }
+                }
+                Some(Message::Terminal(master)) => {
+                    fault::at(Step::SendTerminal)?;
+                    match self.request.console_socket {
+                        Some(path) => terminal::send_to_console_socket(path, master.as_fd())?,
+                        None => self.console = Some(master),
+                    }
+                }
+                Some(Message::Failed(error)) => return Err(error),
+                Some(other) => return Err(Error::new(Code::Sync, format!("init said {other:?}"))),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    fn run_hooks(&self, made: &mut Made<'_>, state: &State, init: Pid) -> Result<()> {
+        let plan = self.request.plan;
+        fault::at(Step::RuntimeHooks)?;
+        made.hooks_ran = Some(state.clone());
+        // Up to spec 1.0.2 prestart hooks ran on start, and so were told `created`.
+        for (kind, status) in [
+            (Kind::Prestart, Status::Created),
+            (Kind::CreateRuntime, Status::Creating),
+        ] {
+            let document = state.document(status, init.as_raw()).to_string();
+            run_hooks(&plan.hooks, kind, &document, &plan.bundle)?;
+        }
+        self.channel.send(&Message::HooksDone)
+    }
+
+    /// The listener that the process hands over, if its filter has one. It spins until then.
+    fn listener_of(&self, pid: Pid, pidfd: &OwnedFd) -> Result<Option<Listener>> {
+        if !self.notifies {
+            return Ok(None);
+        }
+        loop {
+            if let Some(listener) = Listener::take(self.shared, pidfd.as_fd())? {
+                return Ok(Some(listener));
+            }
+            if has_ended(pidfd, PollTimeout::from(1_u8)) {
+                return Err(self.left(pid));
+            }
+        }
+    }
+
+    fn hand_over(&mut self, listener: Listener, state: &State, pid: Pid) -> Result<()> {
+        let Some(agent) = self.agent.take() else {
+            return Ok(());
+        };
+        let filter = self.request.plan.seccomp.as_ref();
+        let metadata = filter.and_then(|filter| filter.listener_metadata.as_deref());
+        let document = agent::document(state, Status::Creating, pid, metadata);
+        listener.send(&agent, &document)
+    }
+
+    /// The entrant's end, and then init, which it has made.
+    fn wait_for_birth(
+        &mut self,
+        made: &mut Made<'_>,
+        state: &mut State,
+        entrant: Pid,
+        pidfd: &OwnedFd,
+        proc: &ProcFs,
+    ) -> Result<Born> {
+        let listener = self.listener_of(entrant, pidfd)?;
+        while !has_ended(
+            pidfd,
+            PollTimeout::from(if listener.is_some() { 1_u8 } else { 255 }),
+        ) {
+            if let Some(listener) = &listener {
+                listener.answer_for(entrant);
+            }
+        }
+        let _ = child::wait(Some(entrant), Patience::UntilOneEnds);
+        made.init = landing::born(self.shared);
+        let Some(pid) = made.init else {
+            return Err(self.left(entrant));
+        };
+        let pidfd = pidfd_open(pid).context(Code::Io, "open a pidfd of", pid)?;
+        state.init_process_pid = pid.as_raw();
+        let process = ProcessRef::of(pid, proc).context(Code::State, "look at init", pid)?;
+        state.init_process_start = process.start;
+        fault::at(Step::RecordInit)?;
+        record(made.dir()?, state)?;
+        self.request.plan.process.grant_at_birth(pid)?;
+        if let Some(listener) = listener {
+            self.hand_over(listener, state, pid)?;
+        }
+        Ok(Born { pid, pidfd })
+    }
+
+    /// Why a process is gone whose last steps had begun.
+    fn left(&self, pid: Pid) -> Error {
+        birth_failed(self.shared).unwrap_or_else(|| {
+            let text = format!("process {pid} ended before the container was ready");
+            Error::new(Code::Sync, text)
+        })
+    }
+}
+
+fn has_ended(pidfd: &OwnedFd, timeout: PollTimeout) -> bool {
+    let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+    poll(&mut fds, timeout).is_ok_and(|count| count > 0)
+}

@@ -1,0 +1,224 @@
+//! From `GO` to the moment at which a container's program runs. Parent: `run`, or `start`.
+//!
+//! Init is a process of the container already. What it says is believed in range only, nobody waits for it without
+//! looking whether it lives, and whether it has executed its program says the kernel.
+
+use super::hooks_outside::recorded_hooks;
+use crate::config;
+use crate::error::{Code, Context, Error, Result};
+use crate::foreground::EndSignals;
+use crate::hooks::{self, Tail};
+use crate::plan::Plan;
+use crate::process;
+use crate::state::Dir;
+use crate::sync::pipes::{Ends, Heard};
+use crate::sys::landing::{self, Tells, Told};
+use crate::sys::pidfd::pidfd_send_signal;
+use crate::sys::procfs::ProcFs;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::{Pid, read};
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// The longest time between two looks at what nobody wakes casulo for.
+const LONGEST_LOOK: Duration = Duration::from_millis(100);
+
+/// Where the words for a failure come from.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Decided<'a> {
+    /// `run`: the plan.
+    Plan(&'a Plan),
+    /// `start`: the config that the record keeps.
+    Record(&'a Dir),
+}
+
+/// A container that is being started.
+#[derive(Debug)]
+pub(super) struct Starting<'a> {
+    pub(super) init: Pid,
+    pub(super) pidfd: &'a OwnedFd,
+    pub(super) ends: &'a Ends,
+    /// What startContainer hooks say.
+    pub(super) words: Option<&'a OwnedFd>,
+    /// Readable when a signal asks casulo to end; none where that ends it anyway.
+    pub(super) end: Option<&'a EndSignals>,
+    pub(super) decided: Decided<'a>,
+}
+
+impl Starting<'_> {
+    /// Waits until init is what it will be, and waits itself.
+    ///
+    /// # Errors
+    /// What it told of its failure; E_SYNC when it ended without a word.
+    pub(super) fn wait_until_ready(&self) -> Result<()> {
+        loop {
+            let ended = self.wait_for_something(PollTimeout::NONE, Hears::Yes)?;
+            match self.ends.hear() {
+                Heard::Word(Told {
+                    what: Tells::Ready, ..
+                }) => return Ok(()),
+                Heard::Word(told) => return Err(self.explain(told, "")),
+                Heard::Junk | Heard::Nothing | Heard::End if ended => return Err(died()),
+                Heard::End => return Err(died()),
+                Heard::Junk | Heard::Nothing => {}
+            }
+        }
+    }
+
+    /// Waits until the program was executed.
+    ///
+    /// # Errors
+    /// What init told of its failure; E_HOOK for a startContainer hook that took too long.
+    pub(super) fn wait_for_execve(&self, proc: &ProcFs) -> Result<()> {
+        let mut said = Tail::default();
+        let mut hook: Option<(usize, Option<Instant>)> = None;
+        let mut hears = Hears::Yes;
+        let mut look = Duration::from_secs(1);
+        loop {
+            let deadline = hook.and_then(|(_, deadline)| deadline);
+            let left = deadline.map(|it| it.saturating_duration_since(Instant::now()));
+            let wait = left.map_or(look, |left| left.min(look));
+            let timeout = u16::try_from(wait.as_millis() + 1).unwrap_or(u16::MAX);
+            let ended = self.wait_for_something(PollTimeout::from(timeout), hears)?;
+            self.listen(&mut said);
+            while hears == Hears::Yes {
+                match self.ends.hear() {
+                    Heard::Word(Told {
+                        what: Tells::Ready | Tells::Executes,
+                        ..
+                    }) => {}
+                    Heard::Word(Told {
+                        what: Tells::HookBegins,
+                        index,
+                        ..
+                    }) => {
+                        let timeout = self.hooks()?.timeout_inside(index);
+                        hook = Some((index, timeout.map(|it| Instant::now() + it)));
+                    }
+                    Heard::Word(told) => {
+                        self.listen(&mut said);
+                        return Err(self.explain(told, &said.line()));
+                    }
+                    Heard::Junk => {}
+                    Heard::Nothing => break,
+                    Heard::End => {
+                        hears = Hears::No;
+                        look = Duration::from_millis(1);
+                    }
+                }
+            }
+            // How a program that has ended has ended is no business of who has started it.
+            if ended || (hears == Hears::No && has_executed(self.init, proc)) {
+                return Ok(());
+            }
+            if hears == Hears::No {
+                look = (look * 2).min(LONGEST_LOOK);
+            }
+            if let Some((index, Some(deadline))) = hook
+                && Instant::now() >= deadline
+                && !has_executed(self.init, proc)
+            {
+                // With init its hook goes, where it has a pid namespace of its own; else with its cgroup.
+                let _ = pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
+                return Err(self.hooks()?.timed_out_inside(index, &said.line()));
+            }
+        }
+    }
+
+    /// Waits until init says something or ends. True if it has ended.
+    fn wait_for_something(&self, timeout: PollTimeout, hears: Hears) -> Result<bool> {
+        let mut fds = vec![PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
+        if hears == Hears::Yes {
+            fds.push(PollFd::new(self.ends.tell(), PollFlags::POLLIN));
+        }
+        if let Some(words) = self.words {
+            fds.push(PollFd::new(words.as_fd(), PollFlags::POLLIN));
+        }
+        if let Some(end) = self.end {
+            fds.push(PollFd::new(end.as_fd(), PollFlags::POLLIN));
+        }
+        match poll(&mut fds, timeout) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno).context(Code::Sync, "wait for", "init"),
+        }
+        let ended = fds.first().and_then(PollFd::any) == Some(true);
+        drop(fds);
+        match self.end.and_then(EndSignals::next) {
+            Some(number) => Err(Error::new(
+                Code::Signal,
+                format!("signal {number} arrived before the program was executed"),
+            )),
+            None => Ok(ended),
+        }
+    }
+
+    fn listen(&self, said: &mut Tail) {
+        let mut buffer = [0; 4096];
+        while let Some(words) = self.words {
+            match read(words, &mut buffer) {
+                Ok(length @ 1..) => said.add(buffer.get(..length).unwrap_or_default()),
+                Ok(_) | Err(_) => return,
+            }
+        }
+    }
+
+    fn hooks(&self) -> Result<hooks::Plan> {
+        match self.decided {
+            Decided::Plan(plan) => Ok(plan.hooks.clone()),
+            Decided::Record(dir) => recorded_hooks(dir),
+        }
+    }
+
+    fn explain(&self, told: Told, words: &str) -> Error {
+        let of_hooks = self.hooks().map(|hooks| hooks.explain(told, words));
+        let explained = match of_hooks {
+            Err(error) => return error,
+            Ok(Some(error)) => return error,
+            Ok(None) => match self.decided {
+                Decided::Plan(plan) => plan.process.explain(told),
+                Decided::Record(dir) => match recorded_process(dir) {
+                    Ok(process) => process.explain(told),
+                    Err(error) => return error,
+                },
+            },
+        };
+        explained.unwrap_or_else(|| Error::new(Code::Sync, format!("init said {told:?}")))
+    }
+}
+
+/// Whether init can still be heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hears {
+    Yes,
+    No,
+}
+
+fn died() -> Error {
+    Error::new(Code::Sync, "init ended before it was ready")
+}
+
+/// As much of the recorded process as its error messages need.
+fn recorded_process(dir: &Dir) -> Result<process::Plan> {
+    let (file, bytes) = dir.read_config()?;
+    let spec = config::parse(&bytes, &file)?;
+    let mut plan = process::Plan::default();
+    if let Some(process) = spec.process() {
+        plan.command.cwd.clone_from(process.cwd());
+        let args = process.args().iter().flatten();
+        plan.command.args = args
+            .filter_map(|it| CString::new(it.as_str()).ok())
+            .collect();
+    }
+    Ok(plan)
+}
+
+/// Whether the process has executed a program since it was born.
+fn has_executed(pid: Pid, proc: &ProcFs) -> bool {
+    let stat = proc.read_to_string(&format!("{pid}/stat"));
+    // One that is gone has had its time.
+    stat.ok()
+        .and_then(|stat| landing::has_executed(stat.as_bytes()))
+        .unwrap_or(true)
+}

@@ -1,0 +1,203 @@
+//! The entrant: casulo's child in the host's pid namespace, which nobody in the container can see. Born in the
+//! container's cgroup with all the caller's privileges, it joins every namespace, becomes the process in all but its
+//! pid, has that born as its sibling, and ends.
+//!
+//! It connects to nothing that it finds in the container, and writes below /proc by descriptors that it opened on the
+//! host: there is no `/proc/self` of it inside.
+
+use super::Request;
+use super::birth::Place;
+use crate::capabilities::SysAdmin;
+use crate::error::{Code, Context, Error, Result};
+use crate::namespaces::{self, Kind};
+use crate::process::last_steps::{Birth, LastSteps, Tracer, Wait, WorkingDirectory};
+use crate::process::{Role, signals};
+use crate::rootfs::root::Root;
+use crate::seccomp::Bpf;
+use crate::sync::pipes::TheirEnds;
+use crate::sync::{Channel, Message};
+use crate::sys::child;
+use crate::sys::exe;
+use crate::sys::namespace::stop_being_dumpable;
+use crate::sys::pidfd::pidfd_send_signal;
+use crate::sys::procfs::ProcFs;
+use crate::sys::shared::Shared;
+use crate::terminal;
+use crate::testing::fault::{self, Step};
+use crate::trace::{self, Phase};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sched::{CloneFlags, setns};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, chroot, fchdir};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+/// What the entrant inherits.
+pub(super) struct Entrant<'a> {
+    pub(super) request: &'a Request<'a>,
+    /// A pidfd of the container's init.
+    pub(super) init: &'a OwnedFd,
+    pub(super) bpf: Option<Bpf>,
+    pub(super) ends: TheirEnds,
+    pub(super) shared: &'static Shared,
+}
+
+impl Entrant<'_> {
+    /// Runs it. `proc` is the host's.
+    pub(super) fn run(self, parent: Channel, place: &Place, proc: ProcFs) -> ! {
+        let (parent, error) = match self.enter(&parent, place, proc) {
+            Err(error) => (parent, error),
+            Ok(ready) => self.last_steps(&ready, parent),
+        };
+        // If nobody listens any more there is nobody to tell.
+        let _ = parent.send(&Message::Failed(error));
+        child::leave(1)
+    }
+
+    /// Everything but the birth.
+    fn enter(&self, parent: &Channel, place: &Place, proc: ProcFs) -> Result<Ready> {
+        trace::phase(Phase::Enter);
+        exe::let_go();
+        let process = self.request.process;
+        // Of the caller's session nothing is left to be reached from the process: its terminal, its group, its
+        // share of the processor (/proc/N/autogroup).
+        signals::own_session()?;
+        end_with_parent(parent)?;
+        if matches!(place, Place::LeftToSystemd { .. }) && parent.receive()?.is_none() {
+            return Err(parent_left());
+        }
+        fault::at(Step::ExecGrant)?;
+        process.grant(Pid::this(), &proc, Role::Exec)?;
+        let labels = process.labels.open(&proc)?;
+        let root_of_init = self.root_of_init(&proc)?;
+        fault::at(Step::ExecJoin)?;
+        process.identity.leave_callers_groups()?;
+        stop_being_dumpable().context(Code::Process, "prctl", "PR_SET_DUMPABLE")?;
+        self.join(&proc)?;
+        drop(proc);
+        if let Some(root) = root_of_init {
+            fchdir(&root).and_then(|()| chroot(".")).context(
+                Code::Process,
+                "enter the root of",
+                "init",
+            )?;
+        }
+        if self.request.state.has(Kind::User) {
+            namespaces::become_root_of_joined()?;
+        }
+        let root = open(
+            "/",
+            OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        )
+        .context(Code::Process, "open", "/")?;
+        let root = Root::from_fd(root);
+        if let Some(size) = process.terminal {
+            fault::at(Step::ExecTerminal)?;
+            let pty = terminal::open(&root, size)?;
+            pty.give_to(process.identity.uid)?;
+            terminal::take_streams(pty.slave.as_fd())?;
+            parent.send(&Message::Terminal(pty.master))?;
+        }
+        trace::phase(Phase::Identity);
+        process.prepare(&labels)?;
+        drop(labels);
+        let entered = process.enter(&root)?;
+        fault::at(Step::ExecUser)?;
+        let sys_admin = process.sys_admin_until(self.request.filter);
+        process.become_user(sys_admin)?;
+        // A change of ids clears it, PR_SET_PDEATHSIG(2const).
+        end_with_parent(parent)?;
+        let program = process.locate(&root, entered)?;
+        drop(root);
+        trace::phase(Phase::LastSteps);
+        Ok(Ready { program, sys_admin })
+    }
+
+    /// From here on the process is what it will be.
+    fn last_steps(&self, ready: &Ready, parent: Channel) -> (Channel, Error) {
+        let process = self.request.process;
+        let steps = LastSteps {
+            program: &ready.program,
+            bpf: self.bpf.as_ref(),
+            sys_admin: ready.sys_admin,
+            go: self.ends.go.as_fd(),
+            tell: self.ends.tell.as_fd(),
+            wait: Wait::Announced,
+            working_directory: WorkingDirectory::Verified,
+            shared: self.shared,
+            tracer: Tracer::for_listener(process),
+            hooks: &[],
+            hook_output: [None; 2],
+            fault: fault::last(Step::ExecExecute),
+        };
+        let prepare = || -> Result<()> {
+            let mut keep = steps.descriptors();
+            keep.push(parent.as_fd().as_raw_fd());
+            steps
+                .program
+                .ready(process, &keep, Birth::Sibling.siblings())?;
+            fault::at(Step::ExecFilter)?;
+            fault::at(Step::ExecWait)?;
+            // Until then somebody may hold the mount that this program runs from.
+            match parent.receive()? {
+                Some(Message::MayBeSeen) => Ok(()),
+                _ => Err(parent_left()),
+            }
+        };
+        match prepare() {
+            Err(error) => (parent, error),
+            Ok(()) => steps.bear(process, parent),
+        }
+    }
+
+    /// All namespaces by one call, in which the kernel checks with the old and the new credentials at once and joins
+    /// all or none. Where that is refused, those that are not the caller's own.
+    fn join(&self, proc: &ProcFs) -> Result<()> {
+        let all = self.request.state.namespaces;
+        if all == 0 {
+            return Ok(());
+        }
+        let flags = i32::try_from(all).expect("the flags of namespaces are 32 bits");
+        match setns(self.init, CloneFlags::from_bits_retain(flags)) {
+            Err(Errno::EPERM) => {}
+            result => {
+                return result.context(Code::Namespace, "join the namespaces of", self.request.id);
+            }
+        }
+        let others = namespaces::not_shared_with(all, self.request.state.init_process_pid, proc)?;
+        setns(self.init, others).context(Code::Namespace, "join the namespaces of", self.request.id)
+    }
+
+    /// Where the container shares the caller's mount namespace it lives in a chroot: init's root.
+    fn root_of_init(&self, proc: &ProcFs) -> Result<Option<OwnedFd>> {
+        if self.request.state.has(Kind::Mount) {
+            return Ok(None);
+        }
+        let pid = self.request.state.init_process_pid;
+        let root = proc.open_link(&format!("{pid}/root"), OFlag::O_PATH | OFlag::O_DIRECTORY);
+        // Only then is it sure that the number was still init's.
+        root.and_then(|root| pidfd_send_signal(self.init.as_fd(), 0).map(|()| Some(root)))
+            .context(Code::Process, "open the root of", "init")
+    }
+}
+
+/// What the entrant has found.
+struct Ready {
+    program: crate::process::Program,
+    sys_admin: SysAdmin,
+}
+
+fn end_with_parent(parent: &Channel) -> Result<()> {
+    set_pdeathsig(Signal::SIGKILL).context(Code::Process, "set the parent-death signal", "")?;
+    match parent.is_closed() {
+        false => Ok(()),
+        true => Err(parent_left()),
+    }
+}
+
+fn parent_left() -> Error {
+    Error::new(Code::Sync, "the parent left before the process could start")
+}

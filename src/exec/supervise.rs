@@ -1,0 +1,377 @@
+//! The parent of an entrant and of the process that it makes, until that runs. A container can stop, trace and flood
+//! whatever of casulo's it sees, so nothing here waits for it without looking at signals and at the clock, and nothing
+//! that it says is believed but numbers in range. Whether it has executed its program says the kernel.
+
+use super::birth::Place;
+use super::{Executed, Outcome, Request, WhenPaused};
+use crate::cgroups::systemd;
+use crate::container::agent;
+use crate::error::{Code, Context, Error, Result};
+use crate::foreground::EndSignals;
+use crate::listener::Listener;
+use crate::process::last_steps::birth_failed;
+use crate::state::Status;
+use crate::sync::pipes::{Ends, Heard};
+use crate::sync::{Channel, Message};
+use crate::sys::child::{self, Ended, Farewell, Patience};
+use crate::sys::exe;
+use crate::sys::landing::{self, GO, SET_PROCESSES, Tells};
+use crate::sys::pidfd::pidfd_open;
+use crate::sys::procfs::ProcFs;
+use crate::sys::rlimit;
+use crate::sys::shared::Shared;
+use crate::terminal;
+use crate::testing::fault::{self, Step};
+use crate::testing::without::{Defence, without};
+use crate::trace::{self, Phase};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::Pid;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// How long a process may be visible and not have executed its program.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The longest time between two looks at what nobody wakes casulo for.
+const LONGEST_LOOK: Duration = Duration::from_millis(100);
+
+/// RLIMIT_NPROC.
+const PROCESSES: u32 = 6;
+
+/// The parent's side of one exec.
+pub(super) struct Supervision<'a> {
+    request: &'a Request<'a>,
+    proc: &'a ProcFs,
+    entrant: Pid,
+    entrant_fd: OwnedFd,
+    /// None once the entrant has closed it.
+    channel: Option<Channel>,
+    ends: Ends,
+    shared: &'static Shared,
+    agent: Option<OwnedFd>,
+    listener: Option<Listener>,
+    console: Option<OwnedFd>,
+    /// Readable when a signal asks casulo to end.
+    end: Option<EndSignals>,
+}
+
+/// Why waiting has come to its end.
+enum Stop {
+    /// A signal of this number.
+    Signal(i32),
+    /// Something failed.
+    Error(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Stop {
+        Stop::Error(error)
+    }
+}
+
+type Waited<T> = std::result::Result<T, Stop>;
+
+impl<'a> Supervision<'a> {
+    pub(super) fn new(
+        request: &'a Request<'a>,
+        entrant: Pid,
+        channel: Channel,
+        ends: Ends,
+        shared: &'static Shared,
+        agent: Option<OwnedFd>,
+        proc: &'a ProcFs,
+    ) -> Result<Supervision<'a>> {
+        let opened = pidfd_open(entrant).context(Code::Process, "open a pidfd of", "the entrant");
+        let end = request.signals.map(EndSignals::of).transpose();
+        let (entrant_fd, end) = match (opened, end) {
+            (Ok(fd), Ok(end)) => (fd, end),
+            (Err(error), _) | (_, Err(error)) => {
+                child::end(entrant);
+                return Err(error);
+            }
+        };
+        Ok(Supervision {
+            request,
+            proc,
+            entrant,
+            entrant_fd,
+            channel: Some(channel),
+            ends,
+            shared,
+            agent,
+            listener: None,
+            console: None,
+            end,
+        })
+    }
+
+    /// From the entrant's birth to the moment at which the program runs. After an error there is no process, but for
+    /// one that a tracer in the container keeps although it was killed.
+    pub(super) fn run(mut self, place: &Place) -> Result<Outcome> {
+        trace::phase(Phase::Outside);
+        let born = self.lead(place).and_then(|()| self.wait_for_entrant());
+        let pid = match born {
+            Ok(pid) => pid,
+            Err(stop) => return self.end_entrant(stop),
+        };
+        let process = match pidfd_open(pid) {
+            Ok(pidfd) => pidfd,
+            Err(errno) => {
+                // Its number came from the kernel, and nobody else can reap it.
+                return Err(errno).context(Code::Process, "open a pidfd of", "the process");
+            }
+        };
+        let ran = self
+            .let_go_on(pid)
+            .and_then(|go| self.wait_for_execve(pid, &process, go));
+        match ran {
+            Ok(()) => Ok(Outcome::Executed(Executed {
+                pid,
+                console: self.console,
+            })),
+            Err(stop) => {
+                farewell(pid);
+                stop.into_outcome()
+            }
+        }
+    }
+
+    /// What the entrant waits for.
+    fn lead(&self, place: &Place) -> Waited<()> {
+        let Some(channel) = &self.channel else {
+            return Ok(());
+        };
+        if let Place::LeftToSystemd { scope, cgroup } = place {
+            fault::at(Step::ExecAttach)?;
+            systemd::attach(scope, cgroup, self.entrant)?;
+            fault::at(Step::ExecAttached)?;
+            let released = channel.send(&Message::Release);
+            released.map_err(|error| channel.reason_or(error))?;
+        }
+        if !without(Defence::MountLetGo) {
+            exe::let_go();
+        }
+        fault::at(Step::ExecGo)?;
+        let said = channel.send(&Message::MayBeSeen);
+        said.map_err(|error| channel.reason_or(error))?;
+        Ok(())
+    }
+
+    /// Hears the entrant to its end; the pid of the process that it has made.
+    fn wait_for_entrant(&mut self) -> Waited<Pid> {
+        trace::phase(Phase::Wait);
+        let mut failed = None;
+        loop {
+            let expects = self.agent.is_some() && self.listener.is_none();
+            let look: u16 = if expects { 1 } else { 1000 };
+            let (ended, heard) = self.poll_entrant(PollTimeout::from(look))?;
+            if heard && let Some(channel) = &self.channel {
+                match channel.receive()? {
+                    Some(Message::Terminal(master)) => match self.request.console_socket {
+                        Some(path) => terminal::send_to_console_socket(path, master.as_fd())?,
+                        None => self.console = Some(master),
+                    },
+                    Some(Message::Failed(error)) => failed = Some(error),
+                    Some(other) => {
+                        let text = format!("the entrant said {other:?}");
+                        return Err(Error::new(Code::Sync, text).into());
+                    }
+                    None => self.channel = None,
+                }
+            }
+            if expects {
+                self.listener = Listener::take(self.shared, self.entrant_fd.as_fd())?;
+            }
+            if let Some(listener) = &self.listener {
+                listener.answer_for(self.entrant);
+            }
+            if ended && !heard {
+                break;
+            }
+        }
+        let how = child::wait(Some(self.entrant), Patience::UntilOneEnds);
+        match (landing::born(self.shared), failed) {
+            (Some(pid), _) => Ok(pid),
+            (None, Some(error)) => Err(error.into()),
+            (None, None) => Err(self.entrant_died(how).into()),
+        }
+    }
+
+    /// Waits until the entrant has said something or has ended: whether it has, and whether it has.
+    fn poll_entrant(&self, timeout: PollTimeout) -> Waited<(bool, bool)> {
+        let mut fds = vec![PollFd::new(self.entrant_fd.as_fd(), PollFlags::POLLIN)];
+        fds.extend(self.channel.iter().map(readable));
+        let channel = fds.len() - 1;
+        fds.extend(self.listener.iter().map(readable));
+        fds.extend(self.end.iter().map(readable));
+        wait(&mut fds, timeout)?;
+        let any = |at: usize| fds.get(at).and_then(PollFd::any) == Some(true);
+        let (ended, heard) = (any(0), channel > 0 && any(channel));
+        drop(fds);
+        self.end_asked()?;
+        Ok((ended, heard))
+    }
+
+    fn end_asked(&self) -> Waited<()> {
+        match self.end.as_ref().and_then(EndSignals::next) {
+            Some(number) => Err(Stop::Signal(number)),
+            None => Ok(()),
+        }
+    }
+
+    fn entrant_died(&self, how: nix::Result<Option<(Pid, Ended)>>) -> Error {
+        if let Some(error) = birth_failed(self.shared) {
+            return error;
+        }
+        let how = match how {
+            Ok(Some((_, Ended::Killed(libc::SIGKILL)))) => {
+                return Error::new(
+                    Code::Process,
+                    "the process was killed before it could begin",
+                )
+                .hint(
+                    "its cgroup was killed (cgroup.kill), or has no memory left (memory.events)",
+                );
+            }
+            Ok(Some((_, Ended::Killed(number)))) => format!("was killed by signal {number}"),
+            Ok(Some((_, Ended::Exited(code)))) => format!("exited with status {code}"),
+            _ => "vanished".to_owned(),
+        };
+        Error::new(
+            Code::Sync,
+            format!("the process that enters the container {how}"),
+        )
+    }
+
+    /// The entrant is reaped and counts in no limit any more: gives the process what a clone would have lost, and
+    /// its listener to the agent. The byte that lets it go on.
+    fn let_go_on(&mut self, pid: Pid) -> Waited<u8> {
+        self.request.process.grant_at_birth(pid)?;
+        if let (Some(listener), Some(agent)) = (self.listener.take(), self.agent.take()) {
+            let metadata = self
+                .request
+                .filter
+                .and_then(|filter| filter.listener_metadata.as_deref());
+            let state = self.request.state;
+            let document = agent::document(state, Status::Running, pid, metadata);
+            listener.send(&agent, &document)?;
+        }
+        let lowered = self
+            .request
+            .process
+            .process_limit()
+            .map(|limit| rlimit::set(pid, PROCESSES, limit));
+        Ok(match lowered {
+            // It is the container's user already, and casulo may not.
+            Some(Err(Errno::EPERM)) => SET_PROCESSES,
+            _ => GO,
+        })
+    }
+
+    /// Lets the process go on once it is there, and waits until it has executed its program.
+    fn wait_for_execve(&self, pid: Pid, process: &OwnedFd, go: u8) -> Waited<()> {
+        let deadline = match self.request.paused {
+            WhenPaused::Refuse => Some(Instant::now() + PATIENCE),
+            WhenPaused::Wait => None,
+        };
+        let mut look = Duration::from_secs(1);
+        let mut hears = true;
+        loop {
+            let mut fds = vec![PollFd::new(process.as_fd(), PollFlags::POLLIN)];
+            fds.extend(self.end.iter().map(readable));
+            if hears {
+                fds.push(PollFd::new(self.ends.tell(), PollFlags::POLLIN));
+            }
+            let timeout = u16::try_from(look.as_millis()).unwrap_or(u16::MAX);
+            wait(&mut fds, PollTimeout::from(timeout))?;
+            let ended = fds.first().and_then(PollFd::any) == Some(true);
+            drop(fds);
+            self.end_asked()?;
+            while hears {
+                match self.ends.hear() {
+                    Heard::Word(told) if told.what == Tells::Ready => self.ends.say(go),
+                    Heard::Word(told) => {
+                        if let Some(error) = self.request.process.explain(told) {
+                            return Err(error.into());
+                        }
+                    }
+                    Heard::Junk => {}
+                    Heard::Nothing => break,
+                    Heard::End => {
+                        hears = false;
+                        look = Duration::from_millis(1);
+                    }
+                }
+            }
+            // How one that has ended has ended its exit status says, as for any command that ends at once.
+            if ended || (!hears && has_executed(pid, self.proc)) {
+                return Ok(());
+            }
+            if !hears {
+                look = (look * 2).min(LONGEST_LOOK);
+            }
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                // A tracer can hold the other end of the pipe, so the end of file may not have come.
+                if has_executed(pid, self.proc) {
+                    return Ok(());
+                }
+                return Err(held().into());
+            }
+        }
+    }
+
+    fn end_entrant(&self, stop: Stop) -> Result<Outcome> {
+        farewell(self.entrant);
+        // What it made before it ended.
+        if let Some(pid) = landing::born(self.shared) {
+            farewell(pid);
+        }
+        stop.into_outcome()
+    }
+}
+
+impl Stop {
+    fn into_outcome(self) -> Result<Outcome> {
+        match self {
+            Stop::Signal(number) => Ok(Outcome::Interrupted(number)),
+            Stop::Error(error) => Err(error),
+        }
+    }
+}
+
+fn held() -> Error {
+    Error::new(
+        Code::Process,
+        format!(
+            "the process did not execute its program within {} s",
+            PATIENCE.as_secs()
+        ),
+    )
+    .hint("the container is frozen, or something in it stops or traces what enters it")
+}
+
+fn readable(fd: &impl AsFd) -> PollFd<'_> {
+    PollFd::new(fd.as_fd(), PollFlags::POLLIN)
+}
+
+fn wait(fds: &mut [PollFd<'_>], timeout: PollTimeout) -> Result<()> {
+    match poll(fds, timeout) {
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Err(errno) => Err(errno).context(Code::Signal, "wait for", "the process"),
+    }
+}
+
+/// Whether the process has executed a program since it was born.
+fn has_executed(pid: Pid, proc: &ProcFs) -> bool {
+    let stat = proc.read_to_string(&format!("{pid}/stat"));
+    stat.ok()
+        .and_then(|stat| landing::has_executed(stat.as_bytes()))
+        .unwrap_or(false)
+}
+
+/// Kills a process, and waits for its end while nobody keeps it.
+fn farewell(pid: Pid) {
+    if child::end(pid) == Farewell::Kept {
+        log::warn!("process {pid} was killed, but something in the container keeps it");
+    }
+}

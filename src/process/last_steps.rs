@@ -1,0 +1,396 @@
+//! The last steps of a process: from the moment at which it is what it will be to execve(2).
+//!
+//! They are made on a landing area ([`crate::sys::landing`]), with nothing of casulo's memory, under the filter and
+//! with the final capabilities. There are two ways there. Init of a new pid namespace, in which nobody is who could
+//! look, *lands* itself. What enters a pid namespace of others is *born* there, as the sibling of an entrant that
+//! nobody inside can see and that has done everything else.
+
+use super::limits::Siblings;
+use super::{Caller, Plan, Program, environment};
+use crate::capabilities::SysAdmin;
+use crate::error::{Code, Context, Error, Result};
+use crate::hooks;
+use crate::seccomp::{self, Bpf, Call};
+use crate::sync::Channel;
+use crate::sys::child::leave;
+use crate::sys::landing::{
+    Confinement, Dumpable, Landing, Last, LastHook, ListenPid, Session, Tells, Told, hand_over,
+};
+pub use crate::sys::landing::{Fault, Wait, WorkingDirectory};
+use crate::sys::namespace::stop_being_dumpable;
+use crate::sys::rlimit::Limit;
+use crate::sys::shared::Shared;
+use crate::testing::without::{Defence, without};
+use crate::trace::{self, Phase};
+use nix::errno::Errno;
+use nix::sys::prctl::set_dumpable;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+
+/// What the last steps need beside the process's own plan.
+#[derive(Debug)]
+pub struct LastSteps<'a> {
+    /// The program, found.
+    pub program: &'a Program,
+    /// The filter.
+    pub bpf: Option<&'a Bpf>,
+    /// Whether CAP_SYS_ADMIN is still there, for the filter.
+    pub sys_admin: SysAdmin,
+    /// From where it is told to go on.
+    pub go: BorrowedFd<'a>,
+    /// Where it tells.
+    pub tell: BorrowedFd<'a>,
+    /// Whether it waits.
+    pub wait: Wait,
+    /// Whether its working directory is looked at after the wait.
+    pub working_directory: WorkingDirectory,
+    /// The page that it shares with the parent.
+    pub shared: &'static Shared,
+    /// Who may trace it while it waits.
+    pub tracer: Tracer,
+    /// startContainer hooks.
+    pub hooks: &'a [hooks::Inside],
+    /// Where those write.
+    pub hook_output: [Option<RawFd>; 2],
+    /// Test builds: what fails last.
+    pub fault: Option<Fault>,
+}
+
+/// Who needs to trace the process before it executes its program, prctl(2), PR_SET_DUMPABLE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tracer {
+    /// Nobody who has not CAP_SYS_PTRACE.
+    Privileged,
+    /// The caller, an ordinary user: to take the filter's listener, and then nobody.
+    CallerForListener,
+    /// The caller, an ordinary user: `exec` could not enter a created container otherwise.
+    CallerWhileWaiting,
+}
+
+impl Tracer {
+    /// For a process that does not wait.
+    pub fn for_listener(plan: &Plan) -> Tracer {
+        match plan.caller {
+            Caller::MayTrace => Tracer::Privileged,
+            Caller::MayNot => Tracer::CallerForListener,
+        }
+    }
+
+    /// For a process that waits to be started.
+    pub fn while_waiting(plan: &Plan) -> Tracer {
+        match plan.caller {
+            Caller::MayTrace => Tracer::Privileged,
+            Caller::MayNot => Tracer::CallerWhileWaiting,
+        }
+    }
+}
+
+impl LastSteps<'_> {
+    /// Descriptors that outlive the closing of all others.
+    pub fn descriptors(&self) -> Vec<RawFd> {
+        let mut all = vec![self.go.as_raw_fd(), self.tell.as_raw_fd()];
+        all.extend(self.hook_output.iter().flatten());
+        all.extend(self.hooks.iter().map(|hook| hook.stdin.as_raw_fd()));
+        all
+    }
+
+    fn area(
+        &self,
+        plan: &Plan,
+        session: Session,
+        confinement: &Confinement<'_>,
+    ) -> Result<Landing> {
+        let (path, arguments, environment) = self.program.words();
+        let hooks: Vec<LastHook<'_>> = self
+            .hooks
+            .iter()
+            .map(|it| LastHook {
+                path: &it.path,
+                arguments: &it.args,
+                environment: it.env.as_deref().unwrap_or(environment),
+                stdin: it.stdin.as_raw_fd(),
+            })
+            .collect();
+        let [hook_stdout, hook_stderr] = self.hook_output;
+        let last = Last {
+            path,
+            arguments,
+            environment,
+            listen_pid: match plan.environment.listen_pid {
+                environment::ListenPid::AsGiven => ListenPid::AsGiven,
+                environment::ListenPid::Own => ListenPid::Own,
+            },
+            go: self.go.as_raw_fd(),
+            tell: self.tell.as_raw_fd(),
+            wait: self.wait,
+            session,
+            working_directory: self.working_directory,
+            hooks: &hooks,
+            hook_stdout,
+            hook_stderr,
+            first_closed: plan.first_closed_fd,
+            processes: match session {
+                Session::Present => None,
+                Session::New | Session::NewWithTerminal => plan.process_limit(),
+            },
+            fault: self.fault,
+        };
+        Landing::new(&last, confinement).context(Code::Process, "map a landing area", "")
+    }
+
+    fn sets_after_filter(&self, plan: &Plan) -> Option<[u64; 3]> {
+        match self.sys_admin {
+            SysAdmin::Keep => plan.capabilities.after_filter(),
+            SysAdmin::Drop => None,
+        }
+    }
+
+    /// The last thing about memory and ids that can be said; nothing changes an id after it.
+    fn dumpable(&self) -> Result<Dumpable> {
+        let has_listener = self.bpf.is_some_and(Bpf::has_listener);
+        let result = match self.tracer {
+            Tracer::CallerWhileWaiting => set_dumpable(true),
+            Tracer::CallerForListener if has_listener => set_dumpable(true),
+            Tracer::CallerForListener | Tracer::Privileged => stop_being_dumpable(),
+        };
+        result.context(Code::Process, "prctl", "PR_SET_DUMPABLE")?;
+        Ok(match self.tracer {
+            Tracer::CallerForListener if has_listener => Dumpable::UntilListenerIsTaken,
+            _ => Dumpable::Unchanged,
+        })
+    }
+
+    /// Init of a new pid namespace: becomes the program, or waits until it is told to. All descriptors but its own
+    /// are closed already, and `parent`, which is closed here: then the filter is loaded.
+    ///
+    /// Returns only what failed before that, E_PROCESS, and `parent` to tell it.
+    pub fn land(&self, plan: &Plan, parent: Channel) -> (Channel, Error) {
+        let listener = self
+            .bpf
+            .is_some_and(Bpf::has_listener)
+            .then_some(self.shared);
+        let landing = self.dumpable().and_then(|dumpable| {
+            let confinement = Confinement {
+                filter: self.bpf.map(|bpf| (bpf.program(), bpf.flags())),
+                listener,
+                capabilities: self.sets_after_filter(plan),
+                dumpable,
+            };
+            self.area(plan, Session::Present, &confinement)
+        });
+        match landing {
+            Err(error) => (parent, error),
+            Ok(landing) => {
+                trace::phase(Phase::Execute);
+                drop(parent);
+                landing.land(listener)
+            }
+        }
+    }
+
+    /// An entrant: has the process born as its sibling, and ends. Once `parent` is closed only the shared page
+    /// says what has failed ([`birth_failed`]).
+    ///
+    /// Returns only what failed before that, E_PROCESS, and `parent` to tell it.
+    pub fn bear(&self, plan: &Plan, parent: Channel) -> (Channel, Error) {
+        let prepared = self.dumpable().and_then(|dumpable| {
+            let session = match plan.terminal {
+                None => Session::New,
+                Some(_) => Session::NewWithTerminal,
+            };
+            let nothing = Confinement {
+                filter: None,
+                listener: None,
+                capabilities: None,
+                dumpable: Dumpable::Unchanged,
+            };
+            let landing = self.area(plan, session, &nothing)?;
+            if !without(Defence::NotForked) {
+                let left = landing.leave_the_rest();
+                left.context(Code::Process, "madvise", "MADV_DONTFORK")?;
+            }
+            Ok((landing, dumpable))
+        });
+        let (landing, dumpable) = match prepared {
+            Err(error) => return (parent, error),
+            Ok(prepared) => prepared,
+        };
+        let sets = self.sets_after_filter(plan);
+        trace::phase(Phase::Execute);
+        drop(parent);
+        // What is mapped from here on would come along, so nothing is allocated.
+        let born = self
+            .confine(dumpable, sets)
+            .and_then(|()| landing.bear(self.shared).map_err(|errno| (BIRTH, errno)));
+        if let Err((step, errno)) = born {
+            self.shared.fail(step, errno);
+        }
+        leave(i32::from(born.is_err()))
+    }
+
+    /// The filter, and what comes after it. From seccomp(2) to the moment at which the parent has its listener no
+    /// system call is made: the filter may notify of any.
+    fn confine(
+        &self,
+        dumpable: Dumpable,
+        sets: Option<[u64; 3]>,
+    ) -> std::result::Result<(), (i32, Errno)> {
+        let Some(bpf) = self.bpf else { return Ok(()) };
+        if let Some(listener) = bpf.load().map_err(|errno| (FILTER, errno))? {
+            hand_over(self.shared, listener.as_raw_fd());
+            // Or whoever traces the process would answer its notifications.
+            drop(listener);
+            if dumpable == Dumpable::UntilListenerIsTaken {
+                set_dumpable(false).map_err(|errno| (NOT_DUMPABLE, errno))?;
+            }
+        }
+        if let Some([effective, permitted, inheritable]) = sets {
+            crate::sys::capability::capset(effective, permitted, inheritable)
+                .map_err(|errno| (CAPABILITIES, errno))?;
+        }
+        Ok(())
+    }
+}
+
+/// The numbers of the steps in the shared page.
+const FILTER: i32 = 1;
+const NOT_DUMPABLE: i32 = 2;
+const CAPABILITIES: i32 = 3;
+const BIRTH: i32 = 4;
+
+/// Parent: what an entrant left in the shared page, as an error; None where it left nothing.
+pub fn birth_failed(shared: &Shared) -> Option<Error> {
+    let (step, errno) = shared.failure()?;
+    Some(match step {
+        FILTER => seccomp::refused(errno),
+        NOT_DUMPABLE => Error::step(Code::Process, "prctl", "PR_SET_DUMPABLE", errno),
+        CAPABILITIES => Error::step(Code::Process, "set the capabilities", "", errno),
+        _ => {
+            let error = Error::step(Code::Process, "create", "the process", errno);
+            match errno {
+                Errno::EAGAIN => error.hint(
+                    "a limit of processes is reached (RLIMIT_NPROC, pids.max); entering a container takes \
+                     room for two for a moment",
+                ),
+                _ => error,
+            }
+        }
+    })
+}
+
+impl Plan {
+    /// RLIMIT_NPROC of the process, if the config has one.
+    pub fn process_limit(&self) -> Option<Limit> {
+        let limit = self.rlimits.iter().find(|it| it.counts_processes());
+        limit.map(|it| it.limit)
+    }
+
+    /// Parent, before anything is made: asks the filter whether it lets pass what a process still calls under it.
+    ///
+    /// # Errors
+    /// E_SECCOMP naming the call that the profile forbids.
+    pub fn ask_filter(&self, bpf: &Bpf, what: Asked) -> Result<()> {
+        let tiocsctty = u64::try_from(libc::TIOCSCTTY).expect("a small number");
+        let nproc = u64::try_from(libc::RLIMIT_NPROC).expect("a small number");
+        let mut calls = vec![
+            Call::new("read", libc::SYS_read),
+            Call::new("write", libc::SYS_write),
+            Call::new("execve", libc::SYS_execve),
+            Call::new("exit_group", libc::SYS_exit_group),
+        ];
+        if what.hooks == Hooks::Some || what.birth == Birth::Sibling {
+            let flags = u64::try_from(libc::SIGCHLD).expect("a small number");
+            calls.push(Call::new("clone", libc::SYS_clone).with([flags, 0, 0]));
+        }
+        if what.hooks == Hooks::Some {
+            calls.extend([
+                Call::new("wait4", libc::SYS_wait4),
+                Call::new("dup", libc::SYS_dup),
+                Call::new("close", libc::SYS_close),
+            ]);
+        }
+        if what.working_directory == WorkingDirectory::VerifyAgain {
+            calls.push(Call::new("getcwd", libc::SYS_getcwd));
+        }
+        if what.birth == Birth::Sibling {
+            calls.push(Call::new("setsid", libc::SYS_setsid));
+            if self.terminal.is_some() {
+                let ioctl = Call::new("ioctl(TIOCSCTTY)", libc::SYS_ioctl);
+                calls.push(ioctl.with([0, tiocsctty, 0]));
+            }
+            if self.process_limit().is_some() {
+                let prlimit = Call::new("prlimit64(RLIMIT_NPROC)", libc::SYS_prlimit64);
+                calls.push(prlimit.with([0, nproc, 0]));
+            }
+        }
+        if bpf.has_listener() {
+            calls.push(Call::new("close", libc::SYS_close));
+            calls.push(Call::new("prctl", libc::SYS_prctl).with([4, 0, 0]));
+        }
+        if !self.no_new_privs && self.capabilities.after_filter().is_some() {
+            calls.push(Call::new("capset", libc::SYS_capset));
+        }
+        bpf.must_let_pass(calls)
+    }
+
+    /// Parent: what a last process told of its failure, as an error; None for what is no failure.
+    pub fn explain(&self, told: Told) -> Option<Error> {
+        let errno = Errno::from_raw(told.value);
+        let step = |step: &str, object: &str| Some(Error::step(Code::Process, step, object, errno));
+        match told.what {
+            Tells::Ready | Tells::Executes | Tells::HookBegins => None,
+            Tells::HookClone | Tells::HookExecute | Tells::HookEnded => None,
+            Tells::Filter => Some(seccomp::refused(errno)),
+            Tells::Capabilities => step("set the capabilities", ""),
+            Tells::NotDumpable => step("prctl", "PR_SET_DUMPABLE"),
+            Tells::Processes => step("set", "RLIMIT_NPROC"),
+            Tells::Session => step("make a session for the process", ""),
+            Tells::Terminal => Some(Error::step(
+                Code::Terminal,
+                "take over",
+                "the terminal",
+                errno,
+            )),
+            Tells::WorkingDirectory => Some(self.command.left_the_root(errno)),
+            Tells::Execute => Some(self.command.not_executed(errno)),
+        }
+    }
+}
+
+/// What a filter is asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Which way onto the landing area.
+    pub birth: Birth,
+    /// Whether hooks run there.
+    pub hooks: Hooks,
+    /// Whether it looks at its working directory.
+    pub working_directory: WorkingDirectory,
+}
+
+/// How a process comes to its last steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Birth {
+    /// Init of a new pid namespace lands itself.
+    Itself,
+    /// An entrant makes it as its sibling.
+    Sibling,
+}
+
+impl Birth {
+    /// Which processes count beside the process while its limits are set.
+    pub fn siblings(self) -> Siblings {
+        match self {
+            Birth::Itself => Siblings::None,
+            Birth::Sibling => Siblings::Maker,
+        }
+    }
+}
+
+/// Whether there are startContainer hooks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hooks {
+    /// No.
+    None,
+    /// Yes.
+    Some,
+}

@@ -1,0 +1,113 @@
+//! What is said with a process in its last moments, when it may already be in the hands of a container: one byte to
+//! it, words of fixed size from it, by two pipes (or the FIFOs of the state directory, for `start`). Never a socket:
+//! SO_PEERPIDFD and pidfd_getfd(2) lead through one to every descriptor of who holds the other end.
+//!
+//! ```text
+//!   parent                          last process
+//!     │ ◄──────────────── Ready ──── │   it is what it will be                  (only one that waits)
+//!     │  ── GO, SET_PROCESSES ─────► │   go on
+//!     │ ◄─────────── HookBegins ──── │   for each startContainer hook
+//!     │ ◄───────────── Executes ──── │   only who was born among others: ends it where nobody listens
+//!     │ ◄── a failure, or its end ── │   the end of file is a wake-up only: whether it has executed says /proc
+//! ```
+
+use crate::error::{Code, Context, Result};
+use crate::sys::landing::{SET_PROCESSES, Told, Word};
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::unistd::{pipe2, read, write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// The parent's ends: what it says, and what it hears. Neither blocks.
+#[derive(Debug)]
+pub struct Ends {
+    /// None where somebody else will say it.
+    go: Option<OwnedFd>,
+    tell: OwnedFd,
+}
+
+/// The process's ends.
+#[derive(Debug)]
+pub struct TheirEnds {
+    /// From where it is told to go on.
+    pub go: OwnedFd,
+    /// Where it tells.
+    pub tell: OwnedFd,
+}
+
+/// What is heard of a last process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// Nothing yet.
+    Nothing,
+    /// A word.
+    Word(Told),
+    /// Something that no last process says: a container has taken it over.
+    Junk,
+    /// Nobody holds the other end.
+    End,
+}
+
+/// Parent: both pipes.
+///
+/// # Errors
+/// `E_SYNC` with the errno of pipe2(2).
+pub fn pipes() -> Result<(Ends, TheirEnds)> {
+    let pipe = || pipe2(OFlag::O_CLOEXEC).context(Code::Sync, "pipe2", "");
+    let ((go, say), (hear, tell)) = (pipe()?, pipe()?);
+    let ends = Ends::of(say, hear)?;
+    Ok((ends, TheirEnds { go, tell }))
+}
+
+impl Ends {
+    /// The parent's ends of pipes or FIFOs: `go` open for writing, `tell` for reading.
+    ///
+    /// # Errors
+    /// `E_SYNC`.
+    pub fn of(go: OwnedFd, tell: OwnedFd) -> Result<Ends> {
+        for fd in [&go, &tell] {
+            fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).context(
+                Code::Sync,
+                "fcntl",
+                "a pipe",
+            )?;
+        }
+        Ok(Ends { go: Some(go), tell })
+    }
+
+    /// An end that only listens, and does not block already.
+    pub fn to_listen(tell: OwnedFd) -> Ends {
+        Ends { go: None, tell }
+    }
+
+    /// Says `byte`. A process that is gone does not hear it, which its end tells.
+    pub fn say(&self, byte: u8) {
+        if let Some(go) = &self.go {
+            let _ = write(go, &[byte]);
+        }
+    }
+
+    /// Says that it may go on, with its own RLIMIT_NPROC where it shared that with its maker.
+    pub fn say_go(&self) {
+        self.say(SET_PROCESSES);
+    }
+
+    /// The next word.
+    pub fn hear(&self) -> Heard {
+        let mut bytes = [0; Word::SIZE];
+        loop {
+            return match read(&self.tell, &mut bytes) {
+                Ok(0) => Heard::End,
+                Ok(Word::SIZE) => Word::parse(bytes).map_or(Heard::Junk, Heard::Word),
+                Ok(_) => Heard::Junk,
+                Err(Errno::EINTR) => continue,
+                Err(_) => Heard::Nothing,
+            };
+        }
+    }
+
+    /// For poll(2): readable when there is something to hear.
+    pub fn tell(&self) -> BorrowedFd<'_> {
+        self.tell.as_fd()
+    }
+}

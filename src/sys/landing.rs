@@ -1,0 +1,351 @@
+//! The landing area of [`super::last`]: one mapping that holds all that a last process has, and the two ways onto
+//! it: this process itself ([`Landing::land`]), or a sibling that is born there ([`Landing::bear`]).
+//!
+//! Either way nothing else of this process's memory comes along but the program's text and constants, which
+//! everybody has who has the binary.
+
+mod wanted;
+
+use super::area::{Area, Hook, Program, wants};
+use super::last;
+use super::raw::go_on;
+use super::shared::Shared;
+use super::{capability, program, signal};
+use nix::errno::Errno;
+use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
+use nix::unistd::{Pid, getpid};
+use std::ffi::{CStr, CString, c_void};
+use std::num::NonZeroUsize;
+use std::os::fd::RawFd;
+use std::ptr::{NonNull, null, null_mut};
+
+pub use super::area::{GO, SET_PROCESSES};
+pub use super::word::{Tells, Told, Word};
+pub use wanted::{
+    Confinement, Dumpable, Fault, FaultKind, FaultPlace, Last, LastHook, ListenPid, Session, Wait,
+    WorkingDirectory,
+};
+
+/// The stack at the upper end of an area, in bytes.
+const STACK: usize = 16 * 1024;
+
+/// The upper end of what a process can map, where it is largest.
+#[cfg(target_arch = "x86_64")]
+const TOP: usize = 0x7fff_ffff_f000;
+/// The same: 48 bits of addresses.
+#[cfg(not(target_arch = "x86_64"))]
+const TOP: usize = 1 << 48;
+
+/// A landing area that is ready.
+#[derive(Debug)]
+pub struct Landing {
+    area: NonNull<Area>,
+    size: usize,
+    used: usize,
+}
+
+impl Landing {
+    /// Maps an area and puts `last` there, with everything that belongs to it.
+    ///
+    /// # Errors
+    /// ENOMEM.
+    pub fn new(last: &Last<'_>, confinement: &Confinement<'_>) -> nix::Result<Landing> {
+        let mut landing = Landing::map(size_of_all(last, confinement))?;
+        let hooks = landing.hooks(last.hooks);
+        let mut wanted = match last.wait {
+            Wait::Announced => wants::READY,
+            Wait::Silent => wants::WAIT,
+        };
+        wanted |= match last.session {
+            Session::Present => 0,
+            Session::New => wants::SESSION | wants::LIVING_READER,
+            Session::NewWithTerminal => wants::SESSION | wants::TERMINAL | wants::LIVING_READER,
+        };
+        if last.working_directory == WorkingDirectory::VerifyAgain {
+            wanted |= wants::WORKING_DIRECTORY;
+        }
+        if last.processes.is_some() {
+            wanted |= wants::PROCESSES;
+        }
+        let processes = last.processes.unwrap_or_default();
+        let (environment, listen_pid) = landing.environment(last);
+        let (filter, filter_flags) = match confinement.filter {
+            None => (&[][..], 0),
+            Some(it) => it,
+        };
+        if confinement.filter.is_some() {
+            wanted |= wants::FILTER;
+        }
+        if confinement.listener.is_some() {
+            wanted |= wants::LISTENER;
+        }
+        if confinement.dumpable == Dumpable::UntilListenerIsTaken {
+            wanted |= wants::NOT_DUMPABLE;
+        }
+        if confinement.capabilities.is_some() {
+            wanted |= wants::CAPABILITIES;
+        }
+        let [effective, permitted, inheritable] = confinement.capabilities.unwrap_or_default();
+        let area = Area {
+            wants: wanted,
+            go: last.go,
+            tell: last.tell,
+            pid: getpid().as_raw(),
+            unmap: [[0; 2]; 8],
+            filter: Program {
+                length: u16::try_from(filter.len()).or(Err(Errno::EINVAL))?,
+                instructions: landing.put(filter),
+            },
+            filter_flags,
+            listener: confinement
+                .listener
+                .map_or(null_mut(), Shared::listener_address),
+            capability_header: capability::header(),
+            capabilities: capability::data(effective, permitted, inheritable),
+            processes: [processes.soft, processes.hard],
+            hooks: landing.put(&hooks),
+            hook_count: hooks.len(),
+            hook_stdout: last.hook_stdout.unwrap_or(-1),
+            hook_stderr: last.hook_stderr.unwrap_or(-1),
+            first_closed: i32::try_from(last.first_closed).or(Err(Errno::EINVAL))?,
+            path: landing.text(last.path),
+            arguments: landing.texts(last.arguments),
+            environment,
+            listen_pid,
+            fault: last.fault.map_or([0; 2], Fault::as_numbers),
+            buffer: [0; 4096],
+        };
+        // SAFETY: the mapping begins with room for an Area and is aligned to a page.
+        unsafe { landing.area.write(area) };
+        Ok(landing)
+    }
+
+    /// This process itself goes on at the area: everything else is unmapped, the filter is loaded, and in the
+    /// end it is the program. What is still owned here stays open until then.
+    pub fn land(self, keep: Option<&'static Shared>) -> ! {
+        let mut kept = self.kept();
+        kept.extend(keep.map(Shared::range));
+        let mut list = [[0; 2]; 8];
+        for (to, from) in list.iter_mut().zip(beside(kept)) {
+            *to = from;
+        }
+        // SAFETY: the area is this value's own.
+        unsafe { (*self.area.as_ptr()).unmap = list };
+        let area = self.area.as_ptr().expose_provenance();
+        // SAFETY: the stack is the upper part of the mapping; `land` uses the area alone.
+        unsafe { go_on(self.top(), last::land, area) }
+    }
+
+    /// A sibling of this process is born at the area, in the pid namespace of this process's children. Its pid, as
+    /// the parent of both sees it, is in `shared` before it runs for the first time. What of this process's memory
+    /// must not come along is marked by [`Landing::leave_the_rest`] before.
+    ///
+    /// # Errors
+    /// EAGAIN past a limit on processes, ENOMEM; what a filter makes of clone(2).
+    pub fn bear(&self, shared: &'static Shared) -> nix::Result<()> {
+        // SAFETY: the area is ready, its stack is free, and `shared` lives for ever.
+        let pid = unsafe { last::be_born(self.area.as_ptr(), self.top(), shared.pid_address()) };
+        match pid {
+            1.. => Ok(()),
+            errno => Err(Errno::from_raw(i32::try_from(-errno).unwrap_or(libc::EIO))),
+        }
+    }
+
+    /// Marks everything but the text, the constants and the area as not to be forked on: `madvise(MADV_DONTFORK)`,
+    /// madvise(2). What is mapped afterwards would come along.
+    ///
+    /// # Errors
+    /// ENOMEM, where a mapping had to be split and there are too many.
+    pub fn leave_the_rest(&self) -> nix::Result<()> {
+        for [from, to] in beside(self.kept()) {
+            // SAFETY: advice about forking changes nothing for this process.
+            let result = unsafe {
+                libc::madvise(
+                    std::ptr::with_exposed_provenance_mut(from),
+                    to - from,
+                    libc::MADV_DONTFORK,
+                )
+            };
+            // ENOMEM: there are holes, or it is more than this processor addresses.
+            match Errno::result(result) {
+                Ok(_) | Err(Errno::ENOMEM) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(())
+    }
+
+    fn kept(&self) -> Vec<[usize; 2]> {
+        let from = self.area.as_ptr().addr();
+        let mut kept = program::constant_ranges();
+        kept.push([from, from + self.size]);
+        kept
+    }
+
+    fn top(&self) -> usize {
+        self.area.as_ptr().expose_provenance() + self.size
+    }
+
+    fn map(size: usize) -> nix::Result<Landing> {
+        let size = (size + STACK).next_multiple_of(4096);
+        let length = NonZeroUsize::new(size).ok_or(Errno::EINVAL)?;
+        let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: a new mapping, at an address that the kernel chooses.
+        let memory: NonNull<c_void> =
+            unsafe { mmap_anonymous(None, length, access, MapFlags::MAP_PRIVATE) }?;
+        Ok(Landing {
+            area: memory.cast(),
+            size,
+            used: size_of::<Area>().next_multiple_of(16),
+        })
+    }
+
+    /// Copies `items` into the area; their address there.
+    fn put<T: Copy>(&mut self, items: &[T]) -> *const T {
+        let begin = self.used.next_multiple_of(align_of::<T>());
+        self.used = begin + size_of_val(items);
+        assert!(
+            self.used + STACK <= self.size,
+            "the area was measured by size_of_all"
+        );
+        let to = self.area.cast::<u8>().as_ptr().wrapping_add(begin).cast();
+        // SAFETY: the mapping has room from `begin` on, aligned for T, and nobody else has it.
+        unsafe { std::ptr::copy_nonoverlapping(items.as_ptr(), to, items.len()) };
+        to
+    }
+
+    fn text(&mut self, text: &CStr) -> *const u8 {
+        self.put(text.to_bytes_with_nul())
+    }
+
+    fn texts(&mut self, texts: &[CString]) -> *const *const u8 {
+        let mut list: Vec<*const u8> = texts.iter().map(|it| self.text(it)).collect();
+        list.push(null());
+        self.put(&list)
+    }
+
+    fn environment(&mut self, last: &Last<'_>) -> (*const *const u8, *mut u8) {
+        if last.listen_pid == ListenPid::AsGiven {
+            return (self.texts(last.environment), null_mut());
+        }
+        const ENTRY: &[u8; 23] = b"LISTEN_PID=\0\0\0\0\0\0\0\0\0\0\0\0";
+        let mut list: Vec<*const u8> = last.environment.iter().map(|it| self.text(it)).collect();
+        let entry = self.put(ENTRY.as_slice());
+        list.extend([entry, null()]);
+        let number = entry.cast_mut().wrapping_add(b"LISTEN_PID=".len());
+        (self.put(&list), number)
+    }
+
+    fn hooks(&mut self, hooks: &[LastHook<'_>]) -> Vec<Hook> {
+        let hook = |it: &LastHook<'_>| Hook {
+            path: self.text(it.path),
+            arguments: self.texts(it.arguments),
+            environment: self.texts(it.environment),
+            stdin: it.stdin,
+        };
+        hooks.iter().map(hook).collect()
+    }
+}
+
+/// Upper bound of what [`Landing::new`] puts into the area.
+fn size_of_all(last: &Last<'_>, confinement: &Confinement<'_>) -> usize {
+    let text = |it: &CString| it.as_bytes_with_nul().len() + size_of::<*const u8>();
+    let texts = |list: &[CString]| list.iter().map(text).sum::<usize>() + 64;
+    let hook = |it: &LastHook<'_>| {
+        let path = it.path.to_bytes_with_nul().len();
+        size_of::<Hook>() + path + texts(it.arguments) + texts(it.environment) + 64
+    };
+    let filter = confinement.filter.map_or(0, |(it, _)| size_of_val(it));
+    size_of::<Area>()
+        + last.path.to_bytes_with_nul().len()
+        + texts(last.arguments)
+        + texts(last.environment)
+        + last.hooks.iter().map(hook).sum::<usize>()
+        + filter
+        + 256
+}
+
+/// The ranges between those that are kept, from the first page to the top.
+fn beside(mut kept: Vec<[usize; 2]>) -> Vec<[usize; 2]> {
+    kept.sort_unstable();
+    let mut ranges = Vec::new();
+    let mut from = 4096;
+    for [begin, end] in kept {
+        if from < begin {
+            ranges.push([from, begin]);
+        }
+        from = from.max(end);
+    }
+    ranges.push([from, TOP]);
+    ranges
+}
+
+/// Puts the number of the descriptor `fd` where the parent sees it, and waits without a system call until it has
+/// taken it. For a process that may already be under a filter that notifies of every call.
+pub fn hand_over(shared: &'static Shared, fd: RawFd) {
+    // SAFETY: `shared` lives for ever.
+    unsafe { last::hand_over(shared.listener_address(), fd) };
+}
+
+/// From here on every signal that ends other processes ends this one, also where it is the first of a pid
+/// namespace, for which the kernel ignores signals without a handler (pid_namespaces(7)). execve(2) takes that
+/// away.
+///
+/// # Errors
+/// None that rt_sigaction(2) knows of for these signals.
+pub fn end_by_signals() -> nix::Result<()> {
+    const IGNORED: [i32; 4] = [libc::SIGCHLD, libc::SIGCONT, libc::SIGURG, libc::SIGWINCH];
+    const STOPPING: [i32; 5] = [
+        libc::SIGSTOP,
+        libc::SIGTSTP,
+        libc::SIGTTIN,
+        libc::SIGTTOU,
+        libc::SIGKILL,
+    ];
+    let ends = |number: &i32| !IGNORED.contains(number) && !STOPPING.contains(number);
+    (1..=64)
+        .filter(ends)
+        .try_for_each(|number| signal::set_handler(number, last::end_by_signal))
+}
+
+/// Whether the process `pid` has called execve(2) since it was born, from the flags of `/proc/PID/stat` (its
+/// text): PF_FORKNOEXEC of linux/sched.h is gone then.
+#[must_use]
+pub fn has_executed(stat: &[u8]) -> Option<bool> {
+    const PF_FORKNOEXEC: u32 = 0x40;
+    let end = stat.iter().rposition(|byte| *byte == b')')?;
+    let mut fields = stat
+        .get(end + 1..)?
+        .split(|byte| *byte == b' ')
+        .filter(|field| !field.is_empty());
+    let flags: u32 = std::str::from_utf8(fields.nth(6)?).ok()?.parse().ok()?;
+    Some(flags & PF_FORKNOEXEC == 0)
+}
+
+/// The pid that [`Landing::bear`] left, as the parent reads it; None where nobody was born.
+#[must_use]
+pub fn born(shared: &'static Shared) -> Option<Pid> {
+    Some(shared.pid()).filter(|pid| *pid > 0).map(Pid::from_raw)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_but_what_is_kept_lies_beside() {
+        assert_eq!(
+            beside(vec![[0x9000, 0xa000], [0x2000, 0x3000], [0x3000, 0x4000]]),
+            [[0x1000, 0x2000], [0x4000, 0x9000], [0xa000, TOP]]
+        );
+        assert_eq!(beside(vec![[0x1000, 0x2000]]), [[0x2000, TOP]]);
+    }
+
+    #[test]
+    fn a_process_that_has_executed_is_told_by_its_flags() {
+        let line = |flags: u32| format!("42 (a) b) (c) S 1 42 42 0 -1 {flags} 1 0 0 0");
+        assert_eq!(has_executed(line(0x40_0040).as_bytes()), Some(false));
+        assert_eq!(has_executed(line(0x40_0000).as_bytes()), Some(true));
+        assert_eq!(has_executed(b"42 (a"), None);
+    }
+}
