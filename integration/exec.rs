@@ -5,7 +5,7 @@ use serde_json::json;
 use std::fs;
 
 cases! {
-    [Root] => it_is_in_all_namespaces, exit_code_is_the_processes, environment_and_folder, user_and_group, process_file,
+    [Root] => it_is_in_all_namespaces, exit_code_is_the_processes, environment_and_folder, user_and_group, nobodys_id_is_an_error, process_file,
         detached_with_pid_file, no_pid_file_after_a_failure, arguments_with_dashes, exec_in_a_stopped_container,
         exec_in_a_created_container, stdin_reaches_it, config_user_is_the_default, no_new_privileges_is_the_configs,
         many_at_once, working_folder_is_the_configs, masks_hold_for_exec, added_capability;
@@ -124,6 +124,24 @@ fn process_file(lab: &Lab) {
         .call("exec", &["--process", &file.to_string_lossy()], &[])
         .ok();
     assert_eq!(out.lines(), ["7", "8", "b", "/etc"]);
+}
+
+/// CVE-2024-40635, by each way that an exec gets an id.
+fn nobodys_id_is_an_error(lab: &Lab) {
+    let bundle = sleeping(lab);
+    let file = lab.join("process.json");
+    for user in [
+        json!({"uid": u32::MAX, "gid": 0}),
+        json!({"uid": 0, "gid": u32::MAX}),
+        json!({"uid": 0, "gid": 0, "additionalGids": [u32::MAX]}),
+    ] {
+        let process = json!({"user": user, "args": ["/bin/id"], "env": ["PATH=/bin"], "cwd": "/"});
+        fs::write(&file, serde_json::to_vec(&process).unwrap()).unwrap();
+        let out = bundle.call("exec", &["--process", &file.to_string_lossy()], &[]);
+        out.fails_with(&["user.", "4294967295"]);
+    }
+    let out = bundle.call("exec", &["--additional-gids", "4294967295"], &["/bin/id"]);
+    out.fails_with(&["4294967295"]);
 }
 
 fn process_file_has_the_whole_process(lab: &Lab) {

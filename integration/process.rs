@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 cases! {
-    [Root] => user_and_groups, umask_is_set, default_umask, cwd_is_entered, missing_cwd_is_made_or_an_error, relative_cwd_is_an_error,
+    [Root] => user_and_groups, nobodys_id_is_an_error, umask_is_set, default_umask, cwd_is_entered, missing_cwd_is_made_or_an_error, relative_cwd_is_an_error,
         environment_is_exactly_the_configs, last_duplicate_of_a_variable_wins, home_comes_from_the_containers_passwd,
         a_given_home_is_kept, program_is_found_by_the_containers_path, missing_program, program_that_is_a_folder,
         program_without_execute_bit, missing_interpreter, no_args_is_an_error, exit_code_is_passed_on,
@@ -47,6 +47,34 @@ fn user_and_groups(lab: &Lab) {
     let mut groups: Vec<&str> = groups.split_whitespace().collect();
     groups.sort_unstable();
     assert_eq!(groups, ["2000", "5"]);
+}
+
+/// CVE-2024-40635: -1 leaves the id as it is, and that is root's.
+fn nobodys_id_is_an_error(lab: &Lab) {
+    let id = u32::MAX;
+    let rows = [
+        ("/process/user/uid", json!(id)),
+        ("/process/user/gid", json!(id)),
+        ("/process/user/additionalGids", json!([id])),
+        (
+            "/linux/devices",
+            json!([{"path": "/dev/x", "type": "c", "major": 1, "minor": 3, "uid": id}]),
+        ),
+        (
+            "/linux/devices",
+            json!([{"path": "/dev/x", "type": "c", "major": 1, "minor": 3, "gid": id}]),
+        ),
+        (
+            "/linux/uidMappings",
+            json!([{"containerID": id, "hostID": 0, "size": 1}]),
+        ),
+    ];
+    for (field, value) in rows {
+        let field_name = field.trim_start_matches('/').replace('/', ".");
+        let out = lab.bundle().set(field, value).sh("id").run();
+        let out = out.fails_with(&[field_name.as_str()]);
+        assert_eq!(out.stdout, "", "{field}");
+    }
 }
 
 fn umask_is_set(lab: &Lab) {

@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 cases! {
-    [Root, TestBuild] => hosts_cgroups_without_a_cgroup_namespace, mounts_below_the_hosts_sys;
+    [Root, TestBuild] => an_id_that_changes_nothing, hosts_cgroups_without_a_cgroup_namespace, mounts_below_the_hosts_sys;
     [Root, Casulo] => ids_that_are_paths, ids_at_their_limits, a_bundle_that_is_a_trap;
 }
 
@@ -27,6 +27,23 @@ fn root_by_number(lab: &Lab) -> Bundle<'_> {
 fn make_cgroup(lab: &Lab) -> String {
     let name = format!("casulo-escaped-{}", lab.new_id());
     format!("cd /sys/fs/cgroup/casulo-test && mkdir {name} && echo made && rmdir {name}; true")
+}
+
+/// What an engine makes of an image's `USER 4294967295`.
+fn an_id_that_changes_nothing(lab: &Lab) {
+    let attack = Attack {
+        cve: "CVE-2024-40635",
+        name: "the image's user is 4294967295, -1 to the kernel: its program stays root",
+        without: "planned-ids,assumed-ids",
+    };
+    zoo(lab, &attack, |lab| {
+        let bundle = lab
+            .bundle()
+            .set("/process/user", json!({"uid": u32::MAX, "gid": u32::MAX}))
+            .sh("id -u");
+        let out = bundle.run();
+        Outcome::of(&out, out.text() == "0")
+    });
 }
 
 fn hosts_cgroups_without_a_cgroup_namespace(lab: &Lab) {

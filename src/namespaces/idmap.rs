@@ -4,6 +4,7 @@ use super::{Kind, Plan};
 use crate::error::{Code, Context, Error, Problems, Result};
 use crate::host::Host;
 use crate::sys::procfs::ProcFs;
+use crate::testing::without::{Defence, without};
 use caps::Capability;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -17,6 +18,20 @@ use std::process::{Command, Output, Stdio};
 const MAX_LINES: usize = 340;
 /// A map is one write(2) of less than a page, user_namespaces(7).
 const MAX_BYTES: usize = 4096;
+
+/// The id that is nobody's: setresuid(2), setresgid(2), chown(2) and their kin take -1 for "leave it as it
+/// is", and so make root of whoever asks root for it (CVE-2024-40635).
+pub const NO_ID: u32 = u32::MAX;
+
+/// Notes `id`, a uid or gid that stands at `place` in the config, if it is [`NO_ID`]. Pure.
+pub fn check_id(id: u32, place: impl FnOnce() -> String, problems: &mut Problems) {
+    if id == NO_ID && !without(Defence::PlannedIds) {
+        problems.add(
+            place(),
+            format!("{id} is nobody's id: the kernel takes it for \"unchanged\""),
+        );
+    }
+}
 
 /// One line of uid_map or gid_map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -122,8 +137,9 @@ pub(super) fn plan(linux: &Linux, host: &Host, plan: &mut Plan, problems: &mut P
     plan.gid_map = gid_map;
 }
 
-/// Checks what the kernel will check, so that the error can name the line.
-fn read(list: &[LinuxIdMapping], path: &str, problems: &mut Problems) -> Vec<IdMap> {
+/// The lines of a map at the JSON path `path`: checked for what the kernel will check, so that the error can
+/// name the line. Pure.
+pub fn read(list: &[LinuxIdMapping], path: &str, problems: &mut Problems) -> Vec<IdMap> {
     let map: Vec<IdMap> = list
         .iter()
         .map(|line| IdMap {
@@ -132,11 +148,17 @@ fn read(list: &[LinuxIdMapping], path: &str, problems: &mut Problems) -> Vec<IdM
             count: line.size(),
         })
         .collect();
+    check(&map, path, problems);
+    map
+}
+
+/// [`read`], of lines that come from elsewhere.
+pub fn check(map: &[IdMap], path: &str, problems: &mut Problems) {
     for (index, line) in map.iter().enumerate() {
         if line.count == 0 {
             problems.add(format!("{path}[{index}].size"), "0 maps nothing");
         }
-        // The id 2^32-1 means "no id" to the kernel, so a range ends before it.
+        // Neither holds NO_ID, so a range ends before it.
         if line.inside.checked_add(line.count).is_none() {
             problems.add(
                 format!("{path}[{index}]"),
@@ -169,13 +191,12 @@ fn read(list: &[LinuxIdMapping], path: &str, problems: &mut Problems) -> Vec<IdM
             path,
             format!("{} entries; the kernel takes {MAX_LINES}", map.len()),
         );
-    } else if text(&map).len() >= MAX_BYTES {
+    } else if text(map).len() >= MAX_BYTES {
         problems.add(
             path,
             "too long; the kernel takes less than 4096 bytes of text",
         );
     }
-    map
 }
 
 fn overlap(a: u32, b: u32, a_count: u32, b_count: u32) -> bool {

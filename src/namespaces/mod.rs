@@ -22,7 +22,7 @@
 
 mod bridge;
 mod enter;
-mod idmap;
+pub mod idmap;
 mod join;
 mod netlink;
 mod network;
@@ -31,7 +31,7 @@ mod time;
 
 pub use bridge::{Bridge, Bridged, bridge};
 pub use enter::{become_root_of_joined, enter};
-pub use idmap::{IdMap, Need, outside_of, write_maps};
+pub use idmap::{IdMap, NO_ID, Need, check_id, outside_of, write_maps};
 pub use join::{Joins, Owner, look_at, not_shared_with, open_joins};
 pub use network::{MovedDevices, NetDevice, move_devices};
 pub use spawn::{Spawned, join_as_entrant, spawn, unshare};

@@ -45,8 +45,8 @@ pub enum Groups {
 
 /// Decides the identity. `path` is the JSON path of `user`.
 ///
-/// Problems: an id that the map of the new user namespace does not have, additional groups where
-/// setgroups(2) is denied, a umask of more than nine bits.
+/// Problems: an id that is nobody's, an id that the map of the new user namespace does not have, additional
+/// groups where setgroups(2) is denied, a umask of more than nine bits.
 pub fn plan(
     user: &User,
     spec: &Spec,
@@ -63,6 +63,10 @@ pub fn plan(
         );
     }
     let mut mapped = |id: u32, map: &[IdMap], what: &str, field: String| {
+        if id == namespaces::NO_ID {
+            namespaces::check_id(id, || format!("{path}.{field}"), problems);
+            return;
+        }
         // Without a map here the user namespace is the caller's or a joined one; the kernel knows.
         if !map.is_empty() && namespaces::outside_of(map, id).is_none() {
             problems.add(
@@ -82,8 +86,8 @@ pub fn plan(
         .as_ref()
         .and_then(|all| all.get(KEEP_GROUPS))
         .is_some_and(|value| value != "0");
-    if !keep {
-        for (index, gid) in additional.iter().enumerate() {
+    for (index, gid) in additional.iter().enumerate() {
+        if !keep || *gid == namespaces::NO_ID {
             mapped(*gid, &ns.gid_map, "gid", format!("additionalGids[{index}]"));
         }
     }

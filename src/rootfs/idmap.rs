@@ -63,8 +63,12 @@ pub fn plan(
     at: At,
     problems: &mut Problems,
 ) -> Option<IdMapping> {
-    let uids = lines(mount.uid_mappings().as_deref());
-    let gids = lines(mount.gid_mappings().as_deref());
+    let mut lines = |field: &str, list: &Option<Vec<LinuxIdMapping>>| {
+        let list = list.as_deref().unwrap_or_default();
+        namespaces::idmap::read(list, &format!("{at}.{field}"), problems)
+    };
+    let uids = lines("uidMappings", mount.uid_mappings());
+    let gids = lines("gidMappings", mount.gid_mappings());
     let depth = match (&options.idmap, uids.is_empty() && gids.is_empty()) {
         (None, true) => return None,
         (None, false) => Depth::One,
@@ -104,18 +108,6 @@ pub fn plan(
     Some(IdMapping { depth, maps })
 }
 
-fn lines(mappings: Option<&[LinuxIdMapping]>) -> Vec<IdMap> {
-    mappings
-        .unwrap_or_default()
-        .iter()
-        .map(|it| IdMap {
-            inside: it.container_id(),
-            outside: it.host_id(),
-            count: it.size(),
-        })
-        .collect()
-}
-
 fn joined_user_namespace(spec: &Spec) -> Option<PathBuf> {
     spec.linux()
         .as_ref()?
@@ -141,9 +133,15 @@ fn parse(text: &str, ns: &namespaces::Plan) -> std::result::Result<Maps, String>
             list.push(parse_triplet(triplet, own)?);
         }
     }
-    match uids.is_empty() || gids.is_empty() {
-        true => Err("uids= and gids= must be given together".to_owned()),
-        false => Ok(Maps::Own { uids, gids }),
+    if uids.is_empty() || gids.is_empty() {
+        return Err("uids= and gids= must be given together".to_owned());
+    }
+    let mut problems = Problems::default();
+    namespaces::idmap::check(&uids, "uids", &mut problems);
+    namespaces::idmap::check(&gids, "gids", &mut problems);
+    match problems.into_list().into_iter().next() {
+        Some((list, why)) => Err(format!("{list}: {why}")),
+        None => Ok(Maps::Own { uids, gids }),
     }
 }
 
@@ -299,6 +297,9 @@ mod tests {
             "uids=0-1;gids=0-0-1",
             "users=0-0-1",
             "uids=@0-5000-1;gids=0-0-1",
+            "uids=4294967295-0-1;gids=0-0-1",
+            "uids=0-0-1;gids=0-4294967295-1",
+            "uids=0-0-0;gids=0-0-1",
         ] {
             assert!(parse(wrong, &ns).is_err(), "{wrong}");
         }

@@ -75,8 +75,10 @@ pub fn set_interface_flags(
 /// the C library's version blocks and unblocks all signals around it to reach the others.
 ///
 /// # Errors
-/// EINVAL for an id without a place in the caller's user namespace, EPERM without CAP_SETUID.
+/// EINVAL for an id without a place in the caller's user namespace, and for 2^32-1, which the kernel takes
+/// for "leave it"; EPERM without CAP_SETUID.
 pub fn set_user(uid: u32) -> nix::Result<()> {
+    a_real_id(uid)?;
     // SAFETY: three integers; the process has one thread, so all of it changes its identity.
     check(unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) }).map(drop)
 }
@@ -84,8 +86,16 @@ pub fn set_user(uid: u32) -> nix::Result<()> {
 /// `int setresgid(gid, gid, gid)`, setresgid(2), as a bare system call; see [`set_user`].
 ///
 /// # Errors
-/// EINVAL for an id without a place in the caller's user namespace, EPERM without CAP_SETGID.
+/// As [`set_user`]; EPERM without CAP_SETGID.
 pub fn set_group(gid: u32) -> nix::Result<()> {
+    a_real_id(gid)?;
     // SAFETY: three integers; the process has one thread, so all of it changes its identity.
     check(unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) }).map(drop)
+}
+
+fn a_real_id(id: u32) -> nix::Result<()> {
+    match id {
+        u32::MAX if !without(Defence::AssumedIds) => Err(nix::errno::Errno::EINVAL),
+        _ => Ok(()),
+    }
 }

@@ -40,6 +40,10 @@ pub enum Defence {
     NotInheritable,
     /// A user on the command line is digits.
     UserDigits,
+    /// The plan knows no id that the kernel takes for "unchanged".
+    PlannedIds,
+    /// Nobody assumes such an id.
+    AssumedIds,
     /// The host's cgroups are read-only where the container has none of its own.
     CgroupReadOnly,
     /// What is mounted below the host's /sys is as read-only as that.

@@ -74,6 +74,28 @@ fn the_umask_is_022_unless_given() {
 }
 
 #[test]
+fn nobodys_id_is_a_problem_wherever_it_stands() {
+    let whole = userns(&[(0, 0, u32::MAX)]);
+    for ns in [namespaces::Plan::default(), whole] {
+        for keep in ["{}", r#"{"run.oci.keep_original_groups":"1"}"#] {
+            let json = r#"{"uid":4294967295,"gid":4294967295,"additionalGids":[1,4294967295]}"#;
+            let (_, error) = planned(json, keep, &ns, &Host::of_root());
+            let why = "4294967295 is nobody's id: the kernel takes it for \"unchanged\"";
+            assert_eq!(
+                error,
+                Some(format!(
+                    "c: process.user.uid: {why}; process.user.gid: {why}; \
+                     process.user.additionalGids[1]: {why}"
+                ))
+            );
+        }
+    }
+    // The second look, where the identity is assumed.
+    assert_eq!(set_user(u32::MAX), Err(Errno::EINVAL));
+    assert_eq!(set_group(u32::MAX), Err(Errno::EINVAL));
+}
+
+#[test]
 fn unmapped_ids_are_problems_that_name_id_and_map() {
     let ns = userns(&[(0, 100_000, 10), (20, 100_020, 5)]);
     let (_, error) = planned(

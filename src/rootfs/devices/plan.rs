@@ -257,14 +257,17 @@ fn configured(item: &LinuxDevice, at: &str, problems: &mut Problems) -> Option<D
             format!("{mode:#o} is not a file mode"),
         );
     }
+    let (uid, gid) = (item.uid().unwrap_or(0), item.gid().unwrap_or(0));
+    namespaces::check_id(uid, || format!("{at}.uid"), problems);
+    namespaces::check_id(gid, || format!("{at}.gid"), problems);
     Some(Device {
         path: path?,
         kind: kind?,
         major: major?,
         minor: minor?,
         mode: mode & 0o7777,
-        uid: item.uid().unwrap_or(0),
-        gid: item.gid().unwrap_or(0),
+        uid,
+        gid,
         premade: None,
         origin: Origin::Config,
     })

@@ -109,6 +109,14 @@ fn wrong_devices_are_named_by_their_path() {
             r#"{"path":"/dev/x","type":"p","fileMode":1048576}"#,
             "fileMode: ",
         ),
+        (
+            r#"{"path":"/dev/x","type":"p","uid":4294967295}"#,
+            "uid: 4294967295 is nobody's",
+        ),
+        (
+            r#"{"path":"/dev/x","type":"p","gid":4294967295}"#,
+            "gid: 4294967295 is nobody's",
+        ),
     ];
     for (device, why) in rows {
         let fields = format!(r#""linux":{{"devices":[{device}]}}"#);
