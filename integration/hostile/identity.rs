@@ -4,10 +4,10 @@ use super::{Attack, Outcome, zoo};
 use crate::support::{Bundle, Lab, cases};
 use serde_json::json;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
 cases! {
-    [Root, TestBuild] => an_id_that_changes_nothing, hosts_cgroups_without_a_cgroup_namespace, mounts_below_the_hosts_sys;
+    [Root, TestBuild] => an_id_that_changes_nothing, a_mask_that_root_may_not_reach, hosts_cgroups_without_a_cgroup_namespace, mounts_below_the_hosts_sys;
     [Root, Casulo] => ids_that_are_paths, ids_at_their_limits, a_bundle_that_is_a_trap;
 }
 
@@ -43,6 +43,31 @@ fn an_id_that_changes_nothing(lab: &Lab) {
             .sh("id -u");
         let out = bundle.run();
         Outcome::of(&out, out.text() == "0")
+    });
+}
+
+/// A folder of the image that belongs to nobody of the user namespace, and that a group of it may enter.
+fn a_mask_that_root_may_not_reach(lab: &Lab) {
+    let attack = Attack {
+        cve: "(hardening)",
+        name: "a masked path below a folder that a group may enter, and root may not",
+        without: "mask-or-refuse",
+    };
+    zoo(lab, &attack, |lab| {
+        let bundle = lab
+            .bundle()
+            .in_user_namespace()
+            .push("/linux/maskedPaths", json!("/closed/file"))
+            .set("/process/user", json!({"uid": 5, "gid": 5}))
+            .sh("cat /closed/file");
+        bundle.write();
+        let folder = bundle.rootfs().join("closed");
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("file"), "content").unwrap();
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o710)).unwrap();
+        chown(&folder, Some(54_321), Some(100_005)).unwrap();
+        let out = bundle.run();
+        Outcome::of(&out, out.text() == "content")
     });
 }
 

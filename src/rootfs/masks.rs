@@ -72,11 +72,11 @@ pub fn plan(spec: &Spec, label: Option<&Label>, problems: &mut Problems) -> Plan
 }
 
 /// Child, after the pivot, with CAP_SYS_ADMIN over its mount namespace: makes the read-only paths
-/// read-only, then hides the masked ones. `root` is the container's root. Paths that do not exist,
-/// or that even the container's root may not reach, are left out.
+/// read-only, then hides the masked ones. `root` is the container's root. Paths that do not exist are
+/// left out, and no others: where root is refused, a user or a group of the container may not be.
 ///
 /// # Errors
-/// E_MOUNT with the path; E_UNSAFE_PATH where a file is to be masked and the container's
+/// E_MOUNT with the path; EACCES for one that root may not reach. E_UNSAFE_PATH where a file is to be masked and the container's
 /// `/dev/null` is something else (CVE-2025-31133).
 pub fn apply(plan: &Plan, root: &Root) -> Result<()> {
     for path in &plan.readonly {
@@ -111,15 +111,24 @@ pub fn apply(plan: &Plan, root: &Root) -> Result<()> {
 fn find(root: &Root, path: &Path) -> Result<Option<OwnedFd>> {
     match root.resolve(path) {
         Ok(target) => Ok(Some(target)),
-        // A config lists what any kernel and any architecture may have. Where the container's root
-        // is refused, no process of the container gets further.
-        Err(Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES) => Ok(None),
-        Err(errno) => Err(Error::step(
-            Code::Mount,
-            "find",
-            path.display().to_string(),
-            errno,
-        )),
+        // A config lists what any kernel and any architecture may have.
+        Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
+        Err(Errno::EACCES) if without(Defence::MaskOrRefuse) => Ok(None),
+        Err(errno) => {
+            let error = Error::step(
+                Code::Mount,
+                "find what is masked or read-only:",
+                path.display().to_string(),
+                errno,
+            );
+            Err(match errno {
+                Errno::EACCES => error.hint(
+                    "the container's root may not enter a directory above it, perhaps because the directory's \
+                     owner has no id in the user namespace; others may",
+                ),
+                _ => error,
+            })
+        }
     }
 }
 

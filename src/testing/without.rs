@@ -32,6 +32,8 @@ pub enum Defence {
     PrivateProc,
     /// The null device is known by its number.
     NullDevice,
+    /// What exists is masked, or the container is refused.
+    MaskOrRefuse,
     /// `/dev/console` is a bind of the pty that is open.
     ConsoleByFd,
     /// `/dev/console` is made without following.
