@@ -7,7 +7,8 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
 cases! {
-    [Root, TestBuild] => an_id_that_changes_nothing, a_mask_that_root_may_not_reach, hosts_cgroups_without_a_cgroup_namespace, mounts_below_the_hosts_sys;
+    [Root, TestBuild] => an_id_that_changes_nothing, a_mask_that_root_may_not_reach, hosts_cgroups_without_a_cgroup_namespace, mounts_below_the_hosts_sys,
+        mounts_below_a_bind_of_the_hosts_sys;
     [Root, Casulo] => ids_that_are_paths, ids_at_their_limits, a_bundle_that_is_a_trap;
 }
 
@@ -101,6 +102,24 @@ fn mounts_below_the_hosts_sys(lab: &Lab) {
     zoo(lab, &attack, |lab| {
         let out = root_by_number(lab)
             .without_namespace("network")
+            .sh(&make_cgroup(lab))
+            .run();
+        Outcome::of(&out, out.stdout.contains("made"))
+    });
+}
+
+fn mounts_below_a_bind_of_the_hosts_sys(lab: &Lab) {
+    let attack = Attack {
+        cve: "(hardening)",
+        name: "a read-only bind of the host's `/sys` brings mounts below it that are not",
+        without: "sys-read-only",
+    };
+    zoo(lab, &attack, |lab| {
+        let out = lab
+            .bundle()
+            .without_mount("/sys/fs/cgroup")
+            .without_mount("/sys")
+            .mount("/sys", "bind", "/sys", &["rbind", "nosuid", "nodev", "ro"])
             .sh(&make_cgroup(lab))
             .run();
         Outcome::of(&out, out.stdout.contains("made"))

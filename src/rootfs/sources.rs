@@ -13,7 +13,7 @@
 //! A message to init is a letter for each descriptor that comes with it ([`FOLDER`], [`OTHER`]), or
 //! [`LINK`] and a text, or [`YOURSELF`] alone.
 
-use super::changes::apply;
+use super::changes::{Change, apply};
 use super::idmap::{self, IdMapping, Maps};
 use super::mounts::{Action, Bind, Mount, SourceKind, as_text};
 use super::options::{Depth, Propagation, Symlink};
@@ -22,12 +22,13 @@ use super::{Plan, Reception, Way};
 use crate::error::{Code, Context, Error, Result};
 use crate::sync::{self, Channel};
 use crate::sys::fd::close_all;
-use crate::sys::mount::{MountAttr, clone_with, open_tree, open_tree_attr};
+use crate::sys::mount::{MountAttr, clone_with, mount_setattr, open_tree, open_tree_attr};
 use crate::sys::procfs::ProcFs;
+use crate::testing::without::{Defence, without};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, open, readlink};
 use nix::sys::stat::Mode;
-use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
+use nix::sys::statfs::{PROC_SUPER_MAGIC, SYSFS_MAGIC, fstatfs};
 use nix::unistd::Pid;
 use std::collections::VecDeque;
 use std::ffi::{CString, OsStr, OsString};
@@ -300,7 +301,34 @@ fn open_source(
     let is_folder = is_folder(fd.as_fd()).context(Code::Mount, step, mount)?;
     idmap(fd.as_fd())?;
     apply(fd.as_fd(), changes, mount)?;
+    if bind.depth == Depth::Tree && only_the_top_is_read_only(&mount.changes) {
+        read_only_below(fd.as_fd()).context(Code::Mount, "make read-only", mount)?;
+    }
     Ok(Source::Tree(Tree { fd, is_folder }))
+}
+
+/// Whether the config says `ro` of a tree, and nothing of what is mounted below.
+fn only_the_top_is_read_only(changes: &[Change]) -> bool {
+    let read_only = libc::MOUNT_ATTR_RDONLY;
+    let top = |it: &Change| it.depth == Depth::One && it.attr.attr_set & read_only != 0;
+    let below = |it: &Change| {
+        it.depth == Depth::Tree && (it.attr.attr_set | it.attr.attr_clr) & read_only != 0
+    };
+    changes.iter().any(top) && !changes.iter().any(below) && !without(Defence::SysReadOnly)
+}
+
+/// Makes all of the detached `tree` read-only if it is of sysfs or procfs: what is mounted in these, cgroups
+/// for one, is part of the host's /sys and /proc to whoever asks for them read-only. Either process.
+fn read_only_below(tree: BorrowedFd<'_>) -> nix::Result<()> {
+    let kind = fstatfs(tree)?.filesystem_type();
+    if ![SYSFS_MAGIC, PROC_SUPER_MAGIC].contains(&kind) {
+        return Ok(());
+    }
+    let read_only = MountAttr {
+        attr_set: libc::MOUNT_ATTR_RDONLY,
+        ..MountAttr::default()
+    };
+    mount_setattr(tree, libc::AT_RECURSIVE, &read_only)
 }
 
 /// A clone of a bind source with the mount's first change, by one call if the kernel has it (Linux 6.15).

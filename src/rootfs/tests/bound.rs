@@ -132,6 +132,34 @@ fn recursive_words_reach_all_mounts_and_plain_ones_the_top() {
 }
 
 #[test]
+fn a_read_only_sysfs_or_procfs_is_so_with_all_below_it() {
+    let host = || {
+        for (fstype, folder, below) in [("sysfs", "sys", "fs/cgroup"), ("proc", "p", "fs")] {
+            fs::create_dir(at(folder))?;
+            fresh(fstype, &at(folder)).map_err(std::io::Error::other)?;
+            let below = at(&format!("{folder}/{below}"));
+            fresh("tmpfs", &below).map_err(std::io::Error::other)?;
+        }
+        // No name is looked at, but what is there.
+        symlink("sys", at("linked"))
+    };
+    let mounts = json!([
+        {"destination": "/proc", "type": "proc"},
+        {"destination": "/sys", "source": "linked", "options": ["rbind", "ro", "nosuid"]},
+        {"destination": "/p", "source": "p", "options": ["ro", "rbind"]},
+        {"destination": "/writable", "source": "p", "options": ["rbind"]},
+        {"destination": "/asked", "source": "sys", "options": ["rrw", "rbind", "ro"]},
+    ]);
+    case(mounts).run(host, || {
+        expect("/sys", " ro,nosuid,relatime ")?;
+        expect("/sys/fs/cgroup", " ro,relatime ")?;
+        expect("/p/fs", " ro,relatime ")?;
+        expect("/writable/fs", " rw,relatime ")?;
+        expect("/asked/fs/cgroup", " rw,relatime ")
+    });
+}
+
+#[test]
 fn no_source_lies_in_what_is_mounted_for_the_container() {
     for make in [case, in_user_namespace] {
         let case = make(json!([
