@@ -41,6 +41,7 @@ mod faults;
 mod hooks;
 mod hostile;
 mod idmap;
+mod inherited;
 mod lifecycle;
 mod limit_effects;
 mod limits;
@@ -85,6 +86,7 @@ fn main() -> ExitCode {
         ("exec_confined", exec_confined::CASES),
         ("hooks", hooks::CASES),
         ("idmap", idmap::CASES),
+        ("inherited", inherited::CASES),
         ("lifecycle", lifecycle::CASES),
         ("limit_effects", limit_effects::CASES),
         ("limits", limits::CASES),

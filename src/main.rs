@@ -31,6 +31,7 @@ fn run(words: Vec<OsString>) -> u8 {
         ));
         return 1;
     }
+    sys::start::normalise();
     let cli = match Cli::read(&words) {
         Ok(cli) => cli,
         Err(error) => {

@@ -67,7 +67,7 @@ impl Cgroup {
     ///
     /// A folder that exists is taken over if it has no processes and is not frozen; device
     /// programs that are attached to it stay and restrict too. After an error nothing that was
-    /// made here is left. The folder's mode is 0755 less the caller's umask.
+    /// made here is left. The folder's mode is 0755.
     ///
     /// # Errors
     /// `E_CGROUP` naming the file, the value and the controller that is missing.

@@ -7,7 +7,7 @@ use crate::sys::child::{self, Ended, Patience};
 use crate::sys::clone::Side;
 use crate::sys::fd::close_on_exec_from;
 use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
-use crate::sys::signal;
+use crate::sys::{signal, start};
 use crate::testing::fault::{self, Step};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -259,6 +259,7 @@ fn become_hook(
             let _ = signal::set_default(number);
         }
         SigSet::empty().thread_set_mask()?;
+        start::give_back(|_| false)?;
         if let Some(cwd) = call.cwd {
             chdir(cwd).or_else(|_| chdir("/"))?;
         }

@@ -8,7 +8,7 @@ use super::limits::Siblings;
 use super::{Plan, environment, signals};
 use crate::error::{Code, Context, Error, Problems, Result};
 use crate::rootfs::root::Root;
-use crate::sys::fd;
+use crate::sys::{fd, start};
 use crate::testing::without::{Defence, without};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag};
@@ -330,6 +330,8 @@ impl Program {
             "close the file descriptors from",
             plan.first_closed_fd,
         )?;
+        start::give_back(|resource| plan.rlimits.iter().any(|it| it.resource == resource))
+            .context(Code::Process, "give the caller's limits back", "")?;
         // Last, because a limit may leave no room for anything else.
         plan.rlimits.iter().try_for_each(|it| it.apply(siblings))
     }

@@ -268,7 +268,7 @@ pub fn populate(
     nodes: &devices::Nodes,
     pids: Pids<'_>,
 ) -> Result<(Root, Late)> {
-    // What is made below has the modes that are asked for, whatever the caller's umask is.
+    // What is made below has the modes that are asked for.
     let before = umask(Mode::empty());
     let (root, late) = attach::all(plan, root, sources, pids)?;
     fault::at(Step::Devices)?;

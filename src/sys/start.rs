@@ -6,13 +6,41 @@
 //! them an overflow is a SIGSEGV.
 
 use super::child::leave;
+use super::rlimit::{self, Limit};
+use super::signal;
 use nix::errno::Errno;
+use nix::sys::signal::SigSet;
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::Pid;
 use std::ffi::{CStr, OsStr, OsString, c_char, c_int};
 use std::os::unix::ffi::OsStrExt;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 static COUNT: AtomicUsize = AtomicUsize::new(0);
+/// What casulo makes is readable by all and writable by its owner, whoever calls it, unless it says otherwise.
+const UMASK: Mode = Mode::from_bits_truncate(0o022);
+
+/// The stack that casulo has room for: what Linux gives a process by default.
+const STACK: u64 = 8 << 20;
+
+/// Limits that casulo raises for itself, as far as the hard limit goes: descriptors, of which a container
+/// with many mounts takes many, and the stack, which is looked at whenever it grows.
+static RAISED: [Raised; 2] = [
+    Raised::none(libc::RLIMIT_NOFILE, u64::MAX),
+    Raised::none(libc::RLIMIT_STACK, STACK),
+];
+
+/// A limit that is raised, and what it was.
+struct Raised {
+    resource: u32,
+    wanted: u64,
+    /// The caller's; a soft limit of [`u64::MAX`], which nothing can raise, where it was left alone or has
+    /// been given back.
+    soft: AtomicU64,
+    hard: AtomicU64,
+}
+
 static ARGUMENTS: AtomicPtr<*const c_char> = AtomicPtr::new(ptr::null_mut());
 
 /// Makes `fn($arguments: Vec<OsString>) -> u8` the program: it gets the arguments without the program's name
@@ -47,6 +75,67 @@ pub fn run(
     let words = words().skip(1).collect();
     // Nobody has registered anything for exit(3), and what was printed was flushed.
     leave(c_int::from(program(words)))
+}
+
+/// Makes of what a process inherits what casulo counts on, whoever its caller is: a umask of 022, no signal
+/// blocked, room for descriptors and stack, and the default for the signals that it waits by or ends by. A
+/// caller that ignores SIGCHLD would leave it no child to wait for, and one that ignores SIGTERM no way to end
+/// it; SIGHUP and SIGINT stay as they are, for nohup(1) and for shells that start it in the background.
+///
+/// Parent, once, when it is not going to start itself again. The child gets a umask, dispositions and a mask
+/// of its own by its plan, and the caller's limits by [`give_back`].
+pub fn normalise() {
+    umask(UMASK);
+    for number in [libc::SIGCHLD, libc::SIGTERM] {
+        // Only SIGKILL and SIGSTOP are refused.
+        let _ = signal::set_default(number);
+    }
+    // Nor is a mask.
+    let _ = SigSet::empty().thread_set_mask();
+    for limit in &RAISED {
+        limit.raise();
+    }
+}
+
+/// Sets the limits that [`normalise`] raised to what the caller had, but for those that `is_set` says are set
+/// by others, by the kernel's number. Child, before it executes a program; once, so that a program which is
+/// executed later has the limits of the process that executes it.
+///
+/// # Errors
+/// Those of prlimit(2): none that is known for a soft limit below its hard one.
+pub fn give_back(is_set: impl Fn(u32) -> bool) -> nix::Result<()> {
+    for limit in &RAISED {
+        let soft = limit.soft.swap(u64::MAX, Ordering::Relaxed);
+        if soft != u64::MAX && !is_set(limit.resource) {
+            let hard = limit.hard.load(Ordering::Relaxed);
+            rlimit::set(Pid::from_raw(0), limit.resource, Limit { soft, hard })?;
+        }
+    }
+    Ok(())
+}
+
+impl Raised {
+    const fn none(resource: libc::c_int, wanted: u64) -> Raised {
+        Raised {
+            resource: resource.cast_unsigned(),
+            wanted,
+            soft: AtomicU64::new(u64::MAX),
+            hard: AtomicU64::new(u64::MAX),
+        }
+    }
+
+    /// Where that fails (a hard limit above `/proc/sys/fs/nr_open`) the caller's limit has to do.
+    fn raise(&self) {
+        let own = Pid::from_raw(0);
+        let Ok(Limit { soft, hard }) = rlimit::get(own, self.resource) else {
+            return;
+        };
+        let raised = self.wanted.min(hard);
+        if soft < raised && rlimit::set(own, self.resource, Limit { soft: raised, hard }).is_ok() {
+            self.soft.store(soft, Ordering::Relaxed);
+            self.hard.store(hard, Ordering::Relaxed);
+        }
+    }
 }
 
 /// The arguments' number and array, as the kernel laid them out; 0 and null where the standard library has
@@ -93,5 +182,49 @@ fn open_closed_streams() {
                 leave(1);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::fixtures::status_line;
+    use crate::sys::forked::words_of_child;
+
+    #[test]
+    fn what_is_inherited_is_made_what_casulo_counts_on() {
+        let result = words_of_child(|| {
+            SigSet::all().thread_block().expect("block");
+            for number in [libc::SIGHUP, libc::SIGCHLD, libc::SIGTERM, libc::SIGPIPE] {
+                // SAFETY: SIG_IGN installs no handler.
+                unsafe { libc::signal(number, libc::SIG_IGN) };
+            }
+            umask(Mode::from_bits_truncate(0o077));
+            let resource = libc::RLIMIT_NOFILE.cast_unsigned();
+            let own = Pid::from_raw(0);
+            let limit = || rlimit::get(own, resource).expect("a limit");
+            let hard = limit().hard;
+            rlimit::set(own, resource, Limit { soft: 50, hard }).expect("lowered");
+            normalise();
+            assert_eq!(limit(), Limit { soft: hard, hard });
+            give_back(|_| false).expect("given back");
+            assert_eq!(limit(), Limit { soft: 50, hard });
+            // Once: what is executed later has what is set by then.
+            rlimit::set(own, resource, Limit { soft: 40, hard }).expect("lowered");
+            give_back(|_| false).expect("nothing");
+            assert_eq!(limit().soft, 40);
+            normalise();
+            give_back(|it| it == resource).expect("the stack alone");
+            assert_eq!(limit(), Limit { soft: hard, hard });
+            let ignored = u64::from_str_radix(&status_line("SigIgn"), 16).expect("a mask");
+            let is_ignored = |number: i32| ignored & (1 << (number - 1)) != 0;
+            Ok(format!(
+                "{:?} {} {:o}",
+                [libc::SIGHUP, libc::SIGPIPE, libc::SIGCHLD, libc::SIGTERM].map(is_ignored),
+                status_line("SigBlk"),
+                umask(Mode::empty())
+            ))
+        });
+        assert_eq!(result, "[true, true, false, false] 0000000000000000 22");
     }
 }
