@@ -2,14 +2,16 @@
 
 use crate::support::{Lab, cases, finish, wait_until};
 use nix::sys::signal::Signal;
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use serde_json::{Value, json};
 use std::fs;
+use std::os::unix::fs::FileTypeExt;
 
 cases! {
     [Root] => created_running_stopped_deleted, state_document, annotations_are_in_the_state, process_waits_for_start,
         ids_are_unique, start_happens_once, running_container_is_not_deleted, force_deletes_a_running_one,
         force_deletes_a_created_one, force_of_nothing_is_no_error, delete_of_nothing, state_of_nothing, start_of_nothing,
-        kill_by_number_and_name, kill_defaults_to_term, kill_of_a_stopped_one, bad_ids, pid_file_has_digits_only,
+        kill_by_number_and_name, kill_defaults_to_term, kill_of_a_stopped_one, bad_ids, pid_file_has_digits_only, a_pid_file_that_is_no_file_stays_what_it_is,
         detached_run, list_in_all_formats, empty_list, init_killed_from_outside_is_stopped, foreground_forwards_signals,
         repeated_global_options, created_container_can_be_killed, output_of_a_detached_container, poststop_state_is_gone,
         two_containers_side_by_side, config_of_a_version_of_the_spec, spec_writes_a_config_that_runs, spec_does_not_overwrite,
@@ -232,6 +234,32 @@ fn pid_file_has_digits_only(lab: &Lab) {
     let bundle = lab.bundle().args(&["/bin/sleep", "1000"]);
     bundle.create(&["--pid-file", &file.to_string_lossy()]).ok();
     assert_eq!(fs::read_to_string(&file).unwrap(), bundle.pid().to_string());
+}
+
+fn a_pid_file_that_is_no_file_stays_what_it_is(lab: &Lab) {
+    // A null device of the test's own: the host's is not to be risked.
+    let null = lab.join("null");
+    let mode = Mode::from_bits_truncate(0o666);
+    mknod(&null, SFlag::S_IFCHR, mode, makedev(1, 3)).unwrap();
+    let null = null.to_str().unwrap();
+    let is_there = || fs::symlink_metadata(null).is_ok_and(|it| it.file_type().is_char_device());
+    lab.bundle().run_with(&["--pid-file", null], b"").ok();
+    assert!(is_there());
+    // A failure after it was written takes nothing away either.
+    let options = ["--pid-file", null, "--pidfd-socket", "/no/socket"];
+    lab.bundle().create(&options).fails_with(&["/no/socket"]);
+    assert!(is_there());
+
+    let file = lab.join("pid");
+    let bundle = lab.bundle().args(&["/bin/true"]);
+    let run = bundle.command(&[], "run", &["--pid-file", "/dev/fd/3"]);
+    let to_file = format!("\"$@\" 3>{}", file.display());
+    lab.through_shell(&to_file, &run).ok();
+    let pid = fs::read_to_string(&file).unwrap();
+    assert!(pid.parse::<u32>().is_ok(), "{pid:?}");
+    let to_pipe = "{ timeout 20 \"$@\" 3>&1 >/dev/null; } | cat";
+    let piped = lab.through_shell(to_pipe, &run).ok();
+    assert!(piped.text().parse::<u32>().is_ok(), "{piped:?}");
 }
 
 fn detached_run(lab: &Lab) {

@@ -80,7 +80,11 @@ fn put_by_rename(
     })
 }
 
-fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> nix::Result<()> {
+/// Writes all of `bytes` to `file`.
+///
+/// # Errors
+/// Those of write(2), but for EINTR.
+pub fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> nix::Result<()> {
     while !bytes.is_empty() {
         match write(file, bytes) {
             Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),

@@ -6,6 +6,7 @@ use crate::cgroups::systemd::{self, Scope};
 use crate::error::{Code, Error, Result};
 use crate::intel_rdt;
 use crate::namespaces::MovedDevices;
+use crate::pidfile;
 use crate::plan::Plan;
 use crate::state::{Dir, State, Status};
 use crate::sys::child;
@@ -45,7 +46,7 @@ impl Made<'_> {
             devices.give_back();
         }
         if let Some(path) = self.pid_file.take() {
-            let _ = std::fs::remove_file(path);
+            pidfile::remove(path);
         }
         if let Some(cgroup) = self.cgroup.take() {
             for failed in [cgroup.kill(), cgroup.remove()]
