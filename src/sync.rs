@@ -19,14 +19,13 @@
 pub mod pipes;
 
 use crate::error::{Code, Error, Result};
-use nix::cmsg_space;
+use crate::sys::scm;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg,
-    sendmsg, socketpair,
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair,
 };
-use std::io::{IoSlice, IoSliceMut};
+use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 /// The longest message; a longer error text is cut.
@@ -199,7 +198,7 @@ impl Channel {
         Ok(buffer)
     }
 
-    /// Receives a byte string into `buffer`, and up to `FDS` descriptors; the kernel closes others. The length is
+    /// Receives a byte string into `buffer`, and the descriptors with it ([`scm::receive_all`]). The length is
     /// 0 at the end of file.
     ///
     /// # Errors
@@ -209,18 +208,10 @@ impl Channel {
         buffer: &mut [u8],
     ) -> Result<(usize, Vec<OwnedFd>)> {
         loop {
-            let mut control = cmsg_space!([RawFd; FDS]);
-            let mut slices = [IoSliceMut::new(buffer)];
-            let received = recvmsg::<()>(
-                self.0.as_raw_fd(),
-                &mut slices,
-                Some(&mut control),
-                MsgFlags::MSG_CMSG_CLOEXEC,
-            );
-            let message = match received {
+            match scm::receive_all::<FDS>(self.0.as_fd(), buffer) {
                 // ECONNRESET, once: the peer has left without reading all. What it said before that is still
                 // to be had, and then the end of file.
-                Err(Errno::EINTR | Errno::ECONNRESET) => continue,
+                Err(Errno::EINTR | Errno::ECONNRESET) => {}
                 Err(errno) => {
                     return Err(Error::step(
                         Code::Sync,
@@ -229,17 +220,8 @@ impl Channel {
                         errno,
                     ));
                 }
-                Ok(message) => message,
-            };
-            let mut all = Vec::new();
-            for part in message.cmsgs().map_err(|errno| {
-                Error::step(Code::Sync, "receive from the other process", "", errno)
-            })? {
-                if let ControlMessageOwned::ScmRights(fds) = part {
-                    all.extend(fds.into_iter().map(crate::sys::fd::adopt));
-                }
+                Ok(received) => return Ok(received),
             }
-            return Ok((message.bytes, all));
         }
     }
 }

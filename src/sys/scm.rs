@@ -1,8 +1,8 @@
-//! One file descriptor over a unix socket: `SCM_RIGHTS` of unix(7).
+//! File descriptors over a unix socket: `SCM_RIGHTS` of unix(7).
 
 use nix::errno::Errno;
-use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
-use std::io::{IoSlice, IoSliceMut};
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use std::io::IoSlice;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// `sendmsg(socket, {payload, SCM_RIGHTS fd}, MSG_NOSIGNAL)`, sendmsg(2): one message with one fd.
@@ -44,25 +44,134 @@ pub fn send(socket: BorrowedFd<'_>, payload: &[u8]) -> nix::Result<()> {
     nix::sys::socket::send(socket.as_raw_fd(), payload, MsgFlags::MSG_NOSIGNAL).map(drop)
 }
 
-/// `recvmsg(socket, …, MSG_CMSG_CLOEXEC)`, recvmsg(2): one message, and the first fd that came with
-/// it; the kernel closes others. A length of 0 means that the other side of a stream is gone.
+/// [`receive_all`] for one fd: the first that came; others are closed.
 ///
 /// # Errors
-/// EAGAIN on a nonblocking socket without a message.
+/// As [`receive_all`].
 pub fn receive(
     socket: BorrowedFd<'_>,
     payload: &mut [u8],
 ) -> nix::Result<(usize, Option<OwnedFd>)> {
-    let mut room = nix::cmsg_space!([RawFd; 1]);
-    let mut slices = [IoSliceMut::new(payload)];
-    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-    let message = recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut room), flags)?;
-    let fd = message.cmsgs()?.find_map(|control| match control {
-        ControlMessageOwned::ScmRights(fds) => fds.first().copied(),
-        _ => None,
-    });
-    // SAFETY: the kernel has just installed this descriptor for us; `room` holds no more than one,
-    // so none is lost, and nobody else owns it.
-    let fd = fd.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
-    Ok((message.bytes, fd))
+    let (length, fds) = receive_all::<1>(socket, payload)?;
+    Ok((length, fds.into_iter().next()))
+}
+
+/// `recvmsg(socket, …, MSG_CMSG_CLOEXEC)`, recvmsg(2): one message, and the descriptors that came with it. The
+/// kernel closes those for which there is no room; whatever it has installed is returned, also from control data
+/// that was cut off. There is room for `FDS`, and by the alignment of control data for one more where `FDS` is odd.
+/// A length of 0 means that the other side of a stream is gone.
+///
+/// # Errors
+/// EAGAIN on a nonblocking socket without a message.
+pub fn receive_all<const FDS: usize>(
+    socket: BorrowedFd<'_>,
+    payload: &mut [u8],
+) -> nix::Result<(usize, Vec<OwnedFd>)> {
+    let mut room = nix::cmsg_space!([RawFd; FDS]);
+    let mut part = libc::iovec {
+        iov_base: payload.as_mut_ptr().cast(),
+        iov_len: payload.len(),
+    };
+    // SAFETY: all-zero bytes are a valid msghdr: null pointers with lengths of 0.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = room.as_mut_ptr().cast();
+    message.msg_controllen = room.capacity() as _;
+    // SAFETY: the header points to the live payload and the live room, each with its own length.
+    let length =
+        unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_CMSG_CLOEXEC) };
+    let length = Errno::result(length)?;
+    Ok((usize::try_from(length).unwrap_or(0), adopt_all(&message)))
+}
+
+/// Takes ownership of every descriptor in the control data of a message that recvmsg(2) has just filled.
+fn adopt_all(message: &libc::msghdr) -> Vec<OwnedFd> {
+    let mut all = Vec::new();
+    // SAFETY: the header is recvmsg's: its control data is live, and as long as it says.
+    let mut header = unsafe { libc::CMSG_FIRSTHDR(message) };
+    while !header.is_null() {
+        // SAFETY: the kernel has written a whole header there, or CMSG_NXTHDR would have given null; cmsg_len of a
+        // part that was cut off counts what is there.
+        let (kind, length) = unsafe {
+            (
+                ((*header).cmsg_level, (*header).cmsg_type),
+                (*header).cmsg_len as usize,
+            )
+        };
+        if kind == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
+            // SAFETY: arithmetic on the header's address, within its part.
+            let (data, empty) = unsafe { (libc::CMSG_DATA(header), libc::CMSG_LEN(0) as usize) };
+            let count = length.saturating_sub(empty) / size_of::<RawFd>();
+            for index in 0..count {
+                // SAFETY: the kernel has written so many numbers from `data` on, unaligned as far as Rust knows.
+                let fd = unsafe { data.cast::<RawFd>().add(index).read_unaligned() };
+                // SAFETY: the kernel has just installed this descriptor for us, and nobody else owns it.
+                all.push(unsafe { OwnedFd::from_raw_fd(fd) });
+            }
+        }
+        // SAFETY: as for the first; null after the last.
+        header = unsafe { libc::CMSG_NXTHDR(message, header) };
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::forked::check_in_child;
+    use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open};
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+    use nix::sys::stat::Mode;
+    use std::os::fd::AsFd;
+
+    /// Sends `count` descriptors in one message, and receives them with room for `FDS`: how many came, and how
+    /// many more are open than before once those were dropped.
+    fn received<const FDS: usize>(count: usize) -> Result<(usize, usize), String> {
+        let text = |errno: Errno| errno.to_string();
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let (one, other) =
+            socketpair(AddressFamily::Unix, SockType::Datagram, None, flags).map_err(text)?;
+        let null = open("/dev/null", OFlag::O_PATH, Mode::empty()).map_err(text)?;
+        let fds = vec![null.as_raw_fd(); count];
+        let rights = [ControlMessage::ScmRights(&fds)];
+        let payload = [IoSlice::new(b"x")];
+        sendmsg::<()>(one.as_raw_fd(), &payload, &rights, MsgFlags::empty(), None).map_err(text)?;
+        let open_now = || {
+            (0..1000)
+                .filter(|fd| fcntl(crate::sys::fd::inherited(*fd), FcntlArg::F_GETFD).is_ok())
+                .count()
+        };
+        let before = open_now();
+        let (length, fds) = receive_all::<FDS>(other.as_fd(), &mut [0; 8]).map_err(text)?;
+        let close_on_exec =
+            |fd: &OwnedFd| fcntl(fd, FcntlArg::F_GETFD) == Ok(FdFlag::FD_CLOEXEC.bits());
+        if length != 1 || !fds.iter().all(close_on_exec) {
+            return Err(format!("{length} bytes, or not close-on-exec: {fds:?}"));
+        }
+        let came = fds.len();
+        drop(fds);
+        Ok((came, open_now() - before))
+    }
+
+    #[test]
+    fn every_descriptor_that_the_kernel_has_installed_is_owned() {
+        check_in_child(|| {
+            for (got, expected) in [
+                (received::<1>(1)?, 1),
+                // What was sent beyond the room cuts the control data off.
+                (received::<1>(2)?, 2),
+                (received::<1>(3)?, 2),
+                (received::<1>(253)?, 2),
+                (received::<2>(3)?, 2),
+                (received::<4>(3)?, 3),
+                (received::<0>(3)?, 0),
+            ] {
+                if got != (expected, 0) {
+                    return Err(format!("{got:?}, not {expected}"));
+                }
+            }
+            Ok(())
+        });
+    }
 }
