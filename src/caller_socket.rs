@@ -18,19 +18,19 @@ use std::path::Path;
 /// # Errors
 /// ENOENT or ECONNREFUSED where nobody listens.
 pub fn connect(path: &Path) -> nix::Result<OwnedFd> {
-    connect_as(SockType::Stream, path)
+    connect_as(SockType::Stream, SockFlag::empty(), path)
 }
 
 /// Connects to the datagram socket of a service manager: a path of any length, or `@` and an
-/// abstract name (`NOTIFY_SOCKET`, sd_notify(3)).
+/// abstract name (`NOTIFY_SOCKET`, sd_notify(3)). Sending to one without room is EAGAIN.
 ///
 /// # Errors
 /// As [`connect`].
 pub fn connect_datagram(name: &OsStr) -> nix::Result<OwnedFd> {
     let Some(abstract_name) = name.as_bytes().strip_prefix(b"@") else {
-        return connect_as(SockType::Datagram, Path::new(name));
+        return connect_as(SockType::Datagram, SockFlag::SOCK_NONBLOCK, Path::new(name));
     };
-    let flags = SockFlag::SOCK_CLOEXEC;
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let datagram = socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
     connect_socket(
         datagram.as_raw_fd(),
@@ -39,8 +39,9 @@ pub fn connect_datagram(name: &OsStr) -> nix::Result<OwnedFd> {
     Ok(datagram)
 }
 
-fn connect_as(kind: SockType, path: &Path) -> nix::Result<OwnedFd> {
-    let fd = socket(AddressFamily::Unix, kind, SockFlag::SOCK_CLOEXEC, None)?;
+fn connect_as(kind: SockType, flags: SockFlag, path: &Path) -> nix::Result<OwnedFd> {
+    let flags = flags | SockFlag::SOCK_CLOEXEC;
+    let fd = socket(AddressFamily::Unix, kind, flags, None)?;
     match UnixAddr::new(path) {
         Ok(address) => connect_socket(fd.as_raw_fd(), &address)?,
         // Longer than sun_path's 108 bytes: an fd of the socket has a short name.

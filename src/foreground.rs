@@ -104,7 +104,7 @@ pub fn wait(
     process: Pid,
     pidfd: BorrowedFd<'_>,
     mut relay: Option<Relay<'_>>,
-    notify: Option<&Proxy>,
+    mut notify: Option<&mut Proxy>,
 ) -> Result<i32> {
     let mut ended = None;
     loop {
@@ -112,8 +112,8 @@ pub fn wait(
             return Ok(exit_code(ended));
         }
         let process_fd = Some(pidfd).filter(|_| ended.is_none());
-        let mut look = wait_for_something(signals, process_fd, relay.as_ref(), notify)?;
-        if let Some(proxy) = notify {
+        let mut look = wait_for_something(signals, process_fd, relay.as_ref(), notify.as_deref())?;
+        if let Some(proxy) = &mut notify {
             proxy.serve();
         }
         if let Some(relay) = &mut relay {
@@ -133,7 +133,7 @@ pub fn wait(
                 relay.finish();
             }
             // Its last words may have come after the look above.
-            if let Some(proxy) = notify {
+            if let Some(proxy) = &mut notify {
                 proxy.serve();
             }
         }
@@ -150,9 +150,14 @@ fn wait_for_something(
 ) -> Result<bool> {
     let mut fds = vec![PollFd::new(signals.fd.as_fd(), PollFlags::POLLIN)];
     fds.extend(pidfd.map(|pidfd| PollFd::new(pidfd, PollFlags::POLLIN)));
-    fds.extend(notify.map(|proxy| PollFd::new(proxy.fd(), PollFlags::POLLIN)));
-    let timeout = relay.map_or(PollTimeout::NONE, |relay| relay.watch(&mut fds));
-    match poll(&mut fds, timeout) {
+    let proxy = notify.map_or(PollTimeout::NONE, |proxy| proxy.watch(&mut fds));
+    let relay = relay.map_or(PollTimeout::NONE, |relay| relay.watch(&mut fds));
+    // NONE, which is for ever, has no milliseconds.
+    let timeout = [proxy, relay]
+        .into_iter()
+        .filter(PollTimeout::is_some)
+        .min();
+    match poll(&mut fds, timeout.unwrap_or(PollTimeout::NONE)) {
         Ok(_) | Err(Errno::EINTR) => {}
         Err(errno) => return Err(errno).context(Code::Signal, "wait for", "the process"),
     }

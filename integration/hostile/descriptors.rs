@@ -2,6 +2,7 @@
 
 use super::{Attack, Outcome, PRECIOUS, Prey, zoo};
 use crate::support::{Lab, cases, finish, wait_until};
+use nix::sys::signal::Signal;
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -11,7 +12,8 @@ use std::time::Duration;
 
 cases! {
     [Root, TestBuild] => forgotten_folder_of_run, forgotten_folder_of_exec, working_folder_is_moved_out,
-        file_on_a_standard_stream, words_to_the_service_manager;
+        file_on_a_standard_stream, words_to_the_service_manager, descriptors_to_the_service_manager,
+        a_socket_that_lingers_in_a_message;
     [Root, TestBuild, Quick] => cwd_through_a_descriptor_of_run, cwd_through_a_descriptor_of_exec;
     [Root, Casulo] => a_waiting_init_holds_no_folder_of_the_host, the_notify_socket_cannot_be_replaced;
 }
@@ -226,6 +228,65 @@ fn words_to_the_service_manager(lab: &Lab) {
                 .lines()
                 .any(|line| line == "MAINPID=1" || line == "FDSTORE=1"),
         )
+    });
+}
+
+fn descriptors_to_the_service_manager(lab: &Lab) {
+    let attack = Attack {
+        cve: "(hardening)",
+        name: "a descriptor of the container's goes to the service manager",
+        without: "notify-descriptors",
+    };
+    zoo(lab, &attack, |lab| {
+        let path = lab.join("manager.sock");
+        let _ = fs::remove_file(&path);
+        let manager = UnixDatagram::bind(&path).unwrap();
+        manager
+            .set_read_timeout(Some(Duration::from_secs(2)))
+            .unwrap();
+        let script = "/bin/probe notify-file STATUS=here /bin/probe";
+        let mut command = lab.bundle().sh(script).command(&[], "run", &[]);
+        command.env("NOTIFY_SOCKET", &path);
+        let out = finish(command, b"");
+        assert_eq!(out.text(), "sent");
+        let heard = crate::support::received(&manager);
+        assert_eq!(heard.text, "STATUS=here");
+        Outcome::of(&out, !heard.fds.is_empty())
+    });
+}
+
+fn a_socket_that_lingers_in_a_message(lab: &Lab) {
+    let attack = Attack {
+        cve: "(hardening)",
+        name: "`run` is deaf to signals, busy with closing a socket of the container's",
+        without: "notify-apart",
+    };
+    zoo(lab, &attack, |lab| {
+        let path = lab.join("manager.sock");
+        let _ = fs::remove_file(&path);
+        let _manager = UnixDatagram::bind(&path).unwrap();
+        let bundle = lab.bundle().sh(
+            "trap 'exit 7' TERM; echo waits; while ! [ -e /go ]; do sleep 0.05; done; \
+                 /bin/probe notify-linger STATUS=here 6 & wait",
+        );
+        let mut command = bundle.command(&[], "run", &[]);
+        command.env("NOTIFY_SOCKET", &path);
+        let running = crate::support::Running::new(command, b"");
+        wait_until("it waits", || running.stdout().contains("waits"));
+        // So that the attacker's own descriptor is closed first: the one in the message is the last.
+        running.signal(Signal::SIGSTOP);
+        fs::write(bundle.rootfs().join("go"), "").unwrap();
+        wait_until("it is sent", || running.stdout().contains("sent"));
+        running.signal(Signal::SIGCONT);
+        std::thread::sleep(Duration::from_millis(100));
+        let began = std::time::Instant::now();
+        running.signal(Signal::SIGTERM);
+        let out = running.wait();
+        assert_eq!(out.code, 7, "{out:?}");
+        match began.elapsed() > Duration::from_secs(3) {
+            true => Outcome::GotThrough(format!("after {:?}", began.elapsed())),
+            false => Outcome::Held,
+        }
     });
 }
 

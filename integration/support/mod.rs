@@ -8,6 +8,7 @@ mod host;
 mod host_cgroup;
 mod host_mount;
 mod lab;
+mod lingering;
 mod mountinfo;
 mod own_namespace;
 pub(crate) mod probe;
@@ -26,7 +27,7 @@ pub(crate) use mountinfo::{Mount, mounts};
 pub(crate) use own_namespace::OwnNamespace;
 pub(crate) use resctrl::{RESCTRL, Resctrl};
 pub(crate) use runtime::{Output, Running, field, finish, wait_until, wrapped};
-pub(crate) use sockets::Listener;
+pub(crate) use sockets::{Listener, received};
 pub(crate) use terminal::Terminal;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};

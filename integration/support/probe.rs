@@ -8,6 +8,8 @@
 //! | `probe huge-pages COUNT` | `ok` or `errno NAME` of mapping so many pages of 2 MB |
 //! | `probe caught-exe PID FILE` | keeps an O_PATH fd of the process's program, waits for FILE, then reopens it and writes a byte: `wrote` or `errno NAME` |
 //! | `probe notify TEXT` | sends TEXT to the socket that NOTIFY_SOCKET names: `sent`, or the error |
+//! | `probe notify-file TEXT FILE` | the same with a descriptor of FILE |
+//! | `probe notify-linger TEXT SECONDS` | the same with a TCP socket whose last close waits so long; stays |
 //! | `probe open-loop FILE DEVICE…` | opens the devices again and again until FILE is there; then for each device the outcomes it saw |
 //!
 //! The attackers' loops are in `attacker.rs`.
@@ -18,6 +20,7 @@
 )]
 
 use super::attacker;
+use super::lingering;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
@@ -35,6 +38,8 @@ pub(crate) fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         ["syscall", numbers @ ..] => println!("{}", syscall(numbers)),
         ["keyring"] => println!("{}", keyring()),
         ["notify", text] => println!("{}", notify(text)),
+        ["notify-file", text, file] => println!("{}", lingering::notify_file(text, file)),
+        ["notify-linger", text, seconds] => lingering::notify_linger(text, seconds),
         ["allocate", bytes] => println!("{}", allocate(bytes.parse().unwrap())),
         ["huge-pages", count] => println!("{}", huge_pages(count.parse().unwrap())),
         ["caught-exe", pid, file] => println!("{}", caught_exe(pid, file)),

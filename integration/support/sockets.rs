@@ -8,7 +8,7 @@
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixAddr, recvmsg};
 use std::io::IoSliceMut;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -42,6 +42,10 @@ impl Listener {
 
     /// Accepts one connection and receives its only message.
     pub(crate) fn receive(&self) -> Received {
+        received(&self.accept())
+    }
+
+    fn accept(&self) -> UnixStream {
         let mut stream = None;
         super::wait_until("somebody connects", || {
             stream = self.socket.accept().ok();
@@ -52,29 +56,34 @@ impl Listener {
         stream
             .set_read_timeout(Some(Duration::from_secs(20)))
             .unwrap();
-        let mut bytes = vec![0; 1 << 16];
-        let mut slices = [IoSliceMut::new(&mut bytes)];
-        let mut space = nix::cmsg_space!([RawFd; 8]);
-        let message = recvmsg::<UnixAddr>(
-            stream.as_raw_fd(),
-            &mut slices,
-            Some(&mut space),
-            MsgFlags::MSG_CMSG_CLOEXEC,
-        )
-        .unwrap();
-        let mut fds = Vec::new();
-        for control in message.cmsgs().unwrap() {
-            if let ControlMessageOwned::ScmRights(numbers) = control {
-                // SAFETY: the kernel has just installed these descriptors for us alone.
-                fds.extend(
-                    numbers
-                        .into_iter()
-                        .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }),
-                );
-            }
-        }
-        let length = message.bytes;
-        let text = String::from_utf8_lossy(&bytes[..length]).into_owned();
-        Received { text, fds }
+        stream
     }
+}
+
+/// Receives one message.
+pub(crate) fn received(socket: &impl AsRawFd) -> Received {
+    let mut bytes = vec![0; 1 << 16];
+    let mut slices = [IoSliceMut::new(&mut bytes)];
+    let mut space = nix::cmsg_space!([RawFd; 8]);
+    let message = recvmsg::<UnixAddr>(
+        socket.as_raw_fd(),
+        &mut slices,
+        Some(&mut space),
+        MsgFlags::MSG_CMSG_CLOEXEC,
+    )
+    .unwrap();
+    let mut fds = Vec::new();
+    for control in message.cmsgs().unwrap() {
+        if let ControlMessageOwned::ScmRights(numbers) = control {
+            // SAFETY: the kernel has just installed these descriptors for us alone.
+            fds.extend(
+                numbers
+                    .into_iter()
+                    .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }),
+            );
+        }
+    }
+    let length = message.bytes;
+    let text = String::from_utf8_lossy(&bytes[..length]).into_owned();
+    Received { text, fds }
 }

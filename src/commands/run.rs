@@ -50,7 +50,7 @@ pub(super) fn run(global: &Global, args: &Run) -> Result<u8> {
     let (pidfd, relay) = created.or_undo(attended)?;
     created.start(Some(&EndSignals::of(&signals)?))?;
     trace::phase(Phase::Running);
-    let notify = created.notify.as_ref();
+    let notify = created.notify.as_mut();
     let ended = fault::at(Step::WaitForEnd)
         .and_then(|()| foreground::wait(&signals, created.init, pidfd.as_fd(), relay, notify));
     created.report_oom_kills();

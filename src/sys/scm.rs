@@ -1,9 +1,10 @@
 //! File descriptors over a unix socket: `SCM_RIGHTS` of unix(7).
 
+use super::fd::adopt;
 use nix::errno::Errno;
-use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
-use std::io::IoSlice;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use nix::sys::socket::{ControlMessage, MsgFlags, recvmsg, sendmsg};
+use std::io::{IoSlice, IoSliceMut};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 /// `sendmsg(socket, {payload, SCM_RIGHTS fd}, MSG_NOSIGNAL)`, sendmsg(2): one message with one fd.
 ///
@@ -39,9 +40,41 @@ pub fn receive_fd(socket: BorrowedFd<'_>, payload: &mut [u8]) -> nix::Result<(us
 /// `send(socket, payload, MSG_NOSIGNAL)`, send(2): one message.
 ///
 /// # Errors
-/// ECONNREFUSED when the other side is gone; EMSGSIZE for a payload that is too long.
+/// ECONNREFUSED when the other side is gone; EMSGSIZE for a payload that is too long; EAGAIN on a nonblocking socket
+/// whose other side has no room.
 pub fn send(socket: BorrowedFd<'_>, payload: &[u8]) -> nix::Result<()> {
     nix::sys::socket::send(socket.as_raw_fd(), payload, MsgFlags::MSG_NOSIGNAL).map(drop)
+}
+
+/// What there is in a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Brings {
+    /// Bytes alone.
+    Text,
+    /// Descriptors, too.
+    Descriptors,
+}
+
+/// `recvmsg(socket, …, MSG_PEEK)`, recvmsg(2), without room for control data: the bytes of the first message, which
+/// stays in the queue with all that it brings. No descriptor is installed.
+///
+/// # Errors
+/// EAGAIN on a nonblocking socket without a message.
+pub fn look(socket: BorrowedFd<'_>, payload: &mut [u8]) -> nix::Result<(usize, Brings)> {
+    let mut slices = [IoSliceMut::new(payload)];
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut slices, None, MsgFlags::MSG_PEEK)?;
+    let brings = match message.flags.contains(MsgFlags::MSG_CTRUNC) {
+        true => Brings::Descriptors,
+        false => Brings::Text,
+    };
+    Ok((message.bytes, brings))
+}
+
+/// `recv(socket, …, MSG_DONTWAIT)`, recv(2): takes the first message out of the queue. The kernel closes what it
+/// brings on the way back to the caller, who then waits for that.
+pub fn throw_away(socket: BorrowedFd<'_>) {
+    // Where there is none, there is nothing to throw away.
+    let _ = nix::sys::socket::recv(socket.as_raw_fd(), &mut [0], MsgFlags::MSG_DONTWAIT);
 }
 
 /// [`receive_all`] for one fd: the first that came; others are closed.
@@ -77,7 +110,8 @@ pub fn receive_all<const FDS: usize>(
     message.msg_iov = &raw mut part;
     message.msg_iovlen = 1;
     message.msg_control = room.as_mut_ptr().cast();
-    message.msg_controllen = room.capacity() as _;
+    let capacity = room.capacity().try_into();
+    message.msg_controllen = capacity.map_err(|_too_long| Errno::EINVAL)?;
     // SAFETY: the header points to the live payload and the live room, each with its own length.
     let length =
         unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_CMSG_CLOEXEC) };
@@ -91,23 +125,19 @@ fn adopt_all(message: &libc::msghdr) -> Vec<OwnedFd> {
     // SAFETY: the header is recvmsg's: its control data is live, and as long as it says.
     let mut header = unsafe { libc::CMSG_FIRSTHDR(message) };
     while !header.is_null() {
-        // SAFETY: the kernel has written a whole header there, or CMSG_NXTHDR would have given null; cmsg_len of a
-        // part that was cut off counts what is there.
-        let (kind, length) = unsafe {
-            (
-                ((*header).cmsg_level, (*header).cmsg_type),
-                (*header).cmsg_len as usize,
-            )
-        };
-        if kind == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
+        // SAFETY: the kernel has written a whole header there, or CMSG_NXTHDR would have given null.
+        let part = unsafe { header.read_unaligned() };
+        if (part.cmsg_level, part.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
             // SAFETY: arithmetic on the header's address, within its part.
-            let (data, empty) = unsafe { (libc::CMSG_DATA(header), libc::CMSG_LEN(0) as usize) };
-            let count = length.saturating_sub(empty) / size_of::<RawFd>();
+            let data = unsafe { libc::CMSG_DATA(header) }.cast::<RawFd>();
+            // SAFETY: arithmetic on a number.
+            let empty = unsafe { libc::CMSG_LEN(0) } as usize;
+            // The length of a part that was cut off counts what is there.
+            let count = (part.cmsg_len as usize).saturating_sub(empty) / size_of::<RawFd>();
             for index in 0..count {
-                // SAFETY: the kernel has written so many numbers from `data` on, unaligned as far as Rust knows.
-                let fd = unsafe { data.cast::<RawFd>().add(index).read_unaligned() };
-                // SAFETY: the kernel has just installed this descriptor for us, and nobody else owns it.
-                all.push(unsafe { OwnedFd::from_raw_fd(fd) });
+                // SAFETY: the kernel has written so many numbers from `data` on.
+                let fd = unsafe { data.wrapping_add(index).read_unaligned() };
+                all.push(adopt(fd));
             }
         }
         // SAFETY: as for the first; null after the last.

@@ -58,6 +58,10 @@ pub enum Defence {
     PropertyNames,
     /// The container says to the service manager only what it may.
     NotifyWords,
+    /// No descriptor of the container's goes to the service manager.
+    NotifyDescriptors,
+    /// What comes with a message to the service manager is closed by a child.
+    NotifyApart,
 }
 
 #[cfg(feature = "testing")]

@@ -1,0 +1,294 @@
+//! The proxy itself: two sockets, and the words that go from one to the other.
+
+use super::queue::{Queue, Waiting};
+use super::words::{Readiness, filtered};
+use super::{SOCKET, manager_socket};
+use crate::caller_socket;
+use crate::error::{Code, Context, Result};
+use crate::state::Dir;
+use crate::sys::scm::{self, Brings};
+use crate::testing::without::{Defence, without};
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::{Pid, pipe2};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// How many messages are passed on at a time.
+const AT_ONCE: usize = 64;
+
+/// How long a manager may take to read what it was sent (sd_notify_barrier(3)).
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The container's socket and the manager's.
+#[derive(Debug)]
+pub struct Proxy {
+    container: Queue,
+    /// None: nobody listens there, and what the container says is heard by nobody.
+    manager: Option<OwnedFd>,
+    init: Pid,
+    /// Why the first message that waits is not passed on yet.
+    held: Option<Held>,
+}
+
+/// What the first message waits for, at most to `end`.
+#[derive(Debug)]
+struct Held {
+    end: Instant,
+    until: Until,
+}
+
+#[derive(Debug)]
+enum Until {
+    /// The manager has room again. Without that the message is lost.
+    Room,
+    /// The manager has read all before this barrier: the other end of the pipe is closed. The message, which was
+    /// passed on and said this, is taken out then, which tells its sender.
+    Read(OwnedFd, Readiness),
+}
+
+impl Held {
+    fn until(until: Until) -> Held {
+        Held {
+            end: Instant::now() + PATIENCE,
+            until,
+        }
+    }
+}
+
+impl Proxy {
+    /// Binds the container's socket; before the program runs. None where the container was created
+    /// without one, or casulo was not given a manager's now. `init` is the pid that the manager is
+    /// told.
+    ///
+    /// A manager that does not answer is only warned of: the variable outlives managers in the
+    /// environment of what they have started.
+    ///
+    /// # Errors
+    /// `E_IO` where the container's socket cannot be bound.
+    pub fn listen(dir: &Dir, init: Pid) -> Result<Option<Proxy>> {
+        let Some(name) = manager_socket() else {
+            return Ok(None);
+        };
+        let folder = match dir.notify_folder() {
+            Err(Errno::ENOENT) => return Ok(None),
+            result => result.context(Code::State, "open notify folder of", &dir.id)?,
+        };
+        let manager = caller_socket::connect_datagram(&name)
+            .map_err(|errno| {
+                log::warn!(
+                    "nobody listens at NOTIFY_SOCKET {}: {}",
+                    name.display(),
+                    errno.desc()
+                );
+            })
+            .ok();
+        let container =
+            Queue::bound_in(&folder, SOCKET).context(Code::Io, "bind notify socket of", &dir.id)?;
+        Ok(Some(Proxy::between(container, manager, init)))
+    }
+
+    fn between(container: Queue, manager: Option<OwnedFd>, init: Pid) -> Proxy {
+        Proxy {
+            container,
+            manager,
+            init,
+            held: None,
+        }
+    }
+
+    /// Passes on one message, if it can be. Nothing is waited for but the end of descriptors that came with it
+    /// ([`Queue::take_out`]).
+    fn pass_on(&mut self) -> Result<Passed> {
+        if let Some(held) = &self.held {
+            if !is_over(held, self.manager.as_ref()) {
+                return Ok(Passed::Nothing);
+            }
+            let taken_out = match held.until {
+                Until::Read(_, readiness) => Some(readiness),
+                Until::Room if Instant::now() >= held.end => Some(Readiness::NotYet),
+                Until::Room => None,
+            };
+            self.held = None;
+            if let Some(readiness) = taken_out {
+                let brings = self.first()?.map_or(Brings::Text, |first| first.brings);
+                self.container.take_out(brings);
+                return Ok(Passed::Message(readiness, brings));
+            }
+        }
+        let Some(Waiting { text, brings }) = self.first()? else {
+            return Ok(Passed::Nothing);
+        };
+        if without(Defence::NotifyDescriptors) {
+            self.pass_on_whole()?;
+            return Ok(Passed::Message(Readiness::NotYet, brings));
+        }
+        let message = filtered(&text);
+        let mut told = self.tell(&message.text);
+        if told.is_ok() && message.readiness == Readiness::Ready {
+            told = self.tell(format!("MAINPID={}", self.init).as_bytes());
+        }
+        if told.is_ok() && message.asks_for_barrier {
+            match self.begin_barrier() {
+                Ok(reader) => self.held = held_until_read(reader, message.readiness),
+                Err(errno) => told = Err(errno),
+            }
+        }
+        if told == Err(Errno::EAGAIN) {
+            // It is passed on once more, all of it: whatever is said twice means the same.
+            self.held = Some(Held::until(Until::Room));
+        }
+        if self.held.is_some() {
+            return Ok(Passed::Nothing);
+        }
+        self.container.take_out(brings);
+        told.context(Code::Io, "send to", "NOTIFY_SOCKET")?;
+        Ok(Passed::Message(message.readiness, brings))
+    }
+
+    fn first(&self) -> Result<Option<Waiting>> {
+        let first = self.container.first();
+        first.context(Code::Io, "receive from", "notify socket")
+    }
+
+    /// Without the defence: the message goes to the manager with the first of its descriptors.
+    fn pass_on_whole(&self) -> Result<()> {
+        let mut buffer = [0; super::queue::LONGEST];
+        let received = scm::receive(self.container.as_fd(), &mut buffer);
+        let (length, fd) = received.context(Code::Io, "receive from", "notify socket")?;
+        let text = buffer.get(..length).unwrap_or_default();
+        match (&self.manager, fd) {
+            (Some(manager), Some(fd)) => scm::send_fd(manager.as_fd(), text, fd.as_fd()),
+            _ => self.tell(text),
+        }
+        .context(Code::Io, "send to", "NOTIFY_SOCKET")
+    }
+
+    /// EAGAIN where the manager has no room.
+    fn tell(&self, message: &[u8]) -> nix::Result<()> {
+        match self.manager.as_ref().filter(|_| !message.is_empty()) {
+            Some(manager) => scm::send(manager.as_fd(), message),
+            None => Ok(()),
+        }
+    }
+
+    /// A barrier of our own: the manager closes the descriptor that comes with `BARRIER=1` when it gets there, or
+    /// drops it because it knows no barrier; then the returned end of the pipe hangs up.
+    fn begin_barrier(&self) -> nix::Result<Option<OwnedFd>> {
+        let Some(manager) = &self.manager else {
+            return Ok(None);
+        };
+        let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
+        scm::send_fd(manager.as_fd(), b"BARRIER=1", writer.as_fd())?;
+        Ok(Some(reader))
+    }
+
+    /// `start` and a detached `run`: returns when the container has said `READY=1` and the manager
+    /// has read it, when init (`pidfd`) has ended, or at once if nobody waits for that. The manager finds out for which service a
+    /// message is by the cgroup of its sender, who must still live.
+    ///
+    /// # Errors
+    /// `E_IO`.
+    pub fn wait_until_ready(mut self, pidfd: BorrowedFd<'_>) -> Result<()> {
+        // What the last words may be; without a pid namespace init may leave behind whoever goes on to talk.
+        let mut left = AT_ONCE;
+        while self.manager.is_some() && left > 0 {
+            let mut fds = vec![PollFd::new(pidfd, PollFlags::POLLIN)];
+            let timeout = self.watch(&mut fds);
+            match poll(&mut fds, timeout) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno).context(Code::Io, "wait for", "READY=1"),
+            }
+            let end = fds.first().and_then(PollFd::any) == Some(true);
+            left -= usize::from(end);
+            match self.pass_on()? {
+                Passed::Message(Readiness::Ready, _) => {
+                    self.wait_for_manager();
+                    return Ok(());
+                }
+                Passed::Nothing if end => return Ok(()),
+                Passed::Message(..) | Passed::Nothing => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the manager has read everything. One that does not answer has been told all the same.
+    fn wait_for_manager(&mut self) {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            match self.begin_barrier() {
+                Ok(reader) => self.held = held_until_read(reader, Readiness::Ready),
+                Err(Errno::EAGAIN) => self.held = Some(Held::until(Until::Room)),
+                Err(_) => return,
+            }
+            let mut fds = Vec::new();
+            let timeout = self.watch(&mut fds);
+            let _ = poll(&mut fds, timeout);
+            let waits_for_room = |held: &Held| matches!(held.until, Until::Room);
+            if !self.held.as_ref().is_some_and(waits_for_room) || Instant::now() >= end {
+                return;
+            }
+        }
+    }
+
+    /// Adds what to wait for to `fds`, and says how long at most.
+    pub fn watch<'f>(&'f self, fds: &mut Vec<PollFd<'f>>) -> PollTimeout {
+        let Some(held) = &self.held else {
+            fds.push(PollFd::new(self.container.as_fd(), PollFlags::POLLIN));
+            return PollTimeout::NONE;
+        };
+        match (&held.until, &self.manager) {
+            (Until::Read(reader, _), _) => {
+                fds.push(PollFd::new(reader.as_fd(), PollFlags::empty()))
+            }
+            (Until::Room, Some(manager)) => {
+                fds.push(PollFd::new(manager.as_fd(), PollFlags::POLLOUT));
+            }
+            (Until::Room, None) => {}
+        }
+        let left = held.end.saturating_duration_since(Instant::now());
+        // Rounded up: a wait that ends just before the end would only be repeated.
+        PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::ZERO)
+    }
+
+    /// `run` in the foreground: passes on what waits, but does not let a flood of messages, or of what comes with
+    /// them, keep it from everything else. A manager that is gone is no reason to end the container.
+    pub fn serve(&mut self) {
+        for _ in 0..AT_ONCE {
+            match self.pass_on() {
+                Ok(Passed::Message(_, Brings::Text)) => {}
+                Ok(Passed::Nothing | Passed::Message(_, Brings::Descriptors)) => return,
+                Err(error) => log::warn!("{error}"),
+            }
+        }
+    }
+}
+
+/// None where nobody reads.
+fn held_until_read(reader: Option<OwnedFd>, readiness: Readiness) -> Option<Held> {
+    reader.map(|reader| Held::until(Until::Read(reader, readiness)))
+}
+
+/// What became of the first message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Passed {
+    /// There is none, or it has to wait.
+    Nothing,
+    /// It is taken out.
+    Message(Readiness, Brings),
+}
+
+fn is_over(held: &Held, manager: Option<&OwnedFd>) -> bool {
+    let (fd, flags) = match (&held.until, manager) {
+        (Until::Read(reader, _), _) => (reader, PollFlags::empty()),
+        (Until::Room, Some(manager)) => (manager, PollFlags::POLLOUT),
+        (Until::Room, None) => return true,
+    };
+    let mut fds = [PollFd::new(fd.as_fd(), flags)];
+    Instant::now() >= held.end || poll(&mut fds, PollTimeout::ZERO).is_ok_and(|count| count > 0)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,120 @@
+//! The messages that wait in the container's socket: looked at, and taken out without their descriptors.
+//!
+//! The last close of a file may wait, for as long as whoever made it wants (a TCP socket with SO_LINGER), and a
+//! message that is thrown away closes what it brought. So messages are looked at while they wait, and one with
+//! descriptors is taken out by a child, for which nobody waits long; they get no number in any table of casulo's.
+
+use crate::sys::child::{self, Patience};
+use crate::sys::clone::Side;
+use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
+use crate::sys::scm::{self, Brings};
+use crate::testing::without::{Defence, without};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, socket};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
+use nix::unistd::Pid;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+/// The longest message that systemd takes (`PIPE_BUF`), and room to see that one is longer.
+pub(super) const LONGEST: usize = 4097;
+
+/// How long the end of what came with a message is waited for, in milliseconds.
+const PATIENCE: u16 = 500;
+
+/// The container's socket. Never closed but by the end of casulo, when the kernel lingers for nobody.
+#[derive(Debug)]
+pub(super) struct Queue(ManuallyDrop<OwnedFd>);
+
+/// A message that waits.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    /// What it says; nothing where it is too long.
+    pub(super) text: Vec<u8>,
+    /// Whether there is more in it than text.
+    pub(super) brings: Brings,
+}
+
+impl Queue {
+    /// A datagram socket bound as `name` in `folder`. Every user of the container may send to it.
+    ///
+    /// # Errors
+    /// That of bind(2); EADDRINUSE where the name is taken.
+    pub(super) fn bound_in(folder: &OwnedFd, name: &str) -> nix::Result<Queue> {
+        let fd = socket(
+            AddressFamily::Unix,
+            SockType::Datagram,
+            SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
+            None,
+        )?;
+        let path = format!("/proc/self/fd/{}/{name}", folder.as_raw_fd());
+        bind(fd.as_raw_fd(), &UnixAddr::new(Path::new(&path))?)?;
+        let everybody = Mode::from_bits_truncate(0o777);
+        fchmodat(folder, name, everybody, FchmodatFlags::FollowSymlink)?;
+        Ok(Queue::of(fd))
+    }
+
+    /// One that is bound already, and does not block.
+    pub(super) fn of(fd: OwnedFd) -> Queue {
+        Queue(ManuallyDrop::new(fd))
+    }
+
+    /// For a poll loop: readable when a message waits.
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    /// The first message, which stays where it is; None where there is none.
+    ///
+    /// # Errors
+    /// That of recvmsg(2).
+    pub(super) fn first(&self) -> nix::Result<Option<Waiting>> {
+        let mut buffer = [0; LONGEST];
+        let (length, brings) = match scm::look(self.as_fd(), &mut buffer) {
+            Err(Errno::EAGAIN | Errno::EINTR) => return Ok(None),
+            result => result?,
+        };
+        let text = buffer.get(..length).filter(|text| text.len() < LONGEST);
+        Ok(Some(Waiting {
+            text: text.unwrap_or_default().to_vec(),
+            brings,
+        }))
+    }
+
+    /// Takes the first message out, of which `brings` is known. After [`PATIENCE`] a child that does this is killed.
+    pub(super) fn take_out(&self, brings: Brings) {
+        if brings == Brings::Descriptors && !without(Defence::NotifyApart) {
+            let parent = Pid::this();
+            match child::fork() {
+                Ok(Side::Child) => {
+                    if child::end_with(parent).is_ok() {
+                        scm::throw_away(self.as_fd());
+                    }
+                    child::leave(0);
+                }
+                Ok(Side::Parent(pid)) => return wait_shortly(pid),
+                // Better to linger than to hear nothing more.
+                Err(_) => {}
+            }
+        }
+        scm::throw_away(self.as_fd());
+    }
+}
+
+/// Waits for the child; kills it when that takes too long, which ends what it waits for.
+fn wait_shortly(pid: Pid) {
+    let Ok(pidfd) = pidfd_open(pid) else {
+        return;
+    };
+    for _ in 0..2 {
+        let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+        if poll(&mut fds, PollTimeout::from(PATIENCE)).is_ok_and(|count| count > 0) {
+            // Whoever ignores SIGCHLD finds no child any more.
+            let _ = child::wait(Some(pid), Patience::Now);
+            return;
+        }
+        let _ = pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+    }
+}
