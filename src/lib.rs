@@ -18,6 +18,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod container;
+mod descent;
 pub mod error;
 pub mod exec;
 pub mod foreground;

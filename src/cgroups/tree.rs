@@ -2,9 +2,10 @@
 //! signals, events, removal. Any casulo process on the host; the container may be running.
 
 use super::folders::remove_empty;
-use super::fs::{Cgroup, value_of};
+use super::fs::{Cgroup, read, value_of};
 use super::notify::Announced;
 use super::stats::MemoryEvents;
+use crate::descent::{What, each_folder, remove_below};
 use crate::error::{Code, Context, Error, Result};
 use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
 use nix::dir::{Dir, Type};
@@ -12,10 +13,9 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
-use nix::unistd::{Pid, UnlinkatFlags, unlinkat};
-use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use nix::unistd::{Pid, UnlinkatFlags};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long a killed process is waited for. Enough for anything but a system call that does not
@@ -30,24 +30,11 @@ impl Cgroup {
     /// `E_CGROUP` when one of the folders cannot be read.
     pub fn pids(&self) -> Result<Vec<Pid>> {
         let mut pids = Vec::new();
-        let mut folders = vec![PathBuf::new()];
-        while let Some(folder) = folders.pop() {
-            let listed = self.pids_in(&folder, &mut pids);
-            match listed.and_then(|()| self.folders_in(&folder)) {
-                Ok(names) => folders.extend(names),
-                // The container may remove its own folders at any moment.
-                Err(Errno::ENOENT | Errno::ENODEV) => {}
-                Err(errno) => {
-                    let object = self.path.join(folder).display().to_string();
-                    return Err(Error::step(
-                        Code::Cgroup,
-                        "list processes in",
-                        object,
-                        errno,
-                    ));
-                }
-            }
-        }
+        each_folder(self.folder.as_fd(), |folder| pids_in(folder, &mut pids)).context(
+            Code::Cgroup,
+            "list processes in or below",
+            self.path.display(),
+        )?;
         Ok(pids)
     }
 
@@ -57,7 +44,7 @@ impl Cgroup {
     /// `E_CGROUP`; its errno is ENOENT or ENODEV when the cgroup was removed.
     pub fn procs(&self) -> Result<Vec<Pid>> {
         let mut pids = Vec::new();
-        self.pids_in(Path::new(""), &mut pids).context(
+        pids_in(self.folder.as_fd(), &mut pids).context(
             Code::Cgroup,
             "list processes in",
             self.path.display(),
@@ -65,30 +52,10 @@ impl Cgroup {
         Ok(pids)
     }
 
-    fn pids_in(&self, folder: &Path, pids: &mut Vec<Pid>) -> nix::Result<()> {
-        match self.read(&folder.join("cgroup.procs").to_string_lossy()) {
-            Ok(text) => {
-                let numbers = text.lines().filter_map(|line| line.parse().ok());
-                // 0 stands for a process that the caller's pid namespace does not see.
-                pids.extend(numbers.filter(|pid| *pid > 0).map(Pid::from_raw));
-                Ok(())
-            }
-            // A threaded cgroup: its processes are listed by the domain above it.
-            Err(Errno::EOPNOTSUPP) => Ok(()),
-            Err(errno) => Err(errno),
-        }
-    }
-
-    fn folders_in(&self, folder: &Path) -> nix::Result<Vec<PathBuf>> {
-        use std::os::unix::ffi::OsStrExt;
-        let fd = open_folder(self.folder.as_fd(), &Path::new(".").join(folder))?;
-        let name = |name: CString| folder.join(std::ffi::OsStr::from_bytes(name.as_bytes()));
-        Ok(folders_of(fd, usize::MAX)?.into_iter().map(name).collect())
-    }
-
     /// The names of the files in its folder.
     pub(super) fn file_names(&self) -> nix::Result<Vec<String>> {
-        let mut dir = Dir::from_fd(open_folder(self.folder.as_fd(), Path::new("."))?)?;
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let mut dir = Dir::from_fd(openat(&self.folder, ".", flags, Mode::empty())?)?;
         dir.iter()
             .filter(|it| !matches!(it, Ok(it) if it.file_type() == Some(Type::Directory)))
             .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
@@ -192,7 +159,7 @@ impl Cgroup {
             Err(Errno::EBUSY | Errno::ENOTEMPTY) => {}
             result => return result,
         }
-        remove_below(open_folder(self.folder.as_fd(), Path::new("."))?)?;
+        remove_below(self.folder.as_fd(), What::Folders)?;
         remove()
     }
 
@@ -263,62 +230,19 @@ fn failed(pid: Pid, errno: Errno) -> Error {
     Error::step(Code::Signal, "signal process", pid.to_string(), errno)
 }
 
-fn open_folder(base: BorrowedFd<'_>, path: &Path) -> nix::Result<OwnedFd> {
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    openat(base, path, flags, Mode::empty())
-}
-
-/// The names of the first `most` folders in a folder.
-fn folders_of(folder: OwnedFd, most: usize) -> nix::Result<Vec<CString>> {
-    let mut dir = Dir::from_fd(folder)?;
-    let mut names = Vec::new();
-    for entry in dir.iter() {
-        let entry = entry?;
-        let name: &CStr = entry.file_name();
-        if entry.file_type() == Some(Type::Directory) && name != c"." && name != c".." {
-            names.push(name.to_owned());
-            if names.len() == most {
-                break;
-            }
+/// Adds the processes of one cgroup.
+fn pids_in(folder: BorrowedFd<'_>, pids: &mut Vec<Pid>) -> nix::Result<()> {
+    match read(folder, Path::new("cgroup.procs")) {
+        Ok(text) => {
+            let numbers = text.lines().filter_map(|line| line.parse().ok());
+            // 0 stands for a process that the caller's pid namespace does not see.
+            pids.extend(numbers.filter(|pid| *pid > 0).map(Pid::from_raw));
+            Ok(())
         }
+        // A threaded cgroup: its processes are listed by the domain above it.
+        Err(Errno::EOPNOTSUPP) => Ok(()),
+        Err(errno) => Err(errno),
     }
-    Ok(names)
-}
-
-/// Removes all folders below `top`, from the bottom up. The container chose their number, names
-/// and depth, so neither the stack, nor the number of fds, nor the length of a path may grow with
-/// them: it goes down to a folder without folders, up by `..`, and removes what it came from.
-/// cgroup2 has no rename and no symlinks, so `..` leads back.
-fn remove_below(top: OwnedFd) -> nix::Result<()> {
-    let mut here = top;
-    let mut names: Vec<CString> = Vec::new();
-    loop {
-        let below = folders_of(open_folder(here.as_fd(), Path::new("."))?, 1)?;
-        if let Some(name) = below.into_iter().next() {
-            match open_folder(here.as_fd(), as_path(&name)) {
-                Ok(fd) => {
-                    here = fd;
-                    names.push(name);
-                }
-                Err(Errno::ENOENT) => {}
-                Err(errno) => return Err(errno),
-            }
-            continue;
-        }
-        let Some(name) = names.pop() else {
-            return Ok(());
-        };
-        here = open_folder(here.as_fd(), Path::new(".."))?;
-        match unlinkat(&here, name.as_c_str(), UnlinkatFlags::RemoveDir) {
-            Ok(()) | Err(Errno::ENOENT) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-}
-
-fn as_path(name: &CStr) -> &Path {
-    use std::os::unix::ffi::OsStrExt;
-    Path::new(std::ffi::OsStr::from_bytes(name.to_bytes()))
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ pub use store::{Store, check_id};
 
 use crate::cgroups::systemd::Scope;
 use crate::config;
+use crate::descent::{What, remove_below};
 use crate::error::{Code, Context, Error, Result};
 use crate::namespaces::Kind;
 use crate::testing::fault::{self, Step};
@@ -295,11 +296,9 @@ impl Dir {
         match removed {
             Ok(()) => Ok(()),
             // Something that casulo did not put there: the folder is still only this container's.
-            Err(Errno::ENOTEMPTY) => std::fs::remove_dir_all(&self.path).context(
-                Code::State,
-                "remove",
-                self.path.display(),
-            ),
+            Err(Errno::ENOTEMPTY) => remove_below(self.fd.as_fd(), What::Everything)
+                .and_then(|()| remove_folder())
+                .context(Code::State, "remove", self.path.display()),
             Err(errno) => Err(Error::step(
                 Code::State,
                 "remove",

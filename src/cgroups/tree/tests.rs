@@ -12,6 +12,11 @@ fn below(cgroup: &Cgroup, name: &str) -> Cgroup {
     Cgroup::open(&path).expect("open it")
 }
 
+fn open_folder(base: BorrowedFd<'_>, path: &Path) -> std::os::fd::OwnedFd {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+    openat(base, path, flags, Mode::empty()).expect("open")
+}
+
 fn pid_of(child: &Child) -> Pid {
     Pid::from_raw(i32::try_from(child.id()).expect("a pid"))
 }
@@ -135,13 +140,38 @@ fn a_tree_deeper_than_a_path_can_be_is_removed() {
     };
     let cgroup = test.create();
     let name = "x".repeat(200);
-    let mut here = open_folder(cgroup.fd().expect("a folder"), Path::new(".")).expect("open");
+    let mut here = open_folder(cgroup.fd().expect("a folder"), Path::new("."));
     for _ in 0..30 {
         nix::sys::stat::mkdirat(&here, name.as_str(), Mode::from_bits_truncate(0o755))
             .expect("nested cgroup");
-        here = open_folder(here.as_fd(), Path::new(&name)).expect("open");
+        here = open_folder(here.as_fd(), Path::new(&name));
     }
     below(&cgroup, "beside");
+    cgroup.remove().expect("removed");
+    assert!(!test.path.is_dir());
+}
+
+#[test]
+fn processes_deeper_than_a_path_can_be_are_listed_and_signalled() {
+    let Some(test) = TestCgroup::new() else {
+        return;
+    };
+    let cgroup = test.create();
+    let name = "x".repeat(250);
+    let mut here = open_folder(cgroup.fd().expect("a folder"), Path::new("."));
+    for _ in 0..20 {
+        let mode = Mode::from_bits_truncate(0o755);
+        nix::sys::stat::mkdirat(&here, name.as_str(), mode).expect("nested cgroup");
+        here = open_folder(here.as_fd(), Path::new(&name));
+    }
+    let process = std::process::Command::new("sleep").arg("1000").spawn();
+    let process = process.expect("sleep runs");
+    let pid = pid_of(&process);
+    crate::cgroups::fs::write(here.as_fd(), Path::new("cgroup.procs"), &pid.to_string())
+        .expect("moved");
+    assert_eq!(cgroup.pids().expect("listed"), [pid]);
+    cgroup.signal(libc::SIGTERM).expect("signalled");
+    assert_eq!(signal_that_ended(process), Some(libc::SIGTERM));
     cgroup.remove().expect("removed");
     assert!(!test.path.is_dir());
 }

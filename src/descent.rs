@@ -1,0 +1,261 @@
+//! Goes through a tree of directories whose number, names and depth others have chosen. Any casulo process on the host.
+//!
+//! Neither the stack, nor the number of descriptors, nor the length of a path grows with the tree: it goes down by one
+//! name, and up by `..`, which must lead back to where it came from. Nothing is followed, and no mount is entered.
+
+use nix::dir::{Dir, Type};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
+use nix::sys::stat::{Mode, fstat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+const FOLDER: OFlag = OFlag::O_RDONLY
+    .union(OFlag::O_DIRECTORY)
+    .union(OFlag::O_NOFOLLOW)
+    .union(OFlag::O_CLOEXEC);
+
+/// A place in a tree.
+struct Descent {
+    here: OwnedFd,
+    /// The way down from the top.
+    way: Vec<Step>,
+}
+
+/// One step down.
+struct Step {
+    /// Which directory it was made from: device and inode.
+    from: (u64, u64),
+    /// The name of the one that it led to.
+    name: CString,
+}
+
+impl Descent {
+    fn at(top: BorrowedFd<'_>) -> nix::Result<Descent> {
+        Ok(Descent {
+            here: openat(top, c".", FOLDER, Mode::empty())?,
+            way: Vec::new(),
+        })
+    }
+
+    fn enter(&mut self, name: &CStr) -> nix::Result<()> {
+        let how = OpenHow::new()
+            .flags(FOLDER)
+            .resolve(ResolveFlag::RESOLVE_NO_XDEV | ResolveFlag::RESOLVE_NO_SYMLINKS);
+        let below = openat2(&self.here, name, how)?;
+        self.way.push(Step {
+            from: identity(&self.here)?,
+            name: name.to_owned(),
+        });
+        self.here = below;
+        Ok(())
+    }
+
+    /// The name of what was left; None at the top. ESTALE where somebody has moved it meanwhile.
+    fn leave(&mut self) -> nix::Result<Option<CString>> {
+        let Some(step) = self.way.pop() else {
+            return Ok(None);
+        };
+        let above = openat(&self.here, c"..", FOLDER, Mode::empty())?;
+        if identity(&above)? != step.from {
+            return Err(Errno::ESTALE);
+        }
+        self.here = above;
+        Ok(Some(step.name))
+    }
+
+    /// The directory's entries, read from its beginning.
+    fn entries(&self) -> nix::Result<Dir> {
+        Dir::from_fd(openat(&self.here, c".", FOLDER, Mode::empty())?)
+    }
+
+    fn folders(&self) -> nix::Result<Vec<CString>> {
+        let mut names = Vec::new();
+        for entry in self.entries()?.iter() {
+            let entry = entry?;
+            if entry.file_type() == Some(Type::Directory) && !is_dots(entry.file_name()) {
+                names.push(entry.file_name().to_owned());
+            }
+        }
+        Ok(names)
+    }
+}
+
+fn identity(folder: &OwnedFd) -> nix::Result<(u64, u64)> {
+    fstat(folder).map(|it| (it.st_dev, it.st_ino))
+}
+
+fn is_dots(name: &CStr) -> bool {
+    name == c"." || name == c".."
+}
+
+/// Calls `visit` with every directory of the tree, `top` first. One that is removed meanwhile (ENOENT, ENODEV) is left
+/// out.
+///
+/// # Errors
+/// That of `visit`, or of the call that failed.
+pub(crate) fn each_folder(
+    top: BorrowedFd<'_>,
+    mut visit: impl FnMut(BorrowedFd<'_>) -> nix::Result<()>,
+) -> nix::Result<()> {
+    let mut descent = Descent::at(top)?;
+    let mut look = |descent: &Descent| {
+        let visited = visit(descent.here.as_fd());
+        match visited.and_then(|()| descent.folders()) {
+            Err(Errno::ENOENT | Errno::ENODEV) => Ok(Vec::new()),
+            result => result,
+        }
+    };
+    // The names that are still to be visited, in each directory on the way.
+    let mut left = vec![look(&descent)?];
+    while let Some(names) = left.last_mut() {
+        match names.pop() {
+            Some(name) => match descent.enter(&name) {
+                Ok(()) => left.push(look(&descent)?),
+                Err(Errno::ENOENT | Errno::ENODEV) => {}
+                Err(errno) => return Err(errno),
+            },
+            None => {
+                left.pop();
+                descent.leave()?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What [`remove_below`] removes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    /// Directories: the files of a cgroup go with it.
+    Folders,
+    /// All.
+    Everything,
+}
+
+/// Removes all that is below `top`, from the bottom up.
+///
+/// # Errors
+/// That of the call that failed: EBUSY for a cgroup with processes, and for a mount; ENOTEMPTY or ESTALE where somebody
+/// fills or moves directories of the tree meanwhile.
+pub(crate) fn remove_below(top: BorrowedFd<'_>, what: What) -> nix::Result<()> {
+    let mut descent = Descent::at(top)?;
+    loop {
+        if let Some(name) = remove_in(&descent, what)? {
+            match descent.enter(&name) {
+                Ok(()) | Err(Errno::ENOENT) => continue,
+                Err(Errno::EXDEV) => return Err(Errno::EBUSY),
+                Err(errno) => return Err(errno),
+            }
+        }
+        let Some(name) = descent.leave()? else {
+            return Ok(());
+        };
+        match unlinkat(&descent.here, name.as_c_str(), UnlinkatFlags::RemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+/// Removes what can be removed at once, up to the first directory that has to be emptied before; its name.
+fn remove_in(descent: &Descent, what: What) -> nix::Result<Option<CString>> {
+    for entry in descent.entries()?.iter() {
+        let entry = entry?;
+        let name = entry.file_name();
+        let is_folder = entry.file_type() == Some(Type::Directory);
+        if is_dots(name) || (what == What::Folders && !is_folder) {
+            continue;
+        }
+        let kind = match is_folder {
+            true => UnlinkatFlags::RemoveDir,
+            false => UnlinkatFlags::NoRemoveDir,
+        };
+        match unlinkat(&descent.here, name, kind) {
+            Ok(()) | Err(Errno::ENOENT) => {}
+            // EISDIR: a file system that tells no types, or one that somebody has put there since. EBUSY: a cgroup with
+            // others below it, or with processes, which is found out in there.
+            Err(Errno::ENOTEMPTY | Errno::EISDIR) => return Ok(Some(name.to_owned())),
+            Err(Errno::EBUSY) if what == What::Folders => return Ok(Some(name.to_owned())),
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::forked::check_in_child;
+    use nix::sys::resource::{Resource, setrlimit};
+    use nix::sys::stat::mkdirat;
+    use std::fs;
+
+    fn open(path: &std::path::Path) -> OwnedFd {
+        nix::fcntl::open(path, FOLDER, Mode::empty()).expect("open")
+    }
+
+    #[test]
+    fn a_tree_deeper_than_paths_and_descriptors_go_is_visited_and_removed() {
+        check_in_child(|| {
+            let folder = tempfile::tempdir().map_err(|it| it.to_string())?;
+            setrlimit(Resource::RLIMIT_NOFILE, 32, 32).map_err(|it| it.to_string())?;
+            let top = open(folder.path());
+            let mut here = open(folder.path());
+            for depth in 0..5000 {
+                let name = format!("{depth:0250}");
+                mkdirat(&here, name.as_str(), Mode::S_IRWXU).map_err(|it| it.to_string())?;
+                here = openat(&here, name.as_str(), FOLDER, Mode::empty())
+                    .map_err(|it| it.to_string())?;
+            }
+            let mut seen = 0;
+            each_folder(top.as_fd(), |_| {
+                seen += 1;
+                Ok(())
+            })
+            .map_err(|it| it.to_string())?;
+            remove_below(top.as_fd(), What::Everything).map_err(|it| it.to_string())?;
+            let left = fs::read_dir(folder.path()).map_err(|it| it.to_string())?;
+            match (seen, left.count()) {
+                (5001, 0) => Ok(()),
+                other => Err(format!("seen and left: {other:?}")),
+            }
+        });
+    }
+
+    #[test]
+    fn nothing_is_followed_out_of_the_tree() {
+        let (tree, outside) = (
+            tempfile::tempdir().expect("tree"),
+            tempfile::tempdir().expect("outside"),
+        );
+        fs::write(outside.path().join("file"), "").expect("a file");
+        fs::create_dir(tree.path().join("folder")).expect("a directory");
+        fs::write(tree.path().join("folder/file"), "").expect("a file");
+        std::os::unix::fs::symlink(outside.path(), tree.path().join("link")).expect("a link");
+        let mut seen = 0;
+        let count = |_: BorrowedFd<'_>| {
+            seen += 1;
+            Ok(())
+        };
+        each_folder(open(tree.path()).as_fd(), count).expect("visited");
+        assert_eq!(seen, 2);
+        remove_below(open(tree.path()).as_fd(), What::Everything).expect("removed");
+        fs::metadata(outside.path().join("file")).expect("is still there");
+        assert_eq!(fs::read_dir(tree.path()).expect("read").count(), 0);
+    }
+
+    #[test]
+    fn what_was_moved_out_is_not_left_by_its_new_parent() {
+        let (tree, outside) = (
+            tempfile::tempdir().expect("tree"),
+            tempfile::tempdir().expect("outside"),
+        );
+        fs::create_dir(outside.path().join("folder")).expect("a directory");
+        let mut descent = Descent::at(open(outside.path()).as_fd()).expect("the top");
+        descent.enter(c"folder").expect("entered");
+        fs::rename(outside.path().join("folder"), tree.path().join("folder")).expect("moved");
+        assert_eq!(descent.leave(), Err(Errno::ESTALE));
+    }
+}
