@@ -10,7 +10,7 @@ cases! {
         failing_start_container_hook_ends_it, failing_poststop_hook_is_no_failure, hook_that_is_missing,
         prestart_runs_in_the_hosts_namespaces, create_container_runs_in_the_containers, start_container_sees_the_containers_root,
         timeout_ends_a_hook, create_runtime_sees_the_mounts_of_nobody, poststop_runs_at_delete;
-    [Root, Casulo] => failing_hook_is_named, poststart_failure_ends_the_container, poststart_may_use_the_runtime, annotations_catch_the_output,
+    [Root, Casulo] => failing_hook_is_named, poststart_failure_ends_the_container, poststart_may_use_the_runtime, annotations_catch_the_output, a_state_of_any_length_reaches_every_hook,
         status_in_the_state, hooks_inside_are_told_status_and_pid_as_the_container_sees_them, relative_hook_path_is_an_error,
         state_says_the_pid;
 }
@@ -66,6 +66,33 @@ fn kinds_run_in_the_specs_order(lab: &Lab) {
     assert_eq!(rest, ["poststart", "process"]);
     bundle.verb("delete").ok();
     assert_eq!(notes(lab).last().unwrap(), "poststop");
+}
+
+fn a_state_of_any_length_reaches_every_hook(lab: &Lab) {
+    let long = "x".repeat(1 << 20);
+    fs::write(lab.join("notes"), "").unwrap();
+    let mut bundle = lab
+        .bundle()
+        .bind(&lab.join("notes"), "/notes", &[])
+        .set("/annotations", json!({"long": long}));
+    let kinds = [
+        ("prestart", lab.join("notes")),
+        ("createRuntime", lab.join("notes")),
+        ("createContainer", lab.join("notes")),
+        ("startContainer", "/notes".into()),
+        ("poststart", lab.join("notes")),
+        ("poststop", lab.join("notes")),
+    ];
+    for (kind, file) in &kinds {
+        let script = format!("echo {kind} $(tr -cd x | wc -c) >>{}", file.display());
+        bundle = with(bundle, kind, hook(&script));
+    }
+    bundle.run().ok();
+    for ((kind, _), said) in kinds.iter().zip(notes(lab)) {
+        let count = said.strip_prefix(kind).unwrap().trim();
+        assert!(count.parse::<usize>().unwrap() >= long.len(), "{said}");
+    }
+    assert_eq!(notes(lab).len(), kinds.len());
 }
 
 fn poststop_runs_at_delete(lab: &Lab) {

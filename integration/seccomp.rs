@@ -14,7 +14,7 @@ cases! {
         masked_argument_decides, unknown_call_names_are_skipped, allowed_by_default, filter_without_no_new_privileges,
         ordinary_user_with_no_new_privileges, all_architectures_are_accepted, unknown_action, unknown_architecture,
         log_action_lets_through, filter_holds_for_exec, several_rules_for_one_call, flags_are_accepted;
-    [Root, Casulo] => newer_than_the_profile_is_enosys, unknown_operator, second_run_uses_the_same_filter, listener_gets_the_calls,
+    [Root, Casulo] => newer_than_the_profile_is_enosys, unknown_operator, second_run_uses_the_same_filter, listener_gets_the_calls, listener_gets_a_state_of_any_length,
         listener_without_anybody_there, listener_path_without_notify, unknown_flag, two_conditions_on_one_argument,
         filter_does_not_hinder_the_runtime;
 }
@@ -486,6 +486,20 @@ fn listener_gets_the_calls(lab: &Lab) {
     let result = unsafe { libc::ioctl(fd, SEND as libc::Ioctl, &raw const response) };
     assert_eq!(result, 0);
     assert_eq!(running.wait().ok().text(), "ok 4711");
+}
+
+fn listener_gets_a_state_of_any_length(lab: &Lab) {
+    let listener = Listener::new(lab.join("listener"));
+    let mut filter = deny_listed(json!([{"names": ["getpriority"], "action": "SCMP_ACT_NOTIFY"}]));
+    filter["listenerPath"] = json!(listener.path());
+    let long = "x".repeat(1 << 20);
+    let bundle = with(lab, filter).set("/annotations", json!({"long": long}));
+    let running = Running::new(bundle.command(&[], "run", &[]), b"");
+    let received = listener.receive_to_end();
+    let state: Value = serde_json::from_str(&received.text).unwrap();
+    assert_eq!(state["state"]["annotations"]["long"], long);
+    assert_eq!(received.fds.len(), 1);
+    running.wait().ok();
 }
 
 fn listener_without_anybody_there(lab: &Lab) {

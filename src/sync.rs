@@ -31,10 +31,13 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 /// The longest message; a longer error text is cut.
 pub(crate) const MAX: usize = 4096;
 
+/// How much of a document goes in one message: less than a socket's send buffer, which is 208 KiB where nobody has changed it.
+const PIECE: usize = 1 << 16;
+
 /// What is said over a [`Channel`]; see the drawing above.
 #[derive(Debug)]
 pub enum Message {
-    /// Parent: go on; two byte strings of these lengths follow as messages of their own.
+    /// Parent: go on; two byte strings of these lengths follow in messages of their own.
     Go {
         /// Length of the state document for createContainer hooks.
         create_state: u32,
@@ -118,16 +121,13 @@ impl Channel {
         self.send_bytes(bytes, &fds)
     }
 
-    /// Sends the byte strings that follow a `Go`. Empty ones are not sent.
+    /// Sends one of the byte strings that follow a `Go`, in pieces of [`PIECE`]; an empty one in none.
     ///
     /// # Errors
-    /// `E_SYNC`; EMSGSIZE for a document that a socket cannot carry.
+    /// `E_SYNC`.
     pub fn send_document(&self, document: &[u8]) -> Result<()> {
-        if document.is_empty() {
-            Ok(())
-        } else {
-            self.send_bytes(document, &[])
-        }
+        let mut pieces = document.chunks(PIECE);
+        pieces.try_for_each(|piece| self.send_bytes(piece, &[]))
     }
 
     fn send_bytes(&self, bytes: &[u8], fds: &[RawFd]) -> Result<()> {
@@ -189,11 +189,13 @@ impl Channel {
     /// `E_SYNC` when what comes is shorter.
     pub fn receive_document(&self, length: u32) -> Result<Vec<u8>> {
         let mut buffer = vec![0u8; length as usize];
-        if length > 0 && self.receive_with::<0>(&mut buffer)?.0 != buffer.len() {
-            return Err(Error::new(
-                Code::Sync,
-                "the parent left before it sent a document",
-            ));
+        for piece in buffer.chunks_mut(PIECE) {
+            if self.receive_with::<0>(piece)?.0 != piece.len() {
+                return Err(Error::new(
+                    Code::Sync,
+                    "the parent left before it sent a document",
+                ));
+            }
         }
         Ok(buffer)
     }

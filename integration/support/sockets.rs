@@ -6,7 +6,7 @@
 )]
 
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixAddr, recvmsg};
-use std::io::IoSliceMut;
+use std::io::{IoSliceMut, Read as _};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -43,6 +43,14 @@ impl Listener {
     /// Accepts one connection and receives its only message.
     pub(crate) fn receive(&self) -> Received {
         received(&self.accept())
+    }
+
+    /// Accepts one connection and receives all that is sent before it ends, with the descriptors of the beginning.
+    pub(crate) fn receive_to_end(&self) -> Received {
+        let mut stream = self.accept();
+        let mut received = received(&stream);
+        stream.read_to_string(&mut received.text).unwrap();
+        received
     }
 
     fn accept(&self) -> UnixStream {

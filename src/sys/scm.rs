@@ -6,25 +6,30 @@ use nix::sys::socket::{ControlMessage, MsgFlags, recvmsg, sendmsg};
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-/// `sendmsg(socket, {payload, SCM_RIGHTS fd}, MSG_NOSIGNAL)`, sendmsg(2): one message with one fd.
+/// `sendmsg(socket, {payload, SCM_RIGHTS fd}, MSG_NOSIGNAL)`, sendmsg(2): one fd, with the first byte of the payload.
+/// Over a stream the payload is of any length; the call waits until the other side has taken nearly all of it.
 ///
 /// # Errors
-/// EPIPE when the other side is gone; EMSGSIZE or EIO for a payload that does not go in one piece.
+/// EPIPE when the other side is gone; EMSGSIZE for a payload that is too long for a message.
 pub fn send_fd(socket: BorrowedFd<'_>, payload: &[u8], fd: BorrowedFd<'_>) -> nix::Result<()> {
     let fds = [fd.as_raw_fd()];
     let rights = [ControlMessage::ScmRights(&fds)];
     let flags = MsgFlags::MSG_NOSIGNAL;
-    let sent = sendmsg::<()>(
-        socket.as_raw_fd(),
-        &[IoSlice::new(payload)],
-        &rights,
-        flags,
-        None,
-    )?;
-    if sent == payload.len() {
-        Ok(())
-    } else {
-        Err(Errno::EIO)
+    let (raw, parts) = (socket.as_raw_fd(), [IoSlice::new(payload)]);
+    let mut sent = retried(|| sendmsg::<()>(raw, &parts, &rights, flags, None))?;
+    // A signal may come between the pieces in which the kernel takes a long one.
+    while let Some(rest) = payload.get(sent..).filter(|rest| !rest.is_empty()) {
+        sent += retried(|| nix::sys::socket::send(raw, rest, flags))?;
+    }
+    Ok(())
+}
+
+fn retried(mut call: impl FnMut() -> nix::Result<usize>) -> nix::Result<usize> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => {}
+            result => return result,
+        }
     }
 }
 
