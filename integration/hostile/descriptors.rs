@@ -5,14 +5,14 @@ use crate::support::{Lab, cases, finish, wait_until};
 use nix::sys::signal::Signal;
 use serde_json::json;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 use std::time::Duration;
 
 cases! {
     [Root, TestBuild] => forgotten_folder_of_run, forgotten_folder_of_exec, working_folder_is_moved_out,
-        file_on_a_standard_stream, words_to_the_service_manager, descriptors_to_the_service_manager,
+        file_on_a_standard_stream, output_file_of_hooks, words_to_the_service_manager, descriptors_to_the_service_manager,
         a_socket_that_lingers_in_a_message;
     [Root, TestBuild, Quick] => cwd_through_a_descriptor_of_run, cwd_through_a_descriptor_of_exec;
     [Root, Casulo] => a_waiting_init_holds_no_folder_of_the_host, the_notify_socket_cannot_be_replaced;
@@ -168,6 +168,30 @@ fn file_on_a_standard_stream(lab: &Lab) {
         let script = format!("exec \"$@\" <'{}'", file.display());
         let out = lab.through_shell(&script, &bundle.command(&[], "run", &[]));
         Outcome::of(&out, fs::metadata(file).unwrap().uid() != 0)
+    });
+}
+
+fn output_file_of_hooks(lab: &Lab) {
+    let attack = Attack {
+        cve: "(hardening)",
+        name: "the image's startContainer hook reads, by its own standard output, the host's file that gets its words",
+        without: "hook-pipes",
+    };
+    zoo(lab, &attack, |lab| {
+        let file = Prey::new(lab).folder.join("file");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        // A pipe would be waited for.
+        let script = "exec 3>&1; /bin/timeout 1 /bin/cat /proc/self/fd/3 >/stolen; true";
+        let bundle = lab
+            .bundle()
+            .set("/annotations", json!({"run.oci.hooks.stdout": file}))
+            .push(
+                "/hooks/startContainer",
+                json!({"path": "/bin/sh", "args": ["sh", "-c", script]}),
+            );
+        let out = bundle.run();
+        let stolen = fs::read_to_string(bundle.rootfs().join("stolen")).unwrap();
+        Outcome::of(&out, stolen.contains(PRECIOUS))
     });
 }
 

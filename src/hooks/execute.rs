@@ -9,6 +9,7 @@ use crate::sys::fd::close_on_exec_from;
 use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
 use crate::sys::{signal, start};
 use crate::testing::fault::{self, Step};
+use crate::testing::without::{Defence, without};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -22,12 +23,14 @@ use std::time::{Duration, Instant};
 /// The longest single wait, in milliseconds; the deadline is looked at after each.
 const LONGEST_WAIT: u16 = 60_000;
 
+/// How many pieces of 4096 bytes are read at a time: as much as the largest pipe of an ordinary user holds.
+const AT_ONCE: usize = 256;
+
 /// Runs `hook` in the caller's namespaces until it ends or its time is up.
 ///
 /// # Errors
 /// E_HOOK with the hook's name and how it ended.
 pub(super) fn run(hook: &Hook, call: &Call<'_>) -> Result<()> {
-    let mark = call.output.mark();
     let mut process = Process::start(hook, call).context(Code::Hook, "run", hook)?;
     let attended = process.attend(call.state, hook.timeout);
     if attended.is_err() {
@@ -46,11 +49,7 @@ pub(super) fn run(hook: &Hook, call: &Call<'_>) -> Result<()> {
             hook.timeout.unwrap_or_default()
         ),
     };
-    let words = match call.output.stderr {
-        Some(_) => call.output.said_since(mark).line(),
-        None => process.words.line(),
-    };
-    Err(failed(hook, &how, &words))
+    Err(failed(hook, &how, &process.words.line()))
 }
 
 /// How a process ended, in words.
@@ -89,33 +88,76 @@ enum End {
 }
 
 /// A running hook.
-struct Process {
+struct Process<'a> {
     pid: Pid,
     pidfd: OwnedFd,
     /// Where the state goes; closed once all of it is written, so that the hook reads to an end.
     to_stdin: Option<OwnedFd>,
     /// The other end. As long as we hold it, a hook that does not read cannot send us SIGPIPE.
     _stdin: OwnedFd,
-    /// What it says on stdout and stderr, unless that goes to a file.
-    from_output: Option<OwnedFd>,
+    /// What it says on stdout and stderr, and where that goes.
+    said: Vec<Said<'a>>,
     /// Closed by execve, else tells why there was none.
     failure: OwnedFd,
     words: Tail,
 }
 
-impl Process {
-    fn start(hook: &Hook, call: &Call<'_>) -> nix::Result<Process> {
+/// One pipe with words of the hook.
+struct Said<'a> {
+    pipe: OwnedFd,
+    /// Gets a copy.
+    file: Option<&'a OwnedFd>,
+    /// Whether an error shows them.
+    shown: Shown,
+}
+
+/// Whether an error shows what a hook has said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shown {
+    Yes,
+    No,
+}
+
+impl<'a> Process<'a> {
+    fn start(hook: &Hook, call: &Call<'a>) -> nix::Result<Process<'a>> {
         let (stdin, to_stdin) = pipe2(OFlag::O_CLOEXEC)?;
-        let (from_output, output) = pipe2(OFlag::O_CLOEXEC)?;
         let (failure, fail) = pipe2(OFlag::O_CLOEXEC)?;
-        for ours in [&to_stdin, &from_output, &failure] {
+        let (from_output, output) = pipe2(OFlag::O_CLOEXEC)?;
+        let mut said = vec![Said {
+            pipe: from_output,
+            file: call.output.stdout.as_ref(),
+            shown: Shown::Yes,
+        }];
+        // In one pipe they keep their order.
+        let error_output = match (&call.output.stdout, &call.output.stderr) {
+            (None, None) => None,
+            (_, file) => {
+                let (from_output, output) = pipe2(OFlag::O_CLOEXEC)?;
+                said.iter_mut().for_each(|it| it.shown = Shown::No);
+                said.push(Said {
+                    pipe: from_output,
+                    file: file.as_ref(),
+                    shown: Shown::Yes,
+                });
+                Some(output)
+            }
+        };
+        for ours in [&to_stdin, &failure]
+            .into_iter()
+            .chain(said.iter().map(|it| &it.pipe))
+        {
             fcntl(ours, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         }
         fault::errno_at(Step::ForkHook)?;
         let parent = Pid::this();
         let pid = match child::fork()? {
             Side::Child => {
-                let errno = become_hook(hook, call, parent, &stdin, &output);
+                let errno = become_hook(
+                    hook,
+                    call,
+                    parent,
+                    [&stdin, &output, error_output.as_ref().unwrap_or(&output)],
+                );
                 // Nobody is left to tell if this fails; the exit code tells as much as it can.
                 let _ = write(&fail, &(errno as i32).to_ne_bytes());
                 child::leave(127);
@@ -132,7 +174,7 @@ impl Process {
             pidfd,
             to_stdin: Some(to_stdin),
             _stdin: stdin,
-            from_output: Some(from_output),
+            said,
             failure,
             words: Tail::default(),
         })
@@ -145,14 +187,14 @@ impl Process {
         let mut timed_out = false;
         while !timed_out && !self.wait_for_something(deadline)? {
             self.feed(&mut state)?;
-            self.listen();
+            self.listen()?;
             timed_out = deadline.is_some_and(|deadline| Instant::now() >= deadline);
         }
         if timed_out {
             self.kill();
         }
         let ended = self.reap()?;
-        self.listen();
+        self.listen()?;
         let mut errno = [0; 4];
         Ok(match read(&self.failure, &mut errno) {
             Ok(4) => End::NotExecuted(Errno::from_raw(i32::from_ne_bytes(errno))),
@@ -183,9 +225,8 @@ impl Process {
     /// Waits until the hook reads, speaks or ends, at most to the deadline. True if it has ended.
     fn wait_for_something(&self, deadline: Option<Instant>) -> nix::Result<bool> {
         let mut fds = vec![PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
-        if let Some(output) = &self.from_output {
-            fds.push(PollFd::new(output.as_fd(), PollFlags::POLLIN));
-        }
+        let pipes = self.said.iter().map(|it| it.pipe.as_fd());
+        fds.extend(pipes.map(|pipe| PollFd::new(pipe, PollFlags::POLLIN)));
         if let Some(stdin) = &self.to_stdin {
             fds.push(PollFd::new(stdin.as_fd(), PollFlags::POLLOUT));
         }
@@ -220,18 +261,53 @@ impl Process {
         Ok(())
     }
 
-    /// Reads what there is to read.
-    fn listen(&mut self) {
+    /// Reads what there is to read, at most a pipe full: a hook that talks all the time does not talk its time away.
+    fn listen(&mut self) -> nix::Result<()> {
         let mut buffer = [0; 4096];
-        while let Some(output) = &self.from_output {
-            match read(output, &mut buffer) {
-                Ok(n) if n > 0 => self.words.add(buffer.get(..n).unwrap_or_default()),
-                Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => return,
-                Ok(_) | Err(_) => self.from_output = None,
+        let words = &mut self.words;
+        let mut hear = |said: &Said<'_>| {
+            for _ in 0..AT_ONCE {
+                let length = match read(&said.pipe, &mut buffer) {
+                    Err(Errno::EINTR) => continue,
+                    Err(Errno::EAGAIN) => return Ok(true),
+                    Ok(0) | Err(_) => return Ok(false),
+                    Ok(length) => length,
+                };
+                let bytes = buffer.get(..length).unwrap_or_default();
+                if said.shown == Shown::Yes {
+                    words.add(bytes);
+                }
+                if let Some(file) = said.file {
+                    append(file, bytes)?;
+                }
             }
+            Ok(true)
+        };
+        let mut result = Ok(());
+        self.said.retain(|said| {
+            hear(said).unwrap_or_else(|errno| {
+                result = Err(errno);
+                false
+            })
+        });
+        result
+    }
+}
+
+fn append(file: &OwnedFd, mut bytes: &[u8]) -> nix::Result<()> {
+    while !bytes.is_empty() {
+        match write(file, bytes) {
+            Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
         }
     }
+    Ok(())
+}
+
+/// Without the defence: the hook gets the file and no pipe.
+fn file_itself(file: Option<&OwnedFd>) -> Option<&OwnedFd> {
+    file.filter(|_| without(Defence::HookPipes))
 }
 
 /// The child: stdio, default signals, working directory, execve. Returns only what went wrong.
@@ -239,8 +315,7 @@ fn become_hook(
     hook: &Hook,
     call: &Call<'_>,
     parent: Pid,
-    stdin: &OwnedFd,
-    output: &OwnedFd,
+    [stdin, stdout, stderr]: [&OwnedFd; 3],
 ) -> Errno {
     let become_it = || {
         // A group of its own, which a timeout can kill whole.
@@ -249,8 +324,8 @@ fn become_hook(
         // A casulo that is killed waits for nobody and sees no timeout: its hook ends with it.
         child::end_with(parent)?;
         dup2_stdin(stdin)?;
-        dup2_stdout(call.output.stdout.as_ref().unwrap_or(output))?;
-        dup2_stderr(call.output.stderr.as_ref().unwrap_or(output))?;
+        dup2_stdout(file_itself(call.output.stdout.as_ref()).unwrap_or(stdout))?;
+        dup2_stderr(file_itself(call.output.stderr.as_ref()).unwrap_or(stderr))?;
         // Descriptors that our caller wants the container to have are none of a hook's business.
         close_on_exec_from(3)?;
         for number in 1..=64 {

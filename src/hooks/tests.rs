@@ -223,6 +223,52 @@ fn words_go_to_the_files_of_the_annotations() {
 }
 
 #[test]
+fn words_go_to_regular_files_alone_and_no_link_leads_there() {
+    use std::os::unix::fs::{FileTypeExt, symlink};
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let at = |name: &str| folder.path().join(name);
+    fs::write(at("file"), "").expect("a file");
+    fs::hard_link(at("file"), at("second name")).expect("a hard link");
+    symlink(at("missing"), at("link")).expect("a link");
+    symlink(folder.path(), at("way")).expect("a link");
+    nix::unistd::mkfifo(&at("fifo"), nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
+    let _socket = std::os::unix::net::UnixListener::bind(at("socket")).expect("a socket");
+    for (path, why) in [
+        ("link", "not a regular file"),
+        ("way/new", "too many symbolic links"),
+        ("fifo", "not a regular file"),
+        ("socket", "not a regular file"),
+        ("file", "with one name"),
+        (".", "not a regular file"),
+        ("/dev/null", "not a regular file"),
+        ("/proc/self/fd/1", "too many symbolic links"),
+        ("nowhere/new", "no such file"),
+    ] {
+        let mut plan = shell("echo out");
+        plan.stdout = Some(PathBuf::from(path));
+        let error = Output::open(&plan, folder.path()).expect_err(path);
+        let shown = error.to_string();
+        let named = folder.path().join(path).display().to_string();
+        assert!(shown.contains(why) && shown.contains(&named), "{shown}");
+    }
+    let missing = at("missing").symlink_metadata();
+    assert!(missing.is_err(), "made through a link");
+    let kind = at("fifo").symlink_metadata().expect("a FIFO").file_type();
+    assert!(kind.is_fifo());
+}
+
+#[test]
+fn a_hook_that_talks_all_the_time_has_no_more_time_than_others() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let mut plan = shell("exec cat /dev/zero");
+    plan.stdout = Some(PathBuf::from("out"));
+    plan.hooks[0].timeout = Some(Duration::from_millis(200));
+    let output = Output::open(&plan, folder.path()).expect("opened");
+    let error = run(&plan, b"", &output).expect_err("too long");
+    assert!(error.contains("killed after its timeout"), "{error}");
+}
+
+#[test]
 fn all_poststop_hooks_run_whatever_fails() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let file = folder.path().join("ran").display().to_string();

@@ -62,6 +62,8 @@ pub enum Defence {
     NotifyDescriptors,
     /// What comes with a message to the service manager is closed by a child.
     NotifyApart,
+    /// What hooks say goes to the host's files through pipes.
+    HookPipes,
 }
 
 #[cfg(feature = "testing")]
