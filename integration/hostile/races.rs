@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 cases! {
     [Root, TestBuild, TwoCpus] => target_is_swapped, target_is_swapped_for_proc, folder_of_the_target_is_swapped,
-        null_device_is_swapped;
+        null_device_is_swapped, file_that_is_copied_is_swapped;
 }
 
 /// How often the runtime is called, until the attacker has won once.
@@ -26,9 +26,16 @@ struct Swapper<'lab> {
 impl<'lab> Swapper<'lab> {
     /// `b` is a link to `target`; `name` is made by `make`.
     fn new(lab: &'lab Lab, name: &str, target: &Path, make: impl FnOnce(&Path)) -> Swapper<'lab> {
+        Swapper::of(lab, name, |volume| {
+            make(&volume.join(name));
+            symlink(target, volume.join("b")).unwrap();
+        })
+    }
+
+    /// `make` makes both in the volume.
+    fn of(lab: &'lab Lab, name: &str, make: impl FnOnce(&Path)) -> Swapper<'lab> {
         let volume = Prey::new(lab).folder;
-        make(&volume.join(name));
-        symlink(target, volume.join("b")).unwrap();
+        make(&volume);
         let container = lab.bundle().bind(&volume, "/volume", &[]);
         let name = format!("/volume/{name}");
         let container = container.args(&[
@@ -187,5 +194,31 @@ fn null_device_is_swapped(lab: &Lab) {
                 (out, won)
             },
         )
+    });
+}
+
+fn file_that_is_copied_is_swapped(lab: &Lab) {
+    let attack = Attack {
+        cve: "(hardening)",
+        name: "a file that `tmpcopyup` copies becomes a device of the host's now and then: that is read",
+        without: "look-before-open",
+    };
+    zoo(lab, &attack, |lab| {
+        let make = |volume: &Path| {
+            fs::write(volume.join("a"), "text").unwrap();
+            let zero = makedev(1, 5);
+            mknod(&volume.join("b"), SFlag::S_IFCHR, Mode::S_IRWXU, zero).unwrap();
+        };
+        race(Swapper::of(lab, "a", make), |volume, _| {
+            let victim = lab
+                .bundle()
+                .bind(volume, "/volume", &[])
+                .mount("/volume", "tmpfs", "tmpfs", &["tmpcopyup", "size=1m"])
+                .args(&["/bin/ls", "-l", "/volume"]);
+            let out = victim.run();
+            // A device of zeros has no end.
+            let won = out.stderr.contains("no space left");
+            (out, won)
+        })
     });
 }

@@ -135,11 +135,14 @@ fn attach_new<'a>(
             },
         };
     if let (Content::OfTarget, Some(covered)) = (it.content, covered) {
-        copyup::copy(covered.fd.as_fd(), new.as_fd()).context(
-            Code::Mount,
-            "copy the image's content into",
-            mount,
-        )?;
+        copyup::copy(covered.fd.as_fd(), new.as_fd()).map_err(|failure| {
+            let step = "copy the image's content into";
+            let error = Error::step(Code::Mount, step, mount.to_string(), failure.errno);
+            match failure.why {
+                "" => error,
+                why => error.because(why),
+            }
+        })?;
     }
     apply(new.as_fd(), &mount.changes, mount)?;
     match place {

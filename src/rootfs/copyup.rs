@@ -1,33 +1,66 @@
 //! `tmpcopyup`: fills a new tmpfs with the folder that it will cover, by file descriptor alone.
 //!
 //! Runs in the child, before the tmpfs is attached. The folder is the image's and thus hostile:
-//! nothing is followed, and what is opened is what was looked at or an error.
+//! nothing is followed, and what is opened is what was looked at.
 
 use crate::sys::xattr;
+use crate::testing::without::{Defence, without};
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
+use nix::fcntl::{AtFlags, OFlag, open, openat, readlinkat};
 use nix::sys::sendfile::sendfile;
 use nix::sys::stat::{
     FileStat, Mode, SFlag, UtimensatFlags, fchmod, fstat, futimens, mkdirat, mknodat, utimensat,
 };
+use nix::sys::statvfs::fstatvfs;
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchown, fchownat, symlinkat};
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// How much one sendfile(2) moves at most.
 const CHUNK: usize = 1 << 20;
 /// The longest value and list of extended attributes, xattr(7).
 const XATTR_MAX: usize = 65_536;
+/// How many folders deep, each of which takes two descriptors.
+const DEEPEST: usize = 128;
+/// How many files, folders and others, which is the image's to choose where the tmpfs has no limit of its own.
+const MOST: u32 = 1 << 20;
+
+/// What may still be copied.
+struct Room {
+    bytes: u64,
+    entries: u32,
+}
+
+/// What went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Failure {
+    /// Of the call that failed, or the one that says it best.
+    pub(super) errno: Errno,
+    /// More words where it is a limit of this module's; else empty.
+    pub(super) why: &'static str,
+}
+
+impl From<Errno> for Failure {
+    fn from(errno: Errno) -> Failure {
+        Failure { errno, why: "" }
+    }
+}
+
+type Result<T> = std::result::Result<T, Failure>;
 
 /// Copies all that is in the folder `from` (O_PATH) into the folder `to` (O_PATH or a mount's fd):
 /// content, owners, modes, times and the extended attributes that a tmpfs takes. The folder's own
 /// owner is copied too.
 ///
+/// Only a regular file is read, as many bytes of it as it had when it was looked at, and nothing else is opened but
+/// folders: a device, whose opening alone may do something, a FIFO or a socket becomes a new node.
+///
 /// # Errors
-/// The errno of the call that failed.
-pub(super) fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> nix::Result<()> {
+/// Of the call that failed; ENOSPC where it does not fit into the tmpfs, before that is full, and for too many
+/// entries; ELOOP for too many folders in each other.
+pub(super) fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
     let from = open_folder(from, c".")?;
     let to = open_folder(to, c".")?;
     let status = fstat(&from)?;
@@ -36,7 +69,20 @@ pub(super) fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> nix::Result<()> 
         Some(Uid::from_raw(status.st_uid)),
         Some(Gid::from_raw(status.st_gid)),
     )?;
-    copy_content(from, to.as_fd())
+    copy_content(from, to.as_fd(), 1, &mut room_in(&to)?)
+}
+
+/// A tmpfs without a limit on its size says that it has no blocks.
+fn room_in(to: &OwnedFd) -> Result<Room> {
+    let size = fstatvfs(to)?;
+    let bytes = match size.blocks() {
+        0 => u64::MAX,
+        _ => size.blocks_available().saturating_mul(size.fragment_size()),
+    };
+    Ok(Room {
+        bytes,
+        entries: MOST,
+    })
 }
 
 fn open_folder(at: BorrowedFd<'_>, name: &CStr) -> nix::Result<OwnedFd> {
@@ -44,46 +90,82 @@ fn open_folder(at: BorrowedFd<'_>, name: &CStr) -> nix::Result<OwnedFd> {
     openat(at, name, flags, Mode::empty())
 }
 
-fn copy_content(from: OwnedFd, to: BorrowedFd<'_>) -> nix::Result<()> {
-    let mut folder = Dir::from_fd(from.try_clone().map_err(errno)?)?;
+fn copy_content(from: OwnedFd, to: BorrowedFd<'_>, depth: usize, room: &mut Room) -> Result<()> {
+    if depth > DEEPEST {
+        return Err(Failure {
+            errno: Errno::ELOOP,
+            why: "there are more than 128 directories in each other",
+        });
+    }
+    let mut folder = Dir::from_fd(from)?;
+    // A second descriptor only as long as it is read, or an entry that is a folder would hold three.
+    let mut names = Vec::new();
     for entry in folder.iter() {
         let entry = entry?;
         let name = entry.file_name();
-        if name != c"." && name != c".." {
-            copy_entry(from.as_fd(), to, name)?;
+        if name == c"." || name == c".." {
+            continue;
         }
+        room.entries = room.entries.checked_sub(1).ok_or(Failure {
+            errno: Errno::ENOSPC,
+            why: "there are more than 1048576 files and directories",
+        })?;
+        names.push(name.to_owned());
     }
-    Ok(())
+    names
+        .iter()
+        .try_for_each(|name| copy_entry(folder.as_fd(), to, name, depth, room))
 }
 
-fn copy_entry(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> nix::Result<()> {
-    let status = nix::sys::stat::fstatat(from, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+fn copy_entry(
+    from: BorrowedFd<'_>,
+    to: BorrowedFd<'_>,
+    name: &CStr,
+    depth: usize,
+    room: &mut Room,
+) -> Result<()> {
+    // Nothing happens to what is opened so, whatever it is, and it stays what it was when it was looked at.
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let found = match openat(from, name, flags, Mode::empty()) {
+        // Taken away since the folder was read.
+        Err(Errno::ENOENT) => return Ok(()),
+        found => found?,
+    };
+    let status = fstat(&found)?;
     let kind = SFlag::from_bits_truncate(status.st_mode & SFlag::S_IFMT.bits());
     let mode = Mode::from_bits_truncate(status.st_mode);
     // Nobody else may use what is not complete yet.
     let private = Mode::S_IRWXU;
     if kind == SFlag::S_IFDIR {
-        let source = open_folder(from, name)?;
+        let source = open_folder(found.as_fd(), c".")?;
+        drop(found);
         mkdirat(to, name, private)?;
         let target = open_folder(to, name)?;
         copy_attributes(source.as_fd(), target.as_fd(), &status)?;
-        copy_content(source, target.as_fd())?;
+        copy_content(source, target.as_fd(), depth + 1, room)?;
         fchmod(&target, mode)?;
-        return set_times(&target, &status);
+        return Ok(set_times(&target, &status)?);
     }
     if kind == SFlag::S_IFREG {
-        let flags = OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
-        let source = openat(from, name, flags | OFlag::O_RDONLY, Mode::empty())?;
-        let create = flags | OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
-        let target = openat(to, name, create, private)?;
-        while sendfile(&target, &source, None, CHUNK)? > 0 {}
+        let source = match without(Defence::LookBeforeOpen) {
+            true => openat(
+                from,
+                name,
+                OFlag::O_RDONLY | OFlag::O_CLOEXEC,
+                Mode::empty(),
+            )?,
+            false => reopened(&found)?,
+        };
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+        let target = openat(to, name, flags, private)?;
+        copy_bytes(&source, &target, &status, room)?;
         copy_attributes(source.as_fd(), target.as_fd(), &status)?;
         // After the owner: chown(2) takes set-user-id away.
         fchmod(&target, mode)?;
-        return set_times(&target, &status);
+        return Ok(set_times(&target, &status)?);
     }
     if kind == SFlag::S_IFLNK {
-        symlinkat(readlinkat(from, name)?.as_os_str(), to, name)?;
+        symlinkat(readlinkat(&found, "")?.as_os_str(), to, name)?;
     } else {
         mknodat(to, name, kind, mode, status.st_rdev)?;
     }
@@ -102,7 +184,44 @@ fn copy_entry(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> nix::Res
         &accessed,
         &modified,
         UtimensatFlags::NoFollowSymlink,
+    )?;
+    Ok(())
+}
+
+/// The file that an O_PATH descriptor stands for, for reading.
+fn reopened(found: &OwnedFd) -> nix::Result<OwnedFd> {
+    let number = format!("/proc/self/fd/{}", found.as_raw_fd());
+    open(
+        number.as_str(),
+        OFlag::O_RDONLY | OFlag::O_CLOEXEC,
+        Mode::empty(),
     )
+}
+
+/// No more than the file had when it was looked at: it may grow as fast as it is copied.
+fn copy_bytes(
+    source: &OwnedFd,
+    target: &OwnedFd,
+    status: &FileStat,
+    room: &mut Room,
+) -> Result<()> {
+    let mut left = u64::try_from(status.st_size).map_err(|_negative| Errno::EINVAL)?;
+    if without(Defence::LookBeforeOpen) {
+        left = u64::MAX;
+    } else {
+        room.bytes = room.bytes.checked_sub(left).ok_or(Failure {
+            errno: Errno::ENOSPC,
+            why: "the files are larger than the tmpfs",
+        })?;
+    }
+    while left > 0 {
+        let piece = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
+        match sendfile(target, source, None, piece)? {
+            0 => break,
+            count => left -= count as u64,
+        }
+    }
+    Ok(())
 }
 
 fn copy_attributes(from: BorrowedFd<'_>, to: BorrowedFd<'_>, status: &FileStat) -> nix::Result<()> {
@@ -144,10 +263,6 @@ fn times(status: &FileStat) -> (TimeSpec, TimeSpec) {
     )
 }
 
-fn errno(error: std::io::Error) -> Errno {
-    Errno::try_from(error).unwrap_or(Errno::EIO)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,11 +281,10 @@ mod tests {
         std::fs::set_permissions(at("a"), PermissionsExt::from_mode(0o500)).expect("mode");
         symlink("/nowhere", at("link")).expect("link");
         nix::unistd::mkfifo(&at("fifo"), Mode::S_IRWXU).expect("fifo");
-        let open = |path| {
-            let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
-            nix::fcntl::open(path, flags, Mode::empty()).expect("open")
-        };
-        copy(open(from.path()).as_fd(), open(to.path()).as_fd()).expect("copy");
+        assert_eq!(
+            copy(folder(from.path()).as_fd(), folder(to.path()).as_fd()),
+            Ok(())
+        );
         let copied = |name: &str| to.path().join(name).symlink_metadata().expect("copied");
         assert_eq!(
             std::fs::read(to.path().join("a/b/file")).expect("read"),
@@ -184,5 +298,57 @@ mod tests {
         );
         assert!(copied("link").is_symlink());
         assert!(copied("fifo").file_type().is_fifo());
+    }
+
+    fn folder(path: &std::path::Path) -> OwnedFd {
+        open(path, OFlag::O_PATH | OFlag::O_DIRECTORY, Mode::empty()).expect("open")
+    }
+
+    fn why(from: &tempfile::TempDir) -> Failure {
+        let to = tempfile::tempdir().expect("target");
+        copy(folder(from.path()).as_fd(), folder(to.path()).as_fd()).expect_err("too much")
+    }
+
+    #[test]
+    fn depth_and_size_are_bounded() {
+        let from = tempfile::tempdir().expect("source");
+        let huge = std::fs::File::create(from.path().join("sparse")).expect("a file");
+        huge.set_len(1 << 42).expect("without blocks");
+        let failure = why(&from);
+        assert_eq!(failure.errno, Errno::ENOSPC);
+        assert_eq!(failure.why, "the files are larger than the tmpfs");
+        let from = tempfile::tempdir().expect("source");
+        let deep = vec!["d"; DEEPEST].join("/");
+        std::fs::create_dir_all(from.path().join(&deep)).expect("directories");
+        assert_eq!(why(&from).errno, Errno::ELOOP);
+        std::fs::remove_dir(from.path().join(&deep)).expect("removed");
+        crate::sys::forked::check_in_child(|| {
+            let to = tempfile::tempdir().map_err(|it| it.to_string())?;
+            let limit = nix::sys::resource::Resource::RLIMIT_NOFILE;
+            nix::sys::resource::setrlimit(limit, 300, 300).map_err(|it| it.to_string())?;
+            copy(folder(from.path()).as_fd(), folder(to.path()).as_fd())
+                .map_err(|failure| format!("{failure:?}"))
+        });
+    }
+
+    #[test]
+    fn a_file_is_copied_as_long_as_it_was() {
+        let from = tempfile::tempdir().expect("source");
+        std::fs::write(from.path().join("file"), "12345678").expect("a file");
+        let source = open(&from.path().join("file"), OFlag::O_RDONLY, Mode::empty()).expect("open");
+        let flags = OFlag::O_RDWR | OFlag::O_CREAT;
+        let target = open(&from.path().join("copy"), flags, Mode::S_IRWXU).expect("open");
+        let mut status = fstat(&source).expect("looked at");
+        status.st_size = 5;
+        let mut room = Room {
+            bytes: 7,
+            entries: 0,
+        };
+        assert_eq!(copy_bytes(&source, &target, &status, &mut room), Ok(()));
+        assert_eq!(
+            std::fs::read(from.path().join("copy")).expect("read"),
+            b"12345"
+        );
+        assert_eq!(room.bytes, 2);
     }
 }

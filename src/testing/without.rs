@@ -64,6 +64,8 @@ pub enum Defence {
     NotifyApart,
     /// What hooks say goes to the host's files through pipes.
     HookPipes,
+    /// What `tmpcopyup` reads is looked at before it is opened.
+    LookBeforeOpen,
 }
 
 #[cfg(feature = "testing")]
