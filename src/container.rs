@@ -33,7 +33,7 @@ use documents::Documents;
 
 use crate::cgroups::Cgroup;
 use crate::error::{Code, Context, Error, Result};
-use crate::hooks::{Kind, Output};
+use crate::hooks::{Kind, Output, Spoken};
 use crate::host::Host;
 use crate::init::{self, Inheritance};
 use crate::namespaces::{self, Joins, Spawned};
@@ -134,10 +134,11 @@ pub struct Created<'a> {
     pub notify: Option<Proxy>,
     made: Made<'a>,
     state: State,
-    pidfd: OwnedFd,
+    /// The same, as a descriptor.
+    pub pidfd: OwnedFd,
     ends: Ends,
     /// What startContainer hooks say.
-    words: Option<OwnedFd>,
+    spoken: Spoken,
     /// Whether init was told to go on already: [`Request::starts_at_once`].
     told_to_start: bool,
 }
@@ -169,7 +170,7 @@ pub fn create<'a>(request: &Request<'a>) -> Result<Created<'a>> {
             state: built.state,
             pidfd: built.pidfd,
             ends: built.ends,
-            words: built.words,
+            spoken: built.spoken,
             told_to_start: request.starts_at_once(),
         }),
         Err(error) => {
@@ -191,7 +192,7 @@ struct Built {
     init: Pid,
     pidfd: OwnedFd,
     ends: Ends,
-    words: Option<OwnedFd>,
+    spoken: Spoken,
     console: Option<OwnedFd>,
 }
 
@@ -329,7 +330,7 @@ fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
         init,
         pidfd,
         ends,
-        words,
+        spoken: Spoken::of(words, output),
         console,
     })
 }

@@ -20,7 +20,6 @@ use crate::state::{self, Dir, State, Status};
 use crate::sync::Channel;
 use crate::sync::pipes::pipes;
 use crate::sys::clone::Side;
-use crate::sys::pidfd::pidfd_open;
 use crate::sys::procfs::ProcFs;
 use crate::sys::shared::Shared;
 use crate::testing::fault::{self, Step};
@@ -83,6 +82,8 @@ pub enum Outcome {
 pub struct Executed {
     /// Its pid, a child of casulo.
     pub pid: Pid,
+    /// The same, as a descriptor.
+    pub pidfd: OwnedFd,
     /// The master of the pty, if no console socket took it.
     pub console: Option<OwnedFd>,
 }
@@ -153,7 +154,7 @@ fn execute_beside(request: &Request<'_>, init: &OwnedFd) -> Result<Outcome> {
     let (side, place) = birth::clone_into_cgroup(request, init, &proc)?;
     let pid = match side {
         Side::Child => {
-            drop((channel, ends, agent));
+            drop(channel);
             let entrant = Entrant {
                 request,
                 init,
@@ -178,9 +179,7 @@ fn announce(request: &Request<'_>, executed: Executed) -> Result<Outcome> {
     let told = || -> Result<()> {
         fault::at(Step::ExecRuns)?;
         if let Some(path) = request.pidfd_socket {
-            let pidfd =
-                pidfd_open(executed.pid).context(Code::Io, "open a pidfd of", executed.pid)?;
-            caller_socket::send_fd(path, b"pidfd", pidfd.as_fd()).context(
+            caller_socket::send_fd(path, b"pidfd", executed.pidfd.as_fd()).context(
                 Code::Io,
                 "send the pidfd to",
                 path.display(),

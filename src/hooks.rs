@@ -10,7 +10,7 @@ mod inside;
 mod output;
 
 pub use inside::Inside;
-pub use output::{Output, Tail};
+pub use output::{Output, Spoken, Tail};
 
 use crate::error::{Problems, Result};
 use oci_spec::runtime::Spec;
@@ -184,6 +184,11 @@ impl Plan {
     /// True if there are hooks of this kind.
     pub fn has(&self, kind: Kind) -> bool {
         self.hooks.iter().any(|hook| hook.kind == kind)
+    }
+
+    /// True if what hooks say goes to a file.
+    pub fn has_files(&self) -> bool {
+        self.stdout.is_some() || self.stderr.is_some()
     }
 
     /// Runs the hooks of a kind in order, in the caller's namespaces and with its privileges, and

@@ -52,8 +52,8 @@ pub struct Inheritance {
     pub start: StartBy,
     /// Files that get what hooks say.
     pub output: Output,
-    /// Where startContainer hooks say what no file gets.
-    pub words: Option<OwnedFd>,
+    /// Where startContainer hooks write: stdout and stderr, or both together.
+    pub words: Vec<OwnedFd>,
 }
 
 impl Inheritance {
@@ -231,8 +231,10 @@ fn become_process(
     process.become_user(plan.sys_admin_until_filter())?;
     fault::at(Step::Locate)?;
     let program = process.locate(root, entered)?;
-    // A change of ids has cleared it.
-    end_with_parent(parent)?;
+    if process.identity.changes_ids() {
+        // That has cleared it.
+        end_with_parent(parent)?;
+    }
     Ok(program)
 }
 
@@ -244,7 +246,6 @@ fn last_steps(plan: &Plan, ready: SetUp, inherited: Inheritance, birth: Birth) -
         ends,
         shared,
         start,
-        output,
         words,
         ..
     } = inherited;
@@ -254,10 +255,7 @@ fn last_steps(plan: &Plan, ready: SetUp, inherited: Inheritance, birth: Birth) -
         Ok(hooks) => hooks,
         Err(error) => return (parent, error),
     };
-    let or_words = |file: &Option<OwnedFd>| {
-        let fd = file.as_ref().or(words.as_ref()).map(AsRawFd::as_raw_fd);
-        fd.filter(|_| !hooks.is_empty())
-    };
+    let word = |at: usize| words.get(at).or(words.last()).map(AsRawFd::as_raw_fd);
     let steps = LastSteps {
         program: &ready.program,
         bpf: bpf.as_ref(),
@@ -279,7 +277,7 @@ fn last_steps(plan: &Plan, ready: SetUp, inherited: Inheritance, birth: Birth) -
             StartBy::Fifo => Tracer::while_waiting(process),
         },
         hooks: &hooks,
-        hook_output: [or_words(&output.stdout), or_words(&output.stderr)],
+        hook_output: [word(0), word(1)],
         fault: fault::last(Step::StartHooks).or_else(|| fault::last(Step::Execute)),
     };
     let prepare = || -> Result<()> {
@@ -290,7 +288,7 @@ fn last_steps(plan: &Plan, ready: SetUp, inherited: Inheritance, birth: Birth) -
         steps.program.ready(process, &keep, birth.siblings())?;
         fault::at(Step::LoadFilter)?;
         match birth {
-            Birth::Sibling => wait_until_it_may_be_seen(&parent),
+            Birth::Sibling => parent.until_seen(shared),
             Birth::Itself => {
                 // Until it is recorded as created its parent lives; then it waits for whoever starts it.
                 set_pdeathsig(None).context(Code::Process, "clear the parent-death signal", "")?;
@@ -336,14 +334,6 @@ fn expect_hooks_done(parent: &Channel) -> Result<()> {
     match parent.receive()? {
         Some(Message::HooksDone) => Ok(()),
         _ => Err(parent_left("hooks")),
-    }
-}
-
-/// An entrant: until then somebody may hold the mount that this program runs from.
-fn wait_until_it_may_be_seen(parent: &Channel) -> Result<()> {
-    match parent.receive()? {
-        Some(Message::MayBeSeen) => Ok(()),
-        _ => Err(parent_left("container")),
     }
 }
 

@@ -10,16 +10,17 @@
 //!     │ ◄──────────── Populated ──── │   the mounts and devices are in place; now the device rules are attached
 //!     │  ── HooksDone ─────────────► │   prestart and createRuntime ran (only with hooks before the pivot)
 //!     │ ◄──────── Terminal + fd ──── │   the master of the pty          (only with process.terminal)
-//!     │  ── MayBeSeen ─────────────► │   an entrant: nobody holds the mount of casulo's program any more
 //!     │ ◄─ Failed(error) or EOF ──── │   EOF: its last steps begin, and are told by [`pipes`]
 //! ```
-//! A process of exec is told `Release` first where systemd has moved it; it sends `Terminal`, and waits for `MayBeSeen`.
+//! A process of exec is told `Release` first where systemd has moved it; it sends `Terminal`. Before its birth
+//! an entrant waits until the page that it shares with the parent says that it may be seen ([`Channel::until_seen`]).
 //! At any moment the process may send `Failed` and leave. An end of file without the last steps means that it died.
 
 pub mod pipes;
 
 use crate::error::{Code, Error, Result};
 use crate::sys::scm;
+use crate::sys::shared::Shared;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
@@ -27,6 +28,7 @@ use nix::sys::socket::{
 };
 use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 /// The longest message; a longer error text is cut.
 pub(crate) const MAX: usize = 4096;
@@ -54,8 +56,6 @@ pub enum Message {
     Terminal(OwnedFd),
     /// Parent, to a process of exec: it is in its cgroup, begin.
     Release,
-    /// Parent, to an entrant: what it makes may be seen in the container.
-    MayBeSeen,
     /// Init (or the bridge): this step failed; the sender leaves.
     Failed(Error),
 }
@@ -160,6 +160,24 @@ impl Channel {
         }
     }
 
+    /// An entrant: waits until the parent has said in `shared` that what it makes may be seen. It has said so long
+    /// before, as a rule.
+    ///
+    /// # Errors
+    /// `E_SYNC` when the parent is gone.
+    pub fn until_seen(&self, shared: &Shared) -> Result<()> {
+        while !shared.may_be_seen() {
+            if self.is_closed() {
+                return Err(Error::new(
+                    Code::Sync,
+                    "the parent left before the process could be seen",
+                ));
+            }
+            std::thread::sleep(Duration::from_micros(50));
+        }
+        Ok(())
+    }
+
     /// True if the other side is gone.
     pub fn is_closed(&self) -> bool {
         let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::empty())];
@@ -250,7 +268,6 @@ pub(crate) fn encode(message: &Message) -> (Vec<u8>, Option<RawFd>) {
         Message::HooksDone => (vec![b'H'], None),
         Message::Terminal(fd) => (vec![b'T'], Some(fd.as_raw_fd())),
         Message::Release => (vec![b'L'], None),
-        Message::MayBeSeen => (vec![b'M'], None),
         Message::Failed(error) => (encode_error(error), None),
     }
 }
@@ -297,7 +314,6 @@ pub(crate) fn decode(bytes: &[u8], fd: Option<OwnedFd>) -> Result<Message> {
         (Some(b'H'), _) => Ok(Message::HooksDone),
         (Some(b'T'), Some(fd)) => Ok(Message::Terminal(fd)),
         (Some(b'L'), _) => Ok(Message::Release),
-        (Some(b'M'), _) => Ok(Message::MayBeSeen),
         (Some(b'F'), _) => decode_error(bytes.get(1..).unwrap_or(&[]))
             .ok_or_else(unknown)
             .map(Message::Failed),

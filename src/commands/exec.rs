@@ -86,9 +86,13 @@ pub(super) fn run(global: &Global, args: &Exec) -> Result<u8> {
     match signals {
         None => Ok(0),
         Some(signals) => {
-            let Executed { pid, console } = executed;
-            let attended = fault::at(Step::ExecAttend).and_then(|()| super::attend(pid, console));
-            let (pidfd, relay) = attended.inspect_err(|_| {
+            let Executed {
+                pid,
+                pidfd,
+                console,
+            } = executed;
+            let attended = fault::at(Step::ExecAttend).and_then(|()| super::relay(console));
+            let relay = attended.inspect_err(|_| {
                 child::end(pid);
             })?;
             trace::phase(Phase::Running);

@@ -28,9 +28,7 @@ use crate::foreground::Relay;
 use crate::log::Format;
 use crate::plan::CgroupManager;
 use crate::state::Store;
-use crate::sys::pidfd::pidfd_open;
 use log::LevelFilter;
-use nix::unistd::Pid;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
@@ -66,10 +64,9 @@ fn read(path: &Path) -> Result<(Vec<u8>, String)> {
     Ok((bytes.context(Code::Config, "read", &name)?, name))
 }
 
-/// What it takes to look after a process in the foreground: a pidfd, and the relay of its terminal.
-fn attend(pid: Pid, console: Option<OwnedFd>) -> Result<(OwnedFd, Option<Relay<'static>>)> {
-    let pidfd = pidfd_open(pid).context(Code::Process, "open a pidfd of", pid)?;
-    Ok((pidfd, console.map(Relay::of_stdio).transpose()?))
+/// What it takes to look after a process in the foreground: the relay of its terminal.
+fn relay(console: Option<OwnedFd>) -> Result<Option<Relay<'static>>> {
+    console.map(Relay::of_stdio).transpose()
 }
 
 /// Each command has a frame of its own: put into one function, every command would touch the stack of the

@@ -46,13 +46,14 @@ pub(super) fn run(global: &Global, args: &Run) -> Result<u8> {
     let mut created = prepared.create(&args.create, StartBy::Parent)?;
     // Before the process starts: it may ask for the terminal's size at once.
     let console = created.console.take();
-    let attended = fault::at(Step::Attend).and_then(|()| super::attend(created.init, console));
-    let (pidfd, relay) = created.or_undo(attended)?;
+    let attended = fault::at(Step::Attend).and_then(|()| super::relay(console));
+    let relay = created.or_undo(attended)?;
     created.start(Some(&EndSignals::of(&signals)?))?;
     trace::phase(Phase::Running);
     let notify = created.notify.as_mut();
+    let (init, pidfd) = (created.init, created.pidfd.as_fd());
     let ended = fault::at(Step::WaitForEnd)
-        .and_then(|()| foreground::wait(&signals, created.init, pidfd.as_fd(), relay, notify));
+        .and_then(|()| foreground::wait(&signals, init, pidfd, relay, notify));
     created.report_oom_kills();
     if !args.keep {
         created.clean_up()?;

@@ -8,7 +8,7 @@ use super::undo::Made;
 use super::{Request, StartBy};
 use crate::cgroups::devices::Rules;
 use crate::error::{Code, Context, Error, Result};
-use crate::hooks::Kind;
+use crate::hooks::{Kind, Spoken};
 use crate::listener::Listener;
 use crate::namespaces::{self, Joins};
 use crate::process::last_steps::birth_failed;
@@ -63,7 +63,7 @@ impl Conversation<'_> {
     ) -> Result<Born> {
         let first = Pid::from_raw(state.init_process_pid);
         let is_entrant = joins.joins(namespaces::Kind::Pid);
-        self.converse(made, state, is_entrant)?;
+        self.converse(made, state)?;
         let pidfd = match pidfd_open(first) {
             Err(Errno::ESRCH) => return Err(made.death_of_init(first)),
             opened => opened.context(Code::Io, "open a pidfd of", first)?,
@@ -82,7 +82,7 @@ impl Conversation<'_> {
                 init: born.pid,
                 pidfd: &born.pidfd,
                 ends: self.ends,
-                words: None,
+                spoken: &Spoken::default(),
                 end: None,
                 decided: Decided::Plan(self.request.plan),
             };
@@ -92,7 +92,7 @@ impl Conversation<'_> {
     }
 
     /// Answers until the last steps begin, which the end of file says.
-    fn converse(&mut self, made: &mut Made<'_>, state: &State, is_entrant: bool) -> Result<()> {
+    fn converse(&mut self, made: &mut Made<'_>, state: &State) -> Result<()> {
         let plan = self.request.plan;
         let init = Pid::from_raw(state.init_process_pid);
         fault::at(Step::DeviceProgram)?;
@@ -100,10 +100,7 @@ impl Conversation<'_> {
         if !without(Defence::MountLetGo) {
             exe::let_go();
         }
-        if is_entrant {
-            let said = self.channel.send(&Message::MayBeSeen);
-            said.map_err(|error| self.channel.reason_or(error))?;
-        }
+        self.shared.let_be_seen();
         loop {
             match self.channel.receive()? {
                 Some(Message::Populated) => {

@@ -31,7 +31,7 @@ impl Created<'_> {
                 init: self.init,
                 pidfd: &self.pidfd,
                 ends: &self.ends,
-                words: self.words.as_ref(),
+                spoken: &self.spoken,
                 end,
                 decided: Decided::Plan(self.made.plan),
             };

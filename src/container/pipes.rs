@@ -15,17 +15,17 @@ use std::os::fd::OwnedFd;
 pub(super) struct Pipes {
     pub(super) ends: Ends,
     pub(super) theirs: TheirEnds,
-    /// What startContainer hooks say, for `run`; `start` opens the FIFO itself.
-    pub(super) words: Option<OwnedFd>,
-    /// Where they say it.
-    pub(super) say: Option<OwnedFd>,
+    /// What startContainer hooks say, for `run`; `start` opens the FIFOs itself.
+    pub(super) words: Vec<OwnedFd>,
+    /// Where they say it: stdout and stderr, or both together.
+    pub(super) say: Vec<OwnedFd>,
 }
 
 /// The parent's ends alone.
 #[derive(Debug)]
 pub(super) struct Ours {
     pub(super) ends: Ends,
-    pub(super) words: Option<OwnedFd>,
+    pub(super) words: Vec<OwnedFd>,
 }
 
 impl Pipes {
@@ -34,12 +34,13 @@ impl Pipes {
     /// # Errors
     /// E_STATE, E_SYNC.
     pub(super) fn of(request: &Request<'_>, made: &Made<'_>) -> Result<Pipes> {
-        let has_hooks = request.plan.hooks.has(Kind::StartContainer);
+        let hooks = &request.plan.hooks;
+        let words = match (hooks.has(Kind::StartContainer), hooks.has_files()) {
+            (false, _) => Words::None,
+            (true, false) => Words::Together,
+            (true, true) => Words::Apart,
+        };
         if request.start == StartBy::Fifo {
-            let words = match has_hooks {
-                true => Words::OfHooks,
-                false => Words::None,
-            };
             let Fifos {
                 ends,
                 theirs,
@@ -48,23 +49,27 @@ impl Pipes {
             return Ok(Pipes {
                 ends,
                 theirs,
-                words: None,
+                words: Vec::new(),
                 say: words,
             });
         }
         let (ends, theirs) = pipes()?;
-        let (words, say) = match has_hooks {
-            true => {
-                let (words, say) = pipe2(OFlag::O_CLOEXEC).context(Code::Sync, "pipe2", "")?;
-                fcntl(&words, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).context(
-                    Code::Sync,
-                    "fcntl",
-                    "a pipe",
-                )?;
-                (Some(words), Some(say))
-            }
-            false => (None, None),
+        let count = match words {
+            Words::None => 0,
+            Words::Together => 1,
+            Words::Apart => 2,
         };
+        let (mut words, mut say) = (Vec::new(), Vec::new());
+        for _ in 0..count {
+            let (ours, theirs) = pipe2(OFlag::O_CLOEXEC).context(Code::Sync, "pipe2", "")?;
+            fcntl(&ours, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).context(
+                Code::Sync,
+                "fcntl",
+                "a pipe",
+            )?;
+            words.push(ours);
+            say.push(theirs);
+        }
         Ok(Pipes {
             ends,
             theirs,

@@ -4,7 +4,7 @@ use super::end::{kill_all, remove};
 use super::hooks_outside::{recorded_hooks, run_hooks};
 use super::starting::{Decided, Starting};
 use crate::error::{Code, Context, Error, Result};
-use crate::hooks::Kind;
+use crate::hooks::{Kind, Output, Spoken};
 use crate::notify::Proxy;
 use crate::state::{self, Dir, State, Status};
 use crate::sys::procfs::ProcFs;
@@ -35,6 +35,10 @@ pub fn start(dir: Dir) -> Result<()> {
     let notify = Proxy::listen(&dir, init)?;
     fault::at(Step::ConnectToInit)?;
     let (ends, words) = state::connect_to_init(&dir)?;
+    let spoken = match words.is_empty() {
+        true => Spoken::default(),
+        false => Spoken::of(words, Output::open(&recorded_hooks(&dir)?, &state.bundle)?),
+    };
     let proc = ProcFs::host().context(Code::State, "open", "/proc")?;
     fault::at(Step::TellStart)?;
     ends.say_go();
@@ -42,7 +46,7 @@ pub fn start(dir: Dir) -> Result<()> {
         init,
         pidfd: &pidfd,
         ends: &ends,
-        words: words.as_ref(),
+        spoken: &spoken,
         end: None,
         decided: Decided::Record(&dir),
     };

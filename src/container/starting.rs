@@ -7,7 +7,7 @@ use super::hooks_outside::recorded_hooks;
 use crate::config;
 use crate::error::{Code, Context, Error, Result};
 use crate::foreground::EndSignals;
-use crate::hooks::{self, Tail};
+use crate::hooks::{self, Spoken, Tail};
 use crate::plan::Plan;
 use crate::process;
 use crate::state::Dir;
@@ -17,7 +17,7 @@ use crate::sys::pidfd::pidfd_send_signal;
 use crate::sys::procfs::ProcFs;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd::{Pid, read};
+use nix::unistd::Pid;
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -41,7 +41,7 @@ pub(super) struct Starting<'a> {
     pub(super) pidfd: &'a OwnedFd,
     pub(super) ends: &'a Ends,
     /// What startContainer hooks say.
-    pub(super) words: Option<&'a OwnedFd>,
+    pub(super) spoken: &'a Spoken,
     /// Readable when a signal asks casulo to end; none where that ends it anyway.
     pub(super) end: Option<&'a EndSignals>,
     pub(super) decided: Decided<'a>,
@@ -82,7 +82,7 @@ impl Starting<'_> {
             let wait = left.map_or(look, |left| left.min(look));
             let timeout = u16::try_from(wait.as_millis() + 1).unwrap_or(u16::MAX);
             let ended = self.wait_for_something(PollTimeout::from(timeout), hears)?;
-            self.listen(&mut said);
+            self.spoken.listen(&mut said)?;
             while hears == Hears::Yes {
                 match self.ends.hear() {
                     Heard::Word(Told {
@@ -98,7 +98,7 @@ impl Starting<'_> {
                         hook = Some((index, timeout.map(|it| Instant::now() + it)));
                     }
                     Heard::Word(told) => {
-                        self.listen(&mut said);
+                        self.spoken.listen(&mut said)?;
                         return Err(self.explain(told, &said.line()));
                     }
                     Heard::Junk => {}
@@ -133,34 +133,25 @@ impl Starting<'_> {
         if hears == Hears::Yes {
             fds.push(PollFd::new(self.ends.tell(), PollFlags::POLLIN));
         }
-        if let Some(words) = self.words {
-            fds.push(PollFd::new(words.as_fd(), PollFlags::POLLIN));
-        }
-        if let Some(end) = self.end {
-            fds.push(PollFd::new(end.as_fd(), PollFlags::POLLIN));
-        }
+        let spoken = self.spoken.pipes().iter();
+        fds.extend(spoken.map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)));
+        fds.extend(
+            self.end
+                .map(|end| PollFd::new(end.as_fd(), PollFlags::POLLIN)),
+        );
         match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno).context(Code::Sync, "wait for", "init"),
         }
         let ended = fds.first().and_then(PollFd::any) == Some(true);
+        let asked = fds.last().and_then(PollFd::any) == Some(true);
         drop(fds);
-        match self.end.and_then(EndSignals::next) {
+        match self.end.filter(|_| asked).and_then(EndSignals::next) {
             Some(number) => Err(Error::new(
                 Code::Signal,
                 format!("signal {number} arrived before the program was executed"),
             )),
             None => Ok(ended),
-        }
-    }
-
-    fn listen(&self, said: &mut Tail) {
-        let mut buffer = [0; 4096];
-        while let Some(words) = self.words {
-            match read(words, &mut buffer) {
-                Ok(length @ 1..) => said.add(buffer.get(..length).unwrap_or_default()),
-                Ok(_) | Err(_) => return,
-            }
         }
     }
 
@@ -216,9 +207,8 @@ fn recorded_process(dir: &Dir) -> Result<process::Plan> {
 
 /// Whether the process has executed a program since it was born.
 fn has_executed(pid: Pid, proc: &ProcFs) -> bool {
-    let stat = proc.read_to_string(&format!("{pid}/stat"));
+    let mut buffer = [0; 1024];
+    let stat = proc.read_once(&format!("{pid}/stat"), &mut buffer);
     // One that is gone has had its time.
-    stat.ok()
-        .and_then(|stat| landing::has_executed(stat.as_bytes()))
-        .unwrap_or(true)
+    stat.ok().and_then(landing::has_executed).unwrap_or(true)
 }

@@ -108,8 +108,10 @@ impl Entrant<'_> {
         fault::at(Step::ExecUser)?;
         let sys_admin = process.sys_admin_until(self.request.filter);
         process.become_user(sys_admin)?;
-        // A change of ids clears it, PR_SET_PDEATHSIG(2const).
-        end_with_parent(parent)?;
+        if process.identity.changes_ids() {
+            // That has cleared it, PR_SET_PDEATHSIG(2const).
+            end_with_parent(parent)?;
+        }
         let program = process.locate(&root, entered)?;
         drop(root);
         trace::phase(Phase::LastSteps);
@@ -142,10 +144,7 @@ impl Entrant<'_> {
             fault::at(Step::ExecFilter)?;
             fault::at(Step::ExecWait)?;
             // Until then somebody may hold the mount that this program runs from.
-            match parent.receive()? {
-                Some(Message::MayBeSeen) => Ok(()),
-                _ => Err(parent_left()),
-            }
+            parent.until_seen(self.shared)
         };
         match prepare() {
             Err(error) => (parent, error),

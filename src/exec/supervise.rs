@@ -127,6 +127,7 @@ impl<'a> Supervision<'a> {
         match ran {
             Ok(()) => Ok(Outcome::Executed(Executed {
                 pid,
+                pidfd: process,
                 console: self.console,
             })),
             Err(stop) => {
@@ -152,8 +153,7 @@ impl<'a> Supervision<'a> {
             exe::let_go();
         }
         fault::at(Step::ExecGo)?;
-        let said = channel.send(&Message::MayBeSeen);
-        said.map_err(|error| channel.reason_or(error))?;
+        self.shared.let_be_seen();
         Ok(())
     }
 
@@ -197,23 +197,31 @@ impl<'a> Supervision<'a> {
         }
     }
 
-    /// Waits until the entrant has said something or has ended: whether it has, and whether it has.
+    /// Waits until the entrant has said something or has ended: whether it has, and whether it has. Only one that
+    /// opens a terminal says something before its end.
     fn poll_entrant(&self, timeout: PollTimeout) -> Waited<(bool, bool)> {
-        let mut fds = vec![PollFd::new(self.entrant_fd.as_fd(), PollFlags::POLLIN)];
-        fds.extend(self.channel.iter().map(readable));
+        let mut fds = vec![readable(&self.entrant_fd)];
+        let speaks = self.request.process.terminal.is_some();
+        fds.extend(self.channel.iter().filter(|_| speaks).map(readable));
         let channel = fds.len() - 1;
         fds.extend(self.listener.iter().map(readable));
         fds.extend(self.end.iter().map(readable));
         wait(&mut fds, timeout)?;
         let any = |at: usize| fds.get(at).and_then(PollFd::any) == Some(true);
-        let (ended, heard) = (any(0), channel > 0 && any(channel));
+        let ended = any(0);
+        let heard = match speaks {
+            true => channel > 0 && any(channel),
+            false => ended && self.channel.is_some(),
+        };
+        let end = self.end.is_some() && any(fds.len() - 1);
         drop(fds);
-        self.end_asked()?;
+        self.end_asked(end)?;
         Ok((ended, heard))
     }
 
-    fn end_asked(&self) -> Waited<()> {
-        match self.end.as_ref().and_then(EndSignals::next) {
+    fn end_asked(&self, is_readable: bool) -> Waited<()> {
+        let end = self.end.as_ref().filter(|_| is_readable);
+        match end.and_then(EndSignals::next) {
             Some(number) => Err(Stop::Signal(number)),
             None => Ok(()),
         }
@@ -276,20 +284,27 @@ impl<'a> Supervision<'a> {
         };
         let mut look = Duration::from_secs(1);
         let mut hears = true;
+        // Once it goes on, its end of the pipe or a failure's end wakes casulo; what it says meanwhile does not.
+        let mut wakes = PollFlags::POLLIN;
         loop {
-            let mut fds = vec![PollFd::new(process.as_fd(), PollFlags::POLLIN)];
-            fds.extend(self.end.iter().map(readable));
+            let mut fds = vec![readable(process)];
             if hears {
-                fds.push(PollFd::new(self.ends.tell(), PollFlags::POLLIN));
+                fds.push(PollFd::new(self.ends.tell(), wakes));
             }
+            fds.extend(self.end.iter().map(readable));
             let timeout = u16::try_from(look.as_millis()).unwrap_or(u16::MAX);
             wait(&mut fds, PollTimeout::from(timeout))?;
-            let ended = fds.first().and_then(PollFd::any) == Some(true);
+            let any = |at: usize| fds.get(at).and_then(PollFd::any) == Some(true);
+            let (ended, end) = (any(0), self.end.is_some() && any(fds.len() - 1));
             drop(fds);
-            self.end_asked()?;
+            self.end_asked(end)?;
             while hears {
                 match self.ends.hear() {
-                    Heard::Word(told) if told.what == Tells::Ready => self.ends.say(go),
+                    Heard::Word(told) if told.what == Tells::Ready => {
+                        self.ends.say(go);
+                        wakes = PollFlags::empty();
+                        break;
+                    }
                     Heard::Word(told) => {
                         if let Some(error) = self.request.process.explain(told) {
                             return Err(error.into());
@@ -312,10 +327,10 @@ impl<'a> Supervision<'a> {
             }
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 // A tracer can hold the other end of the pipe, so the end of file may not have come.
-                if has_executed(pid, self.proc) {
-                    return Ok(());
-                }
-                return Err(held().into());
+                return match has_executed(pid, self.proc) {
+                    true => Ok(()),
+                    false => Err(held().into()),
+                };
             }
         }
     }
@@ -350,6 +365,7 @@ fn held() -> Error {
     .hint("the container is frozen, or something in it stops or traces what enters it")
 }
 
+/// For poll(2).
 fn readable(fd: &impl AsFd) -> PollFd<'_> {
     PollFd::new(fd.as_fd(), PollFlags::POLLIN)
 }
@@ -363,10 +379,9 @@ fn wait(fds: &mut [PollFd<'_>], timeout: PollTimeout) -> Result<()> {
 
 /// Whether the process has executed a program since it was born.
 fn has_executed(pid: Pid, proc: &ProcFs) -> bool {
-    let stat = proc.read_to_string(&format!("{pid}/stat"));
-    stat.ok()
-        .and_then(|stat| landing::has_executed(stat.as_bytes()))
-        .unwrap_or(false)
+    let mut buffer = [0; 1024];
+    let stat = proc.read_once(&format!("{pid}/stat"), &mut buffer);
+    stat.ok().and_then(landing::has_executed).unwrap_or(false)
 }
 
 /// Kills a process, and waits for its end while nobody keeps it.

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 const LONGEST_WAIT: u16 = 60_000;
 
 /// How many pieces of 4096 bytes are read at a time: as much as the largest pipe of an ordinary user holds.
-const AT_ONCE: usize = 256;
+pub(super) const AT_ONCE: usize = 256;
 
 /// Runs `hook` in the caller's namespaces until it ends or its time is up.
 ///
@@ -294,7 +294,8 @@ impl<'a> Process<'a> {
     }
 }
 
-fn append(file: &OwnedFd, mut bytes: &[u8]) -> nix::Result<()> {
+/// Adds to a file, all of `bytes`.
+pub(super) fn append(file: &OwnedFd, mut bytes: &[u8]) -> nix::Result<()> {
     while !bytes.is_empty() {
         match write(file, bytes) {
             Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),

@@ -1,10 +1,11 @@
 //! Where the words of hooks go: files of the annotations, and the end of them into an error.
 
 use super::Plan;
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Context, Error, Result};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::{Mode, fstat};
+use nix::unistd::read;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -19,9 +20,9 @@ const ATTEMPTS: usize = 8;
 #[derive(Debug, Default)]
 pub struct Output {
     /// Gets the stdout of hooks, if it was asked for.
-    pub(crate) stdout: Option<OwnedFd>,
+    pub(super) stdout: Option<OwnedFd>,
     /// Gets the stderr of hooks, if it was asked for.
-    pub(crate) stderr: Option<OwnedFd>,
+    pub(super) stderr: Option<OwnedFd>,
 }
 
 impl Output {
@@ -83,6 +84,53 @@ fn file_at(bundle: &Path, path: &Path) -> Result<OwnedFd> {
         return open(number.as_str(), append | OFlag::O_CLOEXEC, Mode::empty()).map_err(failed);
     }
     Err(failed(Errno::EEXIST))
+}
+
+/// What startContainer hooks say, as the parent hears it: the pipes that they write to, of which it appends to the files.
+/// One pipe for both streams, so that they keep their order; with a file for either, one for each.
+#[derive(Debug, Default)]
+pub struct Spoken {
+    /// Readable ends, which do not block: of stdout and stderr together, or of stdout and of stderr.
+    pipes: Vec<OwnedFd>,
+    output: Output,
+}
+
+impl Spoken {
+    /// `pipes` are one or two.
+    pub fn of(pipes: Vec<OwnedFd>, output: Output) -> Spoken {
+        Spoken { pipes, output }
+    }
+
+    /// The pipes, for poll(2).
+    pub fn pipes(&self) -> &[OwnedFd] {
+        &self.pipes
+    }
+
+    /// Reads what there is to read, at most a pipe full; the last words are added to `said`.
+    ///
+    /// # Errors
+    /// E_HOOK for a file that cannot be written.
+    pub fn listen(&self, said: &mut Tail) -> Result<()> {
+        let last = self.pipes.len().saturating_sub(1);
+        let files = [self.output.stdout.as_ref(), self.output.stderr.as_ref()];
+        let mut buffer = [0; 4096];
+        for (at, (pipe, file)) in self.pipes.iter().zip(files).enumerate() {
+            for _ in 0..super::execute::AT_ONCE {
+                let Ok(length @ 1..) = read(pipe, &mut buffer) else {
+                    break;
+                };
+                let bytes = buffer.get(..length).unwrap_or_default();
+                if at == last {
+                    said.add(bytes);
+                }
+                if let Some(file) = file {
+                    let written = super::execute::append(file, bytes);
+                    written.context(Code::Hook, "write", "the output file of hooks")?;
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The last bytes of a stream of any length.

@@ -4,11 +4,11 @@ use crate::error::{Code, Context, Error, Problems, Result};
 use crate::host::Host;
 use crate::namespaces::{self, IdMap, Kind};
 use crate::sys::fd;
-use crate::sys::namespace::{set_group, set_user};
+use crate::sys::namespace::{set_group, set_groups, set_user};
 use crate::testing::without::{Defence, without};
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, SFlag, fstat, major, umask};
-use nix::unistd::{Gid, Uid, fchown, geteuid, setgroups};
+use nix::unistd::{Gid, Uid, fchown, geteuid};
 use oci_spec::runtime::{Spec, User};
 
 /// crun's annotation that keeps the caller's supplementary groups.
@@ -135,6 +135,11 @@ impl Identity {
         set_user(self.uid).map_err(|errno| self.refused("uid", self.uid, errno))
     }
 
+    /// Whether [`Identity::assume`] makes somebody else of root.
+    pub fn changes_ids(&self) -> bool {
+        (self.uid, self.gid) != (0, 0)
+    }
+
     /// An entrant, before it joins a user namespace that may deny setgroups(2): drops the caller's supplementary
     /// groups, unless they are to stay.
     ///
@@ -144,7 +149,7 @@ impl Identity {
         if self.groups == Groups::Keep {
             return Ok(());
         }
-        match setgroups(&[]) {
+        match set_groups(&[]) {
             // A caller without privileges.
             Err(Errno::EPERM) => Ok(()),
             result => result.context(Code::Process, "drop the caller's groups", ""),
@@ -154,7 +159,7 @@ impl Identity {
     fn set_groups(&self) -> Result<()> {
         match &self.groups {
             Groups::Keep => Ok(()),
-            Groups::Drop => match setgroups(&[]) {
+            Groups::Drop => match set_groups(&[]) {
                 // A joined or outer user namespace that denies setgroups(2): nobody inside can drop
                 // groups there, and the config asks for none.
                 Err(Errno::EPERM) if self.userns => {
@@ -163,14 +168,11 @@ impl Identity {
                 }
                 result => result.context(Code::Process, "drop the caller's groups", ""),
             },
-            Groups::Set(gids) => {
-                let list: Vec<Gid> = gids.iter().copied().map(Gid::from_raw).collect();
-                setgroups(&list).context(
-                    Code::Process,
-                    "set the additional groups",
-                    format_args!("{gids:?}"),
-                )
-            }
+            Groups::Set(gids) => set_groups(gids).context(
+                Code::Process,
+                "set the additional groups",
+                format_args!("{gids:?}"),
+            ),
         }
     }
 

@@ -1,5 +1,5 @@
 //! The FIFOs between `start` and a waiting init, in the container's directory: on one init waits for a byte, on the
-//! other it tells, and a third takes what startContainer hooks say. `create` makes them before init exists, and init
+//! other it tells, and one or two more take what startContainer hooks say. `create` makes them before init exists, and init
 //! inherits them open. They hold nothing of the host: a FIFO leads to nobody else's descriptors.
 
 use super::Dir;
@@ -13,17 +13,19 @@ use std::os::fd::OwnedFd;
 
 const START: &str = "start.fifo";
 const ANSWER: &str = "answer.fifo";
-const WORDS: &str = "words.fifo";
+const WORDS: [&str; 2] = ["words.fifo", "errors.fifo"];
 /// All of them.
-pub(super) const NAMES: [&str; 3] = [START, ANSWER, WORDS];
+pub(super) const NAMES: [&str; 4] = [START, ANSWER, WORDS[0], WORDS[1]];
 
 /// Whether startContainer hooks will speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Words {
     /// There are none.
     None,
-    /// They may.
-    OfHooks,
+    /// Into one FIFO.
+    Together,
+    /// stdout and stderr each into one.
+    Apart,
 }
 
 /// What `create` has of the FIFOs: its own ends, init's, and where hooks write.
@@ -33,8 +35,8 @@ pub struct Fifos {
     pub ends: Ends,
     /// Init's, open for reading and writing: they have no end while nobody else has opened them.
     pub theirs: TheirEnds,
-    /// Where hooks write, likewise.
-    pub words: Option<OwnedFd>,
+    /// Where hooks write, likewise: stdout and stderr, or both together.
+    pub words: Vec<OwnedFd>,
 }
 
 /// Parent of `create`: makes the FIFOs, which the caller alone may open.
@@ -51,10 +53,13 @@ pub fn make(dir: &Dir, words: Words) -> Result<Fifos> {
         go: both(START)?,
         tell: both(ANSWER)?,
     };
-    let words = match words {
-        Words::None => None,
-        Words::OfHooks => Some(both(WORDS)?),
+    let count = match words {
+        Words::None => 0,
+        Words::Together => 1,
+        Words::Apart => 2,
     };
+    let words = WORDS.into_iter().take(count).map(both);
+    let words = words.collect::<Result<Vec<OwnedFd>>>()?;
     let hear = open(dir, ANSWER, OFlag::O_RDONLY | OFlag::O_NONBLOCK);
     let hear = hear.context(Code::State, "open", dir.path().join(ANSWER).display())?;
     Ok(Fifos {
@@ -68,12 +73,15 @@ pub fn make(dir: &Dir, words: Words) -> Result<Fifos> {
 ///
 /// # Errors
 /// `E_STATUS` when nobody waits (init is gone, or was started in this moment); else `E_STATE`.
-pub fn connect(dir: &Dir) -> Result<(Ends, Option<OwnedFd>)> {
+pub fn connect(dir: &Dir) -> Result<(Ends, Vec<OwnedFd>)> {
     let listen = OFlag::O_RDONLY | OFlag::O_NONBLOCK;
     let opened = open(dir, START, OFlag::O_WRONLY | OFlag::O_NONBLOCK)
         .and_then(|go| Ok((go, open(dir, ANSWER, listen)?)));
     match opened {
-        Ok((go, tell)) => Ok((Ends::of(go, tell)?, open(dir, WORDS, listen).ok())),
+        Ok((go, tell)) => {
+            let words = WORDS.map(|name| open(dir, name, listen).ok());
+            Ok((Ends::of(go, tell)?, words.into_iter().flatten().collect()))
+        }
         // ENXIO: nobody has it open for reading.
         Err(Errno::ENOENT | Errno::ENXIO) => Err(Error::new(
             Code::Status,
@@ -116,7 +124,7 @@ mod tests {
         assert_eq!(none.code, Code::Status);
         let Fifos { theirs, .. } = make(&dir, Words::None).expect("made");
         let (ends, words) = connect(&dir).expect("somebody reads");
-        assert!(words.is_none());
+        assert!(words.is_empty());
         ends.say_go();
         let mut byte = [0];
         assert_eq!(nix::unistd::read(&theirs.go, &mut byte), Ok(1));

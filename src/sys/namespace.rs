@@ -99,3 +99,13 @@ fn a_real_id(id: u32) -> nix::Result<()> {
         _ => Ok(()),
     }
 }
+
+/// `int setgroups(size_t size, const gid_t *list)`, setgroups(2), as a bare system call; see [`set_user`].
+///
+/// # Errors
+/// EPERM without CAP_SETGID or where the user namespace denies it, EINVAL for an id without a place there.
+pub fn set_groups(groups: &[u32]) -> nix::Result<()> {
+    // SAFETY: the kernel reads as many ids as the live slice has; the process has one thread.
+    let result = unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) };
+    check(result).map(drop)
+}

@@ -112,6 +112,17 @@ impl ProcFs {
         }
     }
 
+    /// What one read(2) gives of the file at `path`: all of it, for a file that procfs makes in one piece and that
+    /// `buffer` has room for.
+    ///
+    /// # Errors
+    /// The errno of the open or of the read.
+    pub fn read_once<'a>(&self, path: &str, buffer: &'a mut [u8]) -> nix::Result<&'a [u8]> {
+        let fd = self.open(path, OFlag::O_RDONLY)?;
+        let length = nix::unistd::read(&fd, buffer)?;
+        Ok(buffer.get(..length).unwrap_or_default())
+    }
+
     /// Writes `value` to `path` in one write(2), as procfs files want it.
     ///
     /// # Errors

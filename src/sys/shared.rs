@@ -31,6 +31,9 @@ pub struct Shared {
     /// Which of the last steps has failed, and how: where nothing can be said by a call any more.
     step: AtomicI32,
     errno: AtomicI32,
+    /// 1 once the parent has said that what is made may be seen.
+    may_be_seen: AtomicI32,
+    _rest: AtomicI32,
 }
 
 impl Shared {
@@ -39,8 +42,8 @@ impl Shared {
     /// # Errors
     /// ENOMEM.
     pub fn new() -> nix::Result<&'static Shared> {
-        const { assert!(size_of::<Shared>() == 2 * size_of::<AtomicU64>()) };
-        let words = words(2)?;
+        const { assert!(size_of::<Shared>() == 3 * size_of::<AtomicU64>()) };
+        let words = words(3)?;
         // SAFETY: the mapping is as long as a Shared, aligned to a page, zeroed and never unmapped; an atomic of
         // any value is a valid one.
         Ok(unsafe { &*words.as_ptr().cast() })
@@ -64,6 +67,17 @@ impl Shared {
     /// Parent: it has been taken.
     pub fn listener_is_taken(&self) {
         self.listener.store(0, Ordering::Release);
+    }
+
+    /// Parent: what the process makes may be seen in the container.
+    pub fn let_be_seen(&self) {
+        self.may_be_seen.store(1, Ordering::Release);
+    }
+
+    /// The process: whether the parent has said so.
+    #[must_use]
+    pub fn may_be_seen(&self) -> bool {
+        self.may_be_seen.load(Ordering::Acquire) != 0
     }
 
     /// The process: this step has failed.
