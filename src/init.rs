@@ -119,7 +119,7 @@ fn set_up(plan: &Plan, inherited: &Inheritance, birth: Birth) -> Result<SetUp> {
         (_, proc) => proc,
     };
     let root = fill_root(plan, inherited, &documents, proc.as_ref(), birth)?;
-    let program = become_process(plan, &root, proc, parent)?;
+    let program = become_process(plan, &root, proc, inherited, birth)?;
     Ok(SetUp { program, documents })
 }
 
@@ -168,6 +168,13 @@ fn fill_root(
     }
     fault::at(Step::ContainerHooks)?;
     if plan.hooks.has(Kind::CreateContainer) {
+        if birth == Birth::Sibling && plan.namespaces.is_new(namespaces::Kind::User) {
+            // It would be born among others, with the host's files in its reach.
+            return Err(Error::new(
+                Code::Unsupported,
+                "hooks.createContainer: none can run beside a joined pid namespace and a new user namespace",
+            ));
+        }
         let env = hooks::own_environment();
         let state = &documents.create_state;
         let call = Call {
@@ -215,9 +222,10 @@ fn become_process(
     plan: &Plan,
     root: &Root,
     proc: Option<ProcFs>,
-    parent: &Channel,
+    inherited: &Inheritance,
+    birth: Birth,
 ) -> Result<Program> {
-    let process = &plan.process;
+    let (process, parent) = (&plan.process, &inherited.parent);
     trace::phase(Phase::Identity);
     fault::at(Step::Prepare)?;
     let labels = match &proc {
@@ -227,6 +235,9 @@ fn become_process(
     process.prepare(&labels)?;
     drop((labels, proc));
     let entered = process.enter(root)?;
+    if birth == Birth::Sibling {
+        namespaces::join_pids_for_birth(&plan.namespaces, &inherited.joins)?;
+    }
     fault::at(Step::User)?;
     process.become_user(plan.sys_admin_until_filter())?;
     fault::at(Step::Locate)?;

@@ -111,14 +111,15 @@ impl Joins {
     }
 
     /// A bridge or an entrant: joins what the privileges of outside allow, then the user namespace, then with its
-    /// capabilities the rest. The pid namespace is joined for its children only.
+    /// capabilities the rest. Not the pid namespace.
     ///
     /// # Errors
     /// Which could not be joined.
     pub(super) fn cross(&self) -> std::result::Result<(), (&Opened, Errno)> {
         let user = self.get(Kind::User);
         let mut refused = Vec::new();
-        for join in self.opened.iter().filter(|join| join.kind != Kind::User) {
+        let others = |join: &&Opened| !matches!(join.kind, Kind::User | Kind::Pid);
+        for join in self.opened.iter().filter(others) {
             match join.enter() {
                 Ok(()) => {}
                 // What the user namespace owns opens up once that one is joined.

@@ -34,7 +34,7 @@ pub use enter::{become_root_of_joined, enter};
 pub use idmap::{IdMap, NO_ID, Need, check_id, outside_of, write_maps};
 pub use join::{Joins, Owner, look_at, not_shared_with, open_joins};
 pub use network::{MovedDevices, NetDevice, move_devices};
-pub use spawn::{Spawned, join_as_entrant, spawn, unshare};
+pub use spawn::{Spawned, join_as_entrant, join_pids_for_birth, spawn, unshare};
 pub use time::{Clock, TimeOffset};
 
 use crate::error::Problems;

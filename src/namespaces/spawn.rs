@@ -92,14 +92,37 @@ pub fn unshare(plan: &Plan) -> Result<()> {
     }
 }
 
-/// An entrant, first of all: joins all that is to be joined, the pid namespace for its children, and makes the new user
-/// namespace, whose maps the parent then writes.
+/// An entrant, first of all: joins all that is to be joined but the pid namespace, or its children (hooks, helpers) would be
+/// born there; that comes when it has no others to make ([`join_pids_for_birth`]). Only where a new user namespace, from which it
+/// could not be joined, is made here, too, it comes first.
 ///
 /// # Errors
 /// E_NAMESPACE: which namespace and path.
 pub fn join_as_entrant(plan: &Plan, joins: &Joins) -> Result<()> {
+    if plan.is_new(Kind::User) {
+        join_pids(joins)?;
+    }
     joins.cross().map_err(|(join, errno)| join.error(errno))?;
     unshare_all(plan, By::Entrant)
+}
+
+/// An entrant, when the process is the next that it makes, and while it has its capabilities: joins the pid namespace for
+/// its children.
+///
+/// # Errors
+/// E_NAMESPACE.
+pub fn join_pids_for_birth(plan: &Plan, joins: &Joins) -> Result<()> {
+    match plan.is_new(Kind::User) {
+        true => Ok(()),
+        false => join_pids(joins),
+    }
+}
+
+fn join_pids(joins: &Joins) -> Result<()> {
+    match joins.get(Kind::Pid) {
+        Some(join) => join.enter().map_err(|errno| join.error(errno)),
+        None => Ok(()),
+    }
 }
 
 /// Makes all that is to be made `by` the calling process; nothing where that is nothing.

@@ -219,7 +219,8 @@ fn start_in(
     let pid = match says("spawn", spawn(plan, &joins, cgroup))? {
         Spawned::Init => {
             let joined = match joins.joins(Kind::Pid) {
-                true => says("join", join_as_entrant(plan, &joins)),
+                true => says("join", join_as_entrant(plan, &joins))
+                    .and_then(|()| says("join", join_pids_for_birth(plan, &joins))),
                 false => Ok(()),
             };
             let made = joined.and_then(|()| says("unshare", super::unshare(plan)));

@@ -145,10 +145,7 @@ impl Landing {
     pub fn bear(&self, shared: &'static Shared) -> nix::Result<()> {
         // SAFETY: the area is ready, its stack is free, and `shared` lives for ever.
         let pid = unsafe { last::be_born(self.area.as_ptr(), self.top(), shared.pid_address()) };
-        match pid {
-            1.. => Ok(()),
-            errno => Err(Errno::from_raw(i32::try_from(-errno).unwrap_or(libc::EIO))),
-        }
+        born_or_errno(pid)
     }
 
     /// Marks everything but the text, the constants and the area as not to be forked on: `madvise(MADV_DONTFORK)`,
@@ -244,6 +241,49 @@ impl Landing {
             stdin: it.stdin,
         };
         hooks.iter().map(hook).collect()
+    }
+}
+
+/// A landing area with nothing on it but a word and a stack: for the maker of a procfs context ([`last::open_proc`]).
+#[derive(Debug)]
+pub struct MakerLanding(Landing);
+
+impl MakerLanding {
+    /// Maps the area.
+    ///
+    /// # Errors
+    /// ENOMEM.
+    pub fn new() -> nix::Result<MakerLanding> {
+        let mut landing = Landing::map(size_of::<Area>() + 64)?;
+        landing.used = 0;
+        landing.text(c"proc");
+        Ok(MakerLanding(landing))
+    }
+
+    /// As [`Landing::leave_the_rest`].
+    ///
+    /// # Errors
+    /// The same.
+    pub fn leave_the_rest(&self) -> nix::Result<()> {
+        self.0.leave_the_rest()
+    }
+
+    /// As [`Landing::bear`].
+    ///
+    /// # Errors
+    /// The same.
+    pub fn bear(&self, shared: &'static Shared) -> nix::Result<()> {
+        let area = self.0.area.as_ptr().expose_provenance();
+        // SAFETY: the area is ready, its stack is free, and `shared` lives for ever.
+        let pid = unsafe { last::be_born_to_open_proc(area, self.0.top(), shared.pid_address()) };
+        born_or_errno(pid)
+    }
+}
+
+fn born_or_errno(pid: isize) -> nix::Result<()> {
+    match pid {
+        1.. => Ok(()),
+        errno => Err(Errno::from_raw(i32::try_from(-errno).unwrap_or(libc::EIO))),
     }
 }
 

@@ -276,6 +276,36 @@ unsafe fn write_number(to: *mut u8, number: u32) {
     unsafe { std::ptr::write_volatile(at, 0) };
 }
 
+/// The maker of a procfs context, born in another pid namespace: opens one there, waits until it was taken, and ends.
+/// `name` is the address of `proc` and a NUL. Calls fsopen, nanosleep and exit_group.
+///
+/// # Safety
+/// The area is mapped, and this runs on its stack.
+unsafe extern "C" fn open_proc(name: usize) -> ! {
+    // SAFETY: the caller's promise.
+    unsafe { call(libc::SYS_fsopen, [name, 0, 0, 0, 0]) };
+    let life: [i64; 2] = [10, 0];
+    // SAFETY: a timespec that lives until the call returns.
+    unsafe {
+        call(
+            libc::SYS_nanosleep,
+            [addr_of!(life).expose_provenance(), 0, 0, 0, 0],
+        )
+    };
+    leave(0)
+}
+
+/// As [`be_born`], for [`open_proc`].
+///
+/// # Safety
+/// `area` holds a name, and its stack's upper end is `stack`; `number` is room for an int.
+pub(super) unsafe fn be_born_to_open_proc(area: usize, stack: usize, number: *mut i32) -> isize {
+    let flags = libc::CLONE_PARENT | libc::CLONE_PARENT_SETTID;
+    let tids = [number.expose_provenance(), 0];
+    // SAFETY: the caller's promise; `open_proc` never returns and uses nothing but the area.
+    unsafe { clone_onto(flags as usize, stack, tids, open_proc, area) }
+}
+
 /// Ends a waiting process 1, for which the kernel ignores every signal without a handler: a handler for all
 /// signals that end other processes. It holds under any filter, and execve takes it away.
 pub(super) extern "C" fn end_by_signal(number: i32) {

@@ -10,6 +10,8 @@ pub enum Defence {
     NotDumpable,
     /// Nothing of casulo's memory is in a process that is born in a container.
     NotForked,
+    /// The procfs of a joined pid namespace is asked for by name, and not by a maker inside (which is as safe).
+    PidnsParameter,
     /// Nobody holds the mount of casulo's program when something of it can be seen in a container.
     MountLetGo,
     /// Inherited descriptors are closed, or close-on-exec.
