@@ -79,7 +79,7 @@ pub struct Request<'a> {
     /// Unix socket that gets a pidfd of init.
     pub pidfd_socket: Option<&'a Path>,
     /// Whether the plan mounts a notify socket.
-    pub notify: notify::Socket,
+    pub notify: &'a notify::Socket,
 }
 
 impl Request<'_> {
@@ -107,7 +107,7 @@ impl Request<'_> {
         self.start == StartBy::Parent
             && self.pid_file.is_none()
             && self.pidfd_socket.is_none()
-            && self.notify != notify::Socket::Own
+            && *self.notify == notify::Socket::None
             && self.plan.process.terminal.is_none()
             && !self.plan.has_hooks_before_pivot()
             && !self.plan.namespaces.joins(namespaces::Kind::Pid)
@@ -212,10 +212,6 @@ fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
     let agent = agent::connect(filter)?;
     let proc = ProcFs::host().context(Code::State, "open", "/proc")?;
     let mut state = facts(request, &proc)?;
-    fault::at(Step::NotifyFolder)?;
-    if request.notify == notify::Socket::Own {
-        made.dir()?.make_notify_folder()?;
-    }
     fault::at(Step::Record)?;
     record(made.dir()?, &state)?;
 

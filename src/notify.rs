@@ -1,15 +1,15 @@
 //! The proxy of sd_notify(3): what the container says about itself reaches the service manager.
 //!
 //! A service manager names its socket in `NOTIFY_SOCKET`. The container does not get that socket,
-//! over which it could speak for the whole service, but one of its own: a folder of the state
-//! directory is mounted at the path of the manager's socket, read-only, and the socket in it is
-//! bound by whoever starts the container. So `create`, which only makes the folder, has nothing to
-//! wait for. `start` and a detached `run` stay until the container is ready; `run` in the
+//! over which it could speak for the whole service, but one of its own: a small tmpfs is mounted at
+//! the path of the manager's socket, read-only, and the socket in it is bound by whoever starts the
+//! container. So `create`, which only mounts it, has nothing to wait for. `start` and a detached `run` stay until the container is ready; `run` in the
 //! foreground passes messages on until the process ends. All of it runs in the parent, with the
 //! caller's privileges.
 //!
 //! Words are passed on, descriptors never: what the container puts into a message may take for ever to close.
 
+mod inside;
 mod proxy;
 mod queue;
 mod words;
@@ -20,7 +20,7 @@ use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, MountBuilder, Spec};
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-/// The socket's name in its folder, in the container and in the state directory.
+/// The socket's name in its folder.
 pub(crate) const SOCKET: &str = "notify";
 
 /// Where the folder is mounted when the manager's socket has no path (an abstract one).
@@ -40,35 +40,37 @@ pub fn manager_socket() -> Option<OsString> {
 }
 
 /// Whether the container has a notify socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Socket {
-    /// It has: its folder is to be made.
-    Own,
+    /// It has, in this folder of its own.
+    Own(PathBuf),
     /// It has not.
     None,
 }
 
-/// Adds the mount and the variable to what the config asks for. `folder` is where
-/// [`Dir::make_notify_folder`] will make it. Pure.
+/// Adds the mount and the variable to what the config asks for. Pure.
 ///
 /// A container that shares or joins a mount namespace gets none: what is mounted there would stay.
-pub fn add_to(spec: &mut Spec, manager: &OsStr, folder: PathBuf) -> Socket {
+pub fn add_to(spec: &mut Spec, manager: &OsStr) -> Socket {
     let namespaces = spec.linux().as_ref().and_then(|it| it.namespaces().clone());
     let is_new_mount =
         |it: &LinuxNamespace| it.typ() == LinuxNamespaceType::Mount && it.path().is_none();
     if !namespaces.iter().flatten().any(is_new_mount) {
         return Socket::None;
     }
-    let inside = match manager.to_str() {
+    let folder = match manager.to_str() {
         Some(path) if path.starts_with('/') => path,
         _ => FOLDER_WITHOUT_PATH,
     };
-    let options = ["bind", "ro", "nosuid", "nodev", "noexec", "private"].map(str::to_owned);
+    let inodes = format!("nr_inodes={}", inside::INODES);
+    let options = [
+        "ro", "nosuid", "nodev", "noexec", "private", "mode=755", "size=4k", &inodes,
+    ];
     let mount = MountBuilder::default()
-        .destination(inside)
-        .typ("bind")
-        .source(folder)
-        .options(options)
+        .destination(folder)
+        .typ("tmpfs")
+        .source("tmpfs")
+        .options(options.map(str::to_owned))
         .build();
     let (Ok(mount), Some(mut process)) = (mount, spec.process().clone()) else {
         return Socket::None;
@@ -77,10 +79,10 @@ pub fn add_to(spec: &mut Spec, manager: &OsStr, folder: PathBuf) -> Socket {
     mounts.push(mount);
     spec.set_mounts(Some(mounts));
     let mut env = process.env().clone().unwrap_or_default();
-    env.push(format!("NOTIFY_SOCKET={inside}/{SOCKET}"));
+    env.push(format!("NOTIFY_SOCKET={folder}/{SOCKET}"));
     process.set_env(Some(env));
     spec.set_process(Some(process));
-    Socket::Own
+    Socket::Own(folder.into())
 }
 
 #[cfg(test)]
@@ -93,8 +95,8 @@ mod tests {
         for (manager, inside) in [("/run/x/sock", "/run/x/sock"), ("@abstract", "/run/notify")] {
             let json = r#"{"ociVersion":"1.0.2","process":{"cwd":"/","args":["x"],"user":{"uid":0,"gid":0},"env":["A=1"]},"linux":{"namespaces":[{"type":"mount"}]}}"#;
             let mut spec: Spec = serde_json::from_str(json).expect("a spec");
-            let socket = add_to(&mut spec, manager.as_ref(), "/state/notify".into());
-            assert_eq!(socket, Socket::Own);
+            let socket = add_to(&mut spec, manager.as_ref());
+            assert_eq!(socket, Socket::Own(inside.into()));
             let mounts = spec.mounts().clone().unwrap_or_default();
             let last = mounts.last().expect("a mount");
             assert_eq!(last.destination(), Path::new(inside));

@@ -71,7 +71,6 @@ pub(super) fn way(step: Step) -> Way {
         | Step::CompileFilter
         | Step::KeepFilter
         | Step::ConnectAgent
-        | Step::NotifyFolder
         | Step::Record
         | Step::ReplaceRecord
         | Step::Cgroup

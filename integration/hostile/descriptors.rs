@@ -15,7 +15,7 @@ cases! {
         file_on_a_standard_stream, output_file_of_hooks, words_to_the_service_manager, descriptors_to_the_service_manager,
         a_socket_that_lingers_in_a_message;
     [Root, TestBuild, Quick] => cwd_through_a_descriptor_of_run, cwd_through_a_descriptor_of_exec;
-    [Root, Casulo] => a_waiting_init_holds_no_folder_of_the_host, the_notify_socket_cannot_be_replaced;
+    [Root, Casulo] => a_waiting_init_holds_no_folder_of_the_host, the_notify_socket_cannot_be_replaced, the_state_directory_cannot_be_filled;
 }
 
 /// A caller that has left the prey's folder open under these numbers.
@@ -335,9 +335,60 @@ fn the_notify_socket_cannot_be_replaced(lab: &Lab) {
         folder.has("ro") && folder.propagation.is_empty(),
         "{folder:?}"
     );
-    let entries = fs::read_dir(lab.root().join(bundle.id()).join("notify")).unwrap();
-    let names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(names, ["notify"]);
+    let listing = bundle.exec(&format!("ls {}", path.display())).ok();
+    assert_eq!(listing.text(), "notify");
     bundle.call("kill", &[], &["KILL"]).ok();
     running.wait();
+}
+
+/// What the runtime keeps of a container on the host, however deep.
+fn kept(lab: &Lab, bundle: &crate::support::Bundle<'_>) -> Vec<String> {
+    let entries = fs::read_dir(lab.root().join(bundle.id())).unwrap();
+    entries
+        .map(|entry| {
+            let entry = entry.unwrap();
+            assert!(!entry.file_type().unwrap().is_dir(), "{entry:?}");
+            entry.file_name().into_string().unwrap()
+        })
+        .collect()
+}
+
+fn the_state_directory_cannot_be_filled(lab: &Lab) {
+    // In a user namespace of its own a container that keeps CAP_SYS_ADMIN may remount what it sees.
+    let script = "dir=$(dirname $NOTIFY_SOCKET); mount -o remount,bind,rw $dir && echo remounted; cd $dir; \
+        for n in 1 2 3 4 5 6 7 8; do mkdir d && cd d; done 2>/dev/null; dd if=/dev/zero of=f bs=64k count=1 2>/dev/null; \
+        find $dir | wc -l; /bin/probe notify STATUS=filled; echo over; sleep 1000";
+    let path = lab.join("manager.sock");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    for in_user_namespace in [true, false] {
+        let bundle = lab
+            .bundle()
+            .capabilities(&["CAP_SYS_ADMIN", "CAP_DAC_OVERRIDE"])
+            .sh(script);
+        let bundle = match in_user_namespace {
+            true => bundle.in_user_namespace(),
+            false => bundle,
+        };
+        let mut command = bundle.command(&[], "run", &[]);
+        command.env("NOTIFY_SOCKET", &path);
+        let running = crate::support::Running::new(command, b"");
+        wait_until("it has tried", || running.stdout().contains("over"));
+        let said = running.stdout();
+        let said: Vec<&str> = said.lines().collect();
+        let [remounted, entries, sent, _] = said[..] else {
+            panic!("{said:?}");
+        };
+        assert_eq!((remounted, sent), ("remounted", "sent"));
+        // The directory, the socket, and what is left of four inodes.
+        assert!(entries.trim().parse::<u32>().unwrap() <= 4, "{entries}");
+        assert_eq!(crate::support::received(&manager).text, "STATUS=filled");
+        let kept = kept(lab, &bundle);
+        assert!(kept.iter().all(|it| it.ends_with(".json")), "{kept:?}");
+        bundle.call("delete", &["--force"], &[]).ok();
+        running.wait();
+        lab.assert_nothing_left(bundle.id());
+    }
 }

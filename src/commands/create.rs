@@ -49,10 +49,7 @@ impl Prepared {
         let mut bundle = Bundle::open(&args.bundle, args.config.as_deref())?;
         config::require_process(&bundle.spec, &bundle.file)?;
         let notify = match notify::manager_socket() {
-            Some(manager) => {
-                let folder = super::absolute(&store.notify_folder(&args.id))?;
-                notify::add_to(&mut bundle.spec, &manager, folder)
-            }
+            Some(manager) => notify::add_to(&mut bundle.spec, &manager),
             None => notify::Socket::None,
         };
         let host = Host::ask(Some(&bundle.spec), super::rootless(global))?;
@@ -88,7 +85,7 @@ impl Prepared {
             pid_file: self.pid_file.as_deref(),
             console_socket: args.console_socket.as_deref(),
             pidfd_socket: args.pidfd_socket.as_deref(),
-            notify: self.notify,
+            notify: &self.notify,
         })
     }
 }

@@ -13,6 +13,7 @@ use crate::notify::Proxy;
 use crate::state::{State, Status};
 use crate::sys::procfs::ProcFs;
 use crate::testing::fault::{self, Step};
+use std::os::fd::AsFd;
 
 impl Created<'_> {
     /// Lets the program be executed, and waits until it was; runs the poststart hooks. `end` is readable when a
@@ -66,8 +67,8 @@ impl Created<'_> {
     }
 
     fn listen_for_notifications(&mut self) -> Result<()> {
-        if let Some(dir) = &self.made.dir {
-            self.notify = Proxy::listen(dir, self.init)?;
+        if self.state.notify_folder.is_some() {
+            self.notify = Proxy::listen(&self.state, self.pidfd.as_fd())?;
         }
         Ok(())
     }

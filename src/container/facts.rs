@@ -4,6 +4,7 @@ use super::Request;
 use crate::error::{Code, Context, Result};
 use crate::hooks::Kind;
 use crate::intel_rdt;
+use crate::notify::Socket;
 use crate::state::{self, Dir, ProcessRef, State};
 use crate::sys::procfs::ProcFs;
 use nix::unistd::Pid;
@@ -33,6 +34,10 @@ pub(super) fn facts(request: &Request<'_>, proc: &ProcFs) -> Result<State> {
             None => Vec::new(),
         },
         namespaces: plan.namespaces.clone_flags(),
+        notify_folder: match request.notify {
+            Socket::Own(folder) => Some(folder.clone()),
+            Socket::None => None,
+        },
         has_poststart: plan.hooks.has(Kind::Poststart),
         has_poststop: plan.hooks.has(Kind::Poststop),
         ..State::default()

@@ -32,7 +32,7 @@ pub fn start(dir: Dir) -> Result<()> {
         }
     };
     let init = Pid::from_raw(state.init_process_pid);
-    let notify = Proxy::listen(&dir, init)?;
+    let notify = Proxy::listen(&state, pidfd.as_fd())?;
     fault::at(Step::ConnectToInit)?;
     let (ends, words) = state::connect_to_init(&dir)?;
     let spoken = match words.is_empty() {

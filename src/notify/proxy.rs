@@ -2,10 +2,10 @@
 
 use super::queue::{Queue, Waiting};
 use super::words::{Readiness, filtered};
-use super::{SOCKET, manager_socket};
+use super::{inside, manager_socket};
 use crate::caller_socket;
 use crate::error::{Code, Context, Result};
-use crate::state::Dir;
+use crate::state::State;
 use crate::sys::scm::{self, Brings};
 use crate::testing::without::{Defence, without};
 use nix::errno::Errno;
@@ -59,21 +59,17 @@ impl Held {
 
 impl Proxy {
     /// Binds the container's socket; before the program runs. None where the container was created
-    /// without one, or casulo was not given a manager's now. `init` is the pid that the manager is
-    /// told.
+    /// without one, or casulo was not given a manager's now. `pidfd` is init's, whose pid the manager is told.
     ///
     /// A manager that does not answer is only warned of: the variable outlives managers in the
     /// environment of what they have started.
     ///
     /// # Errors
-    /// `E_IO` where the container's socket cannot be bound.
-    pub fn listen(dir: &Dir, init: Pid) -> Result<Option<Proxy>> {
-        let Some(name) = manager_socket() else {
+    /// `E_IO` where the container's socket cannot be bound. Where the caller may not join init's namespaces that is a
+    /// warning.
+    pub fn listen(state: &State, pidfd: BorrowedFd<'_>) -> Result<Option<Proxy>> {
+        let (Some(name), Some(folder)) = (manager_socket(), &state.notify_folder) else {
             return Ok(None);
-        };
-        let folder = match dir.notify_folder() {
-            Err(Errno::ENOENT) => return Ok(None),
-            result => result.context(Code::State, "open notify folder of", &dir.id)?,
         };
         let manager = caller_socket::connect_datagram(&name)
             .map_err(|errno| {
@@ -84,9 +80,19 @@ impl Proxy {
                 );
             })
             .ok();
-        let container =
-            Queue::bound_in(&folder, SOCKET).context(Code::Io, "bind notify socket of", &dir.id)?;
-        Ok(Some(Proxy::between(container, manager, init)))
+        let container = match inside::bound_in(pidfd, state.namespace_flags(), folder) {
+            // An ordinary user whose init may not be looked into: the container runs, unheard.
+            Err(error) if error.errno == Some(Errno::EPERM) => {
+                log::warn!("{error}");
+                return Ok(None);
+            }
+            bound => bound?,
+        };
+        Ok(Some(Proxy::between(
+            Queue::of(container),
+            manager,
+            Pid::from_raw(state.init_process_pid),
+        )))
     }
 
     fn between(container: Queue, manager: Option<OwnedFd>, init: Pid) -> Proxy {

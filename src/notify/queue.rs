@@ -11,12 +11,9 @@ use crate::sys::scm::{self, Brings};
 use crate::testing::without::{Defence, without};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, socket};
-use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
 use nix::unistd::Pid;
 use std::mem::ManuallyDrop;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The longest message that systemd takes (`PIPE_BUF`), and room to see that one is longer.
 pub(super) const LONGEST: usize = 4097;
@@ -38,25 +35,7 @@ pub(super) struct Waiting {
 }
 
 impl Queue {
-    /// A datagram socket bound as `name` in `folder`. Every user of the container may send to it.
-    ///
-    /// # Errors
-    /// That of bind(2); EADDRINUSE where the name is taken.
-    pub(super) fn bound_in(folder: &OwnedFd, name: &str) -> nix::Result<Queue> {
-        let fd = socket(
-            AddressFamily::Unix,
-            SockType::Datagram,
-            SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
-            None,
-        )?;
-        let path = format!("/proc/self/fd/{}/{name}", folder.as_raw_fd());
-        bind(fd.as_raw_fd(), &UnixAddr::new(Path::new(&path))?)?;
-        let everybody = Mode::from_bits_truncate(0o777);
-        fchmodat(folder, name, everybody, FchmodatFlags::FollowSymlink)?;
-        Ok(Queue::of(fd))
-    }
-
-    /// One that is bound already, and does not block.
+    /// Of a bound datagram socket that does not block.
     pub(super) fn of(fd: OwnedFd) -> Queue {
         Queue(ManuallyDrop::new(fd))
     }

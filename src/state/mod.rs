@@ -22,7 +22,8 @@ use crate::namespaces::Kind;
 use crate::testing::fault::{self, Step};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, renameat};
-use nix::sys::stat::{Mode, fstat, mkdirat};
+use nix::sched::CloneFlags;
+use nix::sys::stat::{Mode, fstat};
 use nix::unistd::{UnlinkatFlags, unlinkat, write};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -34,8 +35,6 @@ use std::time::SystemTime;
 const STATE: &str = "state.json";
 const STATE_NEW: &str = "state.json.new";
 const CONFIG: &str = "config.json";
-/// The folder that is mounted in the container, for its notify socket.
-const NOTIFY: &str = "notify";
 
 /// What is known of a container. Written before each resource is acquired, so that a later
 /// `delete --force` finds it even after a SIGKILL. `init_process_*` and `cgroup_paths` have the
@@ -77,6 +76,8 @@ pub struct State {
     pub intel_rdt_paths: Vec<PathBuf>,
     /// Kinds of namespaces that are not the caller's own, as bits of clone flags.
     pub namespaces: u64,
+    /// The folder inside that holds the container's notify socket, if it has one.
+    pub notify_folder: Option<PathBuf>,
     /// There are poststart hooks in the config.
     pub has_poststart: bool,
     /// There are poststop hooks in the config.
@@ -113,6 +114,12 @@ impl State {
     /// True if it has a pid namespace that is not the caller's: its processes end with init.
     pub fn has_own_pids(&self) -> bool {
         self.namespaces & (libc::CLONE_NEWPID as u64) != 0
+    }
+
+    /// The kinds of namespaces that are not the caller's own.
+    pub fn namespace_flags(&self) -> CloneFlags {
+        let bits = i32::try_from(self.namespaces).unwrap_or(0);
+        CloneFlags::from_bits_retain(bits)
     }
 
     /// Init by pid and start time; `None` before it exists.
@@ -247,24 +254,6 @@ impl Dir {
         Ok((path.display().to_string(), bytes))
     }
 
-    /// Makes the folder that holds the container's notify socket; see [`crate::notify`].
-    ///
-    /// # Errors
-    /// `E_STATE`.
-    pub fn make_notify_folder(&self) -> Result<()> {
-        let made = mkdirat(&self.fd, NOTIFY, Mode::from_bits_truncate(0o755));
-        made.context(Code::State, "make", self.path.join(NOTIFY).display())
-    }
-
-    /// The folder of the notify socket, open as a path.
-    ///
-    /// # Errors
-    /// ENOENT where the container was created without one.
-    pub fn notify_folder(&self) -> nix::Result<OwnedFd> {
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        openat(&self.fd, NOTIFY, flags, Mode::empty())
-    }
-
     /// Takes the names of the start FIFOs away.
     pub fn forget_fifos(&self) {
         start_fifo::forget(self);
@@ -290,7 +279,6 @@ impl Dir {
         if removed == Err(Errno::ENOTEMPTY) {
             self.remove_files(&start_fifo::NAMES)?;
             self.remove_files(&[STATE_NEW])?;
-            self.remove_notify_folder();
             removed = remove_folder();
         }
         match removed {
@@ -319,14 +307,6 @@ impl Dir {
             }
         }
         Ok(())
-    }
-
-    /// What cannot be removed here fails again, with its reason, when the folder above is removed.
-    fn remove_notify_folder(&self) {
-        if let Ok(folder) = self.notify_folder() {
-            let _ = unlinkat(&folder, crate::notify::SOCKET, UnlinkatFlags::NoRemoveDir);
-            let _ = unlinkat(&self.fd, NOTIFY, UnlinkatFlags::RemoveDir);
-        }
     }
 }
 

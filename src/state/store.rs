@@ -46,11 +46,6 @@ impl Store {
         self.root.join(".cache/seccomp")
     }
 
-    /// Where [`Dir::make_notify_folder`] makes its folder for this container.
-    pub fn notify_folder(&self, id: &str) -> PathBuf {
-        self.root.join(id).join(super::NOTIFY)
-    }
-
     /// Makes the container's folder: from now on the id is taken.
     ///
     /// # Errors

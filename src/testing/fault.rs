@@ -57,8 +57,6 @@ steps! {
     KeepFilter "keep-filter" Parent;
     /// A connection to the seccomp agent.
     ConnectAgent "connect-agent" Parent;
-    /// The folder of the notify socket.
-    NotifyFolder "notify-folder" Parent;
     /// The facts are written.
     Record "record" Parent;
     /// The facts that are written replace the old ones.

@@ -1,0 +1,123 @@
+//! The container's end of the proxy: a socket in a tmpfs that is the container's own.
+//!
+//! Nothing of the state directory is shown inside, where whoever may remount it could fill it. The tmpfs is mounted
+//! with the container's other mounts and has room for nothing but the socket, which is bound when the container is
+//! started, by a child of the parent that joins the container's mount namespace (and its user namespace before) and no
+//! other: it is in the host's pid namespace, so nobody inside sees it.
+
+use super::SOCKET;
+use crate::error::{Code, Error, Result};
+use crate::namespaces::become_root_of_joined;
+use crate::sys::child;
+use crate::sys::clone::Side;
+use crate::sys::mount::{MountAttr, mount_setattr, open_tree};
+use crate::sys::namespace::stop_being_dumpable;
+use crate::sys::scm;
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::{CloneFlags, setns};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, socket, socketpair};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
+use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
+use nix::unistd::{Pid, fchdir, write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+/// How many inodes the tmpfs has: its root, the socket, and what a label of theirs may take.
+pub(super) const INODES: u64 = 4;
+
+/// How long the child may take, in milliseconds: it looks a path up in the image.
+const PATIENCE: u16 = 10_000;
+
+/// Parent: the container's socket, bound in the `folder` of the container whose init is `pidfd`. `namespaces` are those
+/// that are not the caller's, as clone flags.
+///
+/// # Errors
+/// `E_IO` with the step's errno: EPERM where the caller may not join init's namespaces.
+pub(super) fn bound_in(
+    pidfd: BorrowedFd<'_>,
+    namespaces: CloneFlags,
+    folder: &Path,
+) -> Result<OwnedFd> {
+    let failed = |errno| {
+        let object = folder.join(SOCKET).display().to_string();
+        Error::step(Code::Io, "bind the notify socket", object, errno)
+    };
+    let kind = (SockType::SeqPacket, SockFlag::SOCK_CLOEXEC);
+    let (ours, theirs) = socketpair(AddressFamily::Unix, kind.0, None, kind.1).map_err(failed)?;
+    let parent = Pid::this();
+    let pid = match child::fork().map_err(failed)? {
+        Side::Child => {
+            drop(ours);
+            let sent = match enter_and_bind(parent, pidfd, namespaces, folder) {
+                Ok(socket) => scm::send_fd(theirs.as_fd(), &[0], socket.as_fd()),
+                Err(errno) => write(&theirs, &(errno as i32).to_ne_bytes()).map(drop),
+            };
+            // If nobody listens any more there is nobody to tell.
+            child::leave(i32::from(sent.is_err()));
+        }
+        Side::Parent(pid) => pid,
+    };
+    drop(theirs);
+    let mut answer = [0; 4];
+    let received = loop {
+        let mut fds = [PollFd::new(ours.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, PollTimeout::from(PATIENCE)) {
+            Err(Errno::EINTR) => {}
+            Err(errno) => break Err(errno),
+            Ok(0) => break Err(Errno::ETIMEDOUT),
+            Ok(_) => break scm::receive(ours.as_fd(), &mut answer),
+        }
+    };
+    child::end(pid);
+    match received.map_err(failed)? {
+        (_, Some(socket)) => Ok(socket),
+        (4, None) => Err(failed(Errno::from_raw(i32::from_ne_bytes(answer)))),
+        _ => Err(failed(Errno::EPIPE)),
+    }
+}
+
+/// The child, which is in the container's mount namespace with root's privileges over it.
+fn enter_and_bind(
+    parent: Pid,
+    pidfd: BorrowedFd<'_>,
+    namespaces: CloneFlags,
+    folder: &Path,
+) -> nix::Result<OwnedFd> {
+    child::end_with(parent)?;
+    stop_being_dumpable()?;
+    let joined = namespaces & (CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS);
+    setns(pidfd, joined)?;
+    if joined.contains(CloneFlags::CLONE_NEWUSER) {
+        become_root_of_joined().map_err(|error| error.errno.unwrap_or(Errno::EPERM))?;
+    }
+    let how = OpenHow::new()
+        .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    let found = openat2(AT_FDCWD, folder, how)?;
+    // The image may have led the path elsewhere: to what is the host's.
+    let about = fstatfs(&found)?;
+    if about.filesystem_type() != TMPFS_MAGIC || about.files() != INODES {
+        return Err(Errno::EXDEV);
+    }
+    // What is seen inside stays read-only.
+    let flags = libc::OPEN_TREE_CLONE | libc::AT_EMPTY_PATH.cast_unsigned();
+    let folder = open_tree(found.as_fd(), c"", flags)?;
+    mount_setattr(
+        folder.as_fd(),
+        0,
+        &MountAttr {
+            attr_clr: libc::MOUNT_ATTR_RDONLY,
+            ..MountAttr::default()
+        },
+    )?;
+    fchdir(&folder)?;
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let fd = socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
+    bind(fd.as_raw_fd(), &UnixAddr::new(SOCKET)?)?;
+    // Every user of the container may send to it.
+    let everybody = Mode::from_bits_truncate(0o777);
+    fchmodat(&folder, SOCKET, everybody, FchmodatFlags::FollowSymlink)?;
+    Ok(fd)
+}
