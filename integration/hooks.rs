@@ -1,8 +1,10 @@
 //! The six kinds of hooks: when, where, with what, and what a failure does.
 
-use crate::support::{Bundle, Lab, cases, finish};
+use crate::support::{Bundle, Lab, Running, cases, finish, wait_until};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::fs;
+use std::time::{Duration, Instant};
 
 cases! {
     [Root] => kinds_run_in_the_specs_order, state_is_on_stdin, arguments_and_environment, several_of_a_kind_run_in_order,
@@ -10,7 +12,7 @@ cases! {
         failing_start_container_hook_ends_it, failing_poststop_hook_is_no_failure, hook_that_is_missing,
         prestart_runs_in_the_hosts_namespaces, create_container_runs_in_the_containers, start_container_sees_the_containers_root,
         timeout_ends_a_hook, create_runtime_sees_the_mounts_of_nobody, poststop_runs_at_delete;
-    [Root, Casulo] => failing_hook_is_named, poststart_failure_ends_the_container, poststart_may_use_the_runtime, annotations_catch_the_output, a_state_of_any_length_reaches_every_hook,
+    [Root, Casulo] => failing_hook_is_named, poststart_failure_ends_the_container, poststart_may_use_the_runtime, annotations_catch_the_output, a_state_of_any_length_reaches_every_hook, a_hook_of_the_image_does_not_make_run_deaf,
         status_in_the_state, hooks_inside_are_told_status_and_pid_as_the_container_sees_them, relative_hook_path_is_an_error,
         state_says_the_pid;
 }
@@ -93,6 +95,37 @@ fn a_state_of_any_length_reaches_every_hook(lab: &Lab) {
         assert!(count.parse::<usize>().unwrap() >= long.len(), "{said}");
     }
     assert_eq!(notes(lab).len(), kinds.len());
+}
+
+fn a_hook_of_the_image_does_not_make_run_deaf(lab: &Lab) {
+    let stubborn = hook("trap '' TERM; echo here >/hook; exec sleep 1000");
+    let bundle = with(lab.bundle(), "startContainer", stubborn);
+    let running = Running::new(bundle.command(&[], "run", &[]), b"");
+    let file = bundle.rootfs().join("hook");
+    wait_until("the hook runs", || file.exists());
+    let began = Instant::now();
+    running.signal(Signal::SIGTERM);
+    running
+        .wait()
+        .fails_with(&["signal 15 came", "no program that runs"]);
+    assert!(began.elapsed() < Duration::from_secs(4));
+    lab.assert_nothing_left(bundle.id());
+    // One that is quick enough is not disturbed, and the process gets the signal.
+    let slow = hook("echo here >/slow; sleep 0.5");
+    let bundle = with(
+        lab.bundle()
+            .sh("trap 'exit 7' TERM INT; while :; do sleep 0.05; done"),
+        "startContainer",
+        slow,
+    );
+    let running = Running::new(bundle.command(&[], "run", &[]), b"");
+    let file = bundle.rootfs().join("slow");
+    wait_until("the hook runs", || file.exists());
+    running.signal(Signal::SIGINT);
+    std::thread::sleep(Duration::from_millis(1500));
+    // Pid 1 does not hear of it before it has set its trap.
+    running.signal(Signal::SIGTERM);
+    assert_eq!(running.wait().code, 7);
 }
 
 fn poststop_runs_at_delete(lab: &Lab) {
