@@ -11,7 +11,8 @@ cases! {
     [Root] => absolute_path_starts_at_the_mount, folders_above_are_made_and_removed, folders_of_others_stay,
         an_empty_cgroup_is_used, a_cgroup_of_the_callers_that_is_below_another,
         with_a_cgroup_namespace_the_own_cgroup_is_the_root, read_only_mount_is_not_writable, writable_mount_is_the_containers_alone,
-        user_namespace_without_cgroup_namespace_cannot_write, exec_finds_threads_in_their_cgroup;
+        user_namespace_without_cgroup_namespace_cannot_write, exec_finds_threads_in_their_cgroup,
+        processes_deeper_than_a_path_can_be_are_found;
     [Root, Casulo] => relative_path_starts_at_the_mount_too, a_cgroup_with_processes_is_refused, a_cgroup_with_processes_below_is_refused,
         a_threaded_cgroup_above_is_named, a_read_only_hierarchy_is_named, disabled_manager_refuses_limits, disabled_manager_spares_the_caller,
         exec_into_a_cgroup_that_was_named_says_why, inside_a_cgroup_namespace_the_mount_is_the_top;
@@ -522,4 +523,34 @@ fn exec_while_init_moves(lab: &Lab) {
         lab.through_shell(&script, &exec).ok();
     }
     assert_eq!(bundle.status(), "running");
+}
+
+// ---- how deep it is --------------------------------------------------------------------------------
+
+fn processes_deeper_than_a_path_can_be_are_found(lab: &Lab) {
+    use nix::fcntl::{OFlag, open, openat};
+    use nix::sys::stat::{Mode, mkdirat};
+    let bundle = lab.bundle().sh("/bin/sleep 1001 & exec /bin/sleep 1000");
+    bundle.run_detached();
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+    let mut here = open(&bundle.cgroup(), flags, Mode::empty()).unwrap();
+    let name = "n".repeat(250);
+    for _ in 0..17 {
+        mkdirat(&here, name.as_str(), Mode::from_bits_retain(0o755)).unwrap();
+        here = openat(&here, name.as_str(), flags, Mode::empty()).unwrap();
+    }
+    let listed = || {
+        let out = bundle.call("ps", &["--format", "json"], &[]).ok();
+        serde_json::from_str::<Vec<i32>>(&out.stdout).unwrap()
+    };
+    wait_until("both run", || listed().len() == 2);
+    let second = listed().into_iter().find(|pid| *pid != bundle.pid());
+    let second = second.unwrap().to_string();
+    let procs = openat(&here, "cgroup.procs", OFlag::O_WRONLY, Mode::empty()).unwrap();
+    nix::unistd::write(&procs, second.as_bytes()).unwrap();
+    assert_eq!(listed().len(), 2);
+    // Pid 1 does not hear of it.
+    bundle.call("kill", &["--all"], &["TERM"]).ok();
+    wait_until("the other has ended", || listed() == [bundle.pid()]);
+    bundle.call("delete", &["--force"], &[]).ok();
 }
