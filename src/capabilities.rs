@@ -4,7 +4,7 @@
 //! The order follows capabilities(7): the bounding set is cut while CAP_SETPCAP is still effective,
 //! the other sets are given after setresuid(2), which empties them.
 
-use crate::error::{Code, Context, Result};
+use crate::error::{Code, Context, Problems, Result};
 use crate::host::Host;
 use crate::namespaces::{self, Kind};
 use crate::sys::capability;
@@ -28,9 +28,9 @@ pub struct Plan {
     pub bounding: u64,
     /// Effective set, part of `permitted`.
     pub effective: u64,
-    /// Permitted set, part of `held`.
+    /// Permitted set, part of `held` and of `bounding`.
     pub permitted: u64,
-    /// Inheritable set, part of `held`.
+    /// Inheritable set, part of `held` and of `bounding`.
     pub inheritable: u64,
     /// Ambient set, part of `permitted` and of `inheritable`.
     pub ambient: u64,
@@ -41,10 +41,20 @@ pub struct Plan {
 /// Without `process.capabilities` all five sets are empty, as with runc and crun.
 ///
 /// What cannot be granted is left out with a warning, as the spec wants it (config.md, Linux
-/// Process): a capability that casulo does not hold or the kernel does not know, an effective one
-/// that is not permitted, an ambient one that is not both permitted and inheritable. (Names that
-/// nobody knows never come here: the config's reader has warned of them.)
-pub fn plan(wanted: Option<&LinuxCapabilities>, ns: &namespaces::Plan, host: &Host) -> Plan {
+/// Process): a capability that casulo does not hold or the kernel does not know, a permitted one that the
+/// bounding set lacks (execve(2) would take it), an effective one that is not permitted, an ambient one that
+/// is not both permitted and inheritable. (Names that nobody knows never come here: the config's reader has
+/// warned of them.)
+///
+/// Problems, at `path`, the JSON path of the sets: inheritable and ambient ones that the bounding set lacks,
+/// which would reach the program past it.
+pub fn plan(
+    wanted: Option<&LinuxCapabilities>,
+    ns: &namespaces::Plan,
+    host: &Host,
+    path: &str,
+    problems: &mut Problems,
+) -> Plan {
     // Entering a user namespace gives all of its capabilities and a full bounding set, whatever the
     // caller had: user_namespaces(7), Capabilities.
     let known = (2_u64 << host.last_cap.min(62)) - 1;
@@ -56,9 +66,27 @@ pub fn plan(wanted: Option<&LinuxCapabilities>, ns: &namespaces::Plan, host: &Ho
     let set = |get: fn(&LinuxCapabilities) -> &Option<Capabilities>| {
         wanted.map_or(0, |wanted| mask(get(wanted)))
     };
-    let bounding = granted("bounding", set(LinuxCapabilities::bounding), bounding_now);
-    let permitted = granted("permitted", set(LinuxCapabilities::permitted), held);
-    let inheritable = granted("inheritable", set(LinuxCapabilities::inheritable), held);
+    let all = set(LinuxCapabilities::bounding);
+    let [inheritable, ambient] = [
+        ("inheritable", set(LinuxCapabilities::inheritable)),
+        ("ambient", set(LinuxCapabilities::ambient)),
+    ]
+    .map(|(field, mask)| {
+        if mask & !all != 0 && !without(Defence::WithinBounding) {
+            problems.add(
+                format!("{path}.{field}"),
+                format!("the bounding set lacks {}", Names(mask & !all)),
+            );
+        }
+        mask
+    });
+    let bounding = granted("bounding", all, bounding_now);
+    let available = match without(Defence::WithinBounding) {
+        false => held & bounding,
+        true => held,
+    };
+    let permitted = granted("permitted", set(LinuxCapabilities::permitted), available);
+    let inheritable = granted("inheritable", inheritable, available);
     Plan {
         held,
         bounding_drop: bounding_now & !bounding,
@@ -66,11 +94,7 @@ pub fn plan(wanted: Option<&LinuxCapabilities>, ns: &namespaces::Plan, host: &Ho
         effective: granted("effective", set(LinuxCapabilities::effective), permitted),
         permitted,
         inheritable,
-        ambient: granted(
-            "ambient",
-            set(LinuxCapabilities::ambient),
-            permitted & inheritable,
-        ),
+        ambient: granted("ambient", ambient, permitted & inheritable),
     }
 }
 
@@ -169,7 +193,7 @@ impl Plan {
     pub fn drop_bounding(&self) -> Result<()> {
         // A capability outside the bounding set can no longer be made inheritable, but stays
         // inheritable if it is: capabilities(7), Capability bounding set.
-        if self.inheritable & self.bounding_drop != 0 {
+        if without(Defence::WithinBounding) && self.inheritable & self.bounding_drop != 0 {
             capability::capset(self.held, self.held, self.inheritable).context(
                 Code::Process,
                 "set the inheritable capabilities",

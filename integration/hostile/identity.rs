@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
 cases! {
-    [Root, TestBuild] => an_id_that_changes_nothing, a_mask_that_root_may_not_reach, hosts_cgroups_without_a_cgroup_namespace, mounts_below_the_hosts_sys,
+    [Root, TestBuild] => an_id_that_changes_nothing, capabilities_past_the_bounding_set, a_mask_that_root_may_not_reach, hosts_cgroups_without_a_cgroup_namespace, mounts_below_the_hosts_sys,
         mounts_below_a_bind_of_the_hosts_sys;
     [Root, Casulo] => ids_that_are_paths, ids_at_their_limits, a_bundle_that_is_a_trap;
 }
@@ -44,6 +44,30 @@ fn an_id_that_changes_nothing(lab: &Lab) {
             .sh("id -u");
         let out = bundle.run();
         Outcome::of(&out, out.text() == "0")
+    });
+}
+
+/// A config whose bounding set says what the container may have at most, and whose other sets say more.
+fn capabilities_past_the_bounding_set(lab: &Lab) {
+    let attack = Attack {
+        cve: "(hardening)",
+        name: "capabilities reach the program past the bounding set, by the ambient one",
+        without: "within-bounding",
+    };
+    zoo(lab, &attack, |lab| {
+        let more = ["CAP_CHOWN"];
+        let bundle = lab
+            .bundle()
+            .set("/process/user", json!({"uid": 1000, "gid": 1000}))
+            .set(
+                "/process/capabilities",
+                json!({"bounding": [], "permitted": more, "effective": more,
+                    "inheritable": more, "ambient": more}),
+            )
+            .args(&["/bin/cat", "/proc/self/status"]);
+        let out = bundle.run();
+        let got = out.code == 0 && out.field("CapEff") == "0000000000000001";
+        Outcome::of(&out, got)
     });
 }
 

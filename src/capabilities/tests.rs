@@ -6,6 +6,7 @@ use crate::sys::forked::words_of_child;
 const CHOWN: u64 = 1 << 0;
 const KILL: u64 = 1 << 5;
 const NET_RAW: u64 = 1 << 13;
+const SYSLOG: u64 = 1 << 34;
 const ALL: u64 = (1 << 41) - 1;
 
 fn sets(json: &str) -> LinuxCapabilities {
@@ -13,11 +14,19 @@ fn sets(json: &str) -> LinuxCapabilities {
 }
 
 fn planned(json: &str) -> Plan {
-    plan(
+    decided(
         Some(&sets(json)),
         &namespaces::Plan::default(),
         &Host::of_root(),
     )
+}
+
+/// The plan of sets without a problem.
+fn decided(wanted: Option<&LinuxCapabilities>, ns: &namespaces::Plan, host: &Host) -> Plan {
+    let mut problems = Problems::default();
+    let plan = plan(wanted, ns, host, "c", &mut problems);
+    problems.into_result("sets").expect("no problem");
+    plan
 }
 
 fn userns() -> namespaces::Plan {
@@ -84,7 +93,7 @@ fn absent_sets_are_empty_sets() {
 
 #[test]
 fn absent_capabilities_are_none() {
-    let plan = plan(None, &namespaces::Plan::default(), &Host::of_root());
+    let plan = decided(None, &namespaces::Plan::default(), &Host::of_root());
     assert_eq!((plan.bounding, plan.bounding_drop), (0, ALL));
     assert_eq!((plan.effective, plan.permitted), (0, 0));
     assert_eq!((plan.inheritable, plan.ambient), (0, 0));
@@ -94,10 +103,42 @@ fn absent_capabilities_are_none() {
 fn what_cannot_be_granted_is_left_out() {
     let plan = planned(
         r#"{"effective":["CAP_CHOWN","CAP_KILL"],"permitted":["CAP_CHOWN"],
-            "inheritable":["CAP_KILL"],"ambient":["CAP_CHOWN","CAP_KILL"],"bounding":["CAP_CHOWN"]}"#,
+            "inheritable":["CAP_KILL"],"ambient":["CAP_CHOWN","CAP_KILL"],
+            "bounding":["CAP_CHOWN","CAP_KILL"]}"#,
     );
     assert_eq!((plan.effective, plan.permitted), (CHOWN, CHOWN));
     assert_eq!((plan.inheritable, plan.ambient), (KILL, 0));
+    // As execve(2) does it for root.
+    let plan = planned(
+        r#"{"effective":["CAP_CHOWN","CAP_KILL"],"permitted":["CAP_CHOWN","CAP_KILL"],
+            "bounding":["CAP_CHOWN"]}"#,
+    );
+    assert_eq!((plan.effective, plan.permitted), (CHOWN, CHOWN));
+}
+
+#[test]
+fn no_set_reaches_past_the_bounding_set() {
+    let wanted = sets(
+        r#"{"bounding":["CAP_CHOWN"],"inheritable":["CAP_KILL","CAP_CHOWN"],
+            "permitted":["CAP_KILL"],"ambient":["CAP_NET_RAW"]}"#,
+    );
+    let mut problems = Problems::default();
+    let here = namespaces::Plan::default();
+    plan(Some(&wanted), &here, &Host::of_root(), "c", &mut problems);
+    let error = problems.into_result("sets").expect_err("two problems");
+    assert_eq!(
+        error.to_string(),
+        "sets: c.inheritable: the bounding set lacks CAP_KILL; \
+         c.ambient: the bounding set lacks CAP_NET_RAW"
+    );
+    // What the caller has lost is left out of both, and no contradiction of the config.
+    let poor = Host {
+        bounding: CHOWN,
+        ..Host::of_root()
+    };
+    let wanted = sets(r#"{"bounding":["CAP_KILL"],"inheritable":["CAP_KILL"]}"#);
+    let plan = decided(Some(&wanted), &here, &poor);
+    assert_eq!((plan.bounding, plan.inheritable), (0, 0));
 }
 
 #[test]
@@ -107,13 +148,14 @@ fn only_what_casulo_holds_is_granted_outside_a_user_namespace() {
         bounding: CHOWN | KILL | NET_RAW,
         ..Host::of_root()
     };
-    let all = sets(r#"{"bounding":["CAP_CHOWN"],"permitted":["CAP_CHOWN","CAP_NET_RAW"]}"#);
-    let here = plan(Some(&all), &namespaces::Plan::default(), &poor);
+    let all =
+        sets(r#"{"bounding":["CAP_CHOWN","CAP_SYSLOG"],"permitted":["CAP_CHOWN","CAP_SYSLOG"]}"#);
+    let here = decided(Some(&all), &namespaces::Plan::default(), &poor);
     assert_eq!(here.permitted, CHOWN);
     assert_eq!(here.bounding_drop, KILL | NET_RAW);
-    let inside = plan(Some(&all), &userns(), &poor);
-    assert_eq!(inside.permitted, CHOWN | NET_RAW);
-    assert_eq!(inside.bounding_drop, ALL & !CHOWN);
+    let inside = decided(Some(&all), &userns(), &poor);
+    assert_eq!(inside.permitted, CHOWN | SYSLOG);
+    assert_eq!(inside.bounding_drop, ALL & !(CHOWN | SYSLOG));
 }
 
 #[test]
@@ -123,7 +165,7 @@ fn a_capability_newer_than_the_kernel_is_left_out() {
         ..Host::of_root()
     };
     let wanted = sets(r#"{"bounding":["CAP_BPF","CAP_KILL"]}"#);
-    assert_eq!(plan(Some(&wanted), &userns(), &old).bounding, KILL);
+    assert_eq!(decided(Some(&wanted), &userns(), &old).bounding, KILL);
 }
 
 #[test]
@@ -153,7 +195,7 @@ fn the_kernel_takes_the_sets_as_planned() {
         return;
     }
     let plan = planned(
-        r#"{"bounding":["CAP_CHOWN"],"effective":["CAP_CHOWN"],"permitted":["CAP_CHOWN","CAP_KILL"],
+        r#"{"bounding":["CAP_CHOWN","CAP_KILL"],"effective":["CAP_CHOWN"],"permitted":["CAP_CHOWN","CAP_KILL"],
             "inheritable":["CAP_KILL"],"ambient":["CAP_KILL"]}"#,
     );
     let plan = plan.for_this_machine();
@@ -169,6 +211,6 @@ fn the_kernel_takes_the_sets_as_planned() {
     });
     assert_eq!(
         result,
-        "0000000000200001 0000000000000020 0000000000000021 0000000000000001 0000000000000001 0000000000000020"
+        "0000000000200001 0000000000000020 0000000000000021 0000000000000001 0000000000000021 0000000000000020"
     );
 }

@@ -148,7 +148,13 @@ pub fn plan(
         no_new_privs: process.no_new_privileges().unwrap_or(false),
         terminal: plan_terminal(process, path, problems),
         identity: user::plan(process.user(), spec, ns, host, &user, problems),
-        capabilities: capabilities::plan(process.capabilities().as_ref(), ns, host),
+        capabilities: capabilities::plan(
+            process.capabilities().as_ref(),
+            ns,
+            host,
+            &format!("{path}.capabilities"),
+            problems,
+        ),
         labels: lsm::plan(process, host, path, problems),
         rlimits: limits::plan(
             process.rlimits().as_deref().unwrap_or(&[]),

@@ -42,6 +42,8 @@ pub enum Defence {
     ConsoleNoFollow,
     /// `exec --cap` adds nothing to the inheritable set.
     NotInheritable,
+    /// No set reaches past the bounding set.
+    WithinBounding,
     /// A user on the command line is digits.
     UserDigits,
     /// The plan knows no id that the kernel takes for "unchanged".
