@@ -16,7 +16,7 @@ cases! {
         writable_root, masked_file_and_folder, masked_path_that_is_missing, read_only_paths, root_propagation,
         mount_propagation, private_mounts_do_not_reach_the_host, no_mount_of_the_host_is_left, no_pivot,
         no_pivot_hides_the_host, absolute_root_path, missing_rootfs, sysctls_are_set, sysctl_with_slashes,
-        network_sysctl_without_namespace, ipc_sysctl_without_namespace, sysctl_that_has_no_namespace, relative_destination,
+        sysctls_of_a_user_and_a_pid_namespace, network_sysctl_without_namespace, ipc_sysctl_without_namespace, sysctl_that_has_no_namespace, relative_destination,
         target_through_a_link_stays_inside, bind_below_another_bind, source_that_is_a_link, hundred_mounts,
         read_only_mount_below_a_read_only_root, bind_of_a_device, new_mounts_are_not_in_the_source_of_a_read_only_bind;
     [Root, Casulo] => remount_of_a_bind_keeps_the_hosts_flags, unknown_root_propagation;
@@ -520,6 +520,33 @@ fn sysctl_with_slashes(lab: &Lab) {
         .run()
         .ok();
     assert_eq!(out.text(), "1");
+}
+
+fn sysctls_of_a_user_and_a_pid_namespace(lab: &Lab) {
+    let look = "cat /proc/sys/user/max_user_namespaces";
+    let before = fs::read_to_string("/proc/sys/user/max_user_namespaces").unwrap();
+    let bundle = lab
+        .bundle()
+        .in_user_namespace()
+        .set("/linux/sysctl", json!({"user.max_user_namespaces": "7"}))
+        .sh(look);
+    assert_eq!(bundle.run().ok().text(), "7");
+    let after = fs::read_to_string("/proc/sys/user/max_user_namespaces").unwrap();
+    assert_eq!(before, after);
+
+    // On a kernel where it is the host's (before 6.14) it is refused.
+    let before = fs::read_to_string("/proc/sys/kernel/pid_max").unwrap();
+    let bundle = lab
+        .bundle()
+        .set("/linux/sysctl", json!({"kernel.pid_max": "1234"}))
+        .sh("cat /proc/sys/kernel/pid_max");
+    let out = bundle.run();
+    match out.code {
+        0 => assert_eq!(out.text(), "1234"),
+        _ => assert!(out.stderr.contains("before Linux 6.14"), "{out:?}"),
+    }
+    let after = fs::read_to_string("/proc/sys/kernel/pid_max").unwrap();
+    assert_eq!(before, after);
 }
 
 fn network_sysctl_without_namespace(lab: &Lab) {

@@ -131,7 +131,7 @@ pub fn plan(
         readonly: configured.and_then(|root| root.readonly()).unwrap_or(false),
         devices: devices::plan(spec, ns, host, label.as_ref(), problems),
         masks: masks::plan(spec, label.as_ref(), problems),
-        sysctls: sysctl::plan(spec, ns, problems),
+        sysctls: sysctl::plan(spec, ns, host, problems),
         hostname: spec.hostname().clone(),
         domainname: spec.domainname().clone(),
         ..Plan::default()

@@ -5,21 +5,34 @@
 //! accepted; everything else is a config error.
 
 use crate::error::{Code, Error, Problems, Result};
+use crate::host::Host;
 use crate::namespaces::{self, Kind};
 use crate::sys::procfs::ProcFs;
 use nix::errno::Errno;
 use oci_spec::runtime::Spec;
 
-/// The System V IPC parameters, all owned by the ipc namespace. ipc_namespaces(7).
+/// The System V IPC parameters, all owned by the ipc namespace: ipc_namespaces(7), ipc/ipc_sysctl.c.
 const IPC: &[&str] = &[
+    "kernel/auto_msgmni",
+    "kernel/msg_next_id",
     "kernel/msgmax",
     "kernel/msgmnb",
     "kernel/msgmni",
     "kernel/sem",
+    "kernel/sem_next_id",
+    "kernel/shm_next_id",
     "kernel/shm_rmid_forced",
     "kernel/shmall",
     "kernel/shmmax",
     "kernel/shmmni",
+];
+
+/// What a pid namespace owns, and the kernel since which it does; before, it is the whole host's.
+/// kernel/pid_namespace.c and kernel/pid.c.
+const PID: &[(&str, (u32, u32))] = &[
+    ("kernel/ns_last_pid", (3, 3)),
+    ("kernel/pid_max", (6, 14)),
+    ("vm/memfd_noexec", (6, 3)),
 ];
 
 /// One parameter to write.
@@ -37,7 +50,12 @@ pub struct Sysctl {
 ///
 /// A key is written `net.ipv4.conf.eth0/1.forwarding` or `net/ipv4/conf/eth0.1/forwarding`: its
 /// first separator is the one that separates, the other one then stands for itself (sysctl(8)).
-pub fn plan(spec: &Spec, ns: &namespaces::Plan, problems: &mut Problems) -> Vec<Sysctl> {
+pub fn plan(
+    spec: &Spec,
+    ns: &namespaces::Plan,
+    host: &Host,
+    problems: &mut Problems,
+) -> Vec<Sysctl> {
     let map = spec
         .linux()
         .as_ref()
@@ -47,7 +65,7 @@ pub fn plan(spec: &Spec, ns: &namespaces::Plan, problems: &mut Problems) -> Vec<
         .flatten()
         .filter_map(|(key, value)| {
             let name = file_name(key);
-            match refusal(&name, value, spec, ns) {
+            match refusal(&name, value, spec, ns, host) {
                 Some(why) => {
                     problems.add(format!("linux.sysctl[{key:?}]"), why);
                     None
@@ -78,7 +96,13 @@ fn file_name(key: &str) -> String {
 }
 
 /// Why the parameter `name` cannot be written for this container, if it cannot.
-fn refusal(name: &str, value: &str, spec: &Spec, ns: &namespaces::Plan) -> Option<String> {
+fn refusal(
+    name: &str,
+    value: &str,
+    spec: &Spec,
+    ns: &namespaces::Plan,
+    host: &Host,
+) -> Option<String> {
     let odd = |part: &str| matches!(part, "" | "." | "..") || part.contains('\0');
     if name.split('/').any(odd) {
         return Some("not the name of a kernel parameter".to_owned());
@@ -89,6 +113,12 @@ fn refusal(name: &str, value: &str, spec: &Spec, ns: &namespaces::Plan) -> Optio
     let Some(kind) = owner(name) else {
         return Some("belongs to the whole host, not to a namespace of the container".to_owned());
     };
+    let since = PID.iter().find(|(own, _)| *own == name);
+    if let Some((_, (major, minor))) = since.filter(|(_, since)| host.kernel < *since) {
+        return Some(format!(
+            "belongs to the whole host before Linux {major}.{minor}"
+        ));
+    }
     if !ns.has(kind) {
         return Some(format!(
             "needs {} {} namespace of the container's own",
@@ -103,9 +133,13 @@ fn refusal(name: &str, value: &str, spec: &Spec, ns: &namespaces::Plan) -> Optio
     None
 }
 
-/// The namespace that owns the parameter `name`; None if the whole host does.
+/// The namespace that owns the parameter `name`; None if the whole host does. Those of `net/` that the host
+/// owns are not there in another network namespace, or are read-only. Mount, cgroup and time namespaces own none.
 fn owner(name: &str) -> Option<Kind> {
     match name {
+        _ if PID.iter().any(|(own, _)| *own == name) => Some(Kind::Pid),
+        // Counts of what users of a user namespace may have, kernel/ucount.c; within those of the one around it.
+        _ if name.starts_with("user/") => Some(Kind::User),
         _ if IPC.contains(&name) || name.starts_with("fs/mqueue/") => Some(Kind::Ipc),
         _ if name.starts_with("net/") => Some(Kind::Network),
         "kernel/domainname" => Some(Kind::Uts),
@@ -141,6 +175,9 @@ fn failure(sysctl: &Sysctl, errno: Errno) -> Error {
         Errno::ENOENT => {
             error.hint("this kernel has no such parameter, or its module is not loaded")
         }
+        Errno::EPERM if sysctl.owner() == Some(Kind::User) => {
+            error.hint("it needs CAP_SYS_RESOURCE over the user namespace")
+        }
         Errno::EINVAL if sysctl.path.ends_with("/ping_group_range") => {
             error.hint("every group of the range must be mapped in the user namespace")
         }
@@ -165,7 +202,7 @@ mod tests {
             ..Default::default()
         };
         let mut problems = Problems::default();
-        let mut list = plan(&spec, &ns, &mut problems);
+        let mut list = plan(&spec, &ns, &Host::of_root(), &mut problems);
         problems.into_result("c").map_err(|e| e.to_string())?;
         Ok(list.remove(0))
     }
@@ -197,6 +234,10 @@ mod tests {
             ("fs.mqueue.msg_max", Kind::Ipc),
             ("net.core.somaxconn", Kind::Network),
             ("kernel/domainname", Kind::Uts),
+            ("kernel.sem_next_id", Kind::Ipc),
+            ("user.max_user_namespaces", Kind::User),
+            ("user/max_inotify_watches", Kind::User),
+            ("kernel.ns_last_pid", Kind::Pid),
         ];
         for (key, kind) in rows {
             assert!(planned(key, "house", &[kind]).is_ok(), "{key}");
@@ -209,12 +250,39 @@ mod tests {
     }
 
     #[test]
+    fn what_became_a_pid_namespaces_own_was_the_hosts() {
+        let config = r#"{"ociVersion":"1.3.0","linux":{"sysctl":{"kernel.pid_max":"400"}}}"#;
+        let spec: Spec = serde_json::from_str(config).expect("a spec");
+        let ns = namespaces::Plan {
+            new: vec![Kind::Pid],
+            ..Default::default()
+        };
+        for (kernel, expected) in [
+            ((6, 14), None),
+            ((7, 0), None),
+            ((6, 13), Some("belongs to the whole host before Linux 6.14")),
+        ] {
+            let host = Host {
+                kernel,
+                ..Host::of_root()
+            };
+            let mut problems = Problems::default();
+            plan(&spec, &ns, &host, &mut problems);
+            let why = problems.into_list().pop().map(|(_, why)| why);
+            assert_eq!(why.as_deref(), expected);
+        }
+    }
+
+    #[test]
     fn the_hosts_own_parameters_are_refused_with_their_path() {
         let all = [Kind::Ipc, Kind::Network, Kind::Uts, Kind::User];
         for key in [
             "kernel.core_pattern",
             "vm.swappiness",
             "fs.file-max",
+            "fs.inotify.max_user_watches",
+            "kernel.cad_pid",
+            "vm.memfd",
             "kernel.hostname",
             "net",
         ] {
