@@ -7,7 +7,7 @@ cases! {
     [Root] => sets_are_exactly_those_configured, no_capabilities_at_all, ambient_reaches_an_ordinary_user,
         ordinary_user_without_ambient_has_none, dropped_bounding_cannot_come_back, without_the_field_there_are_none,
         exec_inherits_the_sets, a_capability_that_is_missing_is_missed;
-    [Root, Casulo] => unknown_name_is_a_warning, unknown_name_does_not_reach_stderr;
+    [Root, Casulo] => unknown_name_is_a_warning, warnings_reach_stderr_without_a_log;
 }
 
 const CHOWN: u64 = 1 << 0;
@@ -135,20 +135,31 @@ fn unknown_name_is_a_warning(lab: &Lab) {
         .args(&["/bin/cat", "/proc/self/status"]);
     let log = lab.join("log");
     let out = finish(
-        bundle.command(
-            &["--log", &log.to_string_lossy(), "--log-level", "warning"],
-            "run",
-            &[],
-        ),
+        bundle.command(&["--log", &log.to_string_lossy()], "run", &[]),
         b"",
     );
-    assert_eq!(sets(&out.ok())[3], CHOWN);
+    let out = out.ok();
+    assert_eq!(sets(&out)[3], CHOWN);
+    // With a log stderr is the container's.
+    assert_eq!(out.stderr, "");
     let log = std::fs::read_to_string(&log).unwrap();
     assert!(log.contains("CAP_TIME_TRAVEL"), "{log}");
 }
 
-fn unknown_name_does_not_reach_stderr(lab: &Lab) {
-    // Callers show stderr to people, or take it for a failure.
+fn warnings_reach_stderr_without_a_log(lab: &Lab) {
     let out = lab.bundle().capabilities(&["CAP_TIME_TRAVEL"]).run().ok();
-    assert_eq!(out.stderr, "");
+    let lines: Vec<&str> = out.stderr.lines().collect();
+    // One for each of the three sets.
+    assert_eq!(lines.len(), 3, "{out:?}");
+    assert!(
+        lines
+            .iter()
+            .all(|line| line.starts_with("casulo: warning: ") && line.contains("CAP_TIME_TRAVEL")),
+        "{out:?}"
+    );
+    // What every day's containers have is no warning.
+    assert_eq!(lab.bundle().run().ok().stderr, "");
+    let quiet = lab.bundle().capabilities(&["CAP_TIME_TRAVEL"]);
+    let out = finish(quiet.command(&["--log-level", "error"], "run", &[]), b"");
+    assert_eq!(out.ok().stderr, "");
 }

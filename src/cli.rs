@@ -54,7 +54,7 @@ pub struct Global {
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
     /// The least important messages to write
-    #[arg(long, value_name = "LEVEL", default_value = "error")]
+    #[arg(long, value_name = "LEVEL", default_value = "warning")]
     pub log_level: LogLevel,
     /// The same as --log-level debug
     #[arg(long)]

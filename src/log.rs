@@ -1,8 +1,10 @@
 //! Where messages go: stderr or the file of `--log`, as text or as one JSON object a line.
 //!
 //! Callers read the file: containerd takes the last entry whose `level` is `error`, Podman parses
-//! the whole file as one object. So the default level is `error`, a failing command writes exactly
-//! one line, and the file is opened for appending.
+//! the whole file as one object. So a failing command writes exactly one error, and the file is opened for
+//! appending. Warnings are shown by default, as the specification demands of some; what engines would meet
+//! every day (a nested host without keyrings, a profile with a needless rule) is no warning. They go to the
+//! file or else to stderr, which is the container's own log in the hands of an engine.
 
 use crate::error::{Code, Error, Result, errno_text};
 use log::{Level, LevelFilter, Log, Metadata, Record};
@@ -180,6 +182,10 @@ impl Log for Sink {
         let message = one_line(&record.args().to_string());
         let line = match self.format {
             Format::Json => format!("{}\n", entry(level, &message)),
+            // For people, as an error is.
+            Format::Text if self.file.is_none() && level == "warning" => {
+                format!("casulo: warning: {message}\n")
+            }
             Format::Text => text_line(level, &message),
         };
         match &self.file {

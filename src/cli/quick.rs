@@ -137,7 +137,7 @@ fn global_defaults() -> Global {
         root: None,
         log: None,
         log_format: LogFormat::Text,
-        log_level: LogLevel::Error,
+        log_level: LogLevel::Warning,
         debug: false,
         systemd_cgroup: false,
         cgroup_manager: None,

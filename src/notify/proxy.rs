@@ -266,7 +266,7 @@ impl Proxy {
             match self.pass_on() {
                 Ok(Passed::Message(_, Brings::Text)) => {}
                 Ok(Passed::Nothing | Passed::Message(_, Brings::Descriptors)) => return,
-                Err(error) => log::warn!("{error}"),
+                Err(error) => log::info!("{error}"),
             }
         }
     }

@@ -58,7 +58,7 @@ impl Keyring {
                 text(&self.name),
             ),
             Err(errno @ (Errno::ENOSYS | Errno::EPERM)) => {
-                log::warn!("the process keeps its caller's session keyring: {errno}");
+                log::info!("the process keeps its caller's session keyring: {errno}");
                 Ok(())
             }
             Err(errno) => Err(errno)

@@ -174,7 +174,7 @@ fn entries(filter: &Filter) -> Result<Vec<Entry<'_>>> {
                 Some((settler, _)) if *settler == index => {}
                 Some((settler, action)) => {
                     if *action != rule.action {
-                        log::warn!(
+                        log::info!(
                             "linux.seccomp.syscalls[{index}]: has no effect on {name}, which \
                              syscalls[{settler}] settles without conditions"
                         );
