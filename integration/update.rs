@@ -408,6 +408,15 @@ fn a_limit_below_the_use_is_checked(lab: &Lab) {
     let resources = json!({"memory": {"limit": 32 << 20, "checkBeforeUpdate": true}});
     update_with(lab, &bundle, &resources).ok();
     assert_eq!(file(&bundle, "memory.max"), (32 << 20).to_string());
+    // As an option, before the kernel would kill for it; and what it did without.
+    update(&bundle, &["--memory", "1", "--check-before-update"]).fails_with(&["bytes are in use"]);
+    assert_eq!(bundle.status(), "running");
+    let out = update(&bundle, &["--memory", "1"]).ok();
+    assert!(
+        out.stderr.contains(bundle.id()) && out.stderr.contains("killed by its memory limit"),
+        "{out:?}"
+    );
+    bundle.wait_stopped();
 }
 
 fn cpu_options(lab: &Lab) {

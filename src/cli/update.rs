@@ -7,7 +7,7 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub struct Update {
     /// File with the resources as in linux.resources of a config, device rules too; - is stdin.
-    /// The options below are not looked at then, but for the schemas
+    /// The options below are not looked at then, but for the schemas and --check-before-update
     #[arg(short, long, value_name = "FILE")]
     pub resources: Option<PathBuf>,
     /// Share of the disks against the neighbours, 10 to 1000
@@ -43,6 +43,9 @@ pub struct Update {
     /// The most memory, in bytes; -1 is unlimited
     #[arg(long, value_name = "BYTES", allow_negative_numbers = true)]
     pub memory: Option<String>,
+    /// Refuse a memory limit below what is in use, in place of what would be killed for it
+    #[arg(long)]
+    pub check_before_update: bool,
     /// Memory that is left to the container as long as others have some to give, in bytes
     #[arg(long, value_name = "BYTES", allow_negative_numbers = true)]
     pub memory_reservation: Option<String>,

@@ -20,13 +20,18 @@ use std::path::Path;
 #[inline(never)]
 pub(super) fn run(global: &Global, args: &Update) -> Result<u8> {
     let dir = super::store(global)?.open(&args.id)?;
-    let (resources, file) = match &args.resources {
+    let (mut resources, file) = match &args.resources {
         Some(path) => {
             let (bytes, file) = read(path)?;
             (config::parse_resources(&bytes, &file)?, file)
         }
         None => (of_options(args)?, "update".to_owned()),
     };
+    if args.check_before_update
+        && let Some(memory) = resources.memory_mut()
+    {
+        memory.set_check_before_update(Some(true));
+    }
     let mut rdt = LinuxIntelRdt::default();
     rdt.set_l3_cache_schema(set(&args.l3_cache_schema));
     rdt.set_mem_bw_schema(set(&args.mem_bw_schema));

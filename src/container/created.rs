@@ -95,7 +95,7 @@ impl Created<'_> {
 }
 
 /// None where nothing was killed.
-fn oom_report(id: &str, events: &MemoryEvents) -> Option<String> {
+pub(super) fn oom_report(id: &str, events: &MemoryEvents) -> Option<String> {
     let processes = match events.oom_kill {
         0 => return None,
         1 => "1 process was",

@@ -3,6 +3,7 @@
 //! All is decided and compared before the first write. Then it goes step by step, and a step that
 //! fails undoes those before it, so that a refused update leaves the container as it was.
 
+use super::created::oom_report;
 use crate::cgroups::update::{self, Changes, Plan};
 use crate::cgroups::{Cgroup, systemd};
 use crate::error::{Code, Error, Problems, Result};
@@ -78,9 +79,19 @@ pub fn update(dir: &Dir, request: &Update<'_>) -> Result<()> {
             .map(|(scope, folder)| systemd::update::Update::of(scope, folder)),
         schemata: None,
     };
+    let limits_memory = request.resources.memory().is_some();
+    let before = limits_memory.then(|| cgroup.memory_events());
     let result = carry_out(&cgroup, &plan, mount, rdt.as_ref(), &mut done);
-    if result.is_err() {
-        done.restore();
+    match (&result, before) {
+        (Err(_), _) => done.restore(),
+        // The kernel has done it before the write of the limit came back.
+        (Ok(()), Some(before)) => {
+            let new = cgroup.memory_events().since(&before);
+            if let Some(text) = oom_report(&dir.id, &new) {
+                log::warn!("{text}, which the update has set; --check-before-update refuses that");
+            }
+        }
+        (Ok(()), None) => {}
     }
     result
 }

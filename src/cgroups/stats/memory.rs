@@ -106,6 +106,17 @@ impl Amount {
 }
 
 impl Events {
+    /// What was counted since `before`.
+    pub fn since(self, before: &Events) -> Events {
+        Events {
+            low: self.low.saturating_sub(before.low),
+            high: self.high.saturating_sub(before.high),
+            max: self.max.saturating_sub(before.max),
+            oom: self.oom.saturating_sub(before.oom),
+            oom_kill: self.oom_kill.saturating_sub(before.oom_kill),
+        }
+    }
+
     /// From the text of `memory.events`.
     pub fn parse(text: &str) -> Events {
         let mut events = Events::default();
