@@ -331,7 +331,9 @@ mod op {
             destination << 4 | source
         };
         // No jump here is longer than a group of rules.
-        let [low, high] = i16::try_from(offset).unwrap_or(0).to_ne_bytes();
+        let [low, high] = i16::try_from(offset)
+            .expect("a group of rules")
+            .to_ne_bytes();
         let [a, b, c, d] = immediate.to_ne_bytes();
         u64::from_ne_bytes([code, registers, low, high, a, b, c, d])
     }

@@ -33,7 +33,7 @@ pub const MAX_BYTES: usize = 16 << 20;
 /// # Errors
 /// That of read(2).
 pub fn read(file: File) -> io::Result<Vec<u8>> {
-    let most = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX);
+    let most = u64::try_from(MAX_BYTES).expect("a constant");
     // A regular file says its size; what else there is gives as much as it likes, up to the limit.
     let expected = file.metadata().map_or(0, |about| about.len().min(most));
     let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or(0) + 1);

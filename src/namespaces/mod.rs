@@ -118,7 +118,7 @@ impl Kind {
 
     /// The flag as setns(2) and unshare(2) take it. nix has no name for the time namespace.
     fn clone_flags(self) -> CloneFlags {
-        CloneFlags::from_bits_retain(i32::try_from(self.flag()).unwrap_or(0))
+        CloneFlags::from_bits_retain(i32::try_from(self.flag()).expect("CLONE_NEW* has 31 bits"))
     }
 
     /// The kind of a `CLONE_NEW*` flag.

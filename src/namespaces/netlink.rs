@@ -276,7 +276,7 @@ impl Message {
     }
 
     fn attribute(&mut self, kind: u16, value: &[u8]) {
-        let length = u16::try_from(value.len() + 4).unwrap_or(u16::MAX);
+        let length = u16::try_from(value.len() + 4).expect("a name or a number of an interface");
         self.bytes(&length.to_ne_bytes());
         self.bytes(&kind.to_ne_bytes());
         self.bytes(value);
@@ -284,7 +284,7 @@ impl Message {
     }
 
     fn finish(mut self, sequence: u32) -> Vec<u8> {
-        let length = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
+        let length = u32::try_from(self.0.len()).expect("a few attributes");
         for (at, value) in [(0, length), (8, sequence)] {
             if let Some(place) = self.0.get_mut(at..at + 4) {
                 place.copy_from_slice(&value.to_ne_bytes());

@@ -129,7 +129,7 @@ impl Identity {
     /// # Errors
     /// E_PROCESS; EINVAL for an id that is not mapped.
     pub fn assume(&self) -> Result<()> {
-        umask(Mode::from_bits_truncate(self.umask));
+        umask(Mode::from_bits(self.umask).expect("nine bits, as the plan has checked"));
         self.set_groups()?;
         set_group(self.gid).map_err(|errno| self.refused("gid", self.gid, errno))?;
         set_user(self.uid).map_err(|errno| self.refused("uid", self.uid, errno))

@@ -178,7 +178,7 @@ pub fn apply(tree: BorrowedFd<'_>, depth: Depth, users: BorrowedFd<'_>) -> nix::
         depth,
         attr: MountAttr {
             attr_set: libc::MOUNT_ATTR_IDMAP,
-            userns_fd: u64::try_from(users.as_raw_fd()).unwrap_or(u64::MAX),
+            userns_fd: u64::try_from(users.as_raw_fd()).expect("an open descriptor"),
             ..MountAttr::default()
         },
     };

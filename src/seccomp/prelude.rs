@@ -133,7 +133,7 @@ fn architecture(audit: u32, sections: &[Section<'_>]) -> Vec<Step> {
 fn numbers(section: &Section<'_>) -> Vec<Step> {
     let mut steps = Vec::new();
     if let Some(last) = section.last {
-        let enosys = Action::Errno(u16::try_from(libc::ENOSYS).unwrap_or(u16::MAX));
+        let enosys = Action::Errno(u16::try_from(libc::ENOSYS).expect("38"));
         steps.extend(when(JMP_JGT_K, last, vec![give(enosys)]));
     }
     let (always, sometimes): (Vec<_>, Vec<_>) = section
@@ -324,7 +324,10 @@ fn give(action: Action) -> Step {
 
 fn jump(distance: usize) -> Instruction {
     // A prelude that long is longer than BPF_MAXINSNS, which the caller checks.
-    plain(JMP_JA, u32::try_from(distance).unwrap_or(u32::MAX))
+    plain(
+        JMP_JA,
+        u32::try_from(distance).expect("a count of rules in memory"),
+    )
 }
 
 /// At most 6 conditions of at most 6 instructions are jumped over.

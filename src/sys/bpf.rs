@@ -136,11 +136,11 @@ pub fn load_device_program(program: &[u64], name: &str, log: &mut [u8]) -> nix::
     let mut attr = Attr { whole: [0; 32] };
     attr.load = Load {
         prog_type: BPF_PROG_TYPE_CGROUP_DEVICE,
-        insn_cnt: u32::try_from(program.len()).unwrap_or(u32::MAX),
+        insn_cnt: u32::try_from(program.len()).expect("the caller has counted the instructions"),
         insns: address(program.as_ptr()),
         license: address(LICENSE.as_ptr()),
         log_level: u32::from(!log.is_empty()),
-        log_size: u32::try_from(log.len()).unwrap_or(u32::MAX),
+        log_size: u32::try_from(log.len()).expect("a buffer of the caller's"),
         log_buf: if log.is_empty() {
             0
         } else {
@@ -229,7 +229,7 @@ pub fn device_programs(cgroup: BorrowedFd<'_>) -> nix::Result<Vec<u32>> {
         query_flags: 0,
         attach_flags: 0,
         prog_ids: address(ids.as_mut_ptr()),
-        prog_cnt: u32::try_from(ids.len()).unwrap_or(0),
+        prog_cnt: u32::try_from(ids.len()).expect("an array of a fixed size"),
     };
     bpf(BPF_PROG_QUERY, &mut attr)?;
     // SAFETY: the kernel has filled this member in; any bits are a number.
@@ -257,7 +257,7 @@ pub fn program_name(program: BorrowedFd<'_>) -> nix::Result<String> {
     let mut attr = Attr { whole: [0; 32] };
     attr.info = InfoByFd {
         bpf_fd: program.as_raw_fd().cast_unsigned(),
-        info_len: u32::try_from(size_of::<ProgramInfo>()).unwrap_or(0),
+        info_len: u32::try_from(size_of::<ProgramInfo>()).expect("a struct of some hundred bytes"),
         info: address(&raw mut info),
     };
     bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;

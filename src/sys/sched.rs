@@ -37,7 +37,7 @@ pub struct SchedAttr {
 /// admission fails, EOPNOTSUPP for clamps on a kernel without them.
 pub fn sched_setattr(pid: Pid, attr: &SchedAttr) -> nix::Result<()> {
     let mut attr = *attr;
-    attr.size = u32::try_from(size_of::<SchedAttr>()).unwrap_or(0);
+    attr.size = u32::try_from(size_of::<SchedAttr>()).expect("56 bytes");
     // SAFETY: `attr` is a live #[repr(C)] sched_attr that states its own size; it is writable
     // because the kernel stores the size it knows there when it refuses with E2BIG.
     let result = unsafe { libc::syscall(libc::SYS_sched_setattr, pid.as_raw(), &raw mut attr, 0) };

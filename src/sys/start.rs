@@ -66,7 +66,7 @@ pub fn run(
     arguments: *const *const c_char,
     program: impl FnOnce(Vec<OsString>) -> u8,
 ) -> ! {
-    COUNT.store(usize::try_from(count).unwrap_or(0), Ordering::Relaxed);
+    COUNT.store(usize::try_from(count).expect("argc"), Ordering::Relaxed);
     ARGUMENTS.store(arguments.cast_mut(), Ordering::Relaxed);
     open_closed_streams();
     // So that a reader who has left is an error of write(2), and no death between two steps.

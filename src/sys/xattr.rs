@@ -5,7 +5,8 @@ use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 fn length(result: libc::ssize_t) -> nix::Result<usize> {
-    check(result as libc::c_long).map(|length| usize::try_from(length).unwrap_or(0))
+    check(result as libc::c_long)
+        .map(|length| usize::try_from(length).expect("what the call returned without an error"))
 }
 
 /// `ssize_t flistxattr(int fd, char *list, size_t size)`, flistxattr(2): the names, each with its

@@ -132,7 +132,7 @@ pub(crate) fn encode(value: &Value, bytes: &mut Vec<u8>) {
 }
 
 fn encode_signature(signature: &str, bytes: &mut Vec<u8>) {
-    bytes.push(u8::try_from(signature.len()).unwrap_or(u8::MAX));
+    bytes.push(u8::try_from(signature.len()).expect("a signature of casulo's own"));
     bytes.extend(signature.as_bytes());
     bytes.push(0);
 }
