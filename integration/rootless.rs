@@ -17,7 +17,7 @@ cases! {
 const USER: u32 = 65534;
 
 /// The runtime as the ordinary user, with a state folder that is the user's.
-fn as_user(lab: &Lab, cwd: &Path, args: &[&str]) -> Command {
+pub(crate) fn as_user(lab: &Lab, cwd: &Path, args: &[&str]) -> Command {
     let state = lab.folder("users-state");
     give(&state);
     let mut command = Command::new("setpriv");

@@ -111,7 +111,7 @@ fn thousand_execs_are_traced(lab: &Lab) {
 }
 
 /// A copy of the runtime, which nobody else runs, and `command` called from it.
-fn from_a_copy(copy: &Path, command: &Command) -> Command {
+pub(super) fn from_a_copy(copy: &Path, command: &Command) -> Command {
     let mut copied = Command::new(copy);
     copied.args(command.get_args());
     copied.envs(
@@ -122,7 +122,7 @@ fn from_a_copy(copy: &Path, command: &Command) -> Command {
     copied
 }
 
-fn copy(lab: &Lab) -> std::path::PathBuf {
+pub(super) fn copy(lab: &Lab) -> std::path::PathBuf {
     let copy = lab.join("copy");
     let _ = fs::remove_file(&copy);
     fs::copy(lab.command().get_program(), &copy).unwrap();

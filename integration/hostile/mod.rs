@@ -21,6 +21,7 @@ mod procfs;
 mod races;
 mod strings;
 mod systemd;
+mod unseen;
 
 use crate::support::{Bundle, Case, Lab, Output, cases};
 pub(crate) use entering::catch_program;
@@ -33,7 +34,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The files of attacks, by theme.
 pub(crate) fn files() -> Vec<(&'static str, &'static [Case])> {
-    vec![
+    let mut files: Vec<(&'static str, &'static [Case])> = vec![
         ("hostile", CASES),
         ("hostile::bundles", bundles::CASES),
         ("hostile::descriptors", descriptors::CASES),
@@ -45,7 +46,9 @@ pub(crate) fn files() -> Vec<(&'static str, &'static [Case])> {
         ("hostile::races", races::CASES),
         ("hostile::strings", strings::CASES),
         ("hostile::systemd", systemd::CASES),
-    ]
+    ];
+    files.extend(unseen::files());
+    files
 }
 
 cases! {

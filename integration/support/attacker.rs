@@ -5,8 +5,17 @@
 //! | `probe swap-loop FILE A B` | exchanges A and B (renameat2(2)): `swaps N` |
 //! | `probe watch-loop FILE` | looks at every new process by /proc/N/exe and traces it: a line `won …` for each that was the runtime's own, then `pids N`, `traced N` |
 //! | `probe write-loop FILE` | keeps every new process's program by O_PATH and tries to write it, again and again: `caught: PID` at once, then `caught N`, `wrote N` |
+//! | `probe look PID` | what it sees of a process (`self`): one JSON object (`attacker/look.rs`) |
+//! | `probe stopper FILE WORDS NEEDLE…` | stops what is born, looks at it and attacks it (`attacker/stopper.rs`) |
 
 #![allow(unsafe_code, reason = "ptrace(2) and renameat2(2), raw")]
+
+mod inject;
+mod look;
+mod stopper;
+mod take;
+
+pub(super) use stopper::{attack, look_at, stopper};
 
 use nix::fcntl::{OFlag, open};
 use nix::sys::signal::{Signal, kill};

@@ -47,6 +47,9 @@ pub(crate) fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         ["swap-loop", file, a, b] => attacker::swap_loop(file, a, b),
         ["watch-loop", file] => attacker::watch_loop(file),
         ["write-loop", file] => attacker::write_loop(file),
+        ["look", pid] => attacker::look_at(pid),
+        ["attack", pid, words, needles @ ..] => attacker::attack(pid, words, needles),
+        ["stopper", file, words, needles @ ..] => attacker::stopper(file, words, needles),
         other => {
             println!("probe: what is {other:?}?");
             return ExitCode::FAILURE;

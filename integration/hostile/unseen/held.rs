@@ -1,0 +1,129 @@
+//! Whoever holds what enters wins the time for which he holds it, and nothing else: commands end, and so does
+//! what was held.
+
+use super::{Stopper, TRACER, exec, held, sleeping};
+use crate::support::{Bundle, Lab, Running, cases, wait_until};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use std::fs;
+use std::time::{Duration, Instant};
+
+cases! {
+    [Root] => term_while_it_is_stopped, term_while_it_is_traced, int_while_it_is_traced, kill_while_it_is_stopped,
+        kill_while_it_is_traced, program_missing_while_it_is_traced;
+}
+
+/// The longest that `exec` may take to end.
+const SOON: Duration = Duration::from_secs(2);
+
+/// An `exec` whose process is held.
+struct Scene<'lab> {
+    bundle: Bundle<'lab>,
+    stopper: Stopper,
+    exec: Running,
+}
+
+impl<'lab> Scene<'lab> {
+    fn new(lab: &'lab Lab, words: &str, capabilities: Option<&[&str]>) -> Scene<'lab> {
+        let bundle = match capabilities {
+            Some(names) => sleeping(lab).capabilities(names),
+            None => sleeping(lab),
+        };
+        bundle.run_detached();
+        let stopper = Stopper::new(lab, &bundle, words);
+        let begin = Instant::now();
+        loop {
+            let exec = Running::new(exec(lab, &bundle, &[], &["/bin/sleep", "0.5"]), b"");
+            let until = Instant::now() + Duration::from_millis(400);
+            while Instant::now() < until {
+                if !held(&stopper.said()).is_empty() {
+                    return Scene {
+                        bundle,
+                        stopper,
+                        exec,
+                    };
+                }
+            }
+            exec.wait();
+            assert!(
+                begin.elapsed() < super::limit(),
+                "none was stopped before execve"
+            );
+        }
+    }
+
+    /// Sends a signal to the command, which must end soon.
+    fn ends_soon(&self, signal: Signal) {
+        self.exec.signal(signal);
+        if super::time_to_end(&self.exec, super::patient(SOON)).is_none() {
+            self.let_go();
+            panic!("{signal} did not end the command in {SOON:?}");
+        }
+    }
+
+    fn let_go(&self) {
+        fs::write(self.bundle.rootfs().join("stop.go"), "").unwrap();
+    }
+
+    /// Lets the held process go, which must end by itself, having executed nothing.
+    fn ends(self) {
+        self.let_go();
+        let after = |said: &[Value]| {
+            said.iter()
+                .find(|it| !it["gone"].is_null() || !it["alive"].is_null())
+                .cloned()
+        };
+        wait_until("it says what became of it", || {
+            after(&self.stopper.said()).is_some()
+        });
+        let said = self.stopper.end();
+        let last = after(&said).unwrap();
+        assert!(!last["gone"].is_null(), "it lives on: {last}");
+        drop(self.exec);
+        assert_eq!(self.bundle.status(), "running");
+    }
+}
+
+fn signalled(lab: &Lab, signal: Signal, words: &str, capabilities: Option<&[&str]>) {
+    let scene = Scene::new(lab, words, capabilities);
+    scene.ends_soon(signal);
+    scene.ends();
+}
+
+fn term_while_it_is_stopped(lab: &Lab) {
+    signalled(lab, Signal::SIGTERM, "hold", None);
+}
+
+fn term_while_it_is_traced(lab: &Lab) {
+    signalled(lab, Signal::SIGTERM, "seize,hold", Some(TRACER));
+}
+
+fn int_while_it_is_traced(lab: &Lab) {
+    signalled(lab, Signal::SIGINT, "seize,hold", Some(TRACER));
+}
+
+fn kill_while_it_is_stopped(lab: &Lab) {
+    signalled(lab, Signal::SIGKILL, "hold", None);
+}
+
+fn kill_while_it_is_traced(lab: &Lab) {
+    signalled(lab, Signal::SIGKILL, "seize,hold", Some(TRACER));
+}
+
+/// A container that stops all births delays an exec, and no more: let go it runs.
+fn program_missing_while_it_is_traced(lab: &Lab) {
+    let bundle = sleeping(lab).capabilities(TRACER);
+    bundle.run_detached();
+    let stopper = Stopper::new(lab, &bundle, "seize");
+    let begin = Instant::now();
+    while held(&stopper.said()).len() < super::ENOUGH && begin.elapsed() < super::limit() {
+        let out = crate::support::finish(exec(lab, &bundle, &[], &["/bin/missing"]), b"");
+        out.fails_with(&["missing"]);
+        let out = crate::support::finish(exec(lab, &bundle, &[], &["/bin/echo", "ran"]), b"");
+        assert_eq!(out.ok().text(), "ran");
+    }
+    assert!(
+        !held(&stopper.end()).is_empty(),
+        "none was stopped before execve"
+    );
+}

@@ -1,0 +1,154 @@
+//! A container that waits to be started is as confined as one that runs.
+
+use super::{ALL_WORDS, TRACER, filter, findings, nothing_is_found, objects};
+use crate::support::{Bundle, Lab, cases, field, finish};
+use serde_json::{Value, json};
+use std::fs;
+use std::os::unix::fs::FileTypeExt;
+use std::time::{Duration, Instant};
+
+cases! {
+    [Root] => waiting_init_with_new_privileges, waiting_init_without, waiting_init_in_a_shared_pid_namespace,
+        descriptors_of_the_caller, hooks_inside_run_under_the_filter, term_ends_a_created_container;
+}
+
+/// A container whose program looks at itself.
+fn looking(lab: &Lab, no_new_privs: bool) -> Bundle<'_> {
+    lab.bundle()
+        .capabilities(TRACER)
+        .set("/linux/seccomp", filter())
+        .set("/process/noNewPrivileges", json!(no_new_privs))
+        .set("/annotations/secret", json!(super::SECRET_OF_A_RECORD))
+        .sh("exec /bin/probe look self >/seen")
+}
+
+fn own_look(bundle: &Bundle<'_>) -> Value {
+    bundle.verb("start").ok();
+    bundle.wait_stopped();
+    let seen = fs::read_to_string(bundle.rootfs().join("seen")).unwrap();
+    objects(&seen).pop().unwrap()
+}
+
+/// Attacks the waiting init of `bundle` from `by`, where it is number `pid`.
+fn attacked(lab: &Lab, by: &Bundle<'_>, bundle: &Bundle<'_>, pid: &str) -> Vec<super::Finding> {
+    let rest = [
+        "/bin/probe",
+        "attack",
+        pid,
+        ALL_WORDS,
+        super::SECRET_OF_THE_CALLER,
+    ];
+    let out = by.call("exec", &[], &rest).ok();
+    let held = objects(&out.stdout).pop().unwrap();
+    assert_eq!(held["before_execve"], true, "{held}");
+    assert_eq!(held["seized"], true, "{held}");
+    let own = own_look(bundle);
+    bundle.call("delete", &["--force"], &[]).ok();
+    findings(&held, &own, &lab.root().display().to_string())
+}
+
+fn create(bundle: &Bundle<'_>) {
+    let mut create = bundle.command(&[], "create", &[]);
+    create.env("SECRET", super::SECRET_OF_THE_CALLER);
+    finish(create, b"").ok();
+}
+
+fn in_itself(lab: &Lab, no_new_privs: bool) -> Vec<super::Finding> {
+    let bundle = looking(lab, no_new_privs);
+    create(&bundle);
+    attacked(lab, &bundle, &bundle, "1")
+}
+
+fn waiting_init_with_new_privileges(lab: &Lab) {
+    nothing_is_found(
+        lab,
+        "a waiting init without no_new_privs is traced",
+        &[],
+        |lab| in_itself(lab, false),
+    );
+}
+
+fn waiting_init_without(lab: &Lab) {
+    nothing_is_found(lab, "a waiting init is traced", &[], |lab| {
+        in_itself(lab, true)
+    });
+}
+
+fn waiting_init_in_a_shared_pid_namespace(lab: &Lab) {
+    nothing_is_found(
+        lab,
+        "a waiting init is traced by its neighbour",
+        &[],
+        |lab| {
+            let first = super::sleeping(lab).capabilities(TRACER);
+            first.run_detached();
+            let path = format!("/proc/{}/ns/pid", first.pid());
+            let second = looking(lab, false).join_namespace("pid", &path);
+            create(&second);
+            let status = fs::read_to_string(format!("/proc/{}/status", second.pid())).unwrap();
+            let inside = field(&status, "NSpid");
+            let inside = inside.split_whitespace().last().unwrap();
+            let found = attacked(lab, &first, &second, inside);
+            first.call("delete", &["--force"], &[]).ok();
+            found
+        },
+    );
+}
+
+/// What the caller has open is not open in a created container.
+fn descriptors_of_the_caller(lab: &Lab) {
+    let bundle = looking(lab, true);
+    let create = bundle.command(&[], "create", &[]);
+    lab.through_shell("exec 9</etc; exec 7<>/dev/null; exec \"$@\"", &create)
+        .ok();
+    let folder = format!("/proc/{}/fd", bundle.pid());
+    let mut more = Vec::new();
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let is_stdio = ["0", "1", "2"].iter().any(|it| entry.file_name() == *it);
+        let kind = fs::metadata(entry.path()).unwrap().file_type();
+        if !is_stdio && !kind.is_fifo() {
+            more.push(fs::read_link(entry.path()).unwrap());
+        }
+    }
+    assert!(more.is_empty(), "{more:?}");
+}
+
+fn hooks_inside_run_under_the_filter(lab: &Lab) {
+    for no_new_privs in [true, false] {
+        let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", "cat /proc/self/status >/hook"]});
+        let bundle = looking(lab, no_new_privs).push("/hooks/startContainer", hook);
+        bundle.create(&[]).ok();
+        let own = own_look(&bundle);
+        let hook = fs::read_to_string(bundle.rootfs().join("hook")).unwrap();
+        for name in ["Seccomp", "NoNewPrivs", "CapEff", "CapPrm", "CapBnd"] {
+            assert_eq!(own[name], field(&hook, name), "{name} {no_new_privs}");
+        }
+        assert_eq!(field(&hook, "Seccomp"), "2");
+    }
+}
+
+fn term_ends_a_created_container(lab: &Lab) {
+    for signal in ["TERM", "INT", "HUP", "USR1", "ALRM"] {
+        let bundle = looking(lab, true);
+        bundle.create(&[]).ok();
+        bundle.call("kill", &[], &[signal]).ok();
+        let begin = Instant::now();
+        while bundle.status() != "stopped" {
+            assert!(
+                begin.elapsed() < super::patient(Duration::from_secs(5)),
+                "{signal} does not end it"
+            );
+        }
+        bundle.verb("delete").ok();
+    }
+    // The program starts with the dispositions that it should have.
+    let bundle = lab
+        .bundle()
+        .sh("grep -E '^Sig(Ign|Cgt|Blk)' /proc/1/status >/seen");
+    bundle.create(&[]).ok();
+    bundle.verb("start").ok();
+    bundle.wait_stopped();
+    let seen = fs::read_to_string(bundle.rootfs().join("seen")).unwrap();
+    assert_eq!(field(&seen, "SigBlk"), "0000000000000000", "{seen}");
+    assert_eq!(field(&seen, "SigIgn"), "0000000000000000", "{seen}");
+}
