@@ -33,6 +33,7 @@ mod check;
 mod cycles;
 mod devices;
 mod engines;
+mod entering;
 mod errors;
 mod events;
 mod exec;
@@ -80,6 +81,7 @@ fn main() -> ExitCode {
         ("check", check::CASES),
         ("cycles", cycles::CASES),
         ("devices", devices::CASES),
+        ("entering", entering::CASES),
         ("errors", errors::CASES),
         ("events", events::CASES),
         ("exec", exec::CASES),
