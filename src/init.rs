@@ -11,7 +11,8 @@ use crate::error::{Code, Context, Error, Result};
 use crate::hooks::{self, Call, Kind, Output};
 use crate::namespaces::{self, Joins};
 use crate::plan::Plan;
-use crate::process::last_steps::{Birth, LastSteps, Tracer, Wait, WorkingDirectory};
+use crate::process::asked::Birth;
+use crate::process::last_steps::{LastSteps, Tracer, Wait, WorkingDirectory};
 use crate::process::{Program, signals};
 use crate::rootfs::devices::Nodes;
 use crate::rootfs::root::Root;
@@ -129,7 +130,9 @@ fn enter_namespaces(plan: &Plan, inherited: &Inheritance, birth: Birth) -> Resul
     fault::at(Step::Unshare)?;
     let mut proc = None;
     if birth == Birth::Sibling {
-        signals::own_session()?;
+        if !without(Defence::OwnSession) {
+            signals::own_session()?;
+        }
         proc = Some(ProcFs::host().context(Code::Process, "open", "/proc")?);
         plan.process.identity.leave_callers_groups()?;
         namespaces::join_as_entrant(&plan.namespaces, &inherited.joins)?;

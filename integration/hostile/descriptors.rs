@@ -52,7 +52,7 @@ fn forgotten_folder_of_run(lab: &Lab) {
     let attack = Attack {
         cve: "CVE-2024-21626",
         name: "a folder that the caller of `run` left open is read through `/proc/self/fd`",
-        without: "close-on-exec",
+        without: "close-on-exec,descriptors-closed",
     };
     zoo(lab, &attack, |lab| {
         let prey = Prey::new(lab);
@@ -66,7 +66,7 @@ fn forgotten_folder_of_exec(lab: &Lab) {
     let attack = Attack {
         cve: "CVE-2024-21626",
         name: "a folder that the caller of `exec` left open is read through `/proc/self/fd`",
-        without: "close-on-exec",
+        without: "close-on-exec,descriptors-closed",
     };
     zoo(lab, &attack, |lab| {
         let prey = Prey::new(lab);

@@ -97,7 +97,7 @@ impl Conversation<'_> {
         let init = Pid::from_raw(state.init_process_pid);
         fault::at(Step::DeviceProgram)?;
         let rules = plan.cgroup.devices.as_ref().map(Rules::load).transpose()?;
-        if !without(Defence::MountLetGo) {
+        if !without(Defence::OwnMountClosed) {
             exe::let_go();
         }
         self.shared.let_be_seen();

@@ -10,7 +10,8 @@ use super::birth::Place;
 use crate::capabilities::SysAdmin;
 use crate::error::{Code, Context, Error, Result};
 use crate::namespaces::{self, Kind};
-use crate::process::last_steps::{Birth, LastSteps, Tracer, Wait, WorkingDirectory};
+use crate::process::asked::Birth;
+use crate::process::last_steps::{LastSteps, Tracer, Wait, WorkingDirectory};
 use crate::process::{Role, signals};
 use crate::rootfs::root::Root;
 use crate::seccomp::Bpf;
@@ -24,6 +25,7 @@ use crate::sys::procfs::ProcFs;
 use crate::sys::shared::Shared;
 use crate::terminal;
 use crate::testing::fault::{self, Step};
+use crate::testing::without::{Defence, without};
 use crate::trace::{self, Phase};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -63,7 +65,9 @@ impl Entrant<'_> {
         let process = self.request.process;
         // Of the caller's session nothing is left to be reached from the process: its terminal, its group, its
         // share of the processor (/proc/N/autogroup).
-        signals::own_session()?;
+        if !without(Defence::OwnSession) {
+            signals::own_session()?;
+        }
         end_with_parent(parent)?;
         if matches!(place, Place::LeftToSystemd { .. }) && parent.receive()?.is_none() {
             return Err(parent_left());
@@ -159,6 +163,10 @@ impl Entrant<'_> {
         if all == 0 {
             return Ok(());
         }
+        let all = match without(Defence::JoinedBeforeBirth) {
+            false => all,
+            true => all & Kind::Pid.flag(),
+        };
         let flags = i32::try_from(all).expect("the flags of namespaces are 32 bits");
         match setns(self.init, CloneFlags::from_bits_retain(flags)) {
             Err(Errno::EPERM) => {}

@@ -149,7 +149,7 @@ impl<'a> Supervision<'a> {
             let released = channel.send(&Message::Release);
             released.map_err(|error| channel.reason_or(error))?;
         }
-        if !without(Defence::MountLetGo) {
+        if !without(Defence::OwnMountClosed) {
             exe::let_go();
         }
         fault::at(Step::ExecGo)?;

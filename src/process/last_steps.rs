@@ -5,16 +5,15 @@
 //! look, *lands* itself. What enters a pid namespace of others is *born* there, as the sibling of an entrant that
 //! nobody inside can see and that has done everything else.
 
-use super::limits::Siblings;
 use super::{Caller, Plan, Program, environment};
 use crate::capabilities::SysAdmin;
 use crate::error::{Code, Context, Error, Result};
 use crate::hooks;
-use crate::seccomp::{self, Bpf, Call};
+use crate::seccomp::{self, Bpf};
 use crate::sync::Channel;
 use crate::sys::child::leave;
 use crate::sys::landing::{
-    Confinement, Dumpable, Landing, Last, LastHook, ListenPid, Session, Tells, Told, hand_over,
+    Confinement, Dumpable, Landing, Last, LastHook, ListenPid, Session, hand_over,
 };
 pub use crate::sys::landing::{Fault, Wait, WorkingDirectory};
 use crate::sys::namespace::stop_being_dumpable;
@@ -137,6 +136,10 @@ impl LastSteps<'_> {
         Landing::new(&last, confinement).context(Code::Process, "map a landing area", "")
     }
 
+    fn filter(&self) -> Option<&Bpf> {
+        self.bpf.filter(|_| !without(Defence::FilterBeforeBirth))
+    }
+
     fn sets_after_filter(&self, plan: &Plan) -> Option<[u64; 3]> {
         match self.sys_admin {
             SysAdmin::Keep => plan.capabilities.after_filter(),
@@ -170,7 +173,7 @@ impl LastSteps<'_> {
             .then_some(self.shared);
         let landing = self.dumpable().and_then(|dumpable| {
             let confinement = Confinement {
-                filter: self.bpf.map(|bpf| (bpf.program(), bpf.flags())),
+                filter: self.filter().map(|bpf| (bpf.program(), bpf.flags())),
                 listener,
                 capabilities: self.sets_after_filter(plan),
                 dumpable,
@@ -181,7 +184,7 @@ impl LastSteps<'_> {
             Err(error) => (parent, error),
             Ok(landing) => {
                 trace::phase(Phase::Execute);
-                drop(parent);
+                leave_parent(parent);
                 landing.land(listener)
             }
         }
@@ -216,7 +219,7 @@ impl LastSteps<'_> {
         };
         let sets = self.sets_after_filter(plan);
         trace::phase(Phase::Execute);
-        drop(parent);
+        leave_parent(parent);
         // What is mapped from here on would come along, so nothing is allocated.
         let born = self
             .confine(dumpable, sets)
@@ -234,7 +237,9 @@ impl LastSteps<'_> {
         dumpable: Dumpable,
         sets: Option<[u64; 3]>,
     ) -> std::result::Result<(), (i32, Errno)> {
-        let Some(bpf) = self.bpf else { return Ok(()) };
+        let Some(bpf) = self.filter() else {
+            return Ok(());
+        };
         if let Some(listener) = bpf.load().map_err(|errno| (FILTER, errno))? {
             hand_over(self.shared, listener.as_raw_fd());
             // Or whoever traces the process would answer its notifications.
@@ -248,6 +253,15 @@ impl LastSteps<'_> {
                 .map_err(|errno| (CAPABILITIES, errno))?;
         }
         Ok(())
+    }
+}
+
+/// Closes the socket to the parent: its end of file says that the last steps begin.
+fn leave_parent(parent: Channel) {
+    match without(Defence::PipesOnly) {
+        false => drop(parent),
+        // The end of file is said, and the descriptor stays.
+        true => parent.end_and_keep(),
     }
 }
 
@@ -283,114 +297,4 @@ impl Plan {
         let limit = self.rlimits.iter().find(|it| it.counts_processes());
         limit.map(|it| it.limit)
     }
-
-    /// Parent, before anything is made: asks the filter whether it lets pass what a process still calls under it.
-    ///
-    /// # Errors
-    /// E_SECCOMP naming the call that the profile forbids.
-    pub fn ask_filter(&self, bpf: &Bpf, what: Asked) -> Result<()> {
-        let tiocsctty = u64::try_from(libc::TIOCSCTTY).expect("a small number");
-        let nproc = u64::try_from(libc::RLIMIT_NPROC).expect("a small number");
-        let mut calls = vec![
-            Call::new("read", libc::SYS_read),
-            Call::new("write", libc::SYS_write),
-            Call::new("execve", libc::SYS_execve),
-            Call::new("exit_group", libc::SYS_exit_group),
-        ];
-        if what.hooks == Hooks::Some || what.birth == Birth::Sibling {
-            let flags = u64::try_from(libc::SIGCHLD).expect("a small number");
-            calls.push(Call::new("clone", libc::SYS_clone).with([flags, 0, 0]));
-        }
-        if what.hooks == Hooks::Some {
-            calls.extend([
-                Call::new("wait4", libc::SYS_wait4),
-                Call::new("dup", libc::SYS_dup),
-                Call::new("close", libc::SYS_close),
-            ]);
-        }
-        if what.working_directory == WorkingDirectory::VerifyAgain {
-            calls.push(Call::new("getcwd", libc::SYS_getcwd));
-        }
-        if what.birth == Birth::Sibling {
-            calls.push(Call::new("setsid", libc::SYS_setsid));
-            if self.terminal.is_some() {
-                let ioctl = Call::new("ioctl(TIOCSCTTY)", libc::SYS_ioctl);
-                calls.push(ioctl.with([0, tiocsctty, 0]));
-            }
-            if self.process_limit().is_some() {
-                let prlimit = Call::new("prlimit64(RLIMIT_NPROC)", libc::SYS_prlimit64);
-                calls.push(prlimit.with([0, nproc, 0]));
-            }
-        }
-        if bpf.has_listener() {
-            calls.push(Call::new("close", libc::SYS_close));
-            calls.push(Call::new("prctl", libc::SYS_prctl).with([4, 0, 0]));
-        }
-        if !self.no_new_privs && self.capabilities.after_filter().is_some() {
-            calls.push(Call::new("capset", libc::SYS_capset));
-        }
-        bpf.must_let_pass(calls)
-    }
-
-    /// Parent: what a last process told of its failure, as an error; None for what is no failure.
-    pub fn explain(&self, told: Told) -> Option<Error> {
-        let errno = Errno::from_raw(told.value);
-        let step = |step: &str, object: &str| Some(Error::step(Code::Process, step, object, errno));
-        match told.what {
-            Tells::Ready | Tells::Executes | Tells::HookBegins => None,
-            Tells::HookClone | Tells::HookExecute | Tells::HookEnded => None,
-            Tells::Filter => Some(seccomp::refused(errno)),
-            Tells::Capabilities => step("set the capabilities", ""),
-            Tells::NotDumpable => step("prctl", "PR_SET_DUMPABLE"),
-            Tells::Processes => step("set", "RLIMIT_NPROC"),
-            Tells::Session => step("make a session for the process", ""),
-            Tells::Terminal => Some(Error::step(
-                Code::Terminal,
-                "take over",
-                "the terminal",
-                errno,
-            )),
-            Tells::WorkingDirectory => Some(self.command.left_the_root(errno)),
-            Tells::Execute => Some(self.command.not_executed(errno)),
-        }
-    }
-}
-
-/// What a filter is asked about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Asked {
-    /// Which way onto the landing area.
-    pub birth: Birth,
-    /// Whether hooks run there.
-    pub hooks: Hooks,
-    /// Whether it looks at its working directory.
-    pub working_directory: WorkingDirectory,
-}
-
-/// How a process comes to its last steps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Birth {
-    /// Init of a new pid namespace lands itself.
-    Itself,
-    /// An entrant makes it as its sibling.
-    Sibling,
-}
-
-impl Birth {
-    /// Which processes count beside the process while its limits are set.
-    pub fn siblings(self) -> Siblings {
-        match self {
-            Birth::Itself => Siblings::None,
-            Birth::Sibling => Siblings::Maker,
-        }
-    }
-}
-
-/// Whether there are startContainer hooks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hooks {
-    /// No.
-    None,
-    /// Yes.
-    Some,
 }

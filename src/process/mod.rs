@@ -15,6 +15,7 @@
 //! | child  | [`Program::ready`]          | no seccomp filter                         |
 //! | child  | [`last_steps`]              | nothing                                   |
 
+pub mod asked;
 pub mod bitlist;
 pub mod environment;
 pub mod keyring;
@@ -37,6 +38,7 @@ use crate::namespaces;
 use crate::plan::Options;
 use crate::sys::procfs::ProcFs;
 use crate::sys::sched::SchedAttr;
+use crate::testing::without::{Defence, without};
 use environment::Environment;
 use keyring::Keyring;
 pub use limits::Rlimit;
@@ -321,7 +323,9 @@ impl Plan {
     /// E_PROCESS naming what was refused.
     pub fn become_user(&self, sys_admin: SysAdmin) -> Result<()> {
         self.identity.own_stdio()?;
-        self.capabilities.drop_bounding()?;
+        if !without(Defence::CapsBeforeBirth) {
+            self.capabilities.drop_bounding()?;
+        }
         if self.identity.uid != 0 {
             // Otherwise setresuid(2) from root would empty the permitted set. execve(2) clears it.
             prctl::set_keepcaps(true).context(
@@ -330,8 +334,12 @@ impl Plan {
                 "",
             )?;
         }
-        self.identity.assume()?;
-        self.capabilities.apply(sys_admin)?;
+        if !without(Defence::IdsBeforeBirth) {
+            self.identity.assume()?;
+        }
+        if !without(Defence::CapsBeforeBirth) {
+            self.capabilities.apply(sys_admin)?;
+        }
         if self.no_new_privs {
             prctl::set_no_new_privs().context(Code::Process, "set no_new_privs", "")?;
         }

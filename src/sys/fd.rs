@@ -31,7 +31,7 @@ pub fn close_on_exec_from(first: u32) -> nix::Result<()> {
 /// # Errors
 /// ENOSYS on an older kernel.
 pub fn close_all_but(first: u32, keep: &[RawFd]) -> nix::Result<()> {
-    if without(Defence::CloseOnExec) {
+    if without(Defence::DescriptorsClosed) {
         return Ok(());
     }
     let mut kept: Vec<u32> = keep

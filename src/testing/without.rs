@@ -13,8 +13,22 @@ pub enum Defence {
     /// The procfs of a joined pid namespace is asked for by name, and not by a maker inside (which is as safe).
     PidnsParameter,
     /// Nobody holds the mount of casulo's program when something of it can be seen in a container.
-    MountLetGo,
-    /// Inherited descriptors are closed, or close-on-exec.
+    OwnMountClosed,
+    /// What is born in a container has its namespaces.
+    JoinedBeforeBirth,
+    /// It has its final ids.
+    IdsBeforeBirth,
+    /// It has its final capabilities.
+    CapsBeforeBirth,
+    /// It has its filter.
+    FilterBeforeBirth,
+    /// It is in no session of the caller's.
+    OwnSession,
+    /// It holds only its own descriptors.
+    DescriptorsClosed,
+    /// It holds no socket to its parent.
+    PipesOnly,
+    /// Inherited descriptors are close-on-exec.
     CloseOnExec,
     /// The working folder is verified to be inside the root.
     CwdInside,
