@@ -230,11 +230,13 @@ fn annotations_become_properties(lab: &Lab) {
 
 fn bad_annotations_are_named(lab: &Lab) {
     for (name, value, words) in [
-        ("Slice", "'x.slice'", "casulo sets this property itself"),
-        ("PIDs", "[uint32 1]", "casulo sets this property itself"),
-        ("Delegate", "false", "casulo sets this property itself"),
-        ("K", "1", "not the name of a property"),
-        ("Kill=Signal", "1", "not the name of a property"),
+        ("Slice", "'x.slice'", "concerns the scope alone"),
+        ("PIDs", "[uint32 1]", "concerns the scope alone"),
+        ("Delegate", "false", "concerns the scope alone"),
+        ("OnSuccess", "['x.service']", "concerns the scope alone"),
+        ("NoSuchProperty", "1", "concerns the scope alone"),
+        ("K", "1", "concerns the scope alone"),
+        ("Kill=Signal", "1", "concerns the scope alone"),
         ("KillSignal", "SIGTERM", "needs quotes"),
         ("Description", "'a\nExecStop=/bin/sh'", "control characters"),
         ("Description", "'a", "closing quote"),
@@ -245,7 +247,7 @@ fn bad_annotations_are_named(lab: &Lab) {
             .fails_with(&[&format!("org.systemd.property.{name}"), words]);
     }
     // What is well-formed is systemd's to judge.
-    for (name, value) in [("NoSuchProperty", "1"), ("KillSignal", "'x'")] {
+    for (name, value) in [("MemoryZSwapWriteback", "'x'"), ("KillSignal", "'x'")] {
         let key = format!("org.systemd.property.{name}");
         let bundle = bundle(lab).set("/annotations", json!({key: value}));
         let out = finish(bundle.command(DRIVER, "run", &[]), b"");

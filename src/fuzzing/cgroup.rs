@@ -19,7 +19,7 @@ pub(super) fn cgroup_path(bytes: &[u8]) {
         "process": {"cwd": "/", "args": ["sh"], "user": {"uid": 0, "gid": 0}},
         "root": {"path": "rootfs"},
         "annotations": {
-            "org.systemd.property.Fuzzed": value,
+            "org.systemd.property.Description": value,
             "run.oci.delegate-cgroup": value,
             "run.oci.systemd.subgroup": value,
         },

@@ -72,7 +72,7 @@ pub enum Defence {
     ReadOnlyByFd,
     /// Of the standard streams only pipes, sockets and terminals change their owner.
     OwnStdio,
-    /// Names of systemd's properties are letters, and none is casulo's own.
+    /// Only properties that concern the scope alone are told to systemd.
     PropertyNames,
     /// The container says to the service manager only what it may.
     NotifyWords,

@@ -10,15 +10,74 @@ use std::collections::HashMap;
 
 const PREFIX: &str = "org.systemd.property.";
 
-/// What would move the scope or its processes, or take the cgroups below it away from casulo.
-const OURS: [&str; 7] = [
-    "PIDs",
-    "Slice",
-    "Controller",
-    "Delegate",
-    "DelegateControllers",
-    "DelegateSubgroup",
-    "DisableControllers",
+/// The properties that concern the scope alone: what it is called, how long it may take, how it is killed, what
+/// it may use (systemd.scope(5), systemd.kill(5), systemd.resource-control(5), by the names of the D-Bus
+/// interface). Whatever is not listed is refused, so that a property of a later systemd is, too: those that name
+/// another unit (`Conflicts`, `OnSuccess`), do something to the host (`SuccessAction`), have the service manager
+/// open a file of the host (`BPFProgram`, `IPIngressFilterPath`) or change its firewall (`NFTSet`), and those that
+/// would take the scope, its processes or the cgroups below it away from casulo (`Slice`, `PIDs`, `Delegate`).
+const ALLOWED: [&str; 61] = [
+    "AllowedCPUs",
+    "AllowedMemoryNodes",
+    "CPUAccounting",
+    "CPUQuotaPerSecUSec",
+    "CPUQuotaPeriodUSec",
+    "CPUShares",
+    "CPUWeight",
+    "CollectMode",
+    "CoredumpReceive",
+    "DefaultMemoryLow",
+    "DefaultMemoryMin",
+    "DefaultStartupMemoryLow",
+    "Description",
+    "DeviceAllow",
+    "DevicePolicy",
+    "Documentation",
+    "FinalKillSignal",
+    "IOAccounting",
+    "IODeviceLatencyTargetUSec",
+    "IODeviceWeight",
+    "IOReadBandwidthMax",
+    "IOReadIOPSMax",
+    "IOWeight",
+    "IOWriteBandwidthMax",
+    "IOWriteIOPSMax",
+    "IPAccounting",
+    "IPAddressAllow",
+    "IPAddressDeny",
+    "KillMode",
+    "KillSignal",
+    "ManagedOOMMemoryPressure",
+    "ManagedOOMMemoryPressureDurationUSec",
+    "ManagedOOMMemoryPressureLimit",
+    "ManagedOOMPreference",
+    "ManagedOOMSwap",
+    "MemoryAccounting",
+    "MemoryHigh",
+    "MemoryLow",
+    "MemoryMax",
+    "MemoryMin",
+    "MemoryPressureThresholdUSec",
+    "MemoryPressureWatch",
+    "MemorySwapMax",
+    "MemoryZSwapMax",
+    "MemoryZSwapWriteback",
+    "OOMPolicy",
+    "RestartKillSignal",
+    "RuntimeMaxUSec",
+    "RuntimeRandomizedExtraUSec",
+    "SendSIGHUP",
+    "SendSIGKILL",
+    "StartupAllowedCPUs",
+    "StartupAllowedMemoryNodes",
+    "StartupCPUWeight",
+    "StartupIOWeight",
+    "StartupMemoryHigh",
+    "StartupMemoryLow",
+    "StartupMemoryMax",
+    "TasksAccounting",
+    "TasksMax",
+    "TimeoutStopUSec",
 ];
 
 /// The properties, in the order of their names.
@@ -42,24 +101,26 @@ pub(super) fn properties(
 }
 
 fn property(name: &str, text: &str) -> Result<Property, String> {
-    let is_name = name.len() >= 3 && name.bytes().all(|byte| byte.is_ascii_alphabetic());
-    match without(Defence::PropertyNames) {
-        false if !is_name => {
-            return Err("not the name of a property: letters only, at least three".to_owned());
-        }
-        false if OURS.contains(&name) => return Err("casulo sets this property itself".to_owned()),
-        _ => {}
+    // Unit files say TimeoutStopSec, the D-Bus interface TimeoutStopUSec.
+    let stem = name
+        .strip_suffix("Sec")
+        .filter(|it| it.ends_with(|c: char| c.is_ascii_lowercase()));
+    let known = match stem {
+        Some(stem) => format!("{stem}USec"),
+        None => name.to_owned(),
+    };
+    if !without(Defence::PropertyNames) && !ALLOWED.contains(&known.as_str()) {
+        return Err(
+            "not a property that concerns the scope alone: docs/spec.md lists those that do"
+                .to_owned(),
+        );
     }
     let value = gvariant::parse(text)?;
-    // Unit files say TimeoutStopSec, the D-Bus interface TimeoutStopUSec.
-    let Some(stem) = name
-        .strip_suffix("Sec")
-        .filter(|it| it.ends_with(|c: char| c.is_ascii_lowercase()))
-    else {
-        return Ok((name.to_owned(), value));
-    };
+    if stem.is_none() {
+        return Ok((known, value));
+    }
     let microseconds = microseconds(&value).ok_or("not a number of seconds")?;
-    Ok((format!("{stem}USec"), Value::Uint64(microseconds)))
+    Ok((known, Value::Uint64(microseconds)))
 }
 
 fn microseconds(seconds: &Value) -> Option<u64> {
@@ -129,27 +190,75 @@ mod tests {
     }
 
     #[test]
-    fn names_are_checked_and_what_is_ours_is_refused() {
-        let annotations: HashMap<String, String> = [
-            "org.systemd.property.Slice",
-            "org.systemd.property.PIDs",
-            "org.systemd.property.Delegate",
-            "org.systemd.property.ab",
-            "org.systemd.property.",
-            "org.systemd.property.Kill Signal",
-            "org.systemd.property.Kill\nSignal",
-            "org.systemd.property.KillMode",
-            "org.systemd.other",
-        ]
-        .map(|key| (key.to_owned(), "'none'".to_owned()))
-        .into();
+    fn only_what_concerns_the_scope_alone_is_told() {
+        let refused = [
+            "Slice",
+            "PIDs",
+            "Controller",
+            "Delegate",
+            "DelegateControllers",
+            "DelegateSubgroup",
+            "DisableControllers",
+            "ab",
+            "",
+            "Kill Signal",
+            "Kill\nSignal",
+            "killmode",
+            "KillModeX",
+            "NoSuchProperty",
+            // Units of the host.
+            "Conflicts",
+            "Wants",
+            "Requires",
+            "BindsTo",
+            "PartOf",
+            "Upholds",
+            "OnSuccess",
+            "OnFailure",
+            "PropagatesStopTo",
+            "StopPropagatedFrom",
+            "JoinsNamespaceOf",
+            "Before",
+            "After",
+            "RequiresMountsFor",
+            // What is done to the host.
+            "SuccessAction",
+            "FailureAction",
+            "StartLimitAction",
+            "JobTimeoutAction",
+            "JobTimeoutRebootArgument",
+            "RebootArgument",
+            // Files and tables of the host.
+            "BPFProgram",
+            "IPIngressFilterPath",
+            "IPEgressFilterPath",
+            "NFTSet",
+            "SourcePath",
+            "User",
+            "Group",
+            "Sec",
+            "USec",
+        ];
+        let mut annotations: HashMap<String, String> = refused
+            .map(|name| (format!("{PREFIX}{name}"), "'none'".to_owned()))
+            .into();
+        annotations.insert(format!("{PREFIX}KillMode"), "'none'".to_owned());
+        annotations.insert("org.systemd.other".to_owned(), "'none'".to_owned());
         let mut problems = Problems::default();
         let properties = properties(&annotations, &mut problems);
         assert_eq!(properties, [("KillMode".to_owned(), Value::text("none"))]);
-        let error = problems.into_result("c").expect_err("seven").to_string();
-        assert_eq!(
-            error.matches("annotations[\"org.systemd.property.").count(),
-            7
-        );
+        let error = problems.into_result("c").expect_err("all").to_string();
+        assert_eq!(error.matches("not a property that").count(), refused.len());
+    }
+
+    #[test]
+    fn the_documented_list_is_the_one_that_holds() {
+        let text = include_str!("../../../docs/spec.md");
+        let (_, rest) = text
+            .split_once("The properties that are told to systemd:")
+            .expect("the list");
+        let list = rest.split("\n\n").next().expect("a paragraph");
+        let documented: Vec<&str> = list.split('`').skip(1).step_by(2).collect();
+        assert_eq!(documented, ALLOWED);
     }
 }
