@@ -13,7 +13,7 @@ cases! {
     [Root, Casulo, Systemd] => slices_are_made_by_name, missing_path_has_a_default, limits_are_on_the_scope_and_inside,
         what_systemd_does_not_know_is_on_the_scope_too, one_process_is_a_possible_limit,
         device_rules_survive_a_daemon_reload, annotations_become_properties, bad_annotations_are_named,
-        a_name_that_is_taken, a_unit_that_failed_gives_way, subgroup_is_renamed, without_a_subgroup,
+        a_name_that_is_taken, a_frozen_scope_is_refused, a_unit_that_failed_gives_way, subgroup_is_renamed, without_a_subgroup,
         a_delegated_cgroup_in_a_scope, namespaces_are_joined_in_a_scope, later_commands_need_no_flag,
         an_update_is_told_to_systemd, a_refused_update_changes_nothing,
         run_leaves_nothing, a_failed_create_leaves_nothing, a_failed_scope_does_not_stay,
@@ -267,6 +267,21 @@ fn a_name_that_is_taken(lab: &Lab) {
     lab.assert_nothing_left(second.id());
     assert_eq!(first.status(), "running");
     assert_eq!(show(&unit(&first), "ActiveState"), "active");
+}
+
+fn a_frozen_scope_is_refused(lab: &Lab) {
+    let bundle = bundle(lab);
+    let folder = scope_folder(&bundle);
+    fs::create_dir(&folder).expect("a cgroup of the scope's name");
+    fs::write(folder.join("cgroup.freeze"), "1").expect("frozen");
+    let begun = std::time::Instant::now();
+    finish(bundle.command(DRIVER, "run", &[]), b"")
+        .fails_with(&["is frozen", &folder.display().to_string()]);
+    assert!(begun.elapsed() < Duration::from_secs(20));
+    wait_until("systemd forgets the scope", || !is_loaded(&unit(&bundle)));
+    lab.assert_nothing_left(bundle.id());
+    // systemd may have removed it with the scope.
+    let _ = fs::remove_dir(&folder);
 }
 
 fn a_unit_that_failed_gives_way(lab: &Lab) {

@@ -12,7 +12,8 @@ cases! {
     [Root] => frozen_container_is_deleted, frozen_nested_cgroup_is_deleted, deep_and_wide_nesting_is_deleted,
         threaded_cgroups_are_deleted, half_made_state_is_deleted;
     [Root, Casulo] => processes_without_their_init_are_deleted, kill_all_returns_when_all_have_ended, kill_all_of_a_frozen_container,
-        kill_all_where_the_cgroup_is_the_callers, kill_all_never_reaches_the_caller, deletes_at_once_have_a_winner;
+        kill_all_where_the_cgroup_is_the_callers, kill_all_above_the_limit_of_descriptors, kill_all_says_whom_it_does_not_see,
+        kill_all_never_reaches_the_caller, deletes_at_once_have_a_winner;
     [Root, Casulo, Fuse] => process_that_cannot_die_is_named;
     [Root, Controller("pids")] => nested_cgroups_with_controllers_are_deleted;
 }
@@ -152,6 +153,58 @@ fn kill_all_where_the_cgroup_is_the_callers(lab: &Lab) {
     bundle.call("kill", &["--all"], &["USR1"]).ok();
     wait_until("both got it", || exists("first") && exists("second"));
     bundle.call("kill", &["--all"], &["KILL"]).ok();
+    bundle.wait_stopped();
+}
+
+fn kill_all_above_the_limit_of_descriptors(lab: &Lab) {
+    const PROCESSES: usize = 100;
+    let script = format!(
+        "for i in $(seq {PROCESSES}); do sh -c 'trap \"touch /got-$$; exit\" USR1; touch /ready-$$; \
+         while :; do sleep 0.1; done' & done; trap '' USR1; while :; do sleep 1; done"
+    );
+    let bundle = lab.bundle().sh(&script);
+    bundle.run_detached();
+    let count = |prefix: &str| {
+        let names = std::fs::read_dir(bundle.rootfs()).expect("rootfs");
+        let names = names.map(|it| it.expect("entry").file_name());
+        names
+            .filter(|name| name.to_string_lossy().starts_with(prefix))
+            .count()
+    };
+    wait_until("all are ready", || count("ready-") == PROCESSES);
+    let kill = lab.command();
+    let mut limited = std::process::Command::new("sh");
+    limited.args(["-c", "ulimit -Sn 40; ulimit -Hn 40; exec \"$@\"", "sh"]);
+    limited.arg(kill.get_program()).args(kill.get_args()).args([
+        "kill",
+        "--all",
+        bundle.id(),
+        "USR1",
+    ]);
+    finish(limited, b"").ok();
+    wait_until("all got it", || count("got-") == PROCESSES);
+    bundle.call("kill", &["--all"], &["KILL"]).ok();
+    bundle.wait_stopped();
+}
+
+fn kill_all_says_whom_it_does_not_see(lab: &Lab) {
+    let bundle = lab.bundle().args(&["/bin/sleep", "1000"]);
+    bundle.run_detached();
+    let kill = |signal: &str| {
+        let inner = lab.command();
+        let mut outer = std::process::Command::new("unshare");
+        outer.args(["--pid", "--fork", "--mount-proc"]);
+        outer.arg(inner.get_program()).args(inner.get_args()).args([
+            "kill",
+            "--all",
+            bundle.id(),
+            signal,
+        ]);
+        finish(outer, b"")
+    };
+    kill("USR1").fails_with(&["1 of them have no number in this pid namespace"]);
+    kill("KILL").ok();
+    assert!(!is_populated(&bundle));
     bundle.wait_stopped();
 }
 

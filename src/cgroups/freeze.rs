@@ -7,6 +7,7 @@
 use super::fs::Cgroup;
 use crate::error::{Code, Context, Error, Result};
 use crate::testing::fault::{self, Step};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 impl Cgroup {
@@ -38,6 +39,26 @@ impl Cgroup {
             object: self.path.display().to_string(),
             ..Error::new(Code::Cgroup, "a cgroup above it is frozen")
         })
+    }
+
+    /// Refuses a cgroup in which no process would run: one that is asked to freeze, itself or by one above it, below
+    /// `mount`.
+    ///
+    /// # Errors
+    /// `E_CGROUP` naming the one that is.
+    pub(super) fn check_thawed(&self, mount: &Path) -> Result<()> {
+        let folders = self.path.ancestors();
+        for folder in folders.take_while(|it| *it != mount && it.starts_with(mount)) {
+            if Cgroup::open(folder)?.is_freezing() {
+                return Err(Error {
+                    step: "use cgroup".to_owned(),
+                    object: folder.display().to_string(),
+                    ..Error::new(Code::Cgroup, "is frozen")
+                }
+                .hint("thaw it (cgroup.freeze), or give the container a cgroupsPath of its own"));
+            }
+        }
+        Ok(())
     }
 
     /// True if it was asked to freeze, whether or not all processes have.

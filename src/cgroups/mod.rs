@@ -20,6 +20,7 @@ pub mod limits;
 pub mod notify;
 pub mod path;
 mod refusal;
+mod signal;
 pub mod stats;
 pub mod systemd;
 pub mod tree;

@@ -7,7 +7,6 @@ use super::notify::Announced;
 use super::stats::MemoryEvents;
 use crate::descent::{What, each_folder, remove_below};
 use crate::error::{Code, Context, Error, Result};
-use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
@@ -23,12 +22,19 @@ use std::time::{Duration, Instant};
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Cgroup {
-    /// Pids in it and below, as the caller's pid namespace numbers them. Empty when the cgroup was
-    /// removed.
+    /// Pids in it and below, as the caller's pid namespace numbers them: without those that it does not
+    /// see. Empty when the cgroup was removed.
     ///
     /// # Errors
     /// `E_CGROUP` when one of the folders cannot be read.
     pub fn pids(&self) -> Result<Vec<Pid>> {
+        let mut pids = self.listed()?;
+        pids.retain(|pid| pid.as_raw() > 0);
+        Ok(pids)
+    }
+
+    /// The same, with a 0 for each process that the caller's pid namespace does not see.
+    pub(super) fn listed(&self) -> Result<Vec<Pid>> {
         let mut pids = Vec::new();
         each_folder(self.folder.as_fd(), |folder| pids_in(folder, &mut pids)).context(
             Code::Cgroup,
@@ -49,6 +55,7 @@ impl Cgroup {
             "list processes in",
             self.path.display(),
         )?;
+        pids.retain(|pid| pid.as_raw() > 0);
         Ok(pids)
     }
 
@@ -89,35 +96,6 @@ impl Cgroup {
                 errno,
             )),
         }
-    }
-
-    /// Sends `signal` to every process that is in it or below now. Frozen ones get it when thawed.
-    ///
-    /// # Errors
-    /// `E_SIGNAL` for the first process that could not be signalled; the others still were.
-    pub fn signal(&self, signal: i32) -> Result<()> {
-        let mut processes = Vec::new();
-        for pid in self.pids()? {
-            match pidfd_open(pid) {
-                Ok(fd) => processes.push((pid, fd)),
-                Err(Errno::ESRCH) => {}
-                Err(errno) => return Err(failed(pid, errno)),
-            }
-        }
-        // Between the list and the pidfd a process may have ended and its number gone to a
-        // stranger. Whoever is listed once more, with the pidfd open, is the container's.
-        let still_here = self.pids()?;
-        let mut result = Ok(());
-        for (pid, fd) in processes {
-            if !still_here.contains(&pid) {
-                continue;
-            }
-            match pidfd_send_signal(fd.as_fd(), signal) {
-                Ok(()) | Err(Errno::ESRCH) => {}
-                Err(errno) => result = result.and(Err(failed(pid, errno))),
-            }
-        }
-        result
     }
 
     /// Removes the cgroup and all below it, when the processes are gone: it waits for those that
@@ -226,17 +204,12 @@ impl Cgroup {
     }
 }
 
-fn failed(pid: Pid, errno: Errno) -> Error {
-    Error::step(Code::Signal, "signal process", pid.to_string(), errno)
-}
-
-/// Adds the processes of one cgroup.
+/// Adds the processes of one cgroup; a 0 stands for a process that the caller's pid namespace does not see.
 fn pids_in(folder: BorrowedFd<'_>, pids: &mut Vec<Pid>) -> nix::Result<()> {
     match read(folder, Path::new("cgroup.procs")) {
         Ok(text) => {
             let numbers = text.lines().filter_map(|line| line.parse().ok());
-            // 0 stands for a process that the caller's pid namespace does not see.
-            pids.extend(numbers.filter(|pid| *pid > 0).map(Pid::from_raw));
+            pids.extend(numbers.map(Pid::from_raw));
             Ok(())
         }
         // A threaded cgroup: its processes are listed by the domain above it.

@@ -40,3 +40,21 @@ fn a_cgroup_below_a_frozen_one_cannot_be_thawed() {
     );
     cgroup.thaw().expect("thawed");
 }
+
+#[test]
+fn a_cgroup_in_which_nothing_would_run_is_refused() {
+    let Some(test) = TestCgroup::new() else {
+        return;
+    };
+    let cgroup = test.create();
+    let below = cgroup.path().join("below");
+    std::fs::create_dir(&below).expect("nested");
+    let below = Cgroup::open(&below).expect("open");
+    let mount = std::path::Path::new("/sys/fs/cgroup");
+    below.check_thawed(mount).expect("thawed");
+    assert!(cgroup.freeze(soon()).expect("asked"), "frozen");
+    let error = below.check_thawed(mount).expect_err("frozen above");
+    assert_eq!(error.object, cgroup.path().display().to_string());
+    cgroup.thaw().expect("thawed");
+    cgroup.remove().expect("removed");
+}

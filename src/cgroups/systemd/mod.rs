@@ -206,6 +206,9 @@ pub struct Filled {
 pub fn fill(plan: &CgroupPlan, scope: &Plan, bridge: Pid, proc: &ProcFs) -> Result<Filled> {
     let path = folder_of(&scope.scope.unit, &plan.mount, bridge, proc)?;
     let folder = Cgroup::open(&path)?;
+    // A scope takes over a cgroup of its name that somebody has left. In a frozen one the bridge would wait, and
+    // casulo for it.
+    folder.check_thawed(&plan.mount)?;
     folder.write_all(&scope.files, plan)?;
     let Some(subgroup) = &scope.subgroup else {
         folder.set_up(plan)?;

@@ -1,0 +1,89 @@
+//! A signal for every process of a cgroup, and of those below it. Any casulo process on the host; the container
+//! may be running, and may have more processes than casulo may have descriptors.
+
+use super::fs::Cgroup;
+use crate::error::{Code, Error, Result};
+use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
+use nix::errno::Errno;
+use nix::unistd::Pid;
+use std::collections::HashSet;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// How many processes are held by a pidfd at once. Each such batch costs one more look at the whole cgroup.
+const BATCH: usize = 512;
+
+/// How many descriptors a look at the cgroup takes, with some to spare.
+const FOR_A_LOOK: usize = 8;
+
+impl Cgroup {
+    /// Sends `signal` to every process that is in it or below now. Frozen ones get it when thawed.
+    ///
+    /// # Errors
+    /// `E_SIGNAL` for the first process that could not be signalled, and where the caller's pid namespace does not
+    /// see some; the others still were. `E_CGROUP` when it cannot be looked at.
+    pub fn signal(&self, signal: i32) -> Result<()> {
+        let mut result = Ok(());
+        let (unseen, mut pids): (Vec<Pid>, Vec<Pid>) = self
+            .listed()?
+            .into_iter()
+            .partition(|pid| pid.as_raw() == 0);
+        while !pids.is_empty() {
+            let held = hold(&mut pids)?;
+            // Between the list and the pidfd a process may have ended and its number gone to a
+            // stranger. Whoever is listed once more, with the pidfd open, is the container's.
+            let still_here: HashSet<Pid> = self.pids()?.into_iter().collect();
+            for (pid, fd) in held {
+                if !still_here.contains(&pid) {
+                    continue;
+                }
+                match pidfd_send_signal(fd.as_fd(), signal) {
+                    Ok(()) | Err(Errno::ESRCH) => {}
+                    Err(errno) => result = result.and(Err(failed(pid, errno))),
+                }
+            }
+        }
+        result.and_then(|()| self.check_none_unseen(unseen.len()))
+    }
+
+    /// Those that the caller's pid namespace does not see are not passed over in silence.
+    fn check_none_unseen(&self, count: usize) -> Result<()> {
+        if count == 0 {
+            return Ok(());
+        }
+        let why = format!("{count} of them have no number in this pid namespace");
+        Err(Error {
+            step: "signal all processes of".to_owned(),
+            object: self.path.display().to_string(),
+            ..Error::new(Code::Signal, why)
+        }
+        .hint("run casulo in the host's pid namespace; KILL reaches them from here, too"))
+    }
+}
+
+/// Takes pids from the end of the list and opens a pidfd of each, as many as there is room for.
+///
+/// # Errors
+/// `E_SIGNAL` where there is no room for a single one.
+fn hold(pids: &mut Vec<Pid>) -> Result<Vec<(Pid, OwnedFd)>> {
+    let mut held = Vec::new();
+    while held.len() < BATCH
+        && let Some(pid) = pids.pop()
+    {
+        match pidfd_open(pid) {
+            Ok(fd) => held.push((pid, fd)),
+            Err(Errno::ESRCH) => {}
+            Err(Errno::EMFILE | Errno::ENFILE) if held.len() > FOR_A_LOOK => {
+                pids.push(pid);
+                let rest = held.split_off(held.len() - FOR_A_LOOK);
+                pids.extend(rest.into_iter().map(|(pid, _)| pid));
+                break;
+            }
+            Err(errno) => return Err(failed(pid, errno)),
+        }
+    }
+    Ok(held)
+}
+
+fn failed(pid: Pid, errno: Errno) -> Error {
+    Error::step(Code::Signal, "signal process", pid.to_string(), errno)
+}
