@@ -44,7 +44,7 @@ use crate::process::asked::{Asked, Birth, Hooks};
 use crate::process::last_steps::WorkingDirectory;
 use crate::rootfs::Sent;
 use crate::rootfs::devices::Nodes;
-use crate::state::{self, ProcessRef, State, Store};
+use crate::state::{self, Identity, ProcessRef, State, Store};
 use crate::sync::pipes::Ends;
 use crate::sync::{Channel, Message};
 use crate::sys::procfs::ProcFs;
@@ -218,7 +218,7 @@ fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
 
     trace::phase(Phase::Cgroup);
     fault::at(Step::Cgroup)?;
-    made.cgroup = Cgroup::create(&plan.cgroup)?;
+    made.cgroup = Cgroup::create(&plan.cgroup, Some(&made.dir()?.holder()?))?;
     if made.cgroup.is_none() {
         state.set_cgroup(None);
     }
@@ -275,6 +275,7 @@ fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
     drop((parent, nodes));
     if made.scope.is_some() {
         state.set_cgroup(made.cgroup.as_ref().map(Cgroup::path));
+        state.systemd_scope.clone_from(&made.scope);
     }
     if let (Some(cgroup), Some(name)) = (&made.cgroup, &plan.cgroup.delegate) {
         cgroup.delegate(name, init, plan.cgroup.owner)?;
@@ -289,9 +290,11 @@ fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
     // While init makes its mounts.
     let process = ProcessRef::of(init, &proc).context(Code::State, "look at init", init)?;
     state.init_process_start = process.start;
+    state.identity = Some(Identity::of(&state, made.cgroup.as_ref())?);
     fault::at(Step::KeepConfig)?;
     made.dir()?.write_config(request.config)?;
     fault::at(Step::RecordInit)?;
+    made.dir()?.keep_identity(&state)?;
     record(made.dir()?, &state)?;
     trace::phase(Phase::Wait);
     let mut conversation = Conversation {

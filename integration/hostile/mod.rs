@@ -19,6 +19,7 @@ mod inputs;
 mod links;
 mod procfs;
 mod races;
+mod records;
 mod strings;
 mod systemd;
 mod unseen;
@@ -44,6 +45,7 @@ pub(crate) fn files() -> Vec<(&'static str, &'static [Case])> {
         ("hostile::links", links::CASES),
         ("hostile::procfs", procfs::CASES),
         ("hostile::races", races::CASES),
+        ("hostile::records", records::CASES),
         ("hostile::strings", strings::CASES),
         ("hostile::systemd", systemd::CASES),
     ];

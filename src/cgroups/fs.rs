@@ -7,6 +7,7 @@
 
 use super::controllers;
 use super::folders::{Folders, make_folders, remove_empty};
+use super::hold::{Holder, Origin};
 use super::limits::{Absent, Setting};
 use super::{Need, Plan, refusal};
 use crate::error::{Code, Context, Error, Result};
@@ -14,8 +15,8 @@ use crate::host::CgroupMount;
 use crate::testing::fault::{self, Step};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
-use nix::sys::stat::Mode;
-use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
+use nix::sys::stat::{Mode, fstat};
+use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, fstatfs, statfs};
 use nix::unistd::{AccessFlags, Pid, Uid, faccessat, fchownat};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -58,6 +59,8 @@ pub struct Cgroup {
     pub(super) path: PathBuf,
     /// The folders above it that [`Cgroup::create`] made, from the top down.
     pub(super) parents: Vec<PathBuf>,
+    /// Whether [`Cgroup::create`] made its folder. One that is only opened was found.
+    pub(super) origin: Origin,
 }
 
 impl Cgroup {
@@ -65,17 +68,18 @@ impl Cgroup {
     /// owner. None where the plan makes no cgroup, and where an optional one cannot be made. The device
     /// rules come later: [`Cgroup::attach_devices`].
     ///
-    /// A folder that exists is taken over if it has no processes and is not frozen; device
+    /// A folder that exists is taken over if it has no processes, is not frozen and is not held by another
+    /// record ([`super::hold`]); device
     /// programs that are attached to it stay and restrict too. After an error nothing that was
     /// made here is left. The folder's mode is 0755.
     ///
     /// # Errors
     /// `E_CGROUP` naming the file, the value and the controller that is missing.
-    pub fn create(plan: &Plan) -> Result<Option<Cgroup>> {
+    pub fn create(plan: &Plan, holder: Option<&Holder>) -> Result<Option<Cgroup>> {
         let Some(path) = &plan.path else {
             return Ok(None);
         };
-        match make(plan, path) {
+        match make(plan, path, holder) {
             Err(error) if plan.need == Need::Optional => {
                 log::debug!("no cgroup of its own: {error}");
                 Ok(None)
@@ -99,7 +103,21 @@ impl Cgroup {
             folder,
             path: path.to_owned(),
             parents: Vec::new(),
+            origin: Origin::Found,
         })
+    }
+
+    /// The number that no other cgroup of this boot has had: of its folder's inode (cgroup ids are 64 bits wide
+    /// since Linux 5.5, and not used again).
+    ///
+    /// # Errors
+    /// `E_CGROUP` when the folder is not one of a cgroup.
+    pub fn id(&self) -> Result<u64> {
+        let look = || match fstatfs(&self.folder)?.filesystem_type() {
+            CGROUP2_SUPER_MAGIC => Ok(fstat(&self.folder)?.st_ino),
+            _ => Err(Errno::EINVAL),
+        };
+        look().context(Code::Cgroup, "look at cgroup", self.path.display())
     }
 
     /// For `CLONE_INTO_CGROUP`.
@@ -253,22 +271,35 @@ pub(super) fn value_of(text: &str, key: &str) -> Option<u64> {
 }
 
 /// Makes the cgroup at `path` as [`Cgroup::create`] says.
-pub(super) fn make(plan: &Plan, path: &Path) -> Result<Cgroup> {
+pub(super) fn make(plan: &Plan, path: &Path, holder: Option<&Holder>) -> Result<Cgroup> {
     let Folders { mut made, existed } = make_folders(path, &plan.mount)?;
-    let result = Cgroup::open(path).and_then(|cgroup| {
+    let origin = if existed { Origin::Found } else { Origin::Made };
+    let taken = Cgroup::open(path).and_then(|cgroup| {
         if existed {
             cgroup.check_unused()?;
         }
-        cgroup.set_up(plan)?;
+        holder.map_or(Ok(()), |holder| cgroup.hold(holder, origin))?;
         Ok(cgroup)
     });
-    match result {
-        Ok(mut cgroup) => {
+    let mut cgroup = match taken {
+        Ok(cgroup) => Cgroup { origin, ..cgroup },
+        Err(error) => {
+            // The last one may be another container's by now.
+            made.retain(|folder| folder != path);
+            remove_empty(&made);
+            return Err(error);
+        }
+    };
+    match cgroup.set_up(plan) {
+        Ok(()) => {
             made.retain(|folder| folder != path);
             cgroup.parents = made;
             Ok(cgroup)
         }
         Err(error) => {
+            if existed {
+                cgroup.release();
+            }
             remove_empty(&made);
             Err(error)
         }

@@ -16,6 +16,7 @@ pub mod devices;
 mod folders;
 mod freeze;
 pub mod fs;
+pub mod hold;
 pub mod limits;
 pub mod notify;
 pub mod path;

@@ -216,11 +216,14 @@ impl TestCgroup {
 
     /// The cgroup, without limits and rules.
     pub(crate) fn create(&self) -> Cgroup {
-        Cgroup::create(&Plan {
-            path: Some(self.path.clone()),
-            mount: self.mount.clone(),
-            ..Plan::default()
-        })
+        Cgroup::create(
+            &Plan {
+                path: Some(self.path.clone()),
+                mount: self.mount.clone(),
+                ..Plan::default()
+            },
+            None,
+        )
         .expect("created")
         .expect("a cgroup")
     }

@@ -3,6 +3,7 @@
 
 use super::folders::remove_empty;
 use super::fs::{Cgroup, read, value_of};
+use super::hold::Origin;
 use super::notify::Announced;
 use super::stats::MemoryEvents;
 use crate::descent::{What, each_folder, remove_below};
@@ -80,15 +81,7 @@ impl Cgroup {
             Ok(()) | Err(Errno::ENODEV) => Ok(()),
             // Before Linux 5.14, and in a threaded cgroup: nothing can fork while frozen, and the
             // freezer of cgroup v2 lets a killed process die.
-            Err(Errno::ENOENT | Errno::EOPNOTSUPP) => {
-                let frozen = self.write("cgroup.freeze", "1");
-                let result = self.signal(libc::SIGKILL);
-                if frozen.is_ok() {
-                    // The processes are gone or going; a cgroup that cannot be thawed is empty.
-                    let _ = self.write("cgroup.freeze", "0");
-                }
-                result
-            }
+            Err(Errno::ENOENT | Errno::EOPNOTSUPP) => self.kill_frozen(),
             Err(errno) => Err(Error::step(
                 Code::Cgroup,
                 "kill the processes of",
@@ -96,6 +89,17 @@ impl Cgroup {
                 errno,
             )),
         }
+    }
+
+    /// SIGKILL for each of its processes, while none can fork.
+    fn kill_frozen(&self) -> Result<()> {
+        let frozen = self.write("cgroup.freeze", "1");
+        let result = self.signal(libc::SIGKILL);
+        if frozen.is_ok() {
+            // The processes are gone or going; a cgroup that cannot be thawed is empty.
+            let _ = self.write("cgroup.freeze", "0");
+        }
+        result
     }
 
     /// Removes the cgroup and all below it, when the processes are gone: it waits for those that
@@ -125,6 +129,27 @@ impl Cgroup {
                 }
             }
         }
+        remove_empty(&self.parents);
+        Ok(())
+    }
+
+    /// The undo of [`Cgroup::create`], once whoever was born in it may be killed: a folder that was there before
+    /// stays, without a holder.
+    ///
+    /// # Errors
+    /// As [`Cgroup::remove`].
+    pub fn undo(&self) -> Result<()> {
+        if self.origin == Origin::Made {
+            self.kill()?;
+            return self.remove();
+        }
+        // Not by cgroup.kill: since Linux 6.14 what is cloned into a cgroup that was killed once dies at birth, unless
+        // the parent's own was killed as often.
+        if self.is_populated() {
+            self.kill_frozen()?;
+        }
+        self.wait_until_empty(Instant::now() + PATIENCE);
+        self.release();
         remove_empty(&self.parents);
         Ok(())
     }

@@ -3,6 +3,7 @@
 use super::state::document;
 use crate::cli::{Global, List, ListFormat};
 use crate::error::{Code, Result};
+use crate::state::Store;
 use serde_json::Value;
 use std::fmt::Write;
 
@@ -26,7 +27,10 @@ pub(super) fn run(global: &Global, args: &List) -> Result<u8> {
             Ok(container) => containers.push(container),
             // It was deleted while we looked.
             Err(error) if error.code == Code::NotFound => {}
-            Err(error) => log::warn!("{error}"),
+            Err(error) => {
+                log::warn!("{error}");
+                containers.push(broken(&store, id));
+            }
         }
     }
     let text = match args.format {
@@ -35,6 +39,20 @@ pub(super) fn run(global: &Global, args: &List) -> Result<u8> {
     };
     super::print(text.as_bytes())?;
     Ok(0)
+}
+
+/// What is still known of a container whose record cannot be read, or is not believed.
+fn broken(store: &Store, id: &str) -> Value {
+    let kept = store.open(id).ok().and_then(|dir| {
+        let facts = dir.kept_identity()?;
+        super::state::document_of(&dir, facts).ok()
+    });
+    kept.unwrap_or_else(|| {
+        serde_json::json!({
+            "ociVersion": "", "id": id, "pid": 0, "status": "unknown", "bundle": "", "rootfs": "",
+            "created": "", "owner": "", "annotations": {},
+        })
+    })
 }
 
 /// Columns as runc has them: at least twelve characters wide, three blanks apart.

@@ -2,7 +2,7 @@
 
 use crate::cli::{Global, Id};
 use crate::error::Result;
-use crate::state::{self, Dir, Status};
+use crate::state::{self, Dir, State, Status};
 use nix::unistd::{Uid, User};
 use serde_json::Value;
 
@@ -16,7 +16,11 @@ pub(super) fn run(global: &Global, args: &Id) -> Result<u8> {
 
 /// The spec's state document with `rootfs`, `created` and `owner` added, as runc prints it.
 pub(super) fn document(dir: &Dir) -> Result<Value> {
-    let facts = dir.read()?;
+    document_of(dir, dir.read()?)
+}
+
+/// The same of these facts.
+pub(super) fn document_of(dir: &Dir, facts: State) -> Result<Value> {
     let (status, _) = state::status(dir, &facts)?;
     let pid = if status == Status::Stopped {
         0

@@ -199,6 +199,7 @@ impl Conversation<'_> {
         let process = ProcessRef::of(pid, proc).context(Code::State, "look at init", pid)?;
         state.init_process_start = process.start;
         fault::at(Step::RecordInit)?;
+        made.dir()?.keep_identity(state)?;
         record(made.dir()?, state)?;
         self.request.plan.process.grant_at_birth(pid)?;
         if let Some(listener) = listener {

@@ -98,10 +98,20 @@ pub fn delete(dir: Dir, force: Force) -> Result<()> {
         Force::No => Some(dir.lock()?),
     };
     let state = match dir.read() {
-        // Half-written facts name nothing that could be cleaned up.
-        Err(_) if force == Force::Yes => State {
-            id: dir.id.clone(),
-            ..State::default()
+        Err(failed) if force == Force::Yes => match dir.kept_identity() {
+            Some(state) => {
+                log::warn!("{failed}; its hooks are not known, its processes and its cgroup are");
+                state
+            }
+            None => {
+                log::warn!(
+                    "{failed}; what is left of its processes and its cgroup is not known, and stays"
+                );
+                State {
+                    id: dir.id.clone(),
+                    ..State::default()
+                }
+            }
         },
         result => result?,
     };
@@ -129,8 +139,16 @@ pub fn delete(dir: Dir, force: Force) -> Result<()> {
 pub(super) fn remove(dir: Dir, state: &State) -> Result<()> {
     trace::phase(Phase::CleanUp);
     fault::at(Step::RemoveCgroup)?;
-    if !state.cgroup().is_some_and(cgroups::remove_unused)
-        && let Some(cgroup) = own_cgroup(state)?
+    let cgroup = match own_cgroup(state)? {
+        None if state.identity.is_none() => state.open_begun_cgroup(&dir),
+        cgroup => cgroup,
+    };
+    if let (None, None, Some(path)) = (&cgroup, &state.identity, state.cgroup()) {
+        // A create that was killed may have made it, and nobody is in there: in a cgroup that is used this fails.
+        cgroups::remove_unused(path);
+    }
+    if let Some(cgroup) = cgroup
+        && !cgroups::remove_unused(cgroup.path())
     {
         cgroup.kill()?;
         cgroup.remove().map_err(|error| {
@@ -142,15 +160,15 @@ pub(super) fn remove(dir: Dir, state: &State) -> Result<()> {
         })?;
     }
     fault::at(Step::RemoveParents)?;
-    cgroups::remove_empty(&state.cgroup_parents);
+    cgroups::remove_empty(&state.own_cgroup_parents());
     fault::at(Step::StopScope)?;
-    match &state.systemd_scope {
-        Some(scope) if state.cgroup().is_some() => systemd::stop(scope)?,
-        Some(scope) => systemd::stop_empty(scope)?,
-        None => {}
+    if let Some(scope) = &state.systemd_scope
+        && state.is_of_this_boot()
+    {
+        systemd::stop(scope)?;
     }
     fault::at(Step::RemoveClass)?;
-    intel_rdt::remove(&state.intel_rdt_paths)?;
+    intel_rdt::remove(&state.own_intel_rdt_paths())?;
     fault::at(Step::Poststop)?;
     if state.has_poststop {
         let document = state.document(Status::Stopped, 0).to_string();
@@ -167,10 +185,7 @@ pub(super) fn remove(dir: Dir, state: &State) -> Result<()> {
 
 /// The container's own cgroup; `None` where it has none, or has it no more.
 pub(super) fn own_cgroup(state: &State) -> Result<Option<Cgroup>> {
-    match state.cgroup().map(Cgroup::open).transpose() {
-        Err(error) if error.errno == Some(Errno::ENOENT) => Ok(None),
-        result => result,
-    }
+    state.open_cgroup()
 }
 
 /// Kills every process of the container: all of its cgroup, or init and with it its pid namespace.

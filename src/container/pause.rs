@@ -62,8 +62,9 @@ pub fn resume(dir: &Dir) -> Result<()> {
 
 /// The cgroup that holds the container's processes and nobody else's.
 fn own_cgroup(dir: &Dir, state: &State, step: &str) -> Result<Cgroup> {
-    match state.cgroup() {
-        Some(path) => Cgroup::open(path),
+    match state.open_cgroup()? {
+        Some(cgroup) => Ok(cgroup),
+        None if state.cgroup().is_some() => Err(refused(dir, step, "its cgroup is gone")),
         None => Err(refused(dir, step, "its cgroup is the caller's")),
     }
 }

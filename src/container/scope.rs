@@ -26,10 +26,10 @@ pub(super) fn spawn(
         Bridged::Parent(bridge) => bridge,
     };
     fault::at(Step::Scope)?;
-    systemd::start(scope, bridge.pid())?;
-    made.scope = Some(scope.scope.clone());
+    made.scope = Some(systemd::start(scope, bridge.pid())?);
     fault::at(Step::FillScope)?;
-    let filled = systemd::fill(&plan.cgroup, scope, bridge.pid(), proc)?;
+    let holder = made.dir()?.holder()?;
+    let filled = systemd::fill(&plan.cgroup, scope, bridge.pid(), proc, Some(&holder))?;
     // As in a cgroup without systemd: from a foreign cgroup namespace init could not be put there, and where a pid
     // namespace is joined the bridge is the entrant.
     let init = match joins.joins(Kind::Cgroup) || joins.joins(Kind::Pid) {

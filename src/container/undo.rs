@@ -48,13 +48,8 @@ impl Made<'_> {
         if let Some(path) = self.pid_file.take() {
             pidfile::remove(path);
         }
-        if let Some(cgroup) = self.cgroup.take() {
-            for failed in [cgroup.kill(), cgroup.remove()]
-                .into_iter()
-                .filter_map(Result::err)
-            {
-                log::warn!("undo: {failed}");
-            }
+        if let Some(Err(failed)) = self.cgroup.take().map(|cgroup| cgroup.undo()) {
+            log::warn!("undo: {failed}");
         }
         if let Some(Err(failed)) = self.scope.take().map(|scope| systemd::stop(&scope)) {
             log::warn!("undo: {failed}");

@@ -46,7 +46,7 @@ pub fn update(dir: &Dir, request: &Update<'_>) -> Result<()> {
             return Err(Error::new(Code::Status, text));
         }
     }
-    let cgroup = state.cgroup().map(Cgroup::open).transpose()?;
+    let cgroup = state.open_cgroup()?;
     let current = cgroup.as_ref().map(Cgroup::current).unwrap_or_default();
     let mut problems = Problems::default();
     let plan = update::plan(request.resources, &current, request.host, &mut problems);

@@ -1,21 +1,24 @@
 //! The state directory: one folder a container below `--root`, holding facts, never a status.
 //!
 //! `<root>/<id>/` has `state.json` (the facts, replaced by rename), `config.json` (a copy of the
-//! bundle's at create, for `exec` and the late hooks) and, until the container is started,
-//! FIFOs for that. Everything here runs in the parent. A status is computed from the facts and from
+//! bundle's at create, for `exec` and the late hooks), `identity` (what it takes to find the
+//! container without the facts) and, until the container is started, FIFOs for that. Everything
+//! here runs in the parent. A status is computed from the facts and from
 //! the kernel each time it is asked for.
 
+pub mod identity;
 mod lock;
+mod ownership;
 mod start_fifo;
 mod status;
 mod store;
 
+pub use identity::Identity;
 pub use start_fifo::{Fifos, Words, connect as connect_to_init, make as make_fifos};
 pub use status::{ProcessRef, Status, status};
 pub use store::{Store, check_id};
 
 use crate::cgroups::systemd::Scope;
-use crate::config;
 use crate::descent::{What, remove_below};
 use crate::error::{Code, Context, Error, Result};
 use crate::namespaces::Kind;
@@ -27,7 +30,6 @@ use nix::sys::stat::{Mode, fstat};
 use nix::unistd::{UnlinkatFlags, unlinkat, write};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -82,6 +84,8 @@ pub struct State {
     pub has_poststart: bool,
     /// There are poststop hooks in the config.
     pub has_poststop: bool,
+    /// What tells that which is named here from later things with the same names, once all of it is there.
+    pub identity: Option<Identity>,
 }
 
 impl State {
@@ -118,13 +122,13 @@ impl State {
 
     /// The kinds of namespaces that are not the caller's own.
     pub fn namespace_flags(&self) -> CloneFlags {
-        let bits = i32::try_from(self.namespaces).unwrap_or(0);
+        let bits = i32::try_from(self.namespaces).expect("the flags of namespaces are 32 bits");
         CloneFlags::from_bits_retain(bits)
     }
 
-    /// Init by pid and start time; `None` before it exists.
+    /// Init by pid and start time; `None` before it exists, and when it was of an earlier boot.
     pub fn init(&self) -> Option<ProcessRef> {
-        (self.init_process_pid > 0).then_some(ProcessRef {
+        (self.init_process_pid > 0 && self.is_of_this_boot()).then_some(ProcessRef {
             pid: self.init_process_pid,
             start: self.init_process_start,
         })
@@ -221,14 +225,19 @@ impl Dir {
     /// `E_STATE` when the file is there but is not ours.
     pub fn read(&self) -> Result<State> {
         let path = self.path.join(STATE);
-        let bytes = match File::open(&path).and_then(config::read) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(State {
+        let bytes = match self.read_file(STATE) {
+            Err(error) if error.errno == Some(Errno::ENOENT) => {
+                let nothing = State {
                     id: self.id.clone(),
                     ..State::default()
-                });
+                };
+                let Some(kept) = self.kept_identity() else {
+                    return Ok(nothing);
+                };
+                log::warn!("{error}; what {} says is used", identity::IDENTITY);
+                return Ok(kept);
             }
-            result => result.context(Code::State, "read", path.display())?,
+            result => result?,
         };
         let wrong = |why: String| Error::new(Code::State, format!("{}: {why}", path.display()));
         let state: State =
@@ -245,13 +254,8 @@ impl Dir {
     /// # Errors
     /// `E_STATE`.
     pub fn read_config(&self) -> Result<(String, Vec<u8>)> {
-        let path = self.path.join(CONFIG);
-        let bytes = File::open(&path).and_then(config::read).context(
-            Code::State,
-            "read",
-            path.display(),
-        )?;
-        Ok((path.display().to_string(), bytes))
+        let bytes = self.read_file(CONFIG)?;
+        Ok((self.path.join(CONFIG).display().to_string(), bytes))
     }
 
     /// Takes the names of the start FIFOs away.
@@ -273,7 +277,7 @@ impl Dir {
                 Err(Errno::ENOENT) => Ok(()),
                 result => result,
             };
-        self.remove_files(&[CONFIG, STATE])?;
+        self.remove_files(&[CONFIG, STATE, identity::IDENTITY])?;
         fault::at(Step::RemoveFolder)?;
         let mut removed = remove_folder();
         if removed == Err(Errno::ENOTEMPTY) {

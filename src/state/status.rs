@@ -1,7 +1,6 @@
 //! Status, computed from the facts and the kernel; processes named by pid and start time.
 
 use super::{Dir, State};
-use crate::cgroups::Cgroup;
 use crate::error::Result;
 use crate::sys::landing;
 use crate::sys::pidfd::pidfd_open;
@@ -125,10 +124,7 @@ pub fn status(_dir: &Dir, state: &State) -> Result<(Status, Option<OwnedFd>)> {
     let Some(pidfd) = init.open(&proc) else {
         return Ok((Status::Stopped, None));
     };
-    let status = if state
-        .cgroup()
-        .is_some_and(|path| Cgroup::open(path).is_ok_and(|it| it.is_frozen()))
-    {
+    let status = if state.open_cgroup()?.is_some_and(|it| it.is_frozen()) {
         Status::Paused
     } else if has_executed(init, &proc) {
         Status::Running

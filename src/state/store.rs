@@ -1,6 +1,6 @@
 //! `--root`: which containers there are, and the reservation of an id.
 
-use super::{Dir, deleted_meanwhile, not_found};
+use super::{Dir, deleted_meanwhile, not_found, ownership};
 use crate::error::{Code, Context, Error, Result};
 use crate::testing::fault::{self, Step};
 use nix::errno::Errno;
@@ -109,6 +109,8 @@ impl Store {
             "open",
             self.root.join(id).display(),
         )?;
+        ownership::check(&parent, &self.root)?;
+        ownership::check(&fd, &self.root.join(id))?;
         Ok(Dir {
             id: id.to_owned(),
             path: self.root.join(id),

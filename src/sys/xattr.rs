@@ -41,6 +41,28 @@ pub fn fgetxattr(fd: BorrowedFd<'_>, name: &CStr, value: &mut [u8]) -> nix::Resu
 /// # Errors
 /// ENOTSUP where the file system has no such attributes, EPERM without the privilege.
 pub fn fsetxattr(fd: BorrowedFd<'_>, name: &CStr, value: &[u8]) -> nix::Result<()> {
+    set(fd, name, value, 0)
+}
+
+/// [`fsetxattr`] for an attribute that is not there yet (XATTR_CREATE): of several callers one succeeds.
+///
+/// # Errors
+/// EEXIST, and those of [`fsetxattr`].
+pub fn fcreatexattr(fd: BorrowedFd<'_>, name: &CStr, value: &[u8]) -> nix::Result<()> {
+    set(fd, name, value, libc::XATTR_CREATE)
+}
+
+/// `int fremovexattr(int fd, const char *name)`, fremovexattr(2).
+///
+/// # Errors
+/// ENODATA, ENOTSUP, EPERM.
+pub fn fremovexattr(fd: BorrowedFd<'_>, name: &CStr) -> nix::Result<()> {
+    // SAFETY: `name` is a live C string.
+    let result = unsafe { libc::fremovexattr(fd.as_raw_fd(), name.as_ptr()) };
+    check(libc::c_long::from(result)).map(drop)
+}
+
+fn set(fd: BorrowedFd<'_>, name: &CStr, value: &[u8], flags: libc::c_int) -> nix::Result<()> {
     // SAFETY: `name` is a live C string and `value` a live slice of the length passed.
     let result = unsafe {
         libc::fsetxattr(
@@ -48,7 +70,7 @@ pub fn fsetxattr(fd: BorrowedFd<'_>, name: &CStr, value: &[u8]) -> nix::Result<(
             name.as_ptr(),
             value.as_ptr().cast(),
             value.len(),
-            0,
+            flags,
         )
     };
     check(libc::c_long::from(result)).map(drop)

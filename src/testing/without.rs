@@ -74,6 +74,10 @@ pub enum Defence {
     OwnStdio,
     /// Only properties that concern the scope alone are told to systemd.
     PropertyNames,
+    /// Records that belong to somebody else are refused.
+    OwnRecords,
+    /// A cgroup is known by more than its path.
+    OwnCgroup,
     /// The container says to the service manager only what it may.
     NotifyWords,
     /// No descriptor of the container's goes to the service manager.

@@ -52,7 +52,7 @@ fn limits_are_written_into_their_files() {
         absent: Absent::Skip,
         ..setting("hugetlb.2MB.max", "max")
     });
-    let cgroup = Cgroup::create(&plan(mount.path(), leaf, settings))
+    let cgroup = Cgroup::create(&plan(mount.path(), leaf, settings), None)
         .expect("created")
         .expect("a cgroup");
     for (file, value) in limits {
@@ -75,11 +75,11 @@ fn what_is_counted_is_enabled_as_far_as_it_is_there() {
     fs::rename(folder(&[]).keep(), &leaf).expect("leaf");
     let above = mount.path().join("cgroup.subtree_control");
     let enabled = || fs::read_to_string(&above).expect("subtree_control");
-    Cgroup::create(&plan(mount.path(), leaf.clone(), vec![])).expect("created");
+    Cgroup::create(&plan(mount.path(), leaf.clone(), vec![]), None).expect("created");
     assert_eq!(enabled(), "+cpu +memory", "at once");
     fs::write(&above, "").expect("subtree_control");
     fs::write(leaf.join("memory.current"), "").expect("memory.current");
-    Cgroup::create(&plan(mount.path(), leaf, vec![])).expect("created");
+    Cgroup::create(&plan(mount.path(), leaf, vec![]), None).expect("created");
     assert_eq!(enabled(), "", "nothing is missing");
 }
 
@@ -91,7 +91,7 @@ fn a_file_that_the_kernel_lacks_is_named_with_its_value() {
         folder.path().join("leaf"),
         vec![setting("cpu.idle", "1")],
     );
-    let error = Cgroup::create(&plan).expect_err("no such file");
+    let error = Cgroup::create(&plan, None).expect_err("no such file");
     let expected = format!(
         "set cpu.idle to 1 in {}/leaf: this kernel has no such file: no such file or directory",
         folder.path().display()
@@ -119,7 +119,9 @@ fn a_file_that_is_missing_gives_way_to_the_one_that_does_instead() {
         let folder = folder(files);
         let mount = folder.path().parent().expect("a parent");
         let plan = plan(mount, folder.path().to_owned(), vec![instead.clone()]);
-        let cgroup = Cgroup::create(&plan).expect("created").expect("a cgroup");
+        let cgroup = Cgroup::create(&plan, None)
+            .expect("created")
+            .expect("a cgroup");
         let (file, value) = written.split_once('=').expect("a pair");
         assert_eq!(cgroup.read(file).as_deref(), Ok(value));
     }
@@ -134,7 +136,7 @@ fn a_cgroup_in_use_or_frozen_is_refused() {
         let folder = folder(&[]);
         fs::write(folder.path().join("cgroup.events"), events).expect("events");
         let mount = folder.path().parent().expect("a parent");
-        let error = Cgroup::create(&plan(mount, folder.path().to_owned(), vec![]))
+        let error = Cgroup::create(&plan(mount, folder.path().to_owned(), vec![]), None)
             .expect_err("must be refused");
         assert!(error.to_string().ends_with(why), "{error}");
         assert!(folder.path().is_dir(), "what was there stays");
@@ -143,15 +145,19 @@ fn a_cgroup_in_use_or_frozen_is_refused() {
 
 #[test]
 fn without_a_path_nothing_is_made() {
-    assert!(Cgroup::create(&Plan::default()).expect("ok").is_none());
+    assert!(
+        Cgroup::create(&Plan::default(), None)
+            .expect("ok")
+            .is_none()
+    );
 }
 
 #[test]
 fn an_optional_cgroup_that_cannot_be_made_is_done_without() {
     let mut plan = plan(Path::new("/proc"), "/proc/casulo/x".into(), vec![]);
-    Cgroup::create(&plan).expect_err("no folder can be made in /proc");
+    Cgroup::create(&plan, None).expect_err("no folder can be made in /proc");
     plan.need = Need::Optional;
-    assert!(Cgroup::create(&plan).expect("ok").is_none());
+    assert!(Cgroup::create(&plan, None).expect("ok").is_none());
 }
 
 #[test]
@@ -172,7 +178,7 @@ fn parents_that_were_made_go_with_the_cgroup() {
         return;
     };
     let path = test.path.join("pod/container");
-    let cgroup = Cgroup::create(&plan(&test.mount, path.clone(), vec![]))
+    let cgroup = Cgroup::create(&plan(&test.mount, path.clone(), vec![]), None)
         .expect("created")
         .expect("a cgroup");
     assert!(path.join("cgroup.procs").is_file());
@@ -189,7 +195,7 @@ fn a_parent_that_others_use_stays() {
         return;
     };
     let create = |name: &str| {
-        Cgroup::create(&plan(&test.mount, test.path.join(name), vec![]))
+        Cgroup::create(&plan(&test.mount, test.path.join(name), vec![]), None)
             .expect("created")
             .expect("a cgroup")
     };
@@ -214,7 +220,7 @@ fn a_controller_that_v2_does_not_have_is_named_and_nothing_is_left() {
         return;
     };
     let path = test.path.join("x");
-    let error = Cgroup::create(&plan(&test.mount, path, vec![setting(file, "5")]))
+    let error = Cgroup::create(&plan(&test.mount, path, vec![setting(file, "5")]), None)
         .expect_err("there is no such controller");
     assert!(
         error
@@ -244,7 +250,7 @@ fn the_controllers_are_enabled_all_the_way_down() {
         setting("memory.max", "67108864"),
         setting("pids.max", "20"),
     ];
-    let cgroup = Cgroup::create(&plan(&test.mount, test.path.join("a/b"), settings))
+    let cgroup = Cgroup::create(&plan(&test.mount, test.path.join("a/b"), settings), None)
         .expect("created")
         .expect("a cgroup");
     assert_eq!(cgroup.read("memory.max").as_deref(), Ok("67108864\n"));
@@ -253,7 +259,7 @@ fn the_controllers_are_enabled_all_the_way_down() {
     cgroup.remove().expect("removed");
 
     // A cgroup with processes cannot give controllers to those below.
-    let busy = Cgroup::create(&plan(&test.mount, test.path.clone(), vec![]))
+    let busy = Cgroup::create(&plan(&test.mount, test.path.clone(), vec![]), None)
         .expect("created")
         .expect("a cgroup");
     let mut process = sleeper(&busy);
@@ -262,7 +268,7 @@ fn the_controllers_are_enabled_all_the_way_down() {
         test.path.join("x"),
         vec![setting("memory.max", "9999999")],
     );
-    let error = Cgroup::create(&below).expect_err("there are processes above");
+    let error = Cgroup::create(&below, None).expect_err("there are processes above");
     assert_eq!(error.errno, Some(Errno::EBUSY), "{error}");
     assert!(error.hint.is_some_and(|it| it.contains("with processes")));
     busy.kill().expect("killed");
@@ -276,10 +282,13 @@ fn the_owner_gets_the_delegatable_files_only() {
     let Some(test) = TestCgroup::new() else {
         return;
     };
-    let cgroup = Cgroup::create(&Plan {
-        owner: Some(4711),
-        ..plan(&test.mount, test.path.clone(), vec![])
-    })
+    let cgroup = Cgroup::create(
+        &Plan {
+            owner: Some(4711),
+            ..plan(&test.mount, test.path.clone(), vec![])
+        },
+        None,
+    )
     .expect("created")
     .expect("a cgroup");
     for (file, uid) in [

@@ -18,6 +18,7 @@ pub mod update;
 pub use dbus::value::Value;
 
 use super::fs::{self, Cgroup};
+use super::hold::Holder;
 use super::limits::Setting;
 use super::{JSON, Plan as CgroupPlan, sub_path};
 use crate::error::{Code, Context, Error, Problems, Result};
@@ -61,6 +62,10 @@ pub struct Scope {
     pub unit: String,
     /// Who made it.
     pub manager: Manager,
+    /// Which of all that have ever had the name: systemd's InvocationID, in 32 hexadecimal digits. Empty before it
+    /// was started.
+    #[serde(default)]
+    pub invocation: String,
 }
 
 /// What systemd will be told.
@@ -135,6 +140,7 @@ pub(super) fn plan(
         scope: Scope {
             unit: names.scope,
             manager,
+            invocation: String::new(),
         },
         properties: properties
             .into_iter()
@@ -146,14 +152,18 @@ pub(super) fn plan(
     })
 }
 
-/// Lets systemd make the scope, with `process` in it.
+/// Lets systemd make the scope, with `process` in it; returns which it is.
 ///
 /// # Errors
 /// `E_SYSTEMD`. What systemd has begun ends with the process.
-pub fn start(plan: &Plan, process: Pid) -> Result<()> {
+pub fn start(plan: &Plan, process: Pid) -> Result<Scope> {
     let mut properties = plan.properties.clone();
     properties.push(("PIDs".to_owned(), pids(process)));
-    unit::start(&plan.scope, &properties)
+    let invocation = unit::start(&plan.scope, &properties)?;
+    Ok(Scope {
+        invocation,
+        ..plan.scope.clone()
+    })
 }
 
 /// The list of this one process.
@@ -162,28 +172,25 @@ fn pids(process: Pid) -> Value {
     Value::Array("u".to_owned(), vec![Value::Uint32(pid)])
 }
 
-/// Stops the scope and waits until it is gone. No error when it was gone already.
+/// Stops the scope and waits until it is gone. No error when it was gone already, whoever has its name now.
+///
+/// Without an invocation it is not known whether casulo made it or found its name taken: the casulo that
+/// asked for it was killed before it heard. Then the processes that it put there are gone, too, so whatever
+/// has a process is another's, and stays.
 ///
 /// # Errors
 /// `E_SYSTEMD`
 pub fn stop(scope: &Scope) -> Result<()> {
-    unit::stop(scope)
-}
-
-/// [`stop`] for a scope of which it is not known whether casulo made it or found its name taken: the
-/// casulo that asked for it was killed before it heard. Then the processes that it put there are
-/// gone, too, so whatever has a process is another's.
-///
-/// # Errors
-/// `E_SYSTEMD`
-pub fn stop_empty(scope: &Scope) -> Result<()> {
-    unit::stop_empty(scope)
+    match scope.invocation.as_str() {
+        "" => unit::stop_empty(scope),
+        _ => unit::stop(scope),
+    }
 }
 
 /// Lets systemd move a process into the scope, to the cgroup at `path` in it.
 ///
 /// # Errors
-/// `E_SYSTEMD`
+/// `E_SYSTEMD`, also when the scope is gone.
 pub fn attach(scope: &Scope, path: &Path, process: Pid) -> Result<()> {
     let names = path.iter().skip_while(|name| *name != scope.unit.as_str());
     let below: PathBuf = ["/".as_ref()].into_iter().chain(names.skip(1)).collect();
@@ -203,7 +210,13 @@ pub struct Filled {
 ///
 /// # Errors
 /// As [`Cgroup::create`], and `E_SYSTEMD` where the bridge is not in the scope.
-pub fn fill(plan: &CgroupPlan, scope: &Plan, bridge: Pid, proc: &ProcFs) -> Result<Filled> {
+pub fn fill(
+    plan: &CgroupPlan,
+    scope: &Plan,
+    bridge: Pid,
+    proc: &ProcFs,
+    holder: Option<&Holder>,
+) -> Result<Filled> {
     let path = folder_of(&scope.scope.unit, &plan.mount, bridge, proc)?;
     let folder = Cgroup::open(&path)?;
     // A scope takes over a cgroup of its name that somebody has left. In a frozen one the bridge would wait, and
@@ -225,7 +238,7 @@ pub fn fill(plan: &CgroupPlan, scope: &Plan, bridge: Pid, proc: &ProcFs) -> Resu
     )?;
     Cgroup::open(&waiting_room)?.add(bridge)?;
     Ok(Filled {
-        cgroup: fs::make(plan, &path.join(subgroup))?,
+        cgroup: fs::make(plan, &path.join(subgroup), holder)?,
         waiting_room: Some(waiting_room),
     })
 }

@@ -34,6 +34,64 @@ fn manager_call<'a>(member: &'a str, body: &'a [Value]) -> Call<'a> {
     }
 }
 
+/// A method of the scope that casulo has started, and of no later one with its name: systemd knows units by
+/// their invocation, too.
+fn scope_call<'a>(
+    path: &'a str,
+    interface: &'a str,
+    member: &'a str,
+    body: &'a [Value],
+) -> Call<'a> {
+    Call {
+        destination: SYSTEMD,
+        path,
+        interface,
+        member,
+        body,
+    }
+}
+
+const UNIT: &str = "org.freedesktop.systemd1.Unit";
+const SCOPE: &str = "org.freedesktop.systemd1.Scope";
+
+/// The object of a unit, by its name or its invocation. All but letters and digits is escaped, and so is a
+/// digit at the beginning (`sd_bus_path_encode(3)`).
+fn object(name: &str) -> String {
+    let mut path = "/org/freedesktop/systemd1/unit/".to_owned();
+    for (index, byte) in name.bytes().enumerate() {
+        match byte {
+            b'0'..=b'9' if index == 0 => path += &format!("_{byte:02x}"),
+            byte if byte.is_ascii_alphanumeric() => path.push(char::from(byte)),
+            byte => path += &format!("_{byte:02x}"),
+        }
+    }
+    path
+}
+
+/// InvocationID of a scope that was just started.
+fn invocation(connection: &mut Connection, scope: &Scope) -> Answer<String> {
+    let path = object(&scope.unit);
+    let body = [Value::text(UNIT), Value::text("InvocationID")];
+    let get = scope_call(&path, "org.freedesktop.DBus.Properties", "Get", &body);
+    match connection.call(&get)?.as_slice() {
+        [Value::Variant(value)] => match value.as_ref() {
+            Value::Array(_, bytes) if bytes.len() == 16 => {
+                Ok(bytes.iter().fold(String::new(), |text, byte| match byte {
+                    Value::Byte(byte) => text + &format!("{byte:02x}"),
+                    _ => text,
+                }))
+            }
+            _ => Err(Failure::Protocol),
+        },
+        _ => Err(Failure::Protocol),
+    }
+}
+
+/// What systemd says of a unit that it does not know, or knows no more, by its object.
+fn is_gone(name: &str) -> bool {
+    name == NO_SUCH_UNIT || name == "org.freedesktop.DBus.Error.UnknownObject"
+}
+
 fn bus_call<'a>(member: &'a str, body: &'a [Value]) -> Call<'a> {
     Call {
         destination: "org.freedesktop.DBus",
@@ -44,12 +102,12 @@ fn bus_call<'a>(member: &'a str, body: &'a [Value]) -> Call<'a> {
     }
 }
 
-/// Starts the scope with these properties and waits until systemd has done it. One that has failed
-/// and is still there under this name makes place.
+/// Starts the scope with these properties and waits until systemd has done it; returns its invocation. One that
+/// has failed and is still there under this name makes place.
 ///
 /// # Errors
 /// `E_SYSTEMD` naming the unit, what systemd says and what to look at.
-pub(super) fn start(scope: &Scope, properties: &[Property]) -> Result<()> {
+pub(super) fn start(scope: &Scope, properties: &[Property]) -> Result<String> {
     let mut connection = connect("start", scope)?;
     let body = [
         Value::text(&scope.unit),
@@ -69,7 +127,8 @@ pub(super) fn start(scope: &Scope, properties: &[Property]) -> Result<()> {
     }
     let result = started.map_err(|failure| failed("start", scope, None, failure))?;
     match result.as_str() {
-        "done" => Ok(()),
+        "done" => invocation(&mut connection, scope)
+            .map_err(|failure| failed("look at", scope, None, failure)),
         result => Err(Error::new(
             Code::Systemd,
             format!("start {}: its job ended with result {result}", scope.unit),
@@ -92,13 +151,10 @@ fn list(properties: &[Property]) -> Value {
 /// `E_SYSTEMD`
 pub(super) fn set(scope: &Scope, properties: &[Property]) -> Result<()> {
     let mut connection = connect("update", scope)?;
-    let body = [
-        Value::text(&scope.unit),
-        Value::Bool(true),
-        list(properties),
-    ];
+    let body = [Value::Bool(true), list(properties)];
+    let path = object(&scope.invocation);
     connection
-        .call(&manager_call("SetUnitProperties", &body))
+        .call(&scope_call(&path, UNIT, "SetProperties", &body))
         .map(drop)
         .map_err(|failure| failed("update", scope, None, failure))
 }
@@ -109,7 +165,10 @@ pub(super) fn set(scope: &Scope, properties: &[Property]) -> Result<()> {
 /// # Errors
 /// `E_SYSTEMD`
 pub(super) fn stop(scope: &Scope) -> Result<()> {
-    stop_over(&mut connect("stop", scope)?, scope)
+    let body = [Value::text("replace")];
+    let path = object(&scope.invocation);
+    let stop = scope_call(&path, UNIT, "Stop", &body);
+    stop_over(&mut connect("stop", scope)?, scope, &stop)
 }
 
 /// [`stop`], if it has no process. One whose casulo was just killed may need a moment to end with it;
@@ -125,7 +184,9 @@ pub(super) fn stop_empty(scope: &Scope) -> Result<()> {
         match connection.call(&manager_call("GetUnitProcesses", &body)) {
             Ok(answer) => match answer.as_slice() {
                 [Value::Array(_, processes)] if processes.is_empty() => {
-                    return stop_over(&mut connection, scope);
+                    let body = [Value::text(&scope.unit), Value::text("replace")];
+                    let stop = manager_call("StopUnit", &body);
+                    return stop_over(&mut connection, scope, &stop);
                 }
                 _ if Instant::now() < end => std::thread::sleep(Duration::from_millis(10)),
                 _ => return Ok(()),
@@ -136,11 +197,9 @@ pub(super) fn stop_empty(scope: &Scope) -> Result<()> {
     }
 }
 
-fn stop_over(connection: &mut Connection, scope: &Scope) -> Result<()> {
-    let body = [Value::text(&scope.unit), Value::text("replace")];
-    let stop = manager_call("StopUnit", &body);
-    match job(connection, &stop, Step::ScopeStops) {
-        Err(Failure::Refused(name, _)) if name == NO_SUCH_UNIT => Ok(()),
+fn stop_over(connection: &mut Connection, scope: &Scope, stop: &Call<'_>) -> Result<()> {
+    match job(connection, stop, Step::ScopeStops) {
+        Err(Failure::Refused(name, _)) if is_gone(&name) => Ok(()),
         // Whatever became of the job: a later one of somebody else may have taken its place.
         result => result
             .map(drop)
@@ -154,13 +213,10 @@ fn stop_over(connection: &mut Connection, scope: &Scope) -> Result<()> {
 /// `E_SYSTEMD`
 pub(super) fn attach(scope: &Scope, below: &Path, process: Pid) -> Result<()> {
     let mut connection = connect("enter", scope)?;
-    let body = [
-        Value::text(&scope.unit),
-        Value::text(&below.to_string_lossy()),
-        super::pids(process),
-    ];
+    let body = [Value::text(&below.to_string_lossy()), super::pids(process)];
+    let path = object(&scope.invocation);
     connection
-        .call(&manager_call("AttachProcessesToUnit", &body))
+        .call(&scope_call(&path, SCOPE, "AttachProcesses", &body))
         .map(drop)
         .map_err(|failure| failed("enter", scope, None, failure))
 }
@@ -314,4 +370,21 @@ fn one_line(text: &str) -> String {
     text.replace(|c: char| c.is_control(), " ")
         .trim()
         .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_are_named_as_systemd_names_them() {
+        let prefix = "/org/freedesktop/systemd1/unit/";
+        for (name, expected) in [
+            ("a-1.scope", "a_2d1_2escope"),
+            ("0a9f", "_30a9f"),
+            ("f09f", "f09f"),
+        ] {
+            assert_eq!(object(name), format!("{prefix}{expected}"));
+        }
+    }
 }

@@ -11,7 +11,9 @@ fn create(test: &TestCgroup, policy: Option<Policy>) -> Option<Cgroup> {
         mount: test.mount.clone(),
         ..Plan::default()
     };
-    let cgroup = Cgroup::create(&plan).expect("created").expect("a cgroup");
+    let cgroup = Cgroup::create(&plan, None)
+        .expect("created")
+        .expect("a cgroup");
     let rules = policy.map(|policy| Rules::load(&policy)).transpose();
     match rules {
         Err(error) if error.errno == Some(Errno::EPERM) => {

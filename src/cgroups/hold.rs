@@ -1,0 +1,140 @@
+//! Whose a cgroup is: an extended attribute of its folder names the record of the container that uses it, from
+//! before anything is written there until the folder is removed. The kernel lets one of several set it. Parent.
+//!
+//! A look at the processes is not enough: between the look and the birth of init another `create` may look, too,
+//! and a container that has ended has none, though its record still stands for the cgroup.
+
+use super::fs::Cgroup;
+use crate::error::{Code, Context, Error, Result};
+use crate::sys::xattr::{fcreatexattr, fgetxattr, fremovexattr};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg, OFlag, openat};
+use nix::sys::stat::{Mode, lstat};
+use serde::{Deserialize, Serialize};
+use std::ffi::CStr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+
+/// The attribute, and the one for callers without CAP_SYS_ADMIN on the host (xattr(7)). What is inside a
+/// container cannot read or set the first.
+const NAMES: [&CStr; 2] = [c"trusted.casulo.record", c"user.casulo.record"];
+
+/// More than a path and two numbers.
+const MOST: usize = 8192;
+
+/// A container's record: its directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// Absolute on the host.
+    pub path: PathBuf,
+    /// `st_dev` and `st_ino`: another record may come to have the path.
+    pub directory: (u64, u64),
+}
+
+impl Holder {
+    /// True while the record is there.
+    fn is_live(&self) -> bool {
+        lstat(&self.path).is_ok_and(|it| (it.st_dev, it.st_ino) == self.directory)
+    }
+}
+
+impl Cgroup {
+    /// Takes the cgroup for the record `holder`, or refuses it. `existed` where casulo has not made the folder
+    /// just now: then the hold of a record that is gone gives way.
+    ///
+    /// Where the kernel keeps no such attributes (user.* before Linux 5.7) nobody holds.
+    ///
+    /// # Errors
+    /// `E_CGROUP` when another live record holds it.
+    pub(super) fn hold(&self, holder: &Holder, folders: Origin) -> Result<()> {
+        let failed = |errno| {
+            let object = self.path.display().to_string();
+            Error::step(Code::Cgroup, "hold cgroup", object, errno)
+        };
+        let folder = self.readable().map_err(failed)?;
+        let _lock = match folders {
+            Origin::Made => None,
+            Origin::Found => Some(self.give_way(holder)?),
+        };
+        let text = serde_json::to_vec(holder).map_err(|_a_path| failed(Errno::EILSEQ))?;
+        for name in NAMES {
+            match fcreatexattr(folder.as_fd(), name, &text) {
+                Ok(()) => return Ok(()),
+                Err(Errno::EPERM) => {}
+                Err(Errno::EEXIST) => return Err(self.is_held(self.holder().as_ref())),
+                Err(errno) => {
+                    log::debug!("{} is not held: {errno}", self.path.display());
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the hold of a record that is gone away, one casulo at a time: the lock is for the caller to keep
+    /// until it holds the cgroup.
+    fn give_way(&self, holder: &Holder) -> Result<Flock<OwnedFd>> {
+        let folder = self
+            .readable()
+            .context(Code::Cgroup, "open cgroup", self.path.display())?;
+        // Who has it does as little as this.
+        let lock = Flock::lock(folder, FlockArg::LockExclusiveNonblock)
+            .map_err(|_locked| self.is_held(None))?;
+        match self.holder() {
+            Some(other) if other != *holder && other.is_live() => Err(self.is_held(Some(&other))),
+            _ => {
+                for name in NAMES {
+                    // Nobody's, or not ours to remove: then it cannot be set, either.
+                    let _ = fremovexattr(lock.as_fd(), name);
+                }
+                Ok(lock)
+            }
+        }
+    }
+
+    /// Gives a cgroup back that stays.
+    pub fn release(&self) {
+        if let Ok(folder) = self.readable() {
+            for name in NAMES {
+                let _ = fremovexattr(folder.as_fd(), name);
+            }
+        }
+    }
+
+    /// The record that holds it, by the attribute.
+    pub fn holder(&self) -> Option<Holder> {
+        let folder = self.readable().ok()?;
+        let mut text = [0; MOST];
+        let length = NAMES
+            .iter()
+            .find_map(|name| fgetxattr(folder.as_fd(), name, &mut text).ok())?;
+        serde_json::from_slice(text.get(..length)?).ok()
+    }
+
+    fn readable(&self) -> nix::Result<OwnedFd> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        openat(&self.folder, ".", flags, Mode::empty())
+    }
+
+    fn is_held(&self, holder: Option<&Holder>) -> Error {
+        let why = match holder {
+            Some(holder) => format!("is that of the container in {}", holder.path.display()),
+            None => "is just being taken by another container".to_owned(),
+        };
+        Error {
+            step: "use cgroup".to_owned(),
+            object: self.path.display().to_string(),
+            ..Error::new(Code::Cgroup, why)
+        }
+        .hint("delete that container, or give this one a cgroupsPath of its own")
+    }
+}
+
+/// How casulo has come to a cgroup's folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// It has made it.
+    Made,
+    /// It was there.
+    Found,
+}

@@ -1,0 +1,199 @@
+//! Which of all that have ever had their names a record means: the cgroup, those above it, the RDT groups and the
+//! process that it names are gone when the name has come to mean another, and after a boot all of them are.
+//!
+//! Beside `state.json` the same facts are kept as the target of a link that leads nowhere, `identity`: made by one
+//! system call, it is there whole or not at all, and survives whatever becomes of the file.
+
+use super::{Dir, State};
+use crate::cgroups::Cgroup;
+use crate::cgroups::hold::Holder;
+use crate::error::{Code, Context, Error, Result};
+use crate::sys::procfs::ProcFs;
+use crate::testing::without::{Defence, without};
+use nix::errno::Errno;
+use nix::fcntl::readlinkat;
+use nix::sys::stat::{fstat, lstat};
+use nix::unistd::symlinkat;
+use serde::{Deserialize, Serialize};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+/// The link's name in the container's directory.
+pub(super) const IDENTITY: &str = "identity";
+
+/// What tells the things that a record names from later ones with their names. All are numbers of inodes of file
+/// systems that the kernel makes up (kernfs), which it does not give twice.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Identity {
+    /// The boot (`/proc/sys/kernel/random/boot_id`) in which all of it was made.
+    pub boot: String,
+    /// The cgroup's folder; 0 where it has none of its own.
+    pub cgroup: u64,
+    /// Those of `cgroup_parents`, in their order; 0 for one that is not there.
+    pub parents: Vec<u64>,
+    /// Those of `intel_rdt_paths`, in their order.
+    pub resctrl: Vec<u64>,
+}
+
+impl Identity {
+    /// Of what `state` names, where `cgroup` is the container's.
+    ///
+    /// # Errors
+    /// `E_CGROUP`, or `E_STATE` where /proc says nothing of the boot.
+    pub fn of(state: &State, cgroup: Option<&Cgroup>) -> Result<Identity> {
+        let inodes = |paths: &[PathBuf]| paths.iter().map(|path| inode(path)).collect();
+        Ok(Identity {
+            boot: boot()?.to_owned(),
+            cgroup: cgroup.map(Cgroup::id).transpose()?.unwrap_or(0),
+            parents: inodes(&state.cgroup_parents),
+            resctrl: inodes(&state.intel_rdt_paths),
+        })
+    }
+}
+
+fn inode(path: &Path) -> u64 {
+    lstat(path).map_or(0, |it| it.st_ino)
+}
+
+/// The id of this boot, read once.
+fn boot() -> Result<&'static str> {
+    static BOOT: OnceLock<String> = OnceLock::new();
+    if let Some(boot) = BOOT.get() {
+        return Ok(boot);
+    }
+    let file = "sys/kernel/random/boot_id";
+    let text = ProcFs::host().and_then(|proc| proc.read_to_string(file));
+    let text = text.context(Code::State, "read", format!("/proc/{file}"))?;
+    Ok(BOOT.get_or_init(|| text.trim().to_owned()))
+}
+
+impl State {
+    /// False when what the record names was made before the host was booted: all of it is gone.
+    pub fn is_of_this_boot(&self) -> bool {
+        let Some(identity) = &self.identity else {
+            return true;
+        };
+        boot().is_ok_and(|boot| *boot == identity.boot)
+    }
+
+    /// Opens the container's own cgroup: the one that casulo made, and no other. `None` where it has none, and
+    /// where it is gone, whoever has its name now. This is the only way to it.
+    ///
+    /// # Errors
+    /// `E_CGROUP`, `E_STATE` when it cannot be looked at.
+    pub fn open_cgroup(&self) -> Result<Option<Cgroup>> {
+        let Some(path) = self.cgroup() else {
+            return Ok(None);
+        };
+        let cgroup = match Cgroup::open(path) {
+            Err(error)
+                if matches!(
+                    error.errno,
+                    Some(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP)
+                ) =>
+            {
+                return Ok(None);
+            }
+            result => result?,
+        };
+        let is_ours = match &self.identity {
+            _ if without(Defence::OwnCgroup) => true,
+            Some(identity) => self.is_of_this_boot() && cgroup.id()? == identity.cgroup,
+            // Not recorded yet: create is at it, or was killed in the midst. An older casulo recorded none: what a
+            // living init is in cannot have gone.
+            None => match self.init() {
+                Some(init) => init
+                    .open(&ProcFs::host().context(Code::State, "open", "/proc")?)
+                    .is_some(),
+                None => false,
+            },
+        };
+        Ok(is_ours.then_some(cgroup))
+    }
+
+    /// The cgroup of a create that was killed before it recorded which: the one that says itself that `dir` holds it.
+    pub fn open_begun_cgroup(&self, dir: &Dir) -> Option<Cgroup> {
+        let cgroup = Cgroup::open(self.cgroup()?).ok()?;
+        let holder = cgroup.holder()?;
+        (holder.directory == dir.holder().ok()?.directory).then_some(cgroup)
+    }
+
+    /// Of the folders above the cgroup that were made for it those that are still the same, from the top down.
+    pub fn own_cgroup_parents(&self) -> Vec<PathBuf> {
+        self.still_there(&self.cgroup_parents, |identity| &identity.parents)
+    }
+
+    /// The same for the Intel RDT groups.
+    pub fn own_intel_rdt_paths(&self) -> Vec<PathBuf> {
+        self.still_there(&self.intel_rdt_paths, |identity| &identity.resctrl)
+    }
+
+    /// Before there is an identity, create is at it, or was killed: it recorded only what was not there.
+    fn still_there(&self, paths: &[PathBuf], inodes: fn(&Identity) -> &Vec<u64>) -> Vec<PathBuf> {
+        let Some(identity) = &self.identity else {
+            return paths.to_vec();
+        };
+        if !self.is_of_this_boot() {
+            return Vec::new();
+        }
+        let pairs = paths.iter().zip(inodes(identity));
+        pairs
+            .filter(|(path, known)| **known != 0 && inode(path) == **known)
+            .map(|(path, _)| path.clone())
+            .collect()
+    }
+}
+
+impl Dir {
+    /// This record as the holder of a cgroup.
+    ///
+    /// # Errors
+    /// `E_STATE`
+    pub fn holder(&self) -> Result<Holder> {
+        let stat = fstat(&self.fd).context(Code::State, "look at", self.path.display())?;
+        Ok(Holder {
+            path: self.path.clone(),
+            directory: (stat.st_dev, stat.st_ino),
+        })
+    }
+
+    /// Keeps beside the record what it takes to find the container without it. Once, when all of it is known.
+    ///
+    /// # Errors
+    /// `E_STATE`
+    pub fn keep_identity(&self, state: &State) -> Result<()> {
+        let kept = State {
+            id: state.id.clone(),
+            owner: state.owner,
+            init_process_pid: state.init_process_pid,
+            init_process_start: state.init_process_start,
+            cgroup_paths: state.cgroup_paths.clone(),
+            cgroup_parents: state.cgroup_parents.clone(),
+            cgroup_is_callers: state.cgroup_is_callers,
+            systemd_scope: state.systemd_scope.clone(),
+            intel_rdt_paths: state.intel_rdt_paths.clone(),
+            namespaces: state.namespaces,
+            identity: state.identity.clone(),
+            ..State::default()
+        };
+        let path = self.path.join(IDENTITY);
+        let text = serde_json::to_vec(&kept).map_err(|error| {
+            Error::new(Code::State, format!("write {}: {error}", path.display()))
+        })?;
+        match symlinkat(text.as_slice(), &self.fd, IDENTITY) {
+            // With names as long as that the record is all there is.
+            Err(Errno::ENAMETOOLONG) => Ok(()),
+            result => result.context(Code::State, "make", path.display()),
+        }
+    }
+
+    /// What was kept; `None` where there is nothing, or nothing that is this container's.
+    pub fn kept_identity(&self) -> Option<State> {
+        let text = readlinkat(self.as_fd(), IDENTITY).ok()?;
+        let state: State = serde_json::from_slice(text.as_bytes()).ok()?;
+        (state.id == self.id).then_some(state)
+    }
+}
