@@ -89,7 +89,12 @@ fn invocation(connection: &mut Connection, scope: &Scope) -> Answer<String> {
 
 /// What systemd says of a unit that it does not know, or knows no more, by its object.
 fn is_gone(name: &str) -> bool {
-    name == NO_SUCH_UNIT || name == "org.freedesktop.DBus.Error.UnknownObject"
+    matches!(
+        name,
+        NO_SUCH_UNIT
+            | "org.freedesktop.systemd1.NoUnitForInvocationID"
+            | "org.freedesktop.DBus.Error.UnknownObject"
+    )
 }
 
 fn bus_call<'a>(member: &'a str, body: &'a [Value]) -> Call<'a> {
