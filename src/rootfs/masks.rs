@@ -375,15 +375,45 @@ mod tests {
         });
     }
 
+    fn refused(result: Result<()>) -> std::result::Result<(), String> {
+        match result {
+            Err(error) if error.code == Code::UnsafePath => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    }
+
     #[test]
     fn a_null_device_that_is_a_link_is_refused() {
         in_a_tree(|top, root| {
             fs::remove_file(top.join("dev/null")).map_err(|e| e.to_string())?;
             std::os::unix::fs::symlink("/ro/f", top.join("dev/null")).map_err(|e| e.to_string())?;
-            match apply(&masks(&["/secret"], &[]), root) {
-                Err(error) if error.code == Code::UnsafePath => Ok(()),
-                other => Err(format!("{other:?}")),
-            }
+            refused(apply(&masks(&["/secret"], &[]), root))
+        });
+    }
+
+    #[test]
+    fn another_device_in_the_place_of_null_is_refused() {
+        // What reads as empty is 1:3 alone: 1:5 is zero, 1:11 writes to the kernel's log, and 3:1 is no memory.
+        for (major, minor) in [(1, 5), (1, 11), (3, 1), (5, 3)] {
+            in_a_tree(|top, root| {
+                let null = top.join("dev/null");
+                fs::remove_file(&null).map_err(|e| e.to_string())?;
+                let mode = Mode::from_bits_truncate(0o666);
+                mknod(&null, SFlag::S_IFCHR, mode, makedev(major, minor))
+                    .map_err(|e| e.to_string())?;
+                refused(apply(&masks(&["/secret"], &[]), root))
+            });
+        }
+    }
+
+    #[test]
+    fn a_block_device_with_the_number_of_null_is_refused() {
+        in_a_tree(|top, root| {
+            let null = top.join("dev/null");
+            fs::remove_file(&null).map_err(|e| e.to_string())?;
+            let mode = Mode::from_bits_truncate(0o666);
+            mknod(&null, SFlag::S_IFBLK, mode, makedev(1, 3)).map_err(|e| e.to_string())?;
+            refused(apply(&masks(&["/secret"], &[]), root))
         });
     }
 }

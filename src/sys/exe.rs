@@ -138,3 +138,40 @@ fn re_execute(exe: BorrowedFd<'_>) -> nix::Result<Infallible> {
     check(result)?;
     Err(Errno::EIO)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::uio::pwrite;
+    use nix::unistd::ftruncate;
+
+    /// Each seal by its effect (fcntl(2), "File sealing").
+    #[test]
+    fn a_copy_cannot_be_changed_in_any_way() {
+        let exe = std::fs::File::open("/proc/self/exe").expect("our own program");
+        let size = exe.metadata().expect("its size").len().cast_signed();
+        let copy = sealed_copy(&exe.into()).expect("a copy");
+        assert!(is_sealed(&copy));
+        // Within the file: beyond its end another seal answers.
+        assert_eq!(pwrite(&copy, b"X", 0), Err(Errno::EPERM), "write");
+        assert_eq!(ftruncate(&copy, 0), Err(Errno::EPERM), "shrink");
+        assert_eq!(ftruncate(&copy, size + 1), Err(Errno::EPERM), "grow");
+        let more = SealFlag::F_SEAL_FUTURE_WRITE;
+        assert_eq!(
+            fcntl(&copy, FcntlArg::F_ADD_SEALS(more)),
+            Err(Errno::EPERM),
+            "seal"
+        );
+    }
+
+    #[test]
+    fn a_file_without_one_of_the_seals_is_no_copy() {
+        for missing in all_seals() {
+            let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+            let file = memfd_create(c"casulo", flags).expect("a memfd");
+            let seals = all_seals() - missing;
+            fcntl(&file, FcntlArg::F_ADD_SEALS(seals)).expect("sealed");
+            assert!(!is_sealed(&file), "{missing:?}");
+        }
+    }
+}

@@ -230,3 +230,25 @@ fn an_id_that_the_kernel_refuses_is_named() {
         "become gid 5: gid 5 is not mapped in the user namespace: invalid argument"
     );
 }
+
+#[test]
+fn the_callers_groups_are_dropped_where_none_are_asked_for() {
+    if skip::unless_root() {
+        return;
+    }
+    let groups_after = |groups| {
+        let identity = Identity {
+            uid: 1234,
+            gid: 2345,
+            groups,
+            umask: 0,
+            userns: false,
+        };
+        words_of_child(|| {
+            nix::unistd::setgroups(&[7.into(), 77.into()]).expect("groups of the caller's");
+            identity.assume().map(|()| status_line("Groups"))
+        })
+    };
+    assert_eq!(groups_after(Groups::Keep), "7 77");
+    assert_eq!(groups_after(Groups::Drop), "");
+}

@@ -119,6 +119,33 @@ fn what_is_mounted_beside_each_other_lies_where_the_paths_lead() {
 }
 
 #[test]
+fn folders_whose_paths_are_equally_long_are_not_taken_for_each_other() {
+    let bind = |path: &str, source: &str| json!({"destination": path, "source": at(source), "options": ["bind"]});
+    let mounts = json!([
+        {"destination": "/proc", "type": "proc"},
+        bind("/one/in", "first"),
+        bind("/two/in", "second"),
+        bind("/six/new", "third"),
+    ]);
+    case(mounts).run(
+        || {
+            for name in ["first", "second", "third"] {
+                fs::create_dir_all(at(name))?;
+                fs::write(at(&format!("{name}/{name}")), "")?;
+            }
+            fs::create_dir_all(at("rootfs/one/in"))?;
+            fs::create_dir_all(at("rootfs/two/in"))
+        },
+        || {
+            for file in ["/one/in/first", "/two/in/second", "/six/new/third"] {
+                fs::metadata(file).map_err(|error| format!("{file}: {error}"))?;
+            }
+            ensure(fs::metadata("/two/new").is_err(), "made in another folder")
+        },
+    );
+}
+
+#[test]
 fn a_read_only_root_and_tmpfs_take_targets_before_they_are_locked() {
     let mut case = case(json!([
         {"destination": "/proc", "type": "proc"},
