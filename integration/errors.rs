@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 use std::fs;
 
 cases! {
-    [Root] => missing_config, config_that_is_no_json, unknown_fields_are_ignored, missing_bundle, wrong_type_in_the_config,
+    [Root] => missing_config, unknown_fields_are_ignored, missing_bundle, wrong_type_in_the_config,
         log_file_has_the_message, log_file_is_appended_to;
     [Root, Casulo] => one_line_on_stderr, one_json_line_in_the_log, keys_of_the_json_line, all_config_errors_together,
         json_path_of_a_nested_value, own_failures_are_one, no_chatter_on_success, unknown_verb, unknown_option,
         unsupported_value_is_an_error, text_log_format, errors_name_the_object, process_is_missing, root_is_missing,
-        nothing_left_after_each_failure;
+        nothing_left_after_each_failure, config_that_is_no_json;
 }
 
 /// `create` of a bundle that fails, with a JSON log: the log's text and stderr.
@@ -45,17 +45,20 @@ fn missing_bundle(lab: &Lab) {
 fn config_that_is_no_json(lab: &Lab) {
     let bundle = lab.bundle();
     let path = bundle.path().to_string_lossy().into_owned();
-    for text in [
-        "",
-        "{",
-        "[]",
-        "null",
-        "{\"ociVersion\": \"1.0.0\",}",
-        "\u{feff}{}",
+    for (text, why) in [
+        ("", "EOF while parsing a value at line 1 column 0"),
+        ("{", "EOF while parsing an object at line 1 column 1"),
+        ("[]", "must be a JSON object, is an array"),
+        ("null", "must be a JSON object, is null"),
+        (
+            "{\"ociVersion\": \"1.0.0\",}",
+            "trailing comma at line 1 column 24",
+        ),
+        ("\u{feff}{}", "expected value at line 1 column 1"),
     ] {
         fs::write(bundle.path().join("config.json"), text).unwrap();
         lab.casulo(&["create", "--bundle", &path, bundle.id()])
-            .fails_with(&[]);
+            .fails_with(&["config.json: ", why]);
     }
     lab.assert_nothing_left(bundle.id());
 }
@@ -233,7 +236,7 @@ fn log_file_is_appended_to(lab: &Lab) {
         "state",
         "nobody-knows-it",
     ])
-    .fails_with(&[]);
+    .fails_with(&["nobody-knows-it", "does not exist"]);
     let text = fs::read_to_string(&log).unwrap();
     assert!(text.starts_with("{\"level\":\"info\""), "{text}");
     assert_eq!(text.lines().count(), 2);
@@ -242,7 +245,7 @@ fn log_file_is_appended_to(lab: &Lab) {
 fn text_log_format(lab: &Lab) {
     let log = lab.join("log");
     lab.casulo(&["--log", &log.to_string_lossy(), "state", "nobody-knows-it"])
-        .fails_with(&[]);
+        .fails_with(&["nobody-knows-it", "does not exist"]);
     let text = fs::read_to_string(&log).unwrap();
     assert!(
         text.lines().count() == 1 && text.contains("does not exist"),
@@ -313,22 +316,56 @@ fn root_is_missing(lab: &Lab) {
 
 fn nothing_left_after_each_failure(lab: &Lab) {
     // One failure per stage of a start; run() itself checks that nothing is left.
-    let failing: Vec<Bundle<'_>> = vec![
-        lab.bundle().join_namespace("network", "/no/such/namespace"),
-        lab.bundle().bind("/no/such/source".as_ref(), "/mnt", &[]),
-        lab.bundle().mount("/t", "nosuchfs", "none", &[]),
-        lab.bundle()
-            .push("/hooks/createRuntime", json!({"path": "/bin/false"})),
-        lab.bundle()
-            .push("/hooks/createContainer", json!({"path": "/bin/false"})),
-        lab.bundle()
-            .set("/linux/sysctl", json!({"net.no.such.key": "1"})),
-        lab.bundle().set("/process/cwd", json!("/etc/passwd")),
-        lab.bundle().args(&["/no/such/program"]),
-        lab.bundle()
-            .push("/hooks/startContainer", json!({"path": "/no/such/hook"})),
+    let absent = "no such file or directory";
+    let plain = || lab.bundle();
+    let failing: [(Bundle<'_>, &str, &str); 9] = [
+        (
+            plain().join_namespace("network", "/no/such/namespace"),
+            "/no/such/namespace",
+            absent,
+        ),
+        (
+            plain().bind("/no/such/source".as_ref(), "/mnt", &[]),
+            "/no/such/source",
+            absent,
+        ),
+        (
+            plain().mount("/t", "nosuchfs", "none", &[]),
+            "nosuchfs on /t",
+            "no such device",
+        ),
+        (
+            plain().push("/hooks/createRuntime", json!({"path": "/bin/false"})),
+            "createRuntime",
+            "exit status 1",
+        ),
+        (
+            plain().push("/hooks/createContainer", json!({"path": "/bin/false"})),
+            "createContainer",
+            "exit status 1",
+        ),
+        (
+            plain().set("/linux/sysctl", json!({"net.no.such.key": "1"})),
+            "net.no.such.key",
+            absent,
+        ),
+        (
+            plain().set("/process/cwd", json!("/etc/passwd")),
+            "/etc/passwd",
+            "not a directory",
+        ),
+        (
+            plain().args(&["/no/such/program"]),
+            "/no/such/program",
+            absent,
+        ),
+        (
+            plain().push("/hooks/startContainer", json!({"path": "/no/such/hook"})),
+            "/no/such/hook",
+            absent,
+        ),
     ];
-    for bundle in failing {
-        bundle.run().fails_with(&[]);
+    for (bundle, object, why) in failing {
+        bundle.run().fails_with(&[object, why]);
     }
 }

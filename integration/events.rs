@@ -8,8 +8,8 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 cases! {
-    [Root] => statistics_once, statistics_each_interval_until_the_end, events_of_nothing, interval_must_be_a_duration;
-    [Root, Casulo] => closed_pipe_ends_it_quietly, nothing_is_done_in_between, stopped_container_has_its_last_figures,
+    [Root] => statistics_once, statistics_each_interval_until_the_end, events_of_nothing;
+    [Root, Casulo] => interval_must_be_a_duration, closed_pipe_ends_it_quietly, nothing_is_done_in_between, stopped_container_has_its_last_figures,
         cgroup_of_the_caller_is_not_looked_at;
     [Root, Casulo, Controller("memory"), Controller("pids")] => figures_are_the_kernels;
     [Root, Casulo, Controller("memory")] => kills_are_announced_between_intervals, counts_at_the_limit_are_told,
@@ -93,9 +93,15 @@ fn events_of_nothing(lab: &Lab) {
 
 fn interval_must_be_a_duration(lab: &Lab) {
     let bundle = sleeping(lab);
-    for interval in ["0s", "5", "soon", "-1s"] {
+    for (interval, why) in [
+        ("0s", "must be more than 0"),
+        ("5", "not a duration"),
+        ("soon", "not a duration"),
+        ("-1s", "not a duration"),
+    ] {
         let option = format!("--interval={interval}");
-        finish(events(lab, &bundle, &[&option]), b"").fails_with(&[]);
+        let named = format!("--interval {interval}: ");
+        finish(events(lab, &bundle, &[&option]), b"").fails_with(&[&named, why]);
     }
 }
 

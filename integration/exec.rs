@@ -209,7 +209,7 @@ fn no_pid_file_after_a_failure(lab: &Lab) {
             &["--pid-file", &file.to_string_lossy()],
             &["/no/such/program"],
         )
-        .fails_with(&[]);
+        .fails_with(&["/no/such/program", "no such file or directory"]);
     assert!(!file.exists());
 }
 

@@ -235,19 +235,19 @@ fn arguments_and_environment(lab: &Lab) {
 fn failing_create_runtime_hook_ends_it(lab: &Lab) {
     with(lab.bundle(), "createRuntime", hook("exit 3"))
         .run()
-        .fails_with(&[]);
+        .fails_with(&["createRuntime", "exit status 3"]);
 }
 
 fn failing_prestart_hook_ends_it(lab: &Lab) {
     with(lab.bundle(), "prestart", hook("exit 3"))
         .run()
-        .fails_with(&[]);
+        .fails_with(&["prestart", "exit status 3"]);
 }
 
 fn failing_create_container_hook_ends_it(lab: &Lab) {
     with(lab.bundle(), "createContainer", hook("exit 3"))
         .run()
-        .fails_with(&[]);
+        .fails_with(&["createContainer", "exit status 3"]);
 }
 
 fn failing_start_container_hook_ends_it(lab: &Lab) {
@@ -256,7 +256,9 @@ fn failing_start_container_hook_ends_it(lab: &Lab) {
         "startContainer",
         hook("exit 3"),
     );
-    let out = bundle.run().fails_with(&[]);
+    let out = bundle
+        .run()
+        .fails_with(&["startContainer", "exit status 3"]);
     assert_eq!(out.stdout, "");
 }
 
@@ -397,7 +399,7 @@ fn timeout_ends_a_hook(lab: &Lab) {
     let begin = std::time::Instant::now();
     with(lab.bundle(), "createRuntime", slow)
         .run()
-        .fails_with(&[]);
+        .fails_with(&["timeout of 1"]);
     assert!(begin.elapsed().as_secs() < 20);
 }
 

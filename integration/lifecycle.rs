@@ -94,11 +94,11 @@ fn ids_are_unique(lab: &Lab) {
 fn start_happens_once(lab: &Lab) {
     let bundle = lab.bundle().args(&["/bin/sleep", "1000"]);
     bundle.run_detached();
-    bundle.verb("start").fails_with(&[]);
+    bundle.verb("start").fails_with(&["running"]);
     assert_eq!(bundle.status(), "running");
     bundle.call("kill", &[], &["KILL"]).ok();
     bundle.wait_stopped();
-    bundle.verb("start").fails_with(&[]);
+    bundle.verb("start").fails_with(&["stopped"]);
 }
 
 fn running_container_is_not_deleted(lab: &Lab) {

@@ -1,6 +1,6 @@
 //! Mounts: binds, file systems, propagation, masks, the read-only root, sysctls.
 
-use crate::support::{Bundle, HostMount, Lab, Mount, cases, mounts};
+use crate::support::{Bundle, HostMount, Lab, Mount, OwnNamespace, cases, mounts};
 use nix::mount::MsFlags;
 use serde_json::json;
 use std::fs;
@@ -14,7 +14,8 @@ cases! {
         unknown_file_system, overlay_mount, mqueue_and_shm, devpts_is_a_new_instance, sysfs_is_read_only,
         cgroup_mount_is_the_containers, cgroup_mount_may_be_writable, proc_of_the_new_pid_namespace, read_only_root,
         writable_root, masked_file_and_folder, masked_path_that_is_missing, read_only_paths, root_propagation,
-        mount_propagation, private_mounts_do_not_reach_the_host, no_mount_of_the_host_is_left, no_pivot,
+        mount_propagation, private_mounts_do_not_reach_the_host, mounts_do_not_reach_a_host_whose_mounts_are_shared,
+        no_mount_of_the_host_is_left, no_pivot,
         no_pivot_hides_the_host, absolute_root_path, missing_rootfs, sysctls_are_set, sysctl_with_slashes,
         sysctls_of_a_user_and_a_pid_namespace, network_sysctl_without_namespace, ipc_sysctl_without_namespace, sysctl_that_has_no_namespace, relative_destination,
         target_through_a_link_stays_inside, bind_below_another_bind, source_that_is_a_link, hundred_mounts,
@@ -440,6 +441,32 @@ fn private_mounts_do_not_reach_the_host(lab: &Lab) {
             .contains(bundle.id())
     );
     assert!(!before.contains(bundle.id()));
+}
+
+/// On a host whose mounts are shared, as systemd has them, a rootfs that stayed a peer of its mount there would take
+/// every mount of the container to it.
+fn mounts_do_not_reach_a_host_whose_mounts_are_shared(lab: &Lab) {
+    let host = OwnNamespace::of_mounts();
+    let none = None::<&str>;
+    nix::mount::mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_SHARED, none).unwrap();
+    let on_the_host = || fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
+    let before = on_the_host();
+    assert!(before.contains(" shared:"), "{before}");
+    for propagation in [None, Some("rslave"), Some("rprivate")] {
+        let bundle = lab
+            .bundle()
+            .mount("/extra", "tmpfs", "tmpfs", &[])
+            .args(&["/bin/sleep", "1000"]);
+        let bundle = match propagation {
+            Some(word) => bundle.set("/linux/rootfsPropagation", json!(word)),
+            None => bundle,
+        };
+        bundle.run_detached();
+        assert_eq!(on_the_host(), before, "{propagation:?}");
+        bundle.call("delete", &["--force"], &[]).ok();
+        assert_eq!(on_the_host(), before, "{propagation:?}");
+    }
+    drop(host);
 }
 
 fn no_mount_of_the_host_is_left(lab: &Lab) {

@@ -8,10 +8,10 @@ use std::process::{Child, Command, Stdio};
 cases! {
     [Root] => process_is_pid_one, new_namespaces_are_not_the_hosts, absent_namespaces_are_the_hosts,
         loopback_is_up, host_and_domain_name, joined_network_is_the_holders, joined_ipc_and_uts_by_path,
-        joined_pid_namespace_of_a_holder, wrong_type_of_joined_namespace, missing_namespace_path,
+        joined_pid_namespace_of_a_holder, missing_namespace_path,
         duplicate_namespaces, unknown_namespace, hostname_without_uts_namespace, uts_of_the_host_is_kept,
         cgroup_namespace_hides_the_path, without_cgroup_namespace_the_path_shows, time_offsets;
-    [Root, Casulo] => time_offsets_without_time_namespace, without_mount_namespace_is_an_error,
+    [Root, Casulo] => wrong_type_of_joined_namespace, time_offsets_without_time_namespace, without_mount_namespace_is_an_error,
         joined_namespaces_of_the_host_are_not_changed, exec_after_a_join_of_the_hosts;
 }
 
@@ -160,7 +160,7 @@ fn wrong_type_of_joined_namespace(lab: &Lab) {
     lab.bundle()
         .join_namespace("network", &holder.path("uts"))
         .run()
-        .fails_with(&[]);
+        .fails_with(&["/ns/uts", "is a uts namespace, wanted a network namespace"]);
 }
 
 fn missing_namespace_path(lab: &Lab) {

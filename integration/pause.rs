@@ -100,7 +100,7 @@ fn a_paused_container_can_be_killed(lab: &Lab) {
 fn a_paused_container_is_deleted_by_force(lab: &Lab) {
     let bundle = counting(lab);
     bundle.verb("pause").ok();
-    bundle.verb("delete").fails_with(&[]);
+    bundle.verb("delete").fails_with(&["paused"]);
     bundle.call("delete", &["--force"], &[]).ok();
     lab.assert_nothing_left(bundle.id());
 }

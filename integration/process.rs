@@ -1,6 +1,6 @@
 //! The process: identity, environment, limits, scheduling, and how its end is reported.
 
-use crate::support::{Lab, cases};
+use crate::support::{Lab, cases, field};
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -15,10 +15,11 @@ cases! {
         signals_are_neither_blocked_nor_ignored, only_three_descriptors_are_open, preserved_descriptors_are_open,
         scheduler_policy_and_nice, io_priority_is_set, unknown_limit_is_an_error, death_signal_is_cleared,
         script_with_interpreter_runs, user_name_needs_no_passwd_entry, process_is_not_in_our_session_keyring,
-        oom_score_adj_of_the_runtime_is_inherited, affinity_is_the_runtimes;
+        oom_score_adj_of_the_runtime_is_inherited;
     [Root, Casulo] => listen_fds_are_preserved, original_groups_are_kept, no_new_keyring_keeps_the_callers,
         unknown_personality_is_an_error, extra_descriptors_are_not_leaked_by_a_gap;
-    [Root, Program("/usr/bin/setpriv")] => raising_a_limit_that_is_refused;
+    [Root, Program("/usr/bin/setpriv")] => raising_a_limit_that_is_refused, groups_of_the_caller_are_dropped;
+    [Root, TwoCpus, Program("/usr/bin/taskset")] => affinity_of_the_caller_is_undone;
     [Root, SysResource] => raised_limit_is_set;
     [Root, Numa] => memory_policy_is_set;
     [Root, AppArmor] => apparmor_profile_is_applied, apparmor_profile_that_is_missing;
@@ -492,19 +493,50 @@ fn io_priority_is_set(lab: &Lab) {
     assert_eq!(out.text(), format!("ok {}", 2 << 13 | 6));
 }
 
-fn affinity_is_the_runtimes(lab: &Lab) {
-    let ours = fs::read_to_string("/proc/self/status").unwrap();
-    let ours = ours
-        .lines()
-        .find(|line| line.starts_with("Cpus_allowed_list"))
-        .unwrap()
-        .to_owned();
-    let out = lab
-        .bundle()
-        .args(&["/bin/grep", "Cpus_allowed_list", "/proc/self/status"])
-        .run()
-        .ok();
-    assert_eq!(out.text(), ours);
+fn affinity_of_the_caller_is_undone(lab: &Lab) {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let ours = field(&status, "Cpus_allowed_list");
+    let first = ours.split(['-', ',']).next().unwrap();
+    assert_ne!(first, ours, "the tests may use one CPU alone");
+    let pinned = format!("exec taskset --cpu-list {first} \"$@\"");
+    let bundle = lab.bundle().sh("cat /proc/self/status; exec sleep 1000");
+    let running = lab.through_shell(&pinned, &bundle.command(&[], "create", &[]));
+    running.ok();
+    let of = |pid: i32| fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    assert_eq!(field(&of(bundle.pid()), "Cpus_allowed_list"), ours);
+    bundle.verb("start").ok();
+    let mut exec = lab.command();
+    exec.args(["exec", bundle.id(), "/bin/cat", "/proc/self/status"]);
+    let out = lab.through_shell(&pinned, &exec).ok();
+    assert_eq!(out.field("Cpus_allowed_list"), ours);
+}
+
+fn groups_of_the_caller_are_dropped(lab: &Lab) {
+    let none: [&str; 0] = [];
+    let called = "exec setpriv --groups 7,77 \"$@\"";
+    let groups = |command: &std::process::Command| {
+        let out = lab.through_shell(called, command).ok();
+        assert!(out.stdout.contains("Groups:"), "{out:?}");
+        out.field("Groups")
+    };
+    let show = ["/bin/cat", "/proc/self/status"];
+    for user in [
+        json!({"uid": 0, "gid": 0}),
+        json!({"uid": 1000, "gid": 1000}),
+    ] {
+        let bundle = lab.bundle().set("/process/user", user.clone()).args(&show);
+        let seen = groups(&bundle.command(&[], "run", &[]));
+        assert_eq!(seen.split_whitespace().collect::<Vec<_>>(), none, "{user}");
+        let bundle = lab
+            .bundle()
+            .set("/process/user", user.clone())
+            .args(&["/bin/sleep", "1000"]);
+        bundle.run_detached();
+        let mut exec = lab.command();
+        exec.args(["exec", bundle.id()]).args(show);
+        let seen = groups(&exec);
+        assert_eq!(seen.split_whitespace().collect::<Vec<_>>(), none, "{user}");
+    }
 }
 
 fn memory_policy_is_set(lab: &Lab) {

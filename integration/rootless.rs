@@ -1,6 +1,8 @@
 //! Containers of an ordinary user.
 
 use crate::support::{Bundle, Lab, Output, cases, finish};
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::sys::statvfs::{FsFlags, fstatvfs};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -229,18 +231,33 @@ fn subordinate_ids_through_newuidmap(lab: &Lab) {
 fn the_users_own_binary_is_protected(lab: &Lab) {
     // What runs inside before execve is a sealed memfd or a read-only mount: "exe" never names
     // a file that the container's root could write.
-    let bundle = bundle(lab, "true", |config| {
+    let waiting = bundle(lab, "true", |_| {});
+    call(lab, waiting.path(), &["create", waiting.id()]).ok();
+    let text = call(lab, waiting.path(), &["state", waiting.id()]).ok();
+    let state: Value = serde_json::from_str(&text.stdout).unwrap();
+    let exe = format!("/proc/{}/exe", state["pid"]);
+    assert_ne!(fs::read_link(&exe).unwrap(), lab.runtime());
+    assert!(is_unchangeable(&fs::File::open(exe).unwrap()));
+    // The file that all of them run is none of these.
+    assert!(!is_unchangeable(&fs::File::open(lab.runtime()).unwrap()));
+    call(lab, waiting.path(), &["delete", "--force", waiting.id()]).ok();
+
+    let entry = bundle(lab, "true", |config| {
         config["process"]["args"] = json!(["/proc/self/exe", "--version"])
     });
-    call(lab, bundle.path(), &["run", bundle.id()]);
-    let state = call(lab, bundle.path(), &["create", bundle.id()]);
-    if state.code == 0 {
-        let text = call(lab, bundle.path(), &["state", bundle.id()])
-            .ok()
-            .stdout;
-        let state: Value = serde_json::from_str(&text).unwrap();
-        let exe = fs::read_link(format!("/proc/{}/exe", state["pid"])).unwrap();
-        call(lab, bundle.path(), &["delete", "--force", bundle.id()]).ok();
-        assert_ne!(exe, lab.runtime());
-    }
+    let before = fs::read(lab.runtime()).unwrap();
+    call(lab, entry.path(), &["run", entry.id()]).fails_with(&["/proc/self/exe"]);
+    assert!(fs::read(lab.runtime()).unwrap() == before);
+}
+
+/// True if nobody can write what is open here, now or later: each way to change it is sealed, or its mount is
+/// read-only.
+fn is_unchangeable(file: &fs::File) -> bool {
+    let all = SealFlag::F_SEAL_SEAL
+        | SealFlag::F_SEAL_SHRINK
+        | SealFlag::F_SEAL_GROW
+        | SealFlag::F_SEAL_WRITE;
+    let seals = fcntl(file, FcntlArg::F_GET_SEALS).unwrap_or(0);
+    let flags = fstatvfs(file).unwrap().flags();
+    SealFlag::from_bits_retain(seals).contains(all) || flags.contains(FsFlags::ST_RDONLY)
 }

@@ -161,7 +161,9 @@ fn pid_file_is_replaced(lab: &Lab) {
 fn log_of_many_calls(lab: &Lab) {
     let (bundle, caller, _shim) = sleeping(lab);
     let log = bundle.path().join("log.json");
-    caller.call(&["start", bundle.id()]).fails_with(&[]);
+    caller
+        .call(&["start", bundle.id()])
+        .fails_with(&["running"]);
     let first = fs::read_to_string(&log).unwrap();
     caller.silent(&["kill", bundle.id(), "9"]);
     bundle.wait_stopped();

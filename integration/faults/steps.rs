@@ -13,6 +13,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Command;
@@ -21,7 +22,7 @@ use std::time::{Duration, Instant};
 
 cases! {
     [Root, Casulo, TestBuild] => every_step_fails_once, every_step_is_killed_once, facts_are_never_half_written,
-        every_step_is_frozen_once, started_container_is_running_though_start_was_killed,
+        every_step_is_frozen_once, what_enters_holds_no_folder_of_the_host, started_container_is_running_though_start_was_killed,
         hook_that_is_not_bound_yet_ends_with_its_runtime;
     [Root, Casulo, TestBuild, Systemd] => every_step_with_systemd_fails_or_is_killed;
     [Root, Casulo] => no_fault_is_in_the_program, unrecorded_init_ends_with_its_runtime;
@@ -655,6 +656,47 @@ fn every_step_is_frozen_once(lab: &Lab) {
         }
         attempt.clear_away(&what);
     }
+}
+
+/// CVE-2016-9962, CVE-2024-21626: what enters a container may be stopped at any moment, and whatever it holds then is
+/// within the container's reach.
+fn what_enters_holds_no_folder_of_the_host(lab: &Lab) {
+    let steps = Step::ALL.iter().copied();
+    let mut stopped = 0;
+    for step in steps.filter(|step| way(*step) == Way::Exec && step.side() == Side::Child) {
+        let attempt = Attempt::new(lab, Way::Exec);
+        let root = fs::metadata(format!("/proc/{}/root/", attempt.bundle.pid())).unwrap();
+        let running = Running::new(attempt.told(step, "stop"), b"");
+        let mut entering = None;
+        wait_until(step.name(), || {
+            entering = stopped_child(running.pid());
+            entering.is_some()
+        });
+        let pid = entering.unwrap();
+        for fd in fs::read_dir(format!("/proc/{pid}/fd")).unwrap() {
+            let fd = fd.unwrap().path();
+            let (name, about) = (fs::read_link(&fd).unwrap(), fs::metadata(&fd).unwrap());
+            let what = format!("{name:?} is open at {}", step.name());
+            assert!(!name.starts_with(lab.root()), "{what}");
+            let is_root = (about.dev(), about.ino()) == (root.dev(), root.ino());
+            assert!(!about.is_dir() || is_root, "{what}");
+        }
+        stopped += 1;
+        nix::sys::signal::kill(pid, Signal::SIGKILL).unwrap();
+        running.wait();
+        attempt.clear_away(step.name());
+    }
+    assert!(stopped > 0);
+}
+
+/// The child of `parent` that a signal has stopped.
+fn stopped_child(parent: Pid) -> Option<Pid> {
+    let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).ok()?;
+    let is_stopped = |pid: &&str| {
+        fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|text| text.contains(") T "))
+    };
+    let pid = children.split_whitespace().find(is_stopped)?;
+    pid.parse().ok().map(Pid::from_raw)
 }
 
 fn facts_are_never_half_written(lab: &Lab) {

@@ -14,6 +14,7 @@ cases! {
     [Root, TestBuild] => waiting_init_is_traced, caught_program_is_written_later,
         entry_point_is_the_runtime, added_capability_is_inherited, capability_of_a_file_is_inherited,
         user_with_junk_behind;
+    [Root, TestBuild, Program("/usr/bin/setpriv")] => who_has_the_callers_capabilities_looks_into_init;
     [Root, TestBuild, Quick] => thousand_execs_are_traced;
 }
 
@@ -78,6 +79,47 @@ fn waiting_init_is_traced(lab: &Lab) {
             victim.call("delete", &["--force"], &[]).ok();
         }
         Outcome::of(&out, said.stdout.contains("won"))
+    });
+}
+
+/// What the kernel asks of who looks into a process: the same user, the process's capabilities, and that it is
+/// dumpable (ptrace(2), "Ptrace access mode checking"). Here the last is all that holds.
+fn who_has_the_callers_capabilities_looks_into_init(lab: &Lab) {
+    let attack = Attack {
+        cve: "CVE-2016-9962",
+        name: "the caller has no CAP_SYS_PTRACE, a container all that he has: it looks into every process that `create` brings",
+        without: "not-dumpable",
+    };
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let ours = u64::from_str_radix(&field(&status, "CapPrm"), 16).unwrap();
+    let all = caps::all().into_iter();
+    let names: Vec<String> = all
+        .filter(|it| *it != caps::Capability::CAP_SYS_PTRACE && ours & it.bitmask() != 0)
+        .map(|it| it.to_string())
+        .collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    zoo(lab, &attack, |lab| {
+        let attacker = lab
+            .bundle()
+            .capabilities(&names)
+            .args(&["/bin/sleep", "1000"]);
+        attacker.run_detached();
+        let watch = Loop::new(lab, &attacker, "watch-loop");
+        let caller = "exec setpriv --bounding-set -sys_ptrace --inh-caps -sys_ptrace \"$@\"";
+        let pids = format!("/proc/{}/ns/pid", attacker.pid());
+        for _ in 0..20 {
+            let victim = lab.bundle().join_namespace("pid", &pids);
+            let create = victim.command(&[], "create", &[]);
+            // Who traces it may end it as he likes.
+            lab.through_shell(caller, &create);
+            victim.call("delete", &["--force"], &[]);
+        }
+        let said = watch.end();
+        assert!(count(&said, "pids") >= 10, "{said:?}");
+        match said.stdout.contains("won") {
+            true => Outcome::GotThrough(said.stdout),
+            false => Outcome::Held,
+        }
     });
 }
 

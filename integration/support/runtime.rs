@@ -38,9 +38,11 @@ impl Output {
         self
     }
 
-    /// The output, if the call failed and said each of these words on stderr.
+    /// The output, if the call failed and said each of these words on stderr: at least one, for a failure
+    /// for another reason is none of the test's.
     #[track_caller]
     pub(crate) fn fails_with(self, words: &[&str]) -> Output {
+        assert!(!words.is_empty(), "no word: it may fail for any reason");
         assert_ne!(self.code, 0, "no failure: {self:#?}");
         for word in words {
             assert!(self.stderr.contains(word), "no {word:?} in {self:#?}");
