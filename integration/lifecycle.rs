@@ -18,7 +18,7 @@ cases! {
         bundle_defaults_to_the_working_folder, zombies_are_not_left;
     [Root, Casulo] => version_lines, features_document, completion_scripts, unknown_signal, kill_all_reaches_every_process,
         options_after_the_id, config_option, create_returns_an_orphan, failed_exec_in_start_is_reported,
-        deleted_while_created_ends_init, state_survives_a_killed_runtime, nothing_inside_opens_the_start_channel,
+        deleted_while_created_ends_init, creation_is_ended_by_kill, creation_is_ended_by_delete, state_survives_a_killed_runtime, nothing_inside_opens_the_start_channel,
         help_of_every_verb, pidfd_socket_gets_a_pidfd, id_with_all_legal_characters, future_version_is_an_error, empty_environment;
 }
 
@@ -131,6 +131,51 @@ fn deleted_while_created_ends_init(lab: &Lab) {
         fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|s| s.contains("Z (zombie)"))
             || !std::path::Path::new(&format!("/proc/{pid}")).exists()
     });
+}
+
+/// A container whose creation waits in a hook until its file `go` is there, after `limit` seconds at the latest.
+fn held_in_a_hook(lab: &Lab, limit: u32) -> (crate::support::Bundle<'_>, crate::support::Running) {
+    let script = format!(
+        "touch {0}/held; for i in $(seq {limit}0); do [ -e {0}/go ] && break; sleep 0.1; done",
+        lab.path().display()
+    );
+    let bundle = lab.bundle().push(
+        "/hooks/createRuntime",
+        json!({"path": "/bin/sh", "args": ["sh", "-c", script]}),
+    );
+    let create = crate::support::Running::new(bundle.command(&[], "create", &[]), b"");
+    wait_until("the hook runs", || lab.join("held").exists());
+    assert_eq!(bundle.status(), "creating");
+    (bundle, create)
+}
+
+fn creation_is_ended_by_kill(lab: &Lab) {
+    let (bundle, create) = held_in_a_hook(lab, 100);
+    // No program is there that could do anything else about it.
+    bundle.call("kill", &[], &["TERM"]).ok();
+    fs::write(lab.join("go"), "").unwrap();
+    let out = create.wait().fails_with(&["init was killed"]);
+    assert_eq!(out.stderr.lines().count(), 1, "{out:?}");
+    lab.assert_nothing_left(bundle.id());
+}
+
+fn creation_is_ended_by_delete(lab: &Lab) {
+    // By itself, where it gets on.
+    let (bundle, create) = held_in_a_hook(lab, 1);
+    bundle.call("delete", &["--force"], &[]).ok();
+    create
+        .wait()
+        .fails_with(&["was deleted while it was created"]);
+    lab.assert_nothing_left(bundle.id());
+    // Killed where it does not.
+    fs::remove_file(lab.join("held")).unwrap();
+    let (bundle, create) = held_in_a_hook(lab, 100);
+    let begin = std::time::Instant::now();
+    bundle.call("delete", &["--force"], &[]).ok();
+    assert!(begin.elapsed().as_secs() < 8);
+    assert_eq!(create.wait().code, 137);
+    // The hook's own child needs a moment more.
+    wait_until("nothing is left", || lab.leftovers(bundle.id()).is_empty());
 }
 
 fn force_of_nothing_is_no_error(lab: &Lab) {

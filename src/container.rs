@@ -7,6 +7,7 @@
 pub(crate) mod agent;
 mod conversation;
 mod created;
+mod creation;
 mod documents;
 mod end;
 pub mod events;
@@ -53,7 +54,7 @@ use crate::testing::fault::{self, Step};
 use crate::trace::{self, Phase};
 use crate::{caller_socket, intel_rdt, pidfile, rootfs, seccomp};
 use conversation::Conversation;
-use facts::{facts, record};
+use facts::facts;
 use nix::unistd::Pid;
 use pipes::{Ours, Pipes};
 use std::os::fd::{AsFd, OwnedFd};
@@ -150,7 +151,9 @@ pub struct Created<'a> {
 /// The first step that failed; nothing is left behind.
 pub fn create<'a>(request: &Request<'a>) -> Result<Created<'a>> {
     let plan = request.plan;
-    let dir = request.store.reserve(&plan.id)?;
+    let proc = ProcFs::host().context(Code::State, "open", "/proc")?;
+    let state = facts(request, &proc)?;
+    let dir = request.store.reserve(&state)?;
     let mut made = Made {
         plan,
         dir: Some(dir),
@@ -162,7 +165,7 @@ pub fn create<'a>(request: &Request<'a>) -> Result<Created<'a>> {
         pid_file: None,
         hooks_ran: None,
     };
-    match build(request, &mut made) {
+    match build(request, &mut made, state, proc) {
         Ok(built) => Ok(Created {
             init: built.init,
             console: built.console,
@@ -175,13 +178,12 @@ pub fn create<'a>(request: &Request<'a>) -> Result<Created<'a>> {
             told_to_start: request.starts_at_once(),
         }),
         Err(error) => {
-            // Held while all is undone. Who holds it may be deleting what was begun: then whatever failed here
-            // failed for that.
-            let lock = made.dir()?.lock_in_time();
-            let error = match &lock {
-                Err(lock) if lock.code == Code::NotFound => state::deleted_meanwhile(&plan.id),
-                _ => error,
+            // Whatever failed then failed for that.
+            let error = match made.dir()?.is_deleted() {
+                true => state::deleted_meanwhile(&plan.id),
+                false => error,
             };
+            // The lock is held while all is undone.
             Err(made.undo(error))
         }
     }
@@ -197,7 +199,12 @@ struct Built {
     console: Option<OwnedFd>,
 }
 
-fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
+fn build<'a>(
+    request: &Request<'a>,
+    made: &mut Made<'a>,
+    mut state: State,
+    proc: ProcFs,
+) -> Result<Built> {
     let plan = request.plan;
     trace::phase(Phase::Record);
     fault::at(Step::CompileFilter)?;
@@ -211,10 +218,6 @@ fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
     }
     fault::at(Step::ConnectAgent)?;
     let agent = agent::connect(filter)?;
-    let proc = ProcFs::host().context(Code::State, "open", "/proc")?;
-    let mut state = facts(request, &proc)?;
-    fault::at(Step::Record)?;
-    record(made.dir()?, &state)?;
 
     trace::phase(Phase::Cgroup);
     fault::at(Step::Cgroup)?;
@@ -295,7 +298,7 @@ fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
     made.dir()?.write_config(request.config)?;
     fault::at(Step::RecordInit)?;
     made.dir()?.keep_identity(&state)?;
-    record(made.dir()?, &state)?;
+    made.dir()?.write(&state)?;
     trace::phase(Phase::Wait);
     let mut conversation = Conversation {
         request,
@@ -325,6 +328,10 @@ fn build<'a>(request: &Request<'a>, made: &mut Made<'a>) -> Result<Built> {
     if request.start == StartBy::Fifo {
         fault::at(Step::Release)?;
     }
+    fault::at(Step::Finish)?;
+    state.finished = true;
+    made.dir()?.write(&state)?;
+    made.dir()?.unlock()?;
     Ok(Built {
         state,
         init,

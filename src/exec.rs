@@ -17,7 +17,7 @@ use crate::process::asked::{Asked, Birth, Hooks};
 use crate::process::last_steps::WorkingDirectory;
 use crate::process::schedule;
 use crate::seccomp;
-use crate::state::{self, Dir, State, Status};
+use crate::state::{Dir, State, Status};
 use crate::sync::Channel;
 use crate::sync::pipes::pipes;
 use crate::sys::clone::Side;
@@ -95,10 +95,11 @@ pub struct Executed {
 /// `E_STATUS` unless the container is created or running; the step that failed. No process and no
 /// pid file is left behind.
 pub fn exec(dir: Dir, request: &Request<'_>) -> Result<Outcome> {
-    let (status, pidfd) = state::status(&dir, request.state)?;
+    let seen = dir.look()?;
+    seen.expect_made("exec in")?;
     // What enters the container shall hold no folder of the host (CVE-2016-9962, CVE-2024-21626).
     drop(dir);
-    let init = match (status, pidfd) {
+    let init = match (seen.status, seen.init) {
         (Status::Created | Status::Running, Some(pidfd)) => pidfd,
         (Status::Paused, Some(pidfd)) if request.paused == WhenPaused::Wait => pidfd,
         (Status::Paused, _) => {
@@ -106,16 +107,16 @@ pub fn exec(dir: Dir, request: &Request<'_>) -> Result<Outcome> {
             return Err(Error::new(Code::Status, text)
                 .hint("resume it, or wait for that with --ignore-paused"));
         }
-        _ => return Err(not_running(request)),
+        _ => return Err(not_running(request.id)),
     };
     execute_beside(request, &init).map_err(|error| match has_ended(&init, &error) {
-        true => not_running(request),
+        true => not_running(request.id),
         false => error,
     })
 }
 
-fn not_running(request: &Request<'_>) -> Error {
-    let id = &request.id;
+/// What callers look for when there is nothing to execute in.
+pub(crate) fn not_running(id: &str) -> Error {
     let text = format!("cannot exec in container {id}: container not running");
     Error::new(Code::Status, text)
 }

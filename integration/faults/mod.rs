@@ -5,17 +5,19 @@ mod borrowed;
 mod hosts;
 mod kills;
 mod races;
+mod status;
 mod steps;
 
 use crate::support::{Case, Need};
 
 /// The files of this folder with their cases.
-pub(crate) fn files() -> [(&'static str, &'static [Case]); 5] {
+pub(crate) fn files() -> [(&'static str, &'static [Case]); 6] {
     [
         ("faults::borrowed", borrowed::CASES),
         ("faults::hosts", hosts::CASES),
         ("faults::kills", kills::CASES),
         ("faults::races", races::CASES),
+        ("faults::status", status::CASES),
         ("faults::steps", steps::CASES),
     ]
 }

@@ -22,7 +22,8 @@ use std::time::{Duration, Instant};
 
 cases! {
     [Root, Casulo, TestBuild] => every_step_fails_once, every_step_is_killed_once, facts_are_never_half_written,
-        every_step_is_frozen_once, what_enters_holds_no_folder_of_the_host, started_container_is_running_though_start_was_killed,
+        container_without_a_record_is_never_seen, what_enters_holds_no_folder_of_the_host,
+        every_step_is_frozen_once, started_container_is_running_though_start_was_killed,
         hook_that_is_not_bound_yet_ends_with_its_runtime;
     [Root, Casulo, TestBuild, Systemd] => every_step_with_systemd_fails_or_is_killed;
     [Root, Casulo] => no_fault_is_in_the_program, unrecorded_init_ends_with_its_runtime;
@@ -30,7 +31,7 @@ cases! {
 
 /// Files in the bundle's folder.
 const PID_FILE: &str = "pid";
-const RESOURCES: &str = "resources";
+pub(super) const RESOURCES: &str = "resources";
 
 /// How a step is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +74,7 @@ pub(super) fn way(step: Step) -> Way {
         | Step::KeepFilter
         | Step::ConnectAgent
         | Step::Record
+        | Step::NameRecord
         | Step::ReplaceRecord
         | Step::Cgroup
         | Step::Limits
@@ -96,6 +98,7 @@ pub(super) fn way(step: Step) -> Way {
         | Step::PidFile
         | Step::NamePidFile
         | Step::SendPidfd
+        | Step::Finish
         | Step::Release
         | Step::Unshare
         | Step::MarkDescriptors
@@ -480,7 +483,7 @@ fn is_tolerated(step: Step) -> bool {
 }
 
 /// True if this host lets the command come to the step.
-fn is_reached(step: Step) -> bool {
+pub(super) fn is_reached(step: Step) -> bool {
     let need = match way(step) {
         Way::CreateWithDevice => Need::Veth,
         way if way.is_in_class() => Need::Fuse,
@@ -700,17 +703,36 @@ fn stopped_child(parent: Pid) -> Option<Pid> {
 }
 
 fn facts_are_never_half_written(lab: &Lab) {
-    // At the first record there was none, at the second the first one stays.
-    for (time, status) in [(1, "stopped"), (2, "stopped")] {
+    // With init's pid, and when all is done: the record before that stays.
+    for time in 1..=2 {
         let attempt = Attempt::new(lab, Way::Create);
         let what = format!("kill:{time}");
         let out = finish(attempt.told(Step::ReplaceRecord, &what), b"");
         assert_eq!(out.code, 137, "{out:?}");
-        let folder = lab.root().join(attempt.bundle.id());
-        assert!(folder.join("state.json.new").exists());
-        assert_eq!(folder.join("state.json").exists(), time == 2);
-        assert_eq!(attempt.bundle.status(), status);
+        let directory = lab.root().join(attempt.bundle.id());
+        assert!(directory.join("state.json.new").exists());
+        assert!(directory.join("state.json").exists());
+        assert_eq!(attempt.bundle.status(), "stopped");
         attempt.clear_away(&what);
+    }
+}
+
+fn container_without_a_record_is_never_seen(lab: &Lab) {
+    for step in [Step::Record, Step::NameRecord] {
+        let attempt = Attempt::new(lab, Way::Create);
+        let out = finish(attempt.told(step, "kill"), b"");
+        assert_eq!(out.code, 137, "{out:?}");
+        let unnamed = || {
+            let names = names(&lab.root()).into_iter();
+            names.filter(|name| name.starts_with(".new-")).count()
+        };
+        assert_eq!(unnamed(), 1, "{}", step.name());
+        let id = attempt.bundle.id();
+        attempt.bundle.verb("state").fails_with(&["does not exist"]);
+        assert_eq!(lab.casulo(&["list", "--quiet"]).ok().text(), "");
+        lab.casulo(&["delete", "--force", id]).ok();
+        assert_eq!(unnamed(), 0, "{}", step.name());
+        attempt.clear_away(step.name());
     }
 }
 

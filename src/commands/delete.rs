@@ -8,10 +8,19 @@ use crate::error::{Code, Result};
 #[inline(never)]
 pub(super) fn run(global: &Global, args: &Delete) -> Result<u8> {
     let force = if args.force { Force::Yes } else { Force::No };
-    let dir = super::store(global)?.open(&args.id);
-    match dir.and_then(|dir| container::delete(dir, force)) {
+    let store = super::store(global)?;
+    match store
+        .open(&args.id)
+        .and_then(|dir| container::delete(dir, force))
+    {
         // Never there, or another delete was faster.
-        Err(error) if args.force && error.code == Code::NotFound => Ok(0),
+        Err(error) if error.code == Code::NotFound => {
+            store.remove_unnamed()?;
+            match args.force {
+                true => Ok(0),
+                false => Err(error),
+            }
+        }
         result => result.map(|()| 0),
     }
 }

@@ -6,6 +6,7 @@ use crate::exec::{self, Executed, Outcome, Request, WhenPaused};
 use crate::foreground::{self, Signals};
 use crate::host::Host;
 use crate::plan::Options;
+use crate::state::Status;
 use crate::sys::child;
 use crate::testing::fault::{self, Step};
 use crate::testing::without::{Defence, without};
@@ -20,7 +21,13 @@ use std::path::{Component, Path};
 pub(super) fn run(global: &Global, args: &Exec) -> Result<u8> {
     let store = super::store(global)?;
     let dir = store.open(&args.id)?;
-    let state = dir.read()?;
+    let seen = dir.look()?;
+    // What is read below is there, and final, once it is created.
+    seen.expect_made("exec in")?;
+    if seen.status == Status::Stopped {
+        return Err(exec::not_running(&args.id));
+    }
+    let state = seen.state;
     let (file, bytes) = dir.read_config()?;
     let mut spec = config::parse(&bytes, &file)?;
     let (wanted, file) = wanted_process(args, &spec, file)?;

@@ -3,7 +3,7 @@
 use super::state::document;
 use crate::cli::{Global, List, ListFormat};
 use crate::error::{Code, Result};
-use crate::state::Store;
+use crate::state::{Seen, Store};
 use serde_json::Value;
 use std::fmt::Write;
 
@@ -45,7 +45,7 @@ pub(super) fn run(global: &Global, args: &List) -> Result<u8> {
 fn broken(store: &Store, id: &str) -> Value {
     let kept = store.open(id).ok().and_then(|dir| {
         let facts = dir.kept_identity()?;
-        super::state::document_of(&dir, facts).ok()
+        Seen::of_kept(facts).ok().map(super::state::document_of)
     });
     kept.unwrap_or_else(|| {
         serde_json::json!({

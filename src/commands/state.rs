@@ -1,8 +1,8 @@
 //! `state`, and the facts that `list` shows of each container.
 
 use crate::cli::{Global, Id};
-use crate::error::Result;
-use crate::state::{self, Dir, State, Status};
+use crate::error::{Code, Error, Result};
+use crate::state::{Dir, Seen, Status};
 use nix::unistd::{Uid, User};
 use serde_json::Value;
 
@@ -10,18 +10,25 @@ use serde_json::Value;
 #[inline(never)]
 pub(super) fn run(global: &Global, args: &Id) -> Result<u8> {
     let document = document(&super::store(global)?.open(&args.id)?)?;
+    if document["ociVersion"] == "" {
+        let text = format!(
+            "container {} has no record: nothing is known of it",
+            args.id
+        );
+        return Err(Error::new(Code::State, text).hint("delete removes it"));
+    }
     super::print(format!("{document:#}\n").as_bytes())?;
     Ok(0)
 }
 
 /// The spec's state document with `rootfs`, `created` and `owner` added, as runc prints it.
 pub(super) fn document(dir: &Dir) -> Result<Value> {
-    document_of(dir, dir.read()?)
+    Ok(document_of(dir.look()?))
 }
 
 /// The same of these facts.
-pub(super) fn document_of(dir: &Dir, facts: State) -> Result<Value> {
-    let (status, _) = state::status(dir, &facts)?;
+pub(super) fn document_of(seen: Seen) -> Value {
+    let (facts, status) = (seen.state, seen.status);
     let pid = if status == Status::Stopped {
         0
     } else {
@@ -31,7 +38,7 @@ pub(super) fn document_of(dir: &Dir, facts: State) -> Result<Value> {
     document["rootfs"] = facts.rootfs.to_string_lossy().into();
     document["created"] = facts.created.into();
     document["owner"] = owner(facts.owner).into();
-    Ok(document)
+    document
 }
 
 fn owner(uid: u32) -> String {

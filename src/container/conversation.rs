@@ -1,7 +1,6 @@
 //! What `create` and `run` say to init, or to the entrant that makes it, until that is ready. Parent.
 
 use super::agent;
-use super::facts::record;
 use super::hooks_outside::run_hooks;
 use super::starting::{Decided, Starting};
 use super::undo::Made;
@@ -135,15 +134,15 @@ impl Conversation<'_> {
         let plan = self.request.plan;
         fault::at(Step::RuntimeHooks)?;
         made.hooks_ran = Some(state.clone());
-        // Up to spec 1.0.2 prestart hooks ran on start, and so were told `created`.
-        for (kind, status) in [
-            (Kind::Prestart, Status::Created),
-            (Kind::CreateRuntime, Status::Creating),
-        ] {
-            let document = state.document(status, init.as_raw()).to_string();
+        let document = state.document(Status::Creating, init.as_raw()).to_string();
+        for kind in [Kind::Prestart, Kind::CreateRuntime] {
             run_hooks(&plan.hooks, kind, &document, &plan.bundle)?;
         }
-        self.channel.send(&Message::HooksDone)
+        match self.channel.send(&Message::HooksDone) {
+            // It was killed meanwhile.
+            Err(error) if error.errno == Some(Errno::EPIPE) => Err(made.death_of_init(init)),
+            sent => sent,
+        }
     }
 
     /// The listener that the process hands over, if its filter has one. It spins until then.
@@ -200,7 +199,7 @@ impl Conversation<'_> {
         state.init_process_start = process.start;
         fault::at(Step::RecordInit)?;
         made.dir()?.keep_identity(state)?;
-        record(made.dir()?, state)?;
+        made.dir()?.write(state)?;
         self.request.plan.process.grant_at_birth(pid)?;
         if let Some(listener) = listener {
             self.hand_over(listener, state, pid)?;

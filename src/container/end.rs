@@ -2,11 +2,11 @@
 
 use super::hooks_outside::{recorded_hooks, run_poststop};
 use super::processes::processes_of;
-use super::survivors;
+use super::{creation, survivors};
 use crate::cgroups::{self, Cgroup, PATIENCE, systemd};
 use crate::error::{Code, Context, Error, Result};
 use crate::intel_rdt;
-use crate::state::{self, Dir, State, Status};
+use crate::state::{Dir, Lock, Seen, State, Status};
 use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
 use crate::sys::procfs::ProcFs;
 use crate::testing::fault::{self, Step};
@@ -29,13 +29,22 @@ pub enum Whom {
 /// `kill`: sends `signal` to init, or to every process of the container. SIGKILL for all returns
 /// when they have ended.
 ///
+/// A container that is being created has no program yet that a signal could tell anything: one that ends a process by
+/// default ends the creation ([`super::creation`]).
+///
 /// # Errors
 /// `E_STATUS` with the words `container not running` that callers look for; `E_SIGNAL`, also for
 /// processes that SIGKILL does not end.
 pub fn kill(dir: &Dir, signal: i32, whom: Whom) -> Result<()> {
-    let state = dir.read()?;
-    let (status, pidfd) = state::status(dir, &state)?;
+    let Seen {
+        state,
+        status,
+        init,
+    } = dir.look()?;
     fault::at(Step::Signal)?;
+    if status == Status::Creating {
+        return creation::kill(&state, init, signal);
+    }
     // Without a pid namespace of its own, init's death does not take the others along.
     if whom == Whom::All || (signal == libc::SIGKILL && !state.has_own_pids()) {
         match own_cgroup(&state)? {
@@ -48,7 +57,7 @@ pub fn kill(dir: &Dir, signal: i32, whom: Whom) -> Result<()> {
             None => {}
         }
     }
-    let pidfd = pidfd.ok_or_else(|| not_running(&dir.id))?;
+    let pidfd = init.ok_or_else(|| not_running(&dir.id))?;
     match pidfd_send_signal(pidfd.as_fd(), signal) {
         Err(Errno::ESRCH) => Err(not_running(&dir.id)),
         result => result.context(Code::Signal, "send a signal to container", &dir.id),
@@ -85,37 +94,42 @@ pub enum Force {
     No,
 }
 
-/// `delete`: everything that the container made on the host goes away.
+/// `delete`: everything that the container made on the host goes away. By force the creation of one that is being
+/// created ends first ([`super::creation`]).
 ///
 /// # Errors
-/// `E_STATUS` when it runs and `force` is [`Force::No`]; `E_NOT_FOUND` when another `delete` was
+/// `E_STATUS` when it runs or is being created and `force` is [`Force::No`]; `E_NOT_FOUND` when another `delete` was
 /// faster; the step that failed, after which `delete` can be repeated.
 pub fn delete(dir: Dir, force: Force) -> Result<()> {
-    // By force even while another command is stopped in the midst of what it does: that finds the container
-    // gone then.
     let lock = match force {
-        Force::Yes => dir.lock_in_time()?,
-        Force::No => Some(dir.lock()?),
+        Force::Yes => lock_by_force(&dir)?,
+        Force::No => Some(dir.lock("delete")?),
     };
-    let state = match dir.read() {
+    let seen = match &lock {
+        Some(lock) => dir.look_locked(lock),
+        None => dir.look(),
+    };
+    let (state, status) = match seen {
+        Ok(seen) => (seen.state, seen.status),
+        // Whatever it is at: what is known of it ends.
         Err(failed) if force == Force::Yes => match dir.kept_identity() {
             Some(state) => {
                 log::warn!("{failed}; its hooks are not known, its processes and its cgroup are");
-                state
+                (state, Status::Running)
             }
             None => {
                 log::warn!(
                     "{failed}; what is left of its processes and its cgroup is not known, and stays"
                 );
-                State {
+                let state = State {
                     id: dir.id.clone(),
                     ..State::default()
-                }
+                };
+                (state, Status::Stopped)
             }
         },
-        result => result?,
+        Err(error) => return Err(error),
     };
-    let (status, _) = state::status(&dir, &state)?;
     if force == Force::No && !matches!(status, Status::Stopped | Status::Created) {
         let text = format!(
             "cannot delete container {}: it is {}, not stopped",
@@ -124,14 +138,28 @@ pub fn delete(dir: Dir, force: Force) -> Result<()> {
         );
         return Err(Error::new(Code::Status, text).hint("kill it first, or use --force"));
     }
-    // Who is left of a container whose init has ended is found where the cgroup is removed.
-    if status != Status::Stopped {
+    // Who is left of a container whose init has ended is found where the cgroup is removed. Of one whose create has
+    // ended before it was done init may live for a moment.
+    if status != Status::Stopped || !state.finished {
         fault::at(Step::KillAll)?;
         kill_all(&state)?;
     }
     let removed = remove(dir, &state);
     drop(lock);
     removed
+}
+
+/// The lock, even while another command is stopped in the midst of what it does, which finds the container gone then: None
+/// where that does not let go of it in time.
+fn lock_by_force(dir: &Dir) -> Result<Option<Lock>> {
+    if let Some(lock) = dir.lock_now()? {
+        return Ok(Some(lock));
+    }
+    // Facts that cannot be read are of no container that is being created.
+    if dir.look().is_ok_and(|it| it.status == Status::Creating) {
+        return creation::end(dir);
+    }
+    dir.lock_in_time()
 }
 
 /// Removes cgroup, scope, RDT group and state directory of a container whose processes have ended, and runs
@@ -227,7 +255,7 @@ fn end_all_in(cgroup: &Cgroup, state: &State) -> Result<()> {
 }
 
 /// Waits until a killed process has ended; false when it does not.
-fn ends_in_time(pidfd: &OwnedFd) -> nix::Result<bool> {
+pub(super) fn ends_in_time(pidfd: &OwnedFd) -> nix::Result<bool> {
     let mut ended = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
     let timeout = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
     poll(&mut ended, timeout).map(|count| count > 0)

@@ -46,7 +46,7 @@ impl Event {
 /// `events --stats`. A stopped container has its last figures until it is deleted.
 ///
 /// # Errors
-/// `E_STATUS` when it has no cgroup of its own, or none any more.
+/// `E_STATUS` while it is created, when it has no cgroup of its own, or none any more.
 pub fn stats(dir: &Dir) -> Result<Event> {
     let cgroup = cgroup(dir)?;
     Ok(Event::Stats(Box::new(Stats::read(&cgroup))))
@@ -77,7 +77,7 @@ impl<'a> Watch<'a> {
     /// more.
     ///
     /// # Errors
-    /// `E_STATUS` for a container without a process, or without a cgroup of its own; `E_CGROUP`.
+    /// `E_STATUS` while it is created, for a container without a process, or without a cgroup of its own; `E_CGROUP`.
     pub fn new(dir: &Dir, interval: Duration, reader: BorrowedFd<'a>) -> Result<Watch<'a>> {
         let cgroup = cgroup(dir)?;
         let processes = Announced::open(&cgroup, "cgroup.events").context(
@@ -193,7 +193,9 @@ fn read_counts(file: &Announced) -> Option<MemoryEvents> {
 }
 
 fn cgroup(dir: &Dir) -> Result<Cgroup> {
-    let state = dir.read()?;
+    let seen = dir.look()?;
+    seen.expect_made("tell of")?;
+    let state = seen.state;
     if state.cgroup_is_callers {
         let text = format!("container {} has no cgroup of its own to look at", dir.id);
         return Err(Error::new(Code::Status, text)

@@ -5,7 +5,7 @@ use crate::error::{Code, Context, Result};
 use crate::hooks::Kind;
 use crate::intel_rdt;
 use crate::notify::Socket;
-use crate::state::{self, Dir, ProcessRef, State};
+use crate::state::{self, ProcessRef, State};
 use crate::sys::procfs::ProcFs;
 use nix::unistd::Pid;
 
@@ -45,11 +45,4 @@ pub(super) fn facts(request: &Request<'_>, proc: &ProcFs) -> Result<State> {
     // Where systemd will put one is not known yet.
     state.set_cgroup(plan.cgroup.path.as_deref());
     Ok(state)
-}
-
-/// Writes what a later command must know. A `delete --force` at the same time either finds it or was before
-/// it; then create does not go on.
-pub(super) fn record(dir: &Dir, state: &State) -> Result<()> {
-    let _lock = dir.lock()?;
-    dir.write(state)
 }

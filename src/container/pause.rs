@@ -3,7 +3,7 @@
 use super::survivors;
 use crate::cgroups::{Cgroup, PATIENCE};
 use crate::error::{Code, Error, Result};
-use crate::state::{self, Dir, State, Status};
+use crate::state::{Dir, Seen, State, Status};
 use crate::testing::fault::{self, Step};
 use std::time::Instant;
 
@@ -11,13 +11,13 @@ use std::time::Instant;
 /// returns once they are frozen.
 ///
 /// # Errors
-/// `E_STATUS` in another status, with the words `container not running` for one that has stopped,
-/// and where the cgroup is the caller's; `E_CGROUP` when a process does not freeze, after which all
+/// `E_STATUS` in another status, while it is created, too, with the words `container not running` for one that has
+/// stopped, and where the cgroup is the caller's; `E_CGROUP` when a process does not freeze, after which all
 /// of them run on.
 pub fn pause(dir: &Dir) -> Result<()> {
-    let _lock = dir.lock()?;
-    let state = dir.read()?;
-    match state::status(dir, &state)?.0 {
+    let lock = dir.lock("pause")?;
+    let Seen { state, status, .. } = dir.look_locked(&lock)?;
+    match status {
         Status::Running | Status::Created => freeze(dir, &own_cgroup(dir, &state, "pause")?),
         Status::Paused => Err(refused(dir, "pause", "it is paused already")),
         status => {
@@ -45,9 +45,8 @@ fn freeze(dir: &Dir, cgroup: &Cgroup) -> Result<()> {
 /// # Errors
 /// `E_STATUS` with the words `container not paused` in another status; `E_CGROUP`.
 pub fn resume(dir: &Dir) -> Result<()> {
-    let _lock = dir.lock()?;
-    let state = dir.read()?;
-    let status = state::status(dir, &state)?.0;
+    let lock = dir.lock("resume")?;
+    let Seen { state, status, .. } = dir.look_locked(&lock)?;
     if matches!(status, Status::Paused | Status::Running | Status::Created) {
         let cgroup = own_cgroup(dir, &state, "resume")?;
         // A pause that was killed while it waited leaves a container that is only asked to freeze.

@@ -13,9 +13,11 @@ use std::os::fd::AsFd;
 /// caller's pid namespace numbers them; in order.
 ///
 /// # Errors
-/// `E_STATUS` with the words `container not running` when there is none.
+/// `E_STATUS` while it is created, and with the words `container not running` when there is none.
 pub fn processes(dir: &Dir) -> Result<Vec<Pid>> {
-    let pids = processes_of(&dir.read()?)?;
+    let seen = dir.look()?;
+    seen.expect_made("list the processes of")?;
+    let pids = processes_of(&seen.state)?;
     if pids.is_empty() {
         return Err(not_running(&dir.id));
     }

@@ -1,12 +1,12 @@
 //! `start`: a later call than `create`, which knows the container by its state directory only.
 
-use super::end::{kill_all, remove};
+use super::end::{ends_in_time, kill_all, remove};
 use super::hooks_outside::{recorded_hooks, run_hooks};
 use super::starting::{Decided, Starting};
 use crate::error::{Code, Context, Error, Result};
 use crate::hooks::{Kind, Output, Spoken};
 use crate::notify::Proxy;
-use crate::state::{self, Dir, State, Status};
+use crate::state::{self, Dir, Seen, State, Status};
 use crate::sys::procfs::ProcFs;
 use crate::testing::fault::{self, Step};
 use nix::unistd::Pid;
@@ -18,9 +18,13 @@ use std::os::fd::AsFd;
 /// `E_STATUS` unless the container is created; the step of init that failed; a poststart hook, whose
 /// failure ends the container: it is stopped and destroyed (runtime.md, Lifecycle, step 9).
 pub fn start(dir: Dir) -> Result<()> {
-    let lock = dir.lock()?;
-    let state = dir.read()?;
-    let pidfd = match state::status(&dir, &state)? {
+    let lock = dir.lock("start")?;
+    let Seen {
+        state,
+        status,
+        init,
+    } = dir.look_locked(&lock)?;
+    let pidfd = match (status, init) {
         (Status::Created, Some(pidfd)) => pidfd,
         (status, _) => {
             let text = format!(
@@ -31,7 +35,7 @@ pub fn start(dir: Dir) -> Result<()> {
             return Err(Error::new(Code::Status, text));
         }
     };
-    let init = Pid::from_raw(state.init_process_pid);
+    let pid = Pid::from_raw(state.init_process_pid);
     let notify = Proxy::listen(&state, pidfd.as_fd())?;
     fault::at(Step::ConnectToInit)?;
     let (ends, words) = state::connect_to_init(&dir)?;
@@ -43,7 +47,7 @@ pub fn start(dir: Dir) -> Result<()> {
     fault::at(Step::TellStart)?;
     ends.say_go();
     let starting = Starting {
-        init,
+        init: pid,
         pidfd: &pidfd,
         ends: &ends,
         spoken: &spoken,
@@ -53,7 +57,13 @@ pub fn start(dir: Dir) -> Result<()> {
     let started = starting.wait_for_execve(&proc);
     fault::at(Step::ForgetFifos)?;
     dir.forget_fifos();
-    started?;
+    if let Err(error) = started {
+        // It leaves after that word: whoever asks next shall see a container that has stopped.
+        if !ends_in_time(&pidfd).context(Code::Signal, "wait for init of", &dir.id)? {
+            log::warn!("init of container {} does not end", dir.id);
+        }
+        return Err(error);
+    }
     // Hooks may use casulo on their own container, and a service may take its time to become ready:
     // from here on it can be paused, killed and deleted like any that runs.
     drop(lock);
@@ -79,7 +89,7 @@ pub fn start(dir: Dir) -> Result<()> {
 }
 
 fn destroy(dir: Dir, state: &State) -> Result<()> {
-    let _lock = dir.lock()?;
+    let _lock = dir.lock("destroy")?;
     kill_all(state)?;
     remove(dir, state)
 }

@@ -9,7 +9,7 @@ use crate::cgroups::{Cgroup, systemd};
 use crate::error::{Code, Error, Problems, Result};
 use crate::host::Host;
 use crate::plan::Options;
-use crate::state::{self, Dir, State, Status};
+use crate::state::{Dir, Seen, State, Status};
 use crate::testing::fault::{self, Step};
 use crate::{config, intel_rdt};
 use oci_spec::runtime::{LinuxIntelRdt, LinuxResources};
@@ -35,11 +35,11 @@ pub struct Update<'a> {
 /// cgroup is the caller's; `E_CONFIG` for values that cannot be had; the step that failed, after
 /// which the old values hold.
 pub fn update(dir: &Dir, request: &Update<'_>) -> Result<()> {
-    let _lock = dir.lock()?;
-    let state = dir.read()?;
-    match state::status(dir, &state)? {
-        (Status::Created | Status::Running | Status::Paused, _) => {}
-        (status, _) => {
+    let lock = dir.lock("update")?;
+    let Seen { state, status, .. } = dir.look_locked(&lock)?;
+    match status {
+        Status::Created | Status::Running | Status::Paused => {}
+        status => {
             let (id, status) = (&dir.id, status.as_str());
             let text =
                 format!("cannot update container {id}: container not running: it is {status}");

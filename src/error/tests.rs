@@ -66,11 +66,22 @@ fn codes_round_trip_and_are_unique() {
     }
 }
 
+/// A container `web1` whose create has ended.
+fn reserved(store: &Store) -> Dir {
+    let state = State {
+        id: "web1".to_owned(),
+        ..State::default()
+    };
+    let dir = store.reserve(&state).expect("reserved");
+    dir.unlock().expect("unlocked");
+    dir
+}
+
 /// The error of a container `web1` that was made and has ended.
 fn of_ended(what: impl FnOnce(Dir) -> Result<()>) -> String {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Store::at(folder.path().to_owned());
-    let dir = store.reserve("web1").expect("reserved");
+    let dir = reserved(&store);
     what(dir).expect_err("it has ended").to_string()
 }
 
@@ -227,7 +238,7 @@ fn other_errors_lack_these_words() {
 fn what_has_ended_can_be_deleted_and_killed_with_all_its_processes() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Store::at(folder.path().to_owned());
-    let dir = store.reserve("web1").expect("reserved");
+    let dir = reserved(&store);
     kill(&dir, 15, Whom::All).expect("nothing to kill is no error");
     delete(dir, Force::No).expect("deleted");
     assert!(store.open("web1").is_err());

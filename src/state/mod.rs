@@ -3,8 +3,8 @@
 //! `<root>/<id>/` has `state.json` (the facts, replaced by rename), `config.json` (a copy of the
 //! bundle's at create, for `exec` and the late hooks), `identity` (what it takes to find the
 //! container without the facts) and, until the container is started, FIFOs for that. Everything
-//! here runs in the parent. A status is computed from the facts and from
-//! the kernel each time it is asked for.
+//! here runs in the parent. A status is computed from the facts, the lock and
+//! the kernel each time it is asked for, in one place ([`Dir::look`]).
 
 pub mod identity;
 mod lock;
@@ -14,19 +14,22 @@ mod status;
 mod store;
 
 pub use identity::Identity;
+pub use lock::Lock;
+pub(crate) use lock::PAUSE;
 pub use start_fifo::{Fifos, Words, connect as connect_to_init, make as make_fifos};
-pub use status::{ProcessRef, Status, status};
+pub use status::{ProcessRef, Seen, Status};
 pub use store::{Store, check_id};
 
 use crate::cgroups::systemd::Scope;
 use crate::descent::{What, remove_below};
 use crate::error::{Code, Context, Error, Result};
 use crate::namespaces::Kind;
+use crate::sys::rename::rename_noreplace;
 use crate::testing::fault::{self, Step};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat, renameat};
+use nix::fcntl::{AtFlags, OFlag, openat, renameat};
 use nix::sched::CloneFlags;
-use nix::sys::stat::{Mode, fstat};
+use nix::sys::stat::{Mode, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat, write};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -37,6 +40,8 @@ use std::time::SystemTime;
 const STATE: &str = "state.json";
 const STATE_NEW: &str = "state.json.new";
 const CONFIG: &str = "config.json";
+/// There while `delete --force` waits for `create` to end.
+const DELETED: &str = "deleted";
 
 /// What is known of a container. Written before each resource is acquired, so that a later
 /// `delete --force` finds it even after a SIGKILL. `init_process_*` and `cgroup_paths` have the
@@ -62,8 +67,10 @@ pub struct State {
     pub init_process_pid: i32,
     /// Start time of init in clock ticks (field 22 of `/proc/PID/stat`).
     pub init_process_start: u64,
-    /// Pid and start time of the casulo that creates it, while init has no pid.
+    /// Pid and start time of the casulo that creates it.
     pub creator: (i32, u64),
+    /// create has done all its work.
+    pub finished: bool,
     /// Folder of the cgroup, absolute on the host, under the key `""` (runc's shape for v2).
     pub cgroup_paths: BTreeMap<String, PathBuf>,
     /// Folders above the cgroup that did not exist before, from the top down.
@@ -126,6 +133,12 @@ impl State {
         CloneFlags::from_bits_retain(bits)
     }
 
+    /// The casulo that creates it, by pid and start time; `None` where nothing was recorded.
+    pub fn creator(&self) -> Option<ProcessRef> {
+        let (pid, start) = self.creator;
+        (pid > 0).then_some(ProcessRef { pid, start })
+    }
+
     /// Init by pid and start time; `None` before it exists, and when it was of an earlier boot.
     pub fn init(&self) -> Option<ProcessRef> {
         (self.init_process_pid > 0 && self.is_of_this_boot()).then_some(ProcessRef {
@@ -170,24 +183,52 @@ impl Dir {
         fstat(&self.fd).is_ok_and(|stat| stat.st_nlink > 0)
     }
 
+    /// The first record and the name, for the directory `unnamed` above whose lock we have.
+    fn begin(&self, state: &State, unnamed: &str) -> Result<()> {
+        fault::at(Step::Record)?;
+        self.write_file(STATE, &self.text_of(state)?)?;
+        fault::at(Step::NameRecord)?;
+        match rename_noreplace(&self.parent, unnamed, &self.id) {
+            Err(Errno::EEXIST) => {
+                let text = format!("container {} already exists", self.id);
+                Err(Error::new(Code::Exists, text))
+            }
+            result => result.context(Code::State, "make", self.path.display()),
+        }
+    }
+
     /// Replaces `state.json` by rename, so that a reader or a crash sees the old or the new one.
     ///
     /// # Errors
     /// `E_STATE`.
     pub fn write(&self, state: &State) -> Result<()> {
-        let text = serde_json::to_vec(state).map_err(|error| {
-            Error::new(
-                Code::State,
-                format!("write {}: {error}", self.path.display()),
-            )
-        })?;
-        self.write_file(STATE_NEW, &text)?;
+        self.write_file(STATE_NEW, &self.text_of(state)?)?;
         fault::at(Step::ReplaceRecord)?;
         renameat(&self.fd, STATE_NEW, &self.fd, STATE).context(
             Code::State,
             "replace",
             self.path.join(STATE).display(),
         )
+    }
+
+    fn text_of(&self, state: &State) -> Result<Vec<u8>> {
+        serde_json::to_vec(state).map_err(|error| {
+            let text = format!("write {}: {error}", self.path.display());
+            Error::new(Code::State, text)
+        })
+    }
+
+    /// Says that the container goes while `create` is still at work, which is then the reason why that fails.
+    ///
+    /// # Errors
+    /// `E_STATE`.
+    pub fn mark_as_deleted(&self) -> Result<()> {
+        self.write_file(DELETED, b"")
+    }
+
+    /// Whether [`Dir::mark_as_deleted`] or [`Dir::remove`] came before.
+    pub fn is_deleted(&self) -> bool {
+        !self.is_there() || fstatat(&self.fd, DELETED, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
     }
 
     /// Keeps a copy of the bundle's config.json, which its owner may change or remove later.
@@ -218,8 +259,8 @@ impl Dir {
         Ok(())
     }
 
-    /// Reads the facts. A folder without a readable `state.json` (its creator died in its first
-    /// moments) has default facts, so that `delete --force` can remove it.
+    /// Reads the facts. A directory without a `state.json`, which casulo does not leave, has default facts, so that
+    /// `delete` can remove it.
     ///
     /// # Errors
     /// `E_STATE` when the file is there but is not ours.
@@ -282,7 +323,7 @@ impl Dir {
         let mut removed = remove_folder();
         if removed == Err(Errno::ENOTEMPTY) {
             self.remove_files(&start_fifo::NAMES)?;
-            self.remove_files(&[STATE_NEW])?;
+            self.remove_files(&[STATE_NEW, DELETED])?;
             removed = remove_folder();
         }
         match removed {
@@ -339,6 +380,19 @@ pub fn now() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::procfs::ProcFs;
+    use nix::unistd::Pid;
+
+    /// The first record of `web`, which this process creates.
+    fn web() -> State {
+        let proc = ProcFs::host().expect("/proc");
+        let me = ProcessRef::of(Pid::this(), &proc).expect("this process");
+        State {
+            id: "web".to_owned(),
+            creator: (me.pid, me.start),
+            ..State::default()
+        }
+    }
 
     #[test]
     fn ids_are_checked() {
@@ -354,8 +408,8 @@ mod tests {
     fn an_id_is_taken_once_and_free_after_removal() {
         let root = tempfile::tempdir().expect("folder");
         let store = Store::at(root.path().join("run"));
-        let dir = store.reserve("web").expect("reserved");
-        assert_eq!(store.reserve("web").expect_err("taken").code, Code::Exists);
+        let dir = store.reserve(&web()).expect("reserved");
+        assert_eq!(store.reserve(&web()).expect_err("taken").code, Code::Exists);
         assert_eq!(store.ids().expect("list"), ["web"]);
         dir.remove().expect("removed");
         let error = store.open("web").expect_err("gone");
@@ -366,14 +420,15 @@ mod tests {
     fn a_lock_that_was_waited_for_is_of_the_container_that_was_meant() {
         let root = tempfile::tempdir().expect("folder");
         let store = Store::at(root.path().to_owned());
-        store.reserve("web").expect("reserved");
+        let dir = store.reserve(&web()).expect("reserved");
+        dir.unlock().expect("unlocked");
         let (first, second) = (store.open("web"), store.open("web"));
         let (first, second) = (first.expect("open"), second.expect("open"));
-        drop(first.lock().expect("locked"));
+        drop(first.lock("start").expect("locked"));
         first.remove().expect("removed");
         // Another container with the same id must not be taken for the one that was deleted.
-        store.reserve("web").expect("reserved again");
-        let error = second.lock().expect_err("its folder is gone");
+        let _other = store.reserve(&web()).expect("reserved again");
+        let error = second.lock("start").expect_err("its folder is gone");
         assert_eq!(error.code, Code::NotFound);
         assert_eq!(store.ids().expect("list"), ["web"]);
     }
@@ -382,9 +437,9 @@ mod tests {
     fn facts_come_back_as_written() {
         let root = tempfile::tempdir().expect("folder");
         let dir = Store::at(root.path().to_owned())
-            .reserve("web")
+            .reserve(&web())
             .expect("reserved");
-        assert_eq!(dir.read().expect("a fresh folder").id, "web");
+        assert_eq!(dir.read().expect("a first record"), web());
         let state = State {
             id: "web".into(),
             init_process_pid: 7,
@@ -393,5 +448,68 @@ mod tests {
         };
         dir.write(&state).expect("written");
         assert_eq!(dir.read().expect("read"), state);
+    }
+
+    #[test]
+    fn an_id_that_is_taken_leaves_nothing_beside_it() {
+        let root = tempfile::tempdir().expect("directory");
+        let store = Store::at(root.path().to_owned());
+        let _dir = store.reserve(&web()).expect("reserved");
+        store.reserve(&web()).expect_err("taken");
+        let entries = std::fs::read_dir(root.path()).expect("list");
+        assert_eq!(entries.count(), 1);
+    }
+
+    #[test]
+    fn what_a_killed_create_left_without_a_name_goes_and_what_is_at_work_stays() {
+        let root = tempfile::tempdir().expect("directory");
+        let store = Store::at(root.path().to_owned());
+        let (left, at_work) = (root.path().join(".new-1-0"), root.path().join(".new-2-0"));
+        for path in [&left, &at_work] {
+            std::fs::create_dir(path).expect("made");
+            std::fs::write(path.join(STATE), "{}").expect("written");
+        }
+        let file = std::fs::File::open(&at_work).expect("open");
+        file.lock().expect("locked");
+        store.remove_unnamed().expect("cleared");
+        let names = || std::fs::read_dir(root.path()).expect("list").flatten();
+        let names: Vec<_> = names().map(|entry| entry.path()).collect();
+        assert!(names.len() == 1 && names.contains(&at_work), "{names:?}");
+        std::fs::File::open(at_work.join(STATE)).expect("it has its record");
+    }
+
+    #[test]
+    fn a_container_is_creating_until_create_has_finished_or_gone() {
+        let root = tempfile::tempdir().expect("directory");
+        let store = Store::at(root.path().to_owned());
+        let creator = store.reserve(&web()).expect("reserved");
+        let reader = store.open("web").expect("open");
+        let status = || reader.look().expect("seen").status;
+        assert_eq!(status(), Status::Creating);
+        let error = reader.lock("start").expect_err("create has it");
+        assert_eq!(error.code, Code::Status);
+        assert!(error.to_string().contains("it is being created"), "{error}");
+        let finished = State {
+            finished: true,
+            ..web()
+        };
+        creator.write(&finished).expect("written");
+        // There is no process.
+        assert_eq!(status(), Status::Stopped);
+        creator
+            .write(&State {
+                creator: (web().creator.0, 1),
+                ..web()
+            })
+            .expect("written");
+        // Somebody has the lock, but not who created it.
+        assert_eq!(status(), Status::Stopped);
+        creator.write(&web()).expect("written");
+        assert_eq!(status(), Status::Creating);
+        drop(creator);
+        assert_eq!(status(), Status::Stopped);
+        let lock = reader.lock("delete").expect("free");
+        let seen = reader.look_locked(&lock).expect("seen");
+        assert_eq!(seen.status, Status::Stopped);
     }
 }

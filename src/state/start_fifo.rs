@@ -112,13 +112,16 @@ pub(super) fn forget(dir: &Dir) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::Store;
+    use crate::state::{State, Store};
 
     #[test]
     fn a_fifo_that_nobody_reads_starts_nobody() {
         let root = tempfile::tempdir().expect("directory");
         let dir = Store::at(root.path().to_owned())
-            .reserve("web")
+            .reserve(&State {
+                id: "web".to_owned(),
+                ..State::default()
+            })
             .expect("reserved");
         let none = connect(&dir).expect_err("no FIFO");
         assert_eq!(none.code, Code::Status);

@@ -1,10 +1,11 @@
-//! Status, computed from the facts and the kernel; processes named by pid and start time.
+//! Status, computed from the facts and the kernel; processes named by pid and start time. Any casulo process on
+//! the host.
 
-use super::{Dir, State};
-use crate::error::Result;
-use crate::sys::landing;
+use super::{Dir, Lock, State};
+use crate::error::{Code, Context, Error, Result};
 use crate::sys::pidfd::pidfd_open;
 use crate::sys::procfs::ProcFs;
+use crate::testing::without::{Defence, without};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::unistd::Pid;
@@ -13,15 +14,15 @@ use std::os::fd::OwnedFd;
 /// The status of the spec (runtime.md, State), and `paused`, which every caller knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// casulo is still at it.
+    /// create has the container's lock and is not done.
     Creating,
-    /// Init waits for `start`.
+    /// create is done, and the program was not executed yet.
     Created,
-    /// The program runs.
+    /// The program was executed.
     Running,
     /// The cgroup is frozen.
     Paused,
-    /// Init has ended.
+    /// Init has ended, or create ended before it was done.
     Stopped,
 }
 
@@ -47,91 +48,184 @@ pub struct ProcessRef {
     pub start: u64,
 }
 
+/// Which program a process runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Program {
+    /// That of the process that made it: it has not called execve(2) yet.
+    Makers,
+    /// One that it has executed.
+    Own,
+}
+
 impl ProcessRef {
     /// The process `pid` as it is now.
     ///
     /// # Errors
     /// ENOENT or ESRCH when there is none.
     pub fn of(pid: Pid, proc: &ProcFs) -> nix::Result<ProcessRef> {
-        let (start, _) = stat(pid.as_raw(), proc)?;
         Ok(ProcessRef {
             pid: pid.as_raw(),
-            start,
+            start: stat(pid.as_raw(), proc)?.start,
         })
     }
 
     /// A pidfd of the process if it still lives (a zombie does not).
     pub fn open(&self, proc: &ProcFs) -> Option<OwnedFd> {
+        self.look(proc).map(|(pidfd, _)| pidfd)
+    }
+
+    fn look(&self, proc: &ProcFs) -> Option<(OwnedFd, Program)> {
         // The pidfd first: what is checked afterwards is then surely the same process.
         let pidfd = pidfd_open(Pid::from_raw(self.pid)).ok()?;
-        let (start, state) = stat(self.pid, proc).ok()?;
-        (start == self.start && !matches!(state, b'Z' | b'X')).then_some(pidfd)
+        let stat = stat(self.pid, proc).ok()?;
+        let program = match stat.flags & PF_FORKNOEXEC {
+            0 => Program::Own,
+            _ => Program::Makers,
+        };
+        (stat.start == self.start && !matches!(stat.state, b'Z' | b'X')).then_some((pidfd, program))
     }
 }
 
-/// Start time (field 22) and state letter (field 3) of proc_pid_stat(5). The command in field 2
-/// may hold anything, so the fields are counted from the last `)`.
-fn stat(pid: i32, proc: &ProcFs) -> nix::Result<(u64, u8)> {
+/// The kernel sets it at fork and clears it once execve(2) cannot fail any more, before it closes what is
+/// close-on-exec (include/linux/sched.h, fs/exec.c; the number has been the same since Linux 2.6).
+const PF_FORKNOEXEC: u64 = 0x40;
+
+/// Fields of proc_pid_stat(5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stat {
+    /// Field 3.
+    state: u8,
+    /// Field 9.
+    flags: u64,
+    /// Field 22.
+    start: u64,
+}
+
+fn stat(pid: i32, proc: &ProcFs) -> nix::Result<Stat> {
     let file = proc.open(&format!("{pid}/stat"), OFlag::O_RDONLY)?;
     let mut buffer = [0u8; 1024];
     let length = nix::unistd::read(&file, &mut buffer)?;
     parse_stat(buffer.get(..length).unwrap_or(&[])).ok_or(Errno::EINVAL)
 }
 
-fn parse_stat(text: &[u8]) -> Option<(u64, u8)> {
+/// The command in field 2 may hold anything, so the fields are counted from the last `)`.
+fn parse_stat(text: &[u8]) -> Option<Stat> {
     let end = text.iter().rposition(|byte| *byte == b')')?;
     let mut fields = text
         .get(end + 1..)?
         .split(|byte| *byte == b' ')
         .filter(|field| !field.is_empty());
-    let state = *fields.next()?.first()?;
-    let start = std::str::from_utf8(fields.nth(18)?)
-        .ok()?
-        .trim()
-        .parse()
-        .ok()?;
-    Some((start, state))
+    let number = |field: &[u8]| std::str::from_utf8(field).ok()?.trim().parse().ok();
+    Some(Stat {
+        state: *fields.next()?.first()?,
+        flags: number(fields.nth(5)?)?,
+        start: number(fields.nth(12)?)?,
+    })
 }
 
-/// Whether init has executed its program.
-fn has_executed(init: ProcessRef, proc: &ProcFs) -> bool {
-    let stat = proc.read_to_string(&format!("{}/stat", init.pid));
-    let executed = stat
-        .ok()
-        .and_then(|stat| landing::has_executed(stat.as_bytes()));
-    executed.unwrap_or(true)
+/// A container as it was at one moment.
+#[derive(Debug)]
+pub struct Seen {
+    /// The facts of its record.
+    pub state: State,
+    /// What they and the kernel make of it.
+    pub status: Status,
+    /// A pidfd of its init, if that lives.
+    pub init: Option<OwnedFd>,
 }
 
-/// The status of a container now, and a pidfd of its init if that lives.
-///
-/// # Errors
-/// `E_STATE` when /proc cannot be opened.
-pub fn status(_dir: &Dir, state: &State) -> Result<(Status, Option<OwnedFd>)> {
-    use crate::error::{Code, Context};
-    let proc = ProcFs::host().context(Code::State, "open", "/proc")?;
-    let Some(init) = state.init() else {
-        let (pid, start) = state.creator;
-        let creating = pid > 0 && ProcessRef { pid, start }.open(&proc).is_some();
-        return Ok((
-            if creating {
-                Status::Creating
-            } else {
-                Status::Stopped
-            },
-            None,
-        ));
-    };
-    let Some(pidfd) = init.open(&proc) else {
-        return Ok((Status::Stopped, None));
-    };
-    let status = if state.open_cgroup()?.is_some_and(|it| it.is_frozen()) {
-        Status::Paused
-    } else if has_executed(init, &proc) {
-        Status::Running
-    } else {
-        Status::Created
-    };
-    Ok((status, Some(pidfd)))
+/// Who is at work on a container whose create has not finished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Creator {
+    /// create, which has the container's lock.
+    AtWork,
+    /// Nobody: it ended before it was done.
+    Gone,
+}
+
+impl Dir {
+    /// Reads the record and says what the container's status is. Takes no lock, and waits for nobody. For
+    /// whoever does not hold the container's lock.
+    ///
+    /// # Errors
+    /// `E_STATE` when the record or /proc cannot be read.
+    pub fn look(&self) -> Result<Seen> {
+        let seen = Seen::of(self.read()?, Creator::AtWork)?;
+        // Whoever else has the lock is not in the midst of a creation.
+        if seen.status != Status::Creating || self.is_locked() && seen.creator_lives()? {
+            return Ok(seen);
+        }
+        // It may have finished since its record was read.
+        Seen::of(self.read()?, Creator::Gone)
+    }
+
+    /// The same for whoever holds the lock: then create does not.
+    ///
+    /// # Errors
+    /// As [`Dir::look`].
+    pub fn look_locked(&self, _proof: &Lock) -> Result<Seen> {
+        Seen::of(self.read()?, Creator::Gone)
+    }
+}
+
+impl Seen {
+    /// The same by what is kept of a record that cannot be read ([`Dir::kept_identity`]), whose create has finished.
+    ///
+    /// # Errors
+    /// `E_STATE` when /proc cannot be read.
+    pub fn of_kept(mut kept: State) -> Result<Seen> {
+        kept.finished = true;
+        Seen::of(kept, Creator::Gone)
+    }
+
+    /// The one place that says what a container's status is (docs/status.md).
+    fn of(state: State, creator: Creator) -> Result<Seen> {
+        let proc = ProcFs::host().context(Code::State, "open", "/proc")?;
+        let (init, program) = state.init().and_then(|init| init.look(&proc)).unzip();
+        let status = match (program, state.finished, creator) {
+            (Some(Program::Own), _, _) | (Some(Program::Makers), true, _) if is_frozen(&state) => {
+                Status::Paused
+            }
+            // All was done before that, whether the record says so yet or not.
+            (Some(Program::Own), _, _) => Status::Running,
+            (Some(Program::Makers), true, _) => Status::Created,
+            (Some(_), false, Creator::AtWork) if without(Defence::NotWhileCreating) => {
+                Status::Created
+            }
+            (_, false, Creator::AtWork) => Status::Creating,
+            (None, true, _) | (_, false, Creator::Gone) => Status::Stopped,
+        };
+        Ok(Seen {
+            state,
+            status,
+            init,
+        })
+    }
+
+    fn creator_lives(&self) -> Result<bool> {
+        let proc = ProcFs::host().context(Code::State, "open", "/proc")?;
+        let creator = self.state.creator();
+        Ok(creator.is_some_and(|it| it.open(&proc).is_some()))
+    }
+
+    /// Refuses `command` while the container is created.
+    ///
+    /// # Errors
+    /// `E_STATUS`.
+    pub fn expect_made(&self, command: &str) -> Result<()> {
+        if self.status != Status::Creating {
+            return Ok(());
+        }
+        let id = &self.state.id;
+        let text = format!("cannot {command} container {id}: it is being created");
+        Err(Error::new(Code::Status, text)
+            .hint("wait until create has answered; kill and delete --force end it before that"))
+    }
+}
+
+fn is_frozen(state: &State) -> bool {
+    let cgroup = state.open_cgroup();
+    cgroup.is_ok_and(|it| it.is_some_and(|it| it.is_frozen()))
 }
 
 #[cfg(test)]
@@ -141,7 +235,12 @@ mod tests {
     #[test]
     fn a_command_with_parentheses_does_not_shift_the_fields() {
         let line = b"42 (a) b) (c) S 1 42 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 98765 1 2";
-        assert_eq!(parse_stat(line), Some((98765, b'S')));
+        let stat = Stat {
+            state: b'S',
+            flags: 4_194_560,
+            start: 98765,
+        };
+        assert_eq!(parse_stat(line), Some(stat));
     }
 
     #[test]

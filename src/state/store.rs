@@ -1,13 +1,21 @@
 //! `--root`: which containers there are, and the reservation of an id.
 
-use super::{Dir, deleted_meanwhile, not_found, ownership};
+use super::{Dir, STATE, State, not_found, ownership};
 use crate::error::{Code, Context, Error, Result};
+use crate::sys::flock::{Operation, flock};
 use crate::testing::fault::{self, Step};
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, openat};
-use nix::sys::stat::{Mode, fchmod, mkdirat};
-use std::os::fd::OwnedFd;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
+use nix::sys::stat::{Mode, fchmod, fstat, fstatat, mkdirat};
+use nix::unistd::{Pid, UnlinkatFlags, unlinkat};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+
+/// How the name of a directory begins that is no container's yet. Ids have no leading dot.
+const UNNAMED: &str = ".new-";
+
+/// How many names are tried that somebody else takes or takes away at the same time.
+const ATTEMPTS: u32 = 16;
 
 /// `--root`: the folder that holds all containers of this caller.
 #[derive(Clone, Debug)]
@@ -46,30 +54,54 @@ impl Store {
         self.root.join(".cache/seccomp")
     }
 
-    /// Makes the container's folder: from now on the id is taken.
+    /// Makes the container's directory with `state` as its first record, and takes its lock ([`Dir::unlock`]): from now on
+    /// the id is taken.
+    ///
+    /// The directory gets its name when all of that is there, so that nobody ever sees it without a record or finds its lock
+    /// free.
     ///
     /// # Errors
-    /// `E_ID`, `E_EXISTS`, or `E_STATE` when `--root` cannot be made or written.
-    pub fn reserve(&self, id: &str) -> Result<Dir> {
-        check_id(id)?;
+    /// `E_ID`, `E_EXISTS`, or `E_STATE` when `--root` cannot be made or written. Nothing is left.
+    pub fn reserve(&self, state: &State) -> Result<Dir> {
+        check_id(&state.id)?;
         fault::at(Step::Reserve)?;
         let parent = match open_folder(&self.root) {
             Err(Errno::ENOENT) => self.make_root()?,
             result => result.context(Code::State, "open", self.root.display())?,
         };
-        match mkdirat(&parent, id, Mode::from_bits_truncate(0o711)) {
-            Err(Errno::EEXIST) => {
-                return Err(Error::new(
-                    Code::Exists,
-                    format!("container {id} already exists"),
-                ));
+        let path = self.root.join(&state.id);
+        let (name, fd) = make_unnamed(&parent).context(Code::State, "make", path.display())?;
+        let dir = Dir {
+            id: state.id.clone(),
+            path,
+            parent,
+            fd,
+        };
+        match dir.begin(state, &name) {
+            Ok(()) => Ok(dir),
+            Err(error) => {
+                // The error of before is the one to report.
+                let _ = remove_unnamed(&dir.parent, &name, &dir.fd);
+                Err(error)
             }
-            result => result.context(Code::State, "make", self.root.join(id).display())?,
         }
-        match self.open_in(parent, id) {
-            Err(error) if error.errno == Some(Errno::ENOENT) => Err(deleted_meanwhile(id)),
-            result => result,
-        }
+    }
+
+    /// Removes what a `create` that was killed has left before the id was reserved.
+    ///
+    /// # Errors
+    /// `E_STATE`; a missing `--root` has nothing in it.
+    pub fn remove_unnamed(&self) -> Result<()> {
+        let (Ok(parent), Ok(entries)) = (open_folder(&self.root), std::fs::read_dir(&self.root))
+        else {
+            return Ok(());
+        };
+        entries
+            .flatten()
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .filter(|name| name.starts_with(UNNAMED))
+            .try_for_each(|name| remove_abandoned(&parent, &name))
+            .context(Code::State, "clear", self.root.display())
     }
 
     fn make_root(&self) -> Result<OwnedFd> {
@@ -103,8 +135,7 @@ impl Store {
     }
 
     fn open_in(&self, parent: OwnedFd, id: &str) -> Result<Dir> {
-        let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let fd = openat(&parent, id, flags, Mode::empty()).context(
+        let fd = open_directory(&parent, id).context(
             Code::State,
             "open",
             self.root.join(id).display(),
@@ -146,4 +177,65 @@ fn open_folder(path: &Path) -> nix::Result<OwnedFd> {
         OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
         Mode::empty(),
     )
+}
+
+fn open_directory(parent: &OwnedFd, name: &str) -> nix::Result<OwnedFd> {
+    let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    openat(parent, name, flags, Mode::empty())
+}
+
+/// An empty directory in `parent` under a name of casulo's own, open and locked.
+fn make_unnamed(parent: &OwnedFd) -> nix::Result<(String, OwnedFd)> {
+    for attempt in 0..ATTEMPTS {
+        let name = format!("{UNNAMED}{}-{attempt}", Pid::this());
+        match mkdirat(parent, name.as_str(), Mode::from_bits_truncate(0o711)) {
+            // Of a create that was killed, or that has this number in another pid namespace.
+            Err(Errno::EEXIST) => {
+                remove_abandoned(parent, &name)?;
+                continue;
+            }
+            result => result?,
+        }
+        // Until it is locked it may be taken for an abandoned one.
+        let fd = match open_directory(parent, &name) {
+            Err(Errno::ENOENT) => continue,
+            result => result?,
+        };
+        match flock(&fd, Operation::ExclusiveNow) {
+            Err(Errno::EWOULDBLOCK) => continue,
+            result => result?,
+        }
+        if fstat(&fd)?.st_nlink > 0 {
+            return Ok((name, fd));
+        }
+    }
+    Err(Errno::EEXIST)
+}
+
+/// Removes `name` unless somebody is at work on it.
+fn remove_abandoned(parent: &OwnedFd, name: &str) -> nix::Result<()> {
+    let fd = match open_directory(parent, name) {
+        Err(Errno::ENOENT) => return Ok(()),
+        result => result?,
+    };
+    match flock(&fd, Operation::ExclusiveNow) {
+        Err(Errno::EWOULDBLOCK) => Ok(()),
+        Err(errno) => Err(errno),
+        // Between the look and the lock it may have become a container.
+        Ok(()) => match fstatat(parent, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(named) if named.st_ino == fstat(&fd)?.st_ino => remove_unnamed(parent, name, &fd),
+            Ok(_) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(errno),
+        },
+    }
+}
+
+/// Removes a locked directory that has no other name yet.
+fn remove_unnamed(parent: &OwnedFd, name: &str, fd: &OwnedFd) -> nix::Result<()> {
+    let gone = |result| match result {
+        Err(Errno::ENOENT) => Ok(()),
+        result => result,
+    };
+    gone(unlinkat(fd.as_fd(), STATE, UnlinkatFlags::NoRemoveDir))?;
+    gone(unlinkat(parent, name, UnlinkatFlags::RemoveDir))
 }

@@ -15,6 +15,7 @@ pub mod child;
 pub mod clone;
 pub mod exe;
 pub mod fd;
+pub mod flock;
 #[cfg(test)]
 pub(crate) mod forked;
 pub mod host;
@@ -29,6 +30,7 @@ pub mod pidfd;
 pub mod procfs;
 pub mod program;
 mod raw;
+pub mod rename;
 pub mod rlimit;
 pub mod sched;
 pub mod scm;

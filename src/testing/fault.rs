@@ -49,16 +49,18 @@ macro_rules! steps {
 
 steps! {
     // create and run, the parent
-    /// The id is reserved.
+    /// The id is reserved: a directory that has no name yet is made.
     Reserve "reserve" Parent;
+    /// It is there and locked; the facts are written.
+    Record "record" Parent;
+    /// It takes the container's name.
+    NameRecord "name-record" Parent;
     /// The filter is compiled, or found compiled.
     CompileFilter "compile-filter" Parent;
     /// A compiled filter that is written takes its name.
     KeepFilter "keep-filter" Parent;
     /// A connection to the seccomp agent.
     ConnectAgent "connect-agent" Parent;
-    /// The facts are written.
-    Record "record" Parent;
     /// The facts that are written replace the old ones.
     ReplaceRecord "replace-record" Parent;
     /// The cgroup's folder.
@@ -137,6 +139,8 @@ steps! {
     SendPidfd "send-pidfd" Parent;
     /// Init is told that it is recorded.
     Release "release" Parent;
+    /// All is done; the facts say so.
+    Finish "finish" Parent;
     /// What it takes to look after init in the foreground.
     Attend "attend" Parent;
     /// `run` says `Start`.

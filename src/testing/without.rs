@@ -78,6 +78,8 @@ pub enum Defence {
     OwnRecords,
     /// A cgroup is known by more than its path.
     OwnCgroup,
+    /// What is being created is not entered.
+    NotWhileCreating,
     /// The container says to the service manager only what it may.
     NotifyWords,
     /// No descriptor of the container's goes to the service manager.
