@@ -260,6 +260,7 @@ fn last_steps(plan: &Plan, ready: SetUp, inherited: Inheritance, birth: Birth) -
         ends,
         shared,
         start,
+        output,
         words,
         ..
     } = inherited;
@@ -291,7 +292,10 @@ fn last_steps(plan: &Plan, ready: SetUp, inherited: Inheritance, birth: Birth) -
             StartBy::Fifo => Tracer::while_waiting(process),
         },
         hooks: &hooks,
-        hook_output: [word(0), word(1)],
+        hook_output: match without(Defence::HookPipes) {
+            false => [word(0), word(1)],
+            true => output.descriptors(),
+        },
         fault: fault::last(Step::StartHooks).or_else(|| fault::last(Step::Execute)),
     };
     let prepare = || -> Result<()> {

@@ -87,7 +87,7 @@ fn waiting_init_is_traced(lab: &Lab) {
 fn who_has_the_callers_capabilities_looks_into_init(lab: &Lab) {
     let attack = Attack {
         cve: "CVE-2016-9962",
-        name: "the caller has no CAP_SYS_PTRACE, a container all that he has: it looks into every process that `create` brings",
+        name: "the caller has no CAP_SYS_PTRACE, a container all that he has: it looks into every process that `run` brings",
         without: "not-dumpable",
     };
     let status = fs::read_to_string("/proc/self/status").unwrap();
@@ -109,9 +109,9 @@ fn who_has_the_callers_capabilities_looks_into_init(lab: &Lab) {
         let pids = format!("/proc/{}/ns/pid", attacker.pid());
         for _ in 0..20 {
             let victim = lab.bundle().join_namespace("pid", &pids);
-            let create = victim.command(&[], "create", &[]);
+            let run = victim.command(&[], "run", &[]);
             // Who traces it may end it as he likes.
-            lab.through_shell(caller, &create);
+            lab.through_shell(caller, &run);
             victim.call("delete", &["--force"], &[]);
         }
         let said = watch.end();

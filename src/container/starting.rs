@@ -149,7 +149,7 @@ impl Starting<'_> {
         match self.end.filter(|_| asked).and_then(EndSignals::next) {
             Some(number) => Err(Error::new(
                 Code::Signal,
-                format!("signal {number} arrived before the program was executed"),
+                format!("signal {number} came before the program was executed"),
             )),
             None => Ok(ended),
         }

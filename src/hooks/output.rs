@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::{Mode, fstat};
 use nix::unistd::read;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
 /// How much of a hook's last words an error shows, in bytes.
@@ -84,6 +84,13 @@ fn file_at(bundle: &Path, path: &Path) -> Result<OwnedFd> {
         return open(number.as_str(), append | OFlag::O_CLOEXEC, Mode::empty()).map_err(failed);
     }
     Err(failed(Errno::EEXIST))
+}
+
+impl Output {
+    /// Test builds, without the defence: the descriptors of the files of stdout and stderr.
+    pub fn descriptors(&self) -> [Option<RawFd>; 2] {
+        [&self.stdout, &self.stderr].map(|file| file.as_ref().map(AsRawFd::as_raw_fd))
+    }
 }
 
 /// What startContainer hooks say, as the parent hears it: the pipes that they write to, of which it appends to the files.

@@ -158,8 +158,8 @@ pub(super) enum By {
 fn maker(plan: &Plan, kind: Kind) -> By {
     match kind {
         Kind::User if plan.joins(Kind::Pid) => By::Entrant,
-        // It belongs to the user namespace of who makes it.
-        Kind::Cgroup if plan.joins(Kind::Pid) && plan.is_new(Kind::User) => By::Init,
+        // They belong to the user namespace of who makes them; the one that is left for children is the process's.
+        Kind::Cgroup | Kind::Time if plan.joins(Kind::Pid) && plan.has(Kind::User) => By::Init,
         Kind::User | Kind::Pid | Kind::Cgroup => By::Clone,
         Kind::Network if !plan.net_devices.is_empty() => By::Clone,
         Kind::Time if plan.time_offsets.is_empty() => By::Clone,

@@ -13,7 +13,7 @@ use crate::testing::without::{Defence, without};
 use nix::errno::Errno;
 use nix::fcntl::readlinkat;
 use nix::sys::stat::{fstat, lstat};
-use nix::unistd::symlinkat;
+use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
 use serde::{Deserialize, Serialize};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
@@ -160,7 +160,8 @@ impl Dir {
         })
     }
 
-    /// Keeps beside the record what it takes to find the container without it. Once, when all of it is known.
+    /// Keeps beside the record what it takes to find the container without it: when init is there, and anew
+    /// where an entrant has made it.
     ///
     /// # Errors
     /// `E_STATE`
@@ -183,7 +184,15 @@ impl Dir {
         let text = serde_json::to_vec(&kept).map_err(|error| {
             Error::new(Code::State, format!("write {}: {error}", path.display()))
         })?;
-        match symlinkat(text.as_slice(), &self.fd, IDENTITY) {
+        let keep = || symlinkat(text.as_slice(), &self.fd, IDENTITY);
+        let kept = match keep() {
+            // Of the entrant that has made init.
+            Err(Errno::EEXIST) => {
+                unlinkat(&self.fd, IDENTITY, UnlinkatFlags::NoRemoveDir).and_then(|()| keep())
+            }
+            kept => kept,
+        };
+        match kept {
             // With names as long as that the record is all there is.
             Err(Errno::ENAMETOOLONG) => Ok(()),
             result => result.context(Code::State, "make", path.display()),

@@ -288,10 +288,7 @@ pub fn at(step: Step) -> Result<()> {
     errno_at(step).map_err(|errno| Error::step(Code::Unsupported, "fault at", step.name(), errno))
 }
 
-/// Nothing, in every other build.
-///
-/// # Errors
-/// None.
+/// Nothing, in every other build. No errors.
 #[cfg(not(feature = "testing"))]
 #[inline(always)]
 pub const fn at(_: Step) -> Result<()> {

@@ -65,8 +65,8 @@ impl<'lab> Scene<'lab> {
         fs::write(self.bundle.rootfs().join("stop.go"), "").unwrap();
     }
 
-    /// Lets the held process go, which must end by itself, having executed nothing.
-    fn ends(self) {
+    /// Lets the held process go: what it says of its end.
+    fn end(self) -> Value {
         self.let_go();
         let after = |said: &[Value]| {
             said.iter()
@@ -78,16 +78,18 @@ impl<'lab> Scene<'lab> {
         });
         let said = self.stopper.end();
         let last = after(&said).unwrap();
-        assert!(!last["gone"].is_null(), "it lives on: {last}");
         drop(self.exec);
         assert_eq!(self.bundle.status(), "running");
+        last
     }
 }
 
 fn signalled(lab: &Lab, signal: Signal, words: &str, capabilities: Option<&[&str]>) {
     let scene = Scene::new(lab, words, capabilities);
     scene.ends_soon(signal);
-    scene.ends();
+    // It ends by itself, having executed nothing.
+    let last = scene.end();
+    assert!(!last["gone"].is_null(), "it lives on: {last}");
 }
 
 fn term_while_it_is_stopped(lab: &Lab) {
