@@ -71,7 +71,9 @@ fn a_moved_process_looks_as_before(lab: &Lab) {
     called.extend(run.get_args().map(OsStr::as_bytes));
     let called = [called.join(&0), vec![0]].concat();
     let run = Running::new(run, b"");
-    wait_until("the container runs", || bundle.status() == "running");
+    wait_until("the container runs", || {
+        bundle.verb("state").stdout.contains("running")
+    });
     let process = PathBuf::from(format!("/proc/{}", run.pid()));
     assert_eq!(fs::read(process.join("cmdline")).unwrap(), called);
     let environment = fs::read(process.join("environ")).unwrap();

@@ -25,6 +25,9 @@ use std::time::{Duration, Instant};
 /// The longest time between two looks at what nobody wakes casulo for.
 const LONGEST_LOOK: Duration = Duration::from_millis(100);
 
+/// How long a signal that asks casulo to end waits for the program to run, which then gets it.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// Where the words for a failure come from.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Decided<'a> {
@@ -54,7 +57,7 @@ impl Starting<'_> {
     /// What it told of its failure; E_SYNC when it ended without a word.
     pub(super) fn wait_until_ready(&self) -> Result<()> {
         loop {
-            let ended = self.wait_for_something(PollTimeout::NONE, Hears::Yes)?;
+            let (ended, _) = self.wait_for_something(PollTimeout::NONE, Hears::Yes, None)?;
             match self.ends.hear() {
                 Heard::Word(Told {
                     what: Tells::Ready, ..
@@ -76,12 +79,18 @@ impl Starting<'_> {
         let mut hook: Option<(usize, Option<Instant>)> = None;
         let mut hears = Hears::Yes;
         let mut look = Duration::from_secs(1);
+        let mut give_up: Option<Instant> = None;
         loop {
             let deadline = hook.and_then(|(_, deadline)| deadline);
-            let left = deadline.map(|it| it.saturating_duration_since(Instant::now()));
+            let next = deadline.into_iter().chain(give_up).min();
+            let left = next.map(|it| it.saturating_duration_since(Instant::now()));
             let wait = left.map_or(look, |left| left.min(look));
             let timeout = u16::try_from(wait.as_millis() + 1).unwrap_or(u16::MAX);
-            let ended = self.wait_for_something(PollTimeout::from(timeout), hears)?;
+            let (ended, asked) =
+                self.wait_for_something(PollTimeout::from(timeout), hears, give_up)?;
+            if asked && give_up.is_none() {
+                give_up = Some(Instant::now() + GRACE);
+            }
             self.spoken.listen(&mut said)?;
             while hears == Hears::Yes {
                 match self.ends.hear() {
@@ -116,6 +125,13 @@ impl Starting<'_> {
             if hears == Hears::No {
                 look = (look * 2).min(LONGEST_LOOK);
             }
+            if give_up.is_some_and(|it| Instant::now() >= it) {
+                let number = self.end.and_then(EndSignals::next).unwrap_or_default();
+                return Err(Error::new(
+                    Code::Signal,
+                    format!("signal {number} came, and there was no program that runs"),
+                ));
+            }
             if let Some((index, Some(deadline))) = hook
                 && Instant::now() >= deadline
                 && !has_executed(self.init, proc)
@@ -127,32 +143,28 @@ impl Starting<'_> {
         }
     }
 
-    /// Waits until init says something or ends. True if it has ended.
-    fn wait_for_something(&self, timeout: PollTimeout, hears: Hears) -> Result<bool> {
+    /// Waits until init says something or ends, or a signal asks casulo to end, unless that is known (`give_up`).
+    /// Whether init has ended, and whether one asks. A signal stays where it is: who runs by then gets it.
+    fn wait_for_something(
+        &self,
+        timeout: PollTimeout,
+        hears: Hears,
+        give_up: Option<Instant>,
+    ) -> Result<(bool, bool)> {
         let mut fds = vec![PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
         if hears == Hears::Yes {
             fds.push(PollFd::new(self.ends.tell(), PollFlags::POLLIN));
         }
         let spoken = self.spoken.pipes().iter();
         fds.extend(spoken.map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)));
-        fds.extend(
-            self.end
-                .map(|end| PollFd::new(end.as_fd(), PollFlags::POLLIN)),
-        );
+        let end = self.end.filter(|_| give_up.is_none());
+        fds.extend(end.map(|end| PollFd::new(end.as_fd(), PollFlags::POLLIN)));
         match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno).context(Code::Sync, "wait for", "init"),
         }
-        let ended = fds.first().and_then(PollFd::any) == Some(true);
-        let asked = fds.last().and_then(PollFd::any) == Some(true);
-        drop(fds);
-        match self.end.filter(|_| asked).and_then(EndSignals::next) {
-            Some(number) => Err(Error::new(
-                Code::Signal,
-                format!("signal {number} came before the program was executed"),
-            )),
-            None => Ok(ended),
-        }
+        let any = |fd: Option<&PollFd<'_>>| fd.and_then(PollFd::any) == Some(true);
+        Ok((any(fds.first()), end.is_some() && any(fds.last())))
     }
 
     fn hooks(&self) -> Result<hooks::Plan> {
