@@ -69,6 +69,7 @@ fn moment(step: Step) -> Moment {
             | Step::ReplaceRecord,
         ) => Moment::Unborn,
         (Way::Create | Way::CreateTerminal, _) => Moment::Creating,
+        (_, Step::ResourceLimits | Step::LoadFilter) => Moment::Creating,
         (_, Step::RunPoststart | Step::WaitForEnd) => Moment::Running,
         (Way::RunDetached | Way::Run, _) => Moment::CreatedByRun,
         _ => Moment::Running,

@@ -64,6 +64,10 @@ pub fn start(dir: Dir) -> Result<()> {
         }
         return Err(error);
     }
+    if !dir.is_there() {
+        // Somebody was faster to delete it by force.
+        return Err(state::not_found(&dir.id));
+    }
     // Hooks may use casulo on their own container, and a service may take its time to become ready:
     // from here on it can be paused, killed and deleted like any that runs.
     drop(lock);

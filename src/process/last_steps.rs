@@ -237,10 +237,10 @@ impl LastSteps<'_> {
         dumpable: Dumpable,
         sets: Option<[u64; 3]>,
     ) -> std::result::Result<(), (i32, Errno)> {
-        let Some(bpf) = self.filter() else {
-            return Ok(());
-        };
-        if let Some(listener) = bpf.load().map_err(|errno| (FILTER, errno))? {
+        let loaded = self
+            .filter()
+            .map(|bpf| bpf.load().map_err(|errno| (FILTER, errno)));
+        if let Some(listener) = loaded.transpose()?.flatten() {
             hand_over(self.shared, listener.as_raw_fd());
             // Or whoever traces the process would answer its notifications.
             drop(listener);

@@ -318,7 +318,8 @@ impl Dir {
                 Err(Errno::ENOENT) => Ok(()),
                 result => result,
             };
-        self.remove_files(&[CONFIG, STATE, identity::IDENTITY])?;
+        // What stands in for the record goes first, or a reader would take it for the record of a container.
+        self.remove_files(&[identity::IDENTITY, CONFIG, STATE])?;
         fault::at(Step::RemoveFolder)?;
         let mut removed = remove_folder();
         if removed == Err(Errno::ENOTEMPTY) {
@@ -362,7 +363,7 @@ impl AsFd for Dir {
 }
 
 /// What callers look for when there is no such container.
-fn not_found(id: &str) -> Error {
+pub(crate) fn not_found(id: &str) -> Error {
     Error::new(Code::NotFound, format!("container {id} does not exist"))
 }
 
