@@ -17,6 +17,7 @@ use crate::sys::landing::{
 };
 pub use crate::sys::landing::{Fault, Wait, WorkingDirectory};
 use crate::sys::namespace::stop_being_dumpable;
+use crate::sys::program;
 use crate::sys::rlimit::Limit;
 use crate::sys::shared::Shared;
 use crate::testing::without::{Defence, without};
@@ -185,6 +186,10 @@ impl LastSteps<'_> {
             Ok(landing) => {
                 trace::phase(Phase::Execute);
                 leave_parent(parent);
+                if self.wait == Wait::Announced {
+                    // It may be long before somebody starts the container.
+                    program::give_back();
+                }
                 landing.land(listener)
             }
         }

@@ -3,7 +3,9 @@
 
 use super::{check, start};
 use nix::errno::Errno;
-use nix::sys::mman::{MRemapFlags, MapFlags, ProtFlags, mmap, mmap_anonymous, mremap};
+use nix::sys::mman::{
+    MRemapFlags, MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mmap_anonymous, mremap,
+};
 use std::ffi::{c_char, c_void};
 use std::num::NonZeroUsize;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -27,6 +29,16 @@ pub fn run_from(file: BorrowedFd<'_>) -> nix::Result<()> {
         part.leave_the_file()?;
     }
     map.set()
+}
+
+/// `madvise(MADV_DONTNEED)`, madvise(2), of all that is never written: these pages go back to the page
+/// cache, and come again one by one when they are needed. For a process that will wait for long.
+pub fn give_back() {
+    for part in parts().into_iter().flatten().filter(Part::is_constant) {
+        // SAFETY: nobody ever writes them, so what comes again from the file is what was there. What fails
+        // leaves the pages where they are.
+        let _ = unsafe { madvise(part.memory(), part.length.get(), MmapAdvise::MADV_DONTNEED) };
+    }
 }
 
 /// Where text and constants lie, which are the same in every process that runs this program: from the first byte of
