@@ -97,11 +97,6 @@ impl Channel {
         Ok((Channel(ours), Channel(theirs)))
     }
 
-    /// A connection that was made otherwise (the start socket).
-    pub fn from_fd(fd: OwnedFd) -> Channel {
-        Channel(fd)
-    }
-
     /// Sends one message.
     ///
     /// # Errors
