@@ -12,6 +12,7 @@ cases! {
         an_empty_cgroup_is_used, a_cgroup_of_the_callers_that_is_below_another,
         with_a_cgroup_namespace_the_own_cgroup_is_the_root, read_only_mount_is_not_writable, writable_mount_is_the_containers_alone,
         user_namespace_without_cgroup_namespace_cannot_write, exec_finds_threads_in_their_cgroup,
+        exec_into_a_cgroup_that_was_killed,
         processes_deeper_than_a_path_can_be_are_found;
     [Root, Casulo] => relative_path_starts_at_the_mount_too, a_cgroup_with_processes_is_refused, a_cgroup_with_processes_below_is_refused,
         a_threaded_cgroup_above_is_named, a_read_only_hierarchy_is_named, disabled_manager_refuses_limits, disabled_manager_spares_the_caller,
@@ -492,6 +493,29 @@ fn exec_finds_threads_in_their_cgroup(lab: &Lab) {
     bundle.run_detached();
     wait_until("init has moved", || bundle.rootfs().join("ready").exists());
     bundle.exec("true").ok();
+}
+
+/// Since Linux 6.14 whatever is cloned into a cgroup that was killed at any time is killed, too.
+fn exec_into_a_cgroup_that_was_killed(lab: &Lab) {
+    // Process 1 survives: nobody inside can kill it.
+    let bundle = writable(lab).sh(
+        "trap '' TERM; sleep 1000 & echo 1 >/sys/fs/cgroup/cgroup.kill; wait $!; echo $? >/ready; \
+         mkdir /sys/fs/cgroup/below; while :; do sleep 0.1; done",
+    );
+    bundle.run_detached();
+    wait_until("it is killed", || bundle.rootfs().join("ready").exists());
+    let said = fs::read_to_string(bundle.rootfs().join("ready")).unwrap();
+    assert_eq!(said, "137\n");
+    for _ in 0..2 {
+        let script = format!("{OWN}; {}; exit 3", OWN.replace("self", "1"));
+        let out = bundle.exec(&script);
+        assert_eq!(out.code, 3, "{out:?}");
+        assert_eq!(out.lines(), ["/", "/"]);
+    }
+    fs::write(bundle.cgroup().join("below/cgroup.kill"), "1").unwrap();
+    let out = bundle.call("exec", &["--cgroup", "below"], &["/bin/sh", "-c", OWN]);
+    assert_eq!(out.ok().text(), "/below");
+    assert_eq!(bundle.status(), "running");
 }
 
 fn exec_while_init_moves(lab: &Lab) {

@@ -7,16 +7,18 @@
 //! ([`supervise`]).
 
 mod birth;
+mod death;
 mod entrant;
 mod supervise;
 
+use crate::cgroups::Cgroup;
 use crate::container::agent;
 use crate::error::{Code, Context, Error, Result};
 use crate::foreground::Signals;
 use crate::process::asked::{Asked, Birth, Hooks};
 use crate::process::last_steps::WorkingDirectory;
 use crate::process::schedule;
-use crate::seccomp;
+use crate::seccomp::{self, Bpf};
 use crate::state::{Dir, State, Status};
 use crate::sync::Channel;
 use crate::sync::pipes::pipes;
@@ -31,7 +33,7 @@ use nix::poll::{PollFd, PollFlags, poll};
 use nix::unistd::Pid;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use supervise::Supervision;
+use supervise::{Supervised, Supervision};
 
 /// What to execute, and where.
 #[derive(Clone, Copy, Debug)]
@@ -143,6 +145,28 @@ fn execute_beside(request: &Request<'_>, init: &OwnedFd) -> Result<Outcome> {
         };
         request.process.ask_filter(bpf, asked)?;
     }
+    let bpf = bpf.as_ref();
+    let outcome = match attempt(request, init, bpf, None)? {
+        Supervised::Came(outcome) => outcome,
+        Supervised::KilledAtBirth(cgroup) => match attempt(request, init, bpf, cgroup.as_ref())? {
+            Supervised::Came(outcome) => outcome,
+            Supervised::KilledAtBirth(_) => return Err(death::killed()),
+        },
+    };
+    match outcome {
+        Outcome::Executed(executed) => announce(request, executed),
+        interrupted => Ok(interrupted),
+    }
+}
+
+/// One entrant, from its birth to the program. It is born in the container's cgroup, or where casulo is if it shall
+/// move to `cgroup` itself.
+fn attempt(
+    request: &Request<'_>,
+    init: &OwnedFd,
+    bpf: Option<&Bpf>,
+    cgroup: Option<&Cgroup>,
+) -> Result<Supervised> {
     let agent = agent::connect(request.filter)?;
     let proc = ProcFs::host().context(Code::State, "open", "/proc")?;
     let (channel, parent) = Channel::pair()?;
@@ -153,10 +177,13 @@ fn execute_beside(request: &Request<'_>, init: &OwnedFd) -> Result<Outcome> {
         schedule::pin_parent(affinity)?;
     }
     fault::at(Step::ExecClone)?;
-    let (side, place) = birth::clone_into_cgroup(request, init, &proc)?;
-    let pid = match side {
+    let birth = match cgroup {
+        Some(cgroup) => birth::clone_beside_cgroup(request, cgroup)?,
+        None => birth::clone_into_cgroup(request, init, &proc)?,
+    };
+    let pid = match birth.side {
         Side::Child => {
-            drop(channel);
+            drop((channel, birth.cgroup));
             let entrant = Entrant {
                 request,
                 init,
@@ -164,16 +191,13 @@ fn execute_beside(request: &Request<'_>, init: &OwnedFd) -> Result<Outcome> {
                 ends: their_ends,
                 shared,
             };
-            entrant.run(parent, &place, proc)
+            entrant.run(parent, birth.place, proc)
         }
         Side::Parent(pid) => pid,
     };
     drop((parent, their_ends));
     let supervision = Supervision::new(request, pid, channel, ends, shared, agent, &proc)?;
-    match supervision.run(&place)? {
-        Outcome::Executed(executed) => announce(request, executed),
-        interrupted => Ok(interrupted),
-    }
+    supervision.run(birth.place, birth.cgroup)
 }
 
 /// The process runs: whoever wants to know its pid is told. An error of that ends it.

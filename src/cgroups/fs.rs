@@ -93,18 +93,44 @@ impl Cgroup {
     /// # Errors
     /// `E_CGROUP`; its errno is ENOENT when there is no such cgroup (any more).
     pub fn open(path: &Path) -> Result<Cgroup> {
+        Cgroup::open_at(AT_FDCWD, path, path.to_owned())
+    }
+
+    /// Opens the one at `path` below it.
+    ///
+    /// # Errors
+    /// As for [`Cgroup::open`].
+    pub fn open_below(&self, path: &Path) -> Result<Cgroup> {
+        Cgroup::open_at(self.folder.as_fd(), path, self.path.join(path))
+    }
+
+    fn open_at(base: BorrowedFd<'_>, path: &Path, name: PathBuf) -> Result<Cgroup> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let folder = openat(AT_FDCWD, path, flags, Mode::empty()).context(
+        let folder = openat(base, path, flags, Mode::empty()).context(
             Code::Cgroup,
             "open cgroup",
-            path.display(),
+            name.display(),
         )?;
         Ok(Cgroup {
             folder,
-            path: path.to_owned(),
+            path: name,
             parents: Vec::new(),
             origin: Origin::Found,
         })
+    }
+
+    /// Opens its list of processes to be written: who writes `0` moves itself into it, with the rights of who has
+    /// opened it (cgroups(7), "Delegation containment").
+    ///
+    /// # Errors
+    /// `E_CGROUP`
+    pub fn open_processes(&self) -> Result<OwnedFd> {
+        let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+        openat(&self.folder, "cgroup.procs", flags, Mode::empty()).context(
+            Code::Cgroup,
+            "open cgroup.procs of",
+            self.path.display(),
+        )
     }
 
     /// The number that no other cgroup of this boot has had: of its folder's inode (cgroup ids are 64 bits wide

@@ -18,7 +18,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::unistd::read;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How often init is looked up while it may move. Its cgroup takes processes as long as it is there,
@@ -32,6 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(super) enum Place {
     /// In its cgroup.
     Final,
+    /// In casulo's own; it shall write itself into the list of processes of its cgroup.
+    LeftToItself(OwnedFd),
     /// In casulo's own; systemd shall move it, and it must not go on before.
     LeftToSystemd {
         /// The container's scope.
@@ -41,33 +43,50 @@ pub(super) enum Place {
     },
 }
 
+/// A process that was cloned; both sides have one.
+pub(super) struct Birth {
+    pub(super) side: Side,
+    pub(super) place: Place,
+    /// The cgroup that it was cloned into, if it was.
+    pub(super) cgroup: Option<Cgroup>,
+}
+
 /// Clones a process into the container's cgroup, or into the one below it that `request` names.
 /// Returns twice, with the same place.
 pub(super) fn clone_into_cgroup(
     request: &Request<'_>,
     init: &OwnedFd,
     proc: &ProcFs,
-) -> Result<(Side, Place)> {
-    let cgroup = match (request.state.process_cgroup(), request.cgroup) {
-        (Some(own), Some(below)) => Some(Cgroup::open(&own.join(below))?),
-        (Some(own), None) => Some(Cgroup::open(&own)?),
-        (None, None) => None,
-        (None, Some(_)) => {
-            let text = format!("container {} has no cgroup of its own", request.id);
-            return Err(Error::new(Code::Cgroup, text));
-        }
+) -> Result<Birth> {
+    let state = request.state;
+    let container = state.open_cgroup()?;
+    let below = match (&state.delegate_cgroup, request.cgroup) {
+        (Some(delegate), Some(below)) => Some(delegate.join(below)),
+        (Some(delegate), None) => Some(delegate.clone()),
+        (None, below) => below.map(Path::to_owned),
     };
-    let mut side = clone3(0, cgroup.as_ref().and_then(Cgroup::fd));
+    let cgroup = match (container, below) {
+        (Some(container), Some(below)) => Some(container.open_below(&below)?),
+        (None, _) if request.cgroup.is_some() => return Err(no_cgroup(request)),
+        (container, _) => container,
+    };
     let mut place = Place::Final;
+    let (mut side, mut cgroup) = match cgroup {
+        Some(cgroup) => clone_into(cgroup),
+        // It is gone: init has left it before.
+        None if state.cgroup().is_some() => (Err(Errno::ENOENT), None),
+        None => (clone3(0, None), None),
+    };
     // Only from within its tree may an ordinary user's casulo put a process there (cgroups(7),
     // "Delegation containment"). systemd may.
-    if let (Err(Errno::EACCES), Some(cgroup), Some(scope)) =
-        (&side, &cgroup, &request.state.systemd_scope)
+    if let (Err(Errno::EACCES), Some(refusing), Some(scope)) =
+        (&side, &cgroup, &state.systemd_scope)
     {
         place = Place::LeftToSystemd {
             scope: scope.clone(),
-            cgroup: cgroup.path().to_owned(),
+            cgroup: refusing.path().to_owned(),
         };
+        cgroup = None;
         side = clone3(0, None);
     }
     // A cgroup that the caller has named is not exchanged for another.
@@ -79,15 +98,16 @@ pub(super) fn clone_into_cgroup(
     for _ in 0..attempts {
         match side {
             Err(errno) if takes_no_processes(errno) => {
-                side = clone_beside_init(request.state, init, proc)?;
+                (side, cgroup) = clone_beside_init(state, init, proc)?;
             }
             _ => break,
         }
     }
-    if let (Err(errno), Some(own), None) = (&side, request.state.cgroup(), request.cgroup)
+    if let (Err(errno), None) = (&side, request.cgroup)
         && takes_no_processes(*errno)
+        && let Some(own) = state.open_cgroup()?
     {
-        side = clone_beside_frozen(&Cgroup::open(own)?, request.state, init, proc)?;
+        (side, cgroup) = clone_beside_frozen(&own, state, init, proc)?;
     }
     let side = side.map_err(|errno| {
         let error = Error::step(Code::Process, "clone a process into", request.id, errno);
@@ -100,7 +120,36 @@ pub(super) fn clone_into_cgroup(
             _ => error,
         }
     })?;
-    Ok((side, place))
+    Ok(Birth {
+        side,
+        place,
+        cgroup,
+    })
+}
+
+/// Clones a process that shall move itself to `cgroup`, where one that was cloned into it has died at its birth:
+/// since Linux 6.14 every one does, once somebody has written cgroup.kill, by the container's hand too.
+/// Returns twice.
+pub(super) fn clone_beside_cgroup(request: &Request<'_>, cgroup: &Cgroup) -> Result<Birth> {
+    let processes = cgroup.open_processes()?;
+    let side = clone3(0, None).context(Code::Process, "clone a process for", request.id)?;
+    Ok(Birth {
+        side,
+        place: Place::LeftToItself(processes),
+        cgroup: None,
+    })
+}
+
+fn no_cgroup(request: &Request<'_>) -> Error {
+    let text = format!("container {} has no cgroup of its own", request.id);
+    Error::new(Code::Cgroup, text)
+}
+
+/// What the kernel has made of a clone, and the cgroup that it was to be in.
+type Cloned = (nix::Result<Side>, Option<Cgroup>);
+
+fn clone_into(cgroup: Cgroup) -> Cloned {
+    (clone3(0, cgroup.fd()), Some(cgroup))
 }
 
 /// The kernel's words for a cgroup with controllers for those below it, for one that became invalid
@@ -112,14 +161,13 @@ fn takes_no_processes(errno: Errno) -> bool {
     )
 }
 
-/// Clones into the cgroup that init is in now; the inner result is the kernel's.
-fn clone_beside_init(state: &State, init: &OwnedFd, proc: &ProcFs) -> Result<nix::Result<Side>> {
-    let cgroup = match Cgroup::open(&cgroup_of_init(state, init, proc)?) {
-        Ok(cgroup) => cgroup,
-        Err(error) if error.errno == Some(Errno::ENOENT) => return Ok(Err(Errno::ENOENT)),
-        Err(error) => return Err(error),
-    };
-    Ok(clone3(0, cgroup.fd()))
+/// Clones into the cgroup that init is in now.
+fn clone_beside_init(state: &State, init: &OwnedFd, proc: &ProcFs) -> Result<Cloned> {
+    match Cgroup::open(&cgroup_of_init(state, init, proc)?) {
+        Ok(cgroup) => Ok(clone_into(cgroup)),
+        Err(error) if error.errno == Some(Errno::ENOENT) => Ok((Err(Errno::ENOENT), None)),
+        Err(error) => Err(error),
+    }
 }
 
 /// The same while nobody in the container moves. The process is born frozen, too.
@@ -128,13 +176,13 @@ fn clone_beside_frozen(
     state: &State,
     init: &OwnedFd,
     proc: &ProcFs,
-) -> Result<nix::Result<Side>> {
+) -> Result<Cloned> {
     // Not all need be frozen, if only init is.
     container.freeze(Instant::now() + PATIENCE)?;
-    let side = clone_beside_init(state, init, proc);
-    match side {
-        Ok(Ok(Side::Child)) => side,
-        _ => container.thaw().and(side),
+    let cloned = clone_beside_init(state, init, proc);
+    match cloned {
+        Ok((Ok(Side::Child), _)) => cloned,
+        _ => container.thaw().and(cloned),
     }
 }
 

@@ -33,7 +33,7 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
-use nix::unistd::{Pid, chroot, fchdir};
+use nix::unistd::{Pid, chroot, fchdir, write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 /// What the entrant inherits.
@@ -41,14 +41,15 @@ pub(super) struct Entrant<'a> {
     pub(super) request: &'a Request<'a>,
     /// A pidfd of the container's init.
     pub(super) init: &'a OwnedFd,
-    pub(super) bpf: Option<Bpf>,
+    pub(super) bpf: Option<&'a Bpf>,
     pub(super) ends: TheirEnds,
     pub(super) shared: &'static Shared,
 }
 
 impl Entrant<'_> {
     /// Runs it. `proc` is the host's.
-    pub(super) fn run(self, parent: Channel, place: &Place, proc: ProcFs) -> ! {
+    pub(super) fn run(self, parent: Channel, place: Place, proc: ProcFs) -> ! {
+        self.shared.begin();
         let (parent, error) = match self.enter(&parent, place, proc) {
             Err(error) => (parent, error),
             Ok(ready) => self.last_steps(&ready, parent),
@@ -59,7 +60,7 @@ impl Entrant<'_> {
     }
 
     /// Everything but the birth.
-    fn enter(&self, parent: &Channel, place: &Place, proc: ProcFs) -> Result<Ready> {
+    fn enter(&self, parent: &Channel, place: Place, proc: ProcFs) -> Result<Ready> {
         trace::phase(Phase::Enter);
         exe::let_go();
         let process = self.request.process;
@@ -69,8 +70,12 @@ impl Entrant<'_> {
             signals::own_session()?;
         }
         end_with_parent(parent)?;
-        if matches!(place, Place::LeftToSystemd { .. }) && parent.receive()?.is_none() {
-            return Err(parent_left());
+        match place {
+            Place::Final => {}
+            Place::LeftToItself(processes) => move_to(processes, self.request.id)?,
+            Place::LeftToSystemd { .. } => {
+                parent.receive()?.ok_or_else(parent_left)?;
+            }
         }
         fault::at(Step::ExecGrant)?;
         process.grant(Pid::this(), &proc, Role::Exec)?;
@@ -127,7 +132,7 @@ impl Entrant<'_> {
         let process = self.request.process;
         let steps = LastSteps {
             program: &ready.program,
-            bpf: self.bpf.as_ref(),
+            bpf: self.bpf,
             sys_admin: ready.sys_admin,
             go: self.ends.go.as_fd(),
             tell: self.ends.tell.as_fd(),
@@ -195,6 +200,15 @@ impl Entrant<'_> {
 struct Ready {
     program: crate::process::Program,
     sys_admin: SysAdmin,
+}
+
+/// `processes` is the list of processes of a cgroup: `0` stands for who writes it (cgroups(7)).
+fn move_to(processes: OwnedFd, id: &str) -> Result<()> {
+    let step = "move the process to the cgroup of";
+    match write(&processes, b"0").context(Code::Cgroup, step, id)? {
+        0 => Err(Error::step(Code::Cgroup, step, id, Errno::EIO)),
+        _ => Ok(()),
+    }
 }
 
 fn end_with_parent(parent: &Channel) -> Result<()> {

@@ -3,17 +3,17 @@
 //! that it says is believed but numbers in range. Whether it has executed its program says the kernel.
 
 use super::birth::Place;
+use super::death;
 use super::{Executed, Outcome, Request, WhenPaused};
-use crate::cgroups::systemd;
+use crate::cgroups::{Cgroup, systemd};
 use crate::container::agent;
 use crate::error::{Code, Context, Error, Result};
 use crate::foreground::EndSignals;
 use crate::listener::Listener;
-use crate::process::last_steps::birth_failed;
 use crate::state::Status;
 use crate::sync::pipes::{Ends, Heard};
 use crate::sync::{Channel, Message};
-use crate::sys::child::{self, Ended, Farewell, Patience};
+use crate::sys::child::{self, Farewell, Patience};
 use crate::sys::exe;
 use crate::sys::landing::{self, GO, SET_PROCESSES, Tells};
 use crate::sys::pidfd::pidfd_open;
@@ -55,8 +55,18 @@ pub(super) struct Supervision<'a> {
     end: Option<EndSignals>,
 }
 
+/// How it came out.
+pub(super) enum Supervised {
+    /// So.
+    Came(Outcome),
+    /// The kernel has killed the entrant before its first instruction, in this cgroup.
+    KilledAtBirth(Option<Cgroup>),
+}
+
 /// Why waiting has come to its end.
 enum Stop {
+    /// The entrant has never run.
+    KilledAtBirth,
     /// A signal of this number.
     Signal(i32),
     /// Something failed.
@@ -107,13 +117,19 @@ impl<'a> Supervision<'a> {
 
     /// From the entrant's birth to the moment at which the program runs. After an error there is no process, but for
     /// one that a tracer in the container keeps although it was killed.
-    pub(super) fn run(mut self, place: &Place) -> Result<Outcome> {
+    pub(super) fn run(mut self, place: Place, cgroup: Option<Cgroup>) -> Result<Supervised> {
         trace::phase(Phase::Outside);
-        let born = self.lead(place).and_then(|()| self.wait_for_entrant());
-        let pid = match born {
-            Ok(pid) => pid,
-            Err(stop) => return self.end_entrant(stop),
-        };
+        let born = self.lead(&place).and_then(|()| self.wait_for_entrant());
+        drop(place);
+        match born {
+            Ok(pid) => self.follow(pid).map(Supervised::Came),
+            Err(Stop::KilledAtBirth) => Ok(Supervised::KilledAtBirth(cgroup)),
+            Err(stop) => self.end_entrant(stop).map(Supervised::Came),
+        }
+    }
+
+    /// From the process's birth on.
+    fn follow(mut self, pid: Pid) -> Result<Outcome> {
         let process = match pidfd_open(pid) {
             Ok(pidfd) => pidfd,
             Err(errno) => {
@@ -193,7 +209,10 @@ impl<'a> Supervision<'a> {
         match (landing::born(self.shared), failed) {
             (Some(pid), _) => Ok(pid),
             (None, Some(error)) => Err(error.into()),
-            (None, None) => Err(self.entrant_died(how).into()),
+            (None, None) => match death::of_entrant(how, self.shared) {
+                Some(error) => Err(error.into()),
+                None => Err(Stop::KilledAtBirth),
+            },
         }
     }
 
@@ -225,30 +244,6 @@ impl<'a> Supervision<'a> {
             Some(number) => Err(Stop::Signal(number)),
             None => Ok(()),
         }
-    }
-
-    fn entrant_died(&self, how: nix::Result<Option<(Pid, Ended)>>) -> Error {
-        if let Some(error) = birth_failed(self.shared) {
-            return error;
-        }
-        let how = match how {
-            Ok(Some((_, Ended::Killed(libc::SIGKILL)))) => {
-                return Error::new(
-                    Code::Process,
-                    "the process was killed before it could begin",
-                )
-                .hint(
-                    "its cgroup was killed (cgroup.kill), or has no memory left (memory.events)",
-                );
-            }
-            Ok(Some((_, Ended::Killed(number)))) => format!("was killed by signal {number}"),
-            Ok(Some((_, Ended::Exited(code)))) => format!("exited with status {code}"),
-            _ => "vanished".to_owned(),
-        };
-        Error::new(
-            Code::Sync,
-            format!("the process that enters the container {how}"),
-        )
     }
 
     /// The entrant is reaped and counts in no limit any more: gives the process what a clone would have lost, and
@@ -350,6 +345,7 @@ impl Stop {
         match self {
             Stop::Signal(number) => Ok(Outcome::Interrupted(number)),
             Stop::Error(error) => Err(error),
+            Stop::KilledAtBirth => Err(death::killed()),
         }
     }
 }

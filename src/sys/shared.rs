@@ -33,7 +33,8 @@ pub struct Shared {
     errno: AtomicI32,
     /// 1 once the parent has said that what is made may be seen.
     may_be_seen: AtomicI32,
-    _rest: AtomicI32,
+    /// 1 once the process has come to run at all.
+    has_begun: AtomicI32,
 }
 
 impl Shared {
@@ -78,6 +79,17 @@ impl Shared {
     #[must_use]
     pub fn may_be_seen(&self) -> bool {
         self.may_be_seen.load(Ordering::Acquire) != 0
+    }
+
+    /// The process: it runs.
+    pub fn begin(&self) {
+        self.has_begun.store(1, Ordering::Release);
+    }
+
+    /// Parent: whether the process has run at all. One that was killed at its birth has not.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.has_begun.load(Ordering::Acquire) != 0
     }
 
     /// The process: this step has failed.
