@@ -19,7 +19,7 @@ cases! {
         run_leaves_nothing, a_failed_create_leaves_nothing, a_failed_scope_does_not_stay,
         without_systemd_nothing_is_left, delete_without_systemd_removes_the_cgroups, the_bus_will_do, the_scope_goes_with_a_killed_runtime;
     [Root, Casulo, Systemd, Program("/usr/bin/unshare")] => systemd_that_never_answers, other_pid_namespaces_are_refused;
-    [Root, Casulo, Systemd, Program("/usr/bin/strace")] => one_connection_and_one_call;
+    [Root, Casulo, Systemd, Program("/usr/bin/strace")] => one_connection_and_two_calls;
     [Root, Casulo, Systemd, UserSystemd, Program("/usr/bin/setpriv")] => an_ordinary_users_own_systemd;
 }
 
@@ -627,7 +627,7 @@ fn the_scope_goes_with_a_killed_runtime(lab: &Lab) {
     }
 }
 
-fn one_connection_and_one_call(lab: &Lab) {
+fn one_connection_and_two_calls(lab: &Lab) {
     let bundle = bundle(lab);
     let trace = lab.join("trace");
     let command = bundle.command(DRIVER, "create", &[]);
@@ -651,10 +651,11 @@ fn one_connection_and_one_call(lab: &Lab) {
     };
     assert_eq!(count(&["connect(", "systemd"]), 1, "{trace}");
     assert_eq!(count(&["connect(", "dbus"]), 0, "{trace}");
-    // The handshake and the call are all that is said.
+    // The handshake, the call, and the question which invocation of the scope that made are all that is said.
     assert_eq!(count(&["AUTH EXTERNAL"]), 1, "{trace}");
-    assert_eq!(count(&["org.freedesktop.systemd1"]), 1, "{trace}");
+    assert_eq!(count(&["org.freedesktop.systemd1"]), 2, "{trace}");
     assert_eq!(count(&["StartTransientUnit"]), 1, "{trace}");
+    assert_eq!(count(&["InvocationID"]), 1, "{trace}");
     delete(&bundle);
 }
 

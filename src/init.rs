@@ -13,7 +13,7 @@ use crate::namespaces::{self, Joins};
 use crate::plan::Plan;
 use crate::process::asked::Birth;
 use crate::process::last_steps::{LastSteps, Tracer, Wait, WorkingDirectory};
-use crate::process::{Program, signals};
+use crate::process::{Caller, Program, signals};
 use crate::rootfs::devices::Nodes;
 use crate::rootfs::root::Root;
 use crate::rootfs::{self, Pids, Sources};
@@ -23,7 +23,7 @@ use crate::sync::{Channel, Message};
 use crate::sys::child;
 use crate::sys::exe;
 use crate::sys::fd::close_on_exec_from;
-use crate::sys::landing;
+use crate::sys::landing::{self, Taker};
 use crate::sys::procfs::ProcFs;
 use crate::sys::shared::Shared;
 use crate::testing::fault::{self, Step};
@@ -144,6 +144,14 @@ fn enter_namespaces(plan: &Plan, inherited: &Inheritance, birth: Birth) -> Resul
     Ok(proc)
 }
 
+/// Whether this process may trace what is not dumpable: what it takes for that is lost with the caller's user namespace.
+fn taker(plan: &Plan) -> Taker {
+    match plan.process.caller {
+        Caller::MayTrace if !plan.namespaces.has(namespaces::Kind::User) => Taker::MayTrace,
+        _ => Taker::MayNot,
+    }
+}
+
 /// From the host's tree to the container's, with everything that is mounted and made in it. Gives back the new root.
 fn fill_root(
     plan: &Plan,
@@ -159,7 +167,11 @@ fn fill_root(
     trace::phase(Phase::Mounts);
     fault::at(Step::Mounts)?;
     let pids = match inherited.joins.pid_namespace() {
-        Some(namespace) => Pids::Joined(namespace),
+        Some(namespace) => {
+            // A maker of its procfs can be seen.
+            parent.until_seen(inherited.shared)?;
+            Pids::Joined(namespace, taker(plan))
+        }
         None => Pids::Own,
     };
     let (root, late) = rootfs::populate(&plan.rootfs, root, &mut sources, &inherited.nodes, pids)?;

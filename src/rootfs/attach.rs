@@ -69,7 +69,7 @@ pub(super) fn all(
             Action::FileSystem(it) => Some(attach_new(&root, mount, it, &mut beside, pids)?),
             // mount(2) would mount the one of the caller's pid namespace.
             Action::Classic(classic)
-                if matches!(pids, Pids::Joined(_)) && classic.fstype.as_c_str() == c"proc" =>
+                if matches!(pids, Pids::Joined(..)) && classic.fstype.as_c_str() == c"proc" =>
             {
                 let object = mount.to_string();
                 return Err(Error::step(Code::Mount, "mount", object, Errno::EOPNOTSUPP)
@@ -186,7 +186,9 @@ fn make(
     pids: Pids<'_>,
 ) -> std::result::Result<OwnedFd, Refused> {
     let fs = match pids {
-        Pids::Joined(namespace) if it.fstype.as_c_str() == c"proc" => joined_proc::open(namespace)?,
+        Pids::Joined(namespace, taker) if it.fstype.as_c_str() == c"proc" => {
+            joined_proc::open(namespace, taker)?
+        }
         _ => fsopen(&it.fstype)?,
     };
     let configure = || -> nix::Result<()> {
@@ -204,7 +206,7 @@ fn make(
         said: words_of_kernel(&fs),
     })?;
     let mount = fsmount(fs.as_fd(), it.attributes)?;
-    if let Pids::Joined(namespace) = pids
+    if let Pids::Joined(namespace, _) = pids
         && it.fstype.as_c_str() == c"proc"
     {
         joined_proc::verify(mount.as_fd(), namespace)?;

@@ -3,15 +3,19 @@
 //!
 //! Since Linux 6.18 the namespace can be said (`pidns=`). Before, a *maker* inside asks for it. It can be seen there, so
 //! it is made of nothing: no descriptor, a user namespace of its own over an empty mount namespace, a landing
-//! area, and a filter of four calls. It opens the context of a procfs, which remembers the pid namespace, and the
+//! area, and a filter of five calls. It opens the context of a procfs, which remembers the pid namespace, and the
 //! entrant takes that (pidfd_getfd(2)), sets a parameter that procfs alone knows, and makes the mount itself. Whoever
 //! swaps the name that the maker opens gets a context that is refused, and whoever joins its namespaces finds nothing.
+//!
+//! It is not dumpable. Only where the entrant has joined a user namespace, or the caller is an ordinary user, it is once
+//! it has opened the context: without CAP_SYS_PTRACE in the user namespace in which casulo was executed nobody could
+//! take that. Who traces it then has those calls and a procfs of his own processes.
 
 use crate::sys::capability;
 use crate::sys::child::{self, Patience, leave};
 use crate::sys::clone::Side;
 use crate::sys::fd::close_everything;
-use crate::sys::landing::{MakerLanding, born};
+use crate::sys::landing::{MakerLanding, Taker, born};
 use crate::sys::mount::{
     fsconfig_create, fsconfig_set, fsconfig_set_fd, fsmount, fsopen, move_mount,
 };
@@ -40,15 +44,15 @@ const PAUSE: Duration = Duration::from_micros(100);
 /// # Errors
 /// EPERM where the namespace is not the caller's user namespace's, or where a maker may not make a user namespace;
 /// ETIMEDOUT where something inside stops the maker.
-pub(super) fn open(namespace: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
+pub(super) fn open(namespace: BorrowedFd<'_>, taker: Taker) -> nix::Result<OwnedFd> {
     if without(Defence::PidnsParameter) {
-        return context_of_maker(namespace);
+        return context_of_maker(namespace, taker);
     }
     let fs = fsopen(c"proc")?;
     match fsconfig_set_fd(fs.as_fd(), c"pidns", namespace) {
         Ok(()) => Ok(fs),
         // Not known: Linux before 6.18, Documentation/filesystems/proc.rst.
-        Err(Errno::EINVAL) => context_of_maker(namespace),
+        Err(Errno::EINVAL) => context_of_maker(namespace, taker),
         Err(errno) => Err(errno),
     }
 }
@@ -72,11 +76,11 @@ pub(super) fn verify(mount: BorrowedFd<'_>, namespace: BorrowedFd<'_>) -> nix::R
 }
 
 /// The entrant: has a helper make the maker, takes the context from it, and ends it.
-fn context_of_maker(namespace: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
+fn context_of_maker(namespace: BorrowedFd<'_>, taker: Taker) -> nix::Result<OwnedFd> {
     let shared = Shared::new()?;
     let helper = match child::fork()? {
         Side::Child => {
-            let failed = make_maker(namespace, shared);
+            let failed = make_maker(namespace, shared, taker);
             if let Err(errno) = failed {
                 shared.fail(1, errno);
             }
@@ -89,7 +93,7 @@ fn context_of_maker(namespace: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
         return Err(shared.failure().map_or(Errno::ECHILD, |(_, errno)| errno));
     };
     let pidfd = pidfd_open(maker)?;
-    let taken = take_context(&pidfd);
+    let taken = take_context(&pidfd, taker);
     let _ = pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
     // Nobody waits for what a container can hold.
     let _ = child::wait(Some(maker), Patience::Now);
@@ -99,20 +103,23 @@ fn context_of_maker(namespace: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
     Ok(context)
 }
 
-fn take_context(maker: &OwnedFd) -> nix::Result<OwnedFd> {
+fn take_context(maker: &OwnedFd, taker: Taker) -> nix::Result<OwnedFd> {
     let end = Instant::now() + PATIENCE;
     loop {
-        match pidfd_getfd(maker.as_fd(), 0) {
-            Err(Errno::EBADF) if Instant::now() < end => std::thread::sleep(PAUSE),
-            Err(Errno::EBADF) => return Err(Errno::ETIMEDOUT),
-            result => return result,
+        match (pidfd_getfd(maker.as_fd(), 0), taker) {
+            // It has not opened it yet, or is not dumpable yet.
+            (Err(Errno::EBADF), _) | (Err(Errno::EPERM), Taker::MayNot) if Instant::now() < end => {
+                std::thread::sleep(PAUSE);
+            }
+            (Err(Errno::EBADF), _) => return Err(Errno::ETIMEDOUT),
+            (result, _) => return result,
         }
     }
 }
 
 /// The helper, in the caller's pid namespace, so that nobody inside sees it: leaves everything, and has the maker born
 /// in the joined one. Its end tells the entrant that the maker is there, or why not.
-fn make_maker(namespace: BorrowedFd<'_>, shared: &'static Shared) -> nix::Result<()> {
+fn make_maker(namespace: BorrowedFd<'_>, shared: &'static Shared, taker: Taker) -> nix::Result<()> {
     setsid()?;
     enter_nothing()?;
     setns(namespace, CloneFlags::CLONE_NEWPID)?;
@@ -129,7 +136,7 @@ fn make_maker(namespace: BorrowedFd<'_>, shared: &'static Shared) -> nix::Result
     landing.leave_the_rest()?;
     close_everything()?;
     set_mode_filter(0, &filter())?;
-    landing.bear(shared)
+    landing.bear(shared, taker)
 }
 
 /// The root of this process, and its mount namespace, become one empty directory.
@@ -150,7 +157,7 @@ fn enter_nothing() -> nix::Result<()> {
     umount2(".", MntFlags::MNT_DETACH)
 }
 
-/// fsopen, nanosleep, clone and exit_group; EPERM to any other call.
+/// fsopen, prctl, nanosleep, clone and exit_group; EPERM to any other call.
 fn filter() -> Vec<Instruction> {
     const LOAD_NUMBER: Instruction = Instruction {
         code: 0x20,
@@ -160,12 +167,13 @@ fn filter() -> Vec<Instruction> {
     };
     let calls = [
         libc::SYS_fsopen,
+        libc::SYS_prctl,
         libc::SYS_nanosleep,
         libc::SYS_clone,
         libc::SYS_exit_group,
     ];
     let mut program = vec![LOAD_NUMBER];
-    for (number, left) in calls.into_iter().zip((0..4_u8).rev()) {
+    for (number, left) in calls.into_iter().zip((0..5_u8).rev()) {
         let k = u32::try_from(number).expect("numbers of calls are small");
         program.push(Instruction {
             code: 0x15,

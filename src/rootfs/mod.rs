@@ -30,6 +30,7 @@ pub use sources::{Sent, Sources, send};
 use crate::error::{Code, Context, Problems, Result};
 use crate::host::Host;
 use crate::namespaces::{self, Kind};
+use crate::sys::landing::Taker;
 use crate::sys::mount::{MountAttr, mount_setattr, move_mount};
 use crate::sys::uts::setdomainname;
 use crate::testing::fault::{self, Step};
@@ -252,8 +253,8 @@ pub fn enter(plan: &Plan, sources: &mut Sources<'_>) -> Result<Root> {
 pub enum Pids<'a> {
     /// Those of the calling process's own pid namespace.
     Own,
-    /// Those of this one, which only what the calling process makes is going to be in.
-    Joined(BorrowedFd<'a>),
+    /// Those of this one, which only what the calling process makes is going to be in; whether that may trace.
+    Joined(BorrowedFd<'a>, Taker),
 }
 
 /// Child, before the createContainer hooks: all mounts, then devices and links. Gives back the

@@ -20,6 +20,7 @@ use std::os::fd::RawFd;
 use std::ptr::{NonNull, null, null_mut};
 
 pub use super::area::{GO, SET_PROCESSES};
+pub use super::last::Taker;
 pub use super::word::{Tells, Told, Word};
 pub use wanted::{
     Confinement, Dumpable, Fault, FaultKind, FaultPlace, Last, LastHook, ListenPid, Session, Wait,
@@ -272,10 +273,11 @@ impl MakerLanding {
     ///
     /// # Errors
     /// The same.
-    pub fn bear(&self, shared: &'static Shared) -> nix::Result<()> {
+    pub fn bear(&self, shared: &'static Shared, taker: Taker) -> nix::Result<()> {
         let area = self.0.area.as_ptr().expose_provenance();
         // SAFETY: the area is ready, its stack is free, and `shared` lives for ever.
-        let pid = unsafe { last::be_born_to_open_proc(area, self.0.top(), shared.pid_address()) };
+        let pid =
+            unsafe { last::be_born_to_open_proc(area, self.0.top(), shared.pid_address(), taker) };
         born_or_errno(pid)
     }
 }

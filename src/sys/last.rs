@@ -276,6 +276,15 @@ unsafe fn write_number(to: *mut u8, number: u32) {
     unsafe { std::ptr::write_volatile(at, 0) };
 }
 
+/// Who takes a descriptor from a process by pidfd_getfd(2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taker {
+    /// It has CAP_SYS_PTRACE where this program was executed.
+    MayTrace,
+    /// It has not: it may only take from one that is dumpable.
+    MayNot,
+}
+
 /// The maker of a procfs context, born in another pid namespace: opens one there, waits until it was taken, and ends.
 /// `name` is the address of `proc` and a NUL. Calls fsopen, nanosleep and exit_group.
 ///
@@ -284,6 +293,23 @@ unsafe fn write_number(to: *mut u8, number: u32) {
 unsafe extern "C" fn open_proc(name: usize) -> ! {
     // SAFETY: the caller's promise.
     unsafe { call(libc::SYS_fsopen, [name, 0, 0, 0, 0]) };
+    wait_until_taken()
+}
+
+/// The same for a taker without CAP_SYS_PTRACE: is dumpable then, PR_SET_DUMPABLE(2const). Calls prctl, too.
+///
+/// # Safety
+/// As for [`open_proc`].
+unsafe extern "C" fn open_proc_for_all(name: usize) -> ! {
+    // SAFETY: the caller's promise.
+    unsafe { call(libc::SYS_fsopen, [name, 0, 0, 0, 0]) };
+    let dumpable = [libc::PR_SET_DUMPABLE as usize, 1, 0, 0, 0];
+    // SAFETY: takes numbers.
+    unsafe { call(libc::SYS_prctl, dumpable) };
+    wait_until_taken()
+}
+
+fn wait_until_taken() -> ! {
     let life: [i64; 2] = [10, 0];
     // SAFETY: a timespec that lives until the call returns.
     unsafe {
@@ -295,15 +321,24 @@ unsafe extern "C" fn open_proc(name: usize) -> ! {
     leave(0)
 }
 
-/// As [`be_born`], for [`open_proc`].
+/// As [`be_born`], for [`open_proc`], or for [`open_proc_for_all`].
 ///
 /// # Safety
 /// `area` holds a name, and its stack's upper end is `stack`; `number` is room for an int.
-pub(super) unsafe fn be_born_to_open_proc(area: usize, stack: usize, number: *mut i32) -> isize {
+pub(super) unsafe fn be_born_to_open_proc(
+    area: usize,
+    stack: usize,
+    number: *mut i32,
+    taker: Taker,
+) -> isize {
     let flags = libc::CLONE_PARENT | libc::CLONE_PARENT_SETTID;
     let tids = [number.expose_provenance(), 0];
-    // SAFETY: the caller's promise; `open_proc` never returns and uses nothing but the area.
-    unsafe { clone_onto(flags as usize, stack, tids, open_proc, area) }
+    let from = match taker {
+        Taker::MayTrace => open_proc,
+        Taker::MayNot => open_proc_for_all,
+    };
+    // SAFETY: the caller's promise; neither returns, and they use nothing but the area.
+    unsafe { clone_onto(flags as usize, stack, tids, from, area) }
 }
 
 /// Ends a waiting process 1, for which the kernel ignores every signal without a handler: a handler for all
