@@ -34,6 +34,7 @@ use documents::Documents;
 
 use crate::cgroups::Cgroup;
 use crate::error::{Code, Context, Error, Result};
+use crate::foreground::EndSignals;
 use crate::hooks::{Kind, Output, Spoken};
 use crate::host::Host;
 use crate::init::{self, Inheritance};
@@ -80,6 +81,8 @@ pub struct Request<'a> {
     pub console_socket: Option<&'a Path>,
     /// Unix socket that gets a pidfd of init.
     pub pidfd_socket: Option<&'a Path>,
+    /// Readable when a signal asks casulo to end; none where that ends it anyway.
+    pub end: Option<&'a EndSignals>,
     /// Whether the plan mounts a notify socket.
     pub notify: &'a notify::Socket,
 }

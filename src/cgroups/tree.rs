@@ -109,7 +109,10 @@ impl Cgroup {
     /// # Errors
     /// `E_CGROUP` when processes are left after ten seconds, naming them.
     pub fn remove(&self) -> Result<()> {
-        let end = Instant::now() + PATIENCE;
+        self.remove_until(Instant::now() + PATIENCE)
+    }
+
+    fn remove_until(&self, end: Instant) -> Result<()> {
         let mut pause = Duration::from_millis(1);
         loop {
             match self.remove_once() {
@@ -134,21 +137,21 @@ impl Cgroup {
     }
 
     /// The undo of [`Cgroup::create`], once whoever was born in it may be killed: a folder that was there before
-    /// stays, without a holder.
+    /// stays, without a holder. It waits until `end` for those that are dying.
     ///
     /// # Errors
     /// As [`Cgroup::remove`].
-    pub fn undo(&self) -> Result<()> {
+    pub fn undo(&self, end: Instant) -> Result<()> {
         if self.origin == Origin::Made {
             self.kill()?;
-            return self.remove();
+            return self.remove_until(end);
         }
         // Not by cgroup.kill: since Linux 6.14 what is cloned into a cgroup that was killed once dies at birth, unless
         // the parent's own was killed as often.
         if self.is_populated() {
             self.kill_frozen()?;
         }
-        self.wait_until_empty(Instant::now() + PATIENCE);
+        self.wait_until_empty(end);
         self.release();
         remove_empty(&self.parents);
         Ok(())

@@ -4,6 +4,7 @@ use crate::bundle::Bundle;
 use crate::cli::{Create, Global};
 use crate::container::{self, Created, Request, StartBy};
 use crate::error::{Code, Error, Result};
+use crate::foreground::EndSignals;
 use crate::host::Host;
 use crate::plan::{Options, Plan};
 use crate::state::Store;
@@ -27,7 +28,7 @@ pub(super) fn run(global: &Global, args: &Create) -> Result<u8> {
             "--console-socket is given, but process.terminal is not true",
         ));
     }
-    prepared.create(args, StartBy::Fifo)?;
+    prepared.create(args, StartBy::Fifo, None)?;
     Ok(0)
 }
 
@@ -75,7 +76,12 @@ impl Prepared {
     }
 
     /// Creates the container.
-    pub(super) fn create<'a>(&'a self, args: &'a Create, start: StartBy) -> Result<Created<'a>> {
+    pub(super) fn create<'a>(
+        &'a self,
+        args: &'a Create,
+        start: StartBy,
+        end: Option<&'a EndSignals>,
+    ) -> Result<Created<'a>> {
         container::create(&Request {
             plan: &self.plan,
             config: &self.config,
@@ -85,6 +91,7 @@ impl Prepared {
             pid_file: self.pid_file.as_deref(),
             console_socket: args.console_socket.as_deref(),
             pidfd_socket: args.pidfd_socket.as_deref(),
+            end,
             notify: &self.notify,
         })
     }

@@ -25,7 +25,7 @@ pub(super) fn run(global: &Global, args: &Run) -> Result<u8> {
         .hint("without --detach casulo shows the terminal itself"));
     }
     if args.detach {
-        let mut created = prepared.create(&args.create, StartBy::Parent)?;
+        let mut created = prepared.create(&args.create, StartBy::Parent, None)?;
         created.start(None)?;
         if let Some(proxy) = created.notify.take() {
             let pidfd =
@@ -43,12 +43,13 @@ pub(super) fn run(global: &Global, args: &Run) -> Result<u8> {
     }
     // Signals are taken over before init exists, so that none is lost between its start and our waiting.
     let signals = Signals::block()?;
-    let mut created = prepared.create(&args.create, StartBy::Parent)?;
+    let end = EndSignals::of(&signals)?;
+    let mut created = prepared.create(&args.create, StartBy::Parent, Some(&end))?;
     // Before the process starts: it may ask for the terminal's size at once.
     let console = created.console.take();
     let attended = fault::at(Step::Attend).and_then(|()| super::relay(console));
     let relay = created.or_undo(attended)?;
-    created.start(Some(&EndSignals::of(&signals)?))?;
+    created.start(Some(&end))?;
     trace::phase(Phase::Running);
     let notify = created.notify.as_mut();
     let (init, pidfd) = (created.init, created.pidfd.as_fd());

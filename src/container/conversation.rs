@@ -82,7 +82,7 @@ impl Conversation<'_> {
                 pidfd: &born.pidfd,
                 ends: self.ends,
                 spoken: &Spoken::default(),
-                end: None,
+                end: self.request.end,
                 decided: Decided::Plan(self.request.plan),
             };
             starting.wait_until_ready()?;

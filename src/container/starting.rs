@@ -24,6 +24,8 @@ use std::time::{Duration, Instant};
 
 /// The longest time between two looks at what nobody wakes casulo for.
 const LONGEST_LOOK: Duration = Duration::from_millis(100);
+/// So many words are heard at a time: whoever traces init can write more than casulo reads.
+const MOST_WORDS: usize = 16;
 
 /// How long a signal that asks casulo to end waits for the program to run, which then gets it.
 const GRACE: Duration = Duration::from_secs(1);
@@ -54,10 +56,16 @@ impl Starting<'_> {
     /// Waits until init is what it will be, and waits itself.
     ///
     /// # Errors
-    /// What it told of its failure; E_SYNC when it ended without a word.
+    /// What it told of its failure; E_SYNC when it ended without a word; E_SIGNAL when one asks casulo to end
+    /// while something in the container holds init.
     pub(super) fn wait_until_ready(&self) -> Result<()> {
+        let mut give_up: Option<Instant> = None;
         loop {
-            let (ended, _) = self.wait_for_something(PollTimeout::NONE, Hears::Yes, None)?;
+            let timeout = give_up.map_or(PollTimeout::NONE, |_| PollTimeout::from(10_u8));
+            let (ended, asked) = self.wait_for_something(timeout, Hears::Yes, give_up)?;
+            if asked && give_up.is_none() {
+                give_up = Some(Instant::now() + GRACE);
+            }
             match self.ends.hear() {
                 Heard::Word(Told {
                     what: Tells::Ready, ..
@@ -66,6 +74,9 @@ impl Starting<'_> {
                 Heard::Junk | Heard::Nothing | Heard::End if ended => return Err(died()),
                 Heard::End => return Err(died()),
                 Heard::Junk | Heard::Nothing => {}
+            }
+            if give_up.is_some_and(|it| Instant::now() >= it) {
+                return Err(self.given_up());
             }
         }
     }
@@ -78,7 +89,8 @@ impl Starting<'_> {
         let mut said = Tail::default();
         let mut hook: Option<(usize, Option<Instant>)> = None;
         let mut hears = Hears::Yes;
-        let mut look = Duration::from_secs(1);
+        let mut look = LONGEST_LOOK;
+        let mut looked = Instant::now();
         let mut give_up: Option<Instant> = None;
         loop {
             let deadline = hook.and_then(|(_, deadline)| deadline);
@@ -92,7 +104,7 @@ impl Starting<'_> {
                 give_up = Some(Instant::now() + GRACE);
             }
             self.spoken.listen(&mut said)?;
-            while hears == Hears::Yes {
+            for _ in 0..if hears == Hears::Yes { MOST_WORDS } else { 0 } {
                 match self.ends.hear() {
                     Heard::Word(Told {
                         what: Tells::Ready | Tells::Executes,
@@ -103,8 +115,11 @@ impl Starting<'_> {
                         index,
                         ..
                     }) => {
-                        let timeout = self.hooks()?.timeout_inside(index);
-                        hook = Some((index, timeout.map(|it| Instant::now() + it)));
+                        // Each begins once, in order: whoever repeats it would have more time.
+                        if index == hook.map_or(0, |(before, _)| before + 1) {
+                            let timeout = self.hooks()?.timeout_inside(index);
+                            hook = Some((index, timeout.map(|it| Instant::now() + it)));
+                        }
                     }
                     Heard::Word(told) => {
                         self.spoken.listen(&mut said)?;
@@ -115,22 +130,26 @@ impl Starting<'_> {
                     Heard::End => {
                         hears = Hears::No;
                         look = Duration::from_millis(1);
+                        break;
                     }
                 }
             }
             // How a program that has ended has ended is no business of who has started it.
-            if ended || (hears == Hears::No && has_executed(self.init, proc)) {
+            if ended {
                 return Ok(());
+            }
+            // A tracer can hold or flood the other end of the pipe, so the end of file may not come.
+            if hears == Hears::No || looked.elapsed() >= LONGEST_LOOK {
+                if has_executed(self.init, proc) {
+                    return Ok(());
+                }
+                looked = Instant::now();
             }
             if hears == Hears::No {
                 look = (look * 2).min(LONGEST_LOOK);
             }
             if give_up.is_some_and(|it| Instant::now() >= it) {
-                let number = self.end.and_then(EndSignals::next).unwrap_or_default();
-                return Err(Error::new(
-                    Code::Signal,
-                    format!("signal {number} came, and there was no program that runs"),
-                ));
+                return Err(self.given_up());
             }
             if let Some((index, Some(deadline))) = hook
                 && Instant::now() >= deadline
@@ -141,6 +160,14 @@ impl Starting<'_> {
                 return Err(self.hooks()?.timed_out_inside(index, &said.line()));
             }
         }
+    }
+
+    fn given_up(&self) -> Error {
+        let number = self.end.and_then(EndSignals::next).unwrap_or_default();
+        Error::new(
+            Code::Signal,
+            format!("signal {number} came, and there was no program that runs"),
+        )
     }
 
     /// Waits until init says something or ends, or a signal asks casulo to end, unless that is known (`give_up`).

@@ -1,18 +1,19 @@
 //! What `create` has made so far, and how it goes away again when a later step fails.
 
 use super::hooks_outside::run_poststop;
-use crate::cgroups::Cgroup;
 use crate::cgroups::systemd::{self, Scope};
+use crate::cgroups::{Cgroup, PATIENCE};
 use crate::error::{Code, Error, Result};
 use crate::intel_rdt;
 use crate::namespaces::MovedDevices;
 use crate::pidfile;
 use crate::plan::Plan;
 use crate::state::{Dir, State, Status};
-use crate::sys::child;
+use crate::sys::child::{self, Farewell};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// Everything made so far, in the order of making; undone in reverse.
 #[derive(Debug)]
@@ -39,16 +40,23 @@ impl Made<'_> {
     /// Undoes everything in reverse and hands `error` back. What cannot be undone is logged: the
     /// first error is the one that the caller needs.
     pub(super) fn undo(&mut self, error: Error) -> Error {
-        if let Some(init) = self.init.take() {
-            child::end(init);
-        }
+        // Who is held by a tracer in the container is waited for no longer.
+        let patience = match self.init.take().map(child::end) {
+            Some(Farewell::Kept) => Duration::ZERO,
+            Some(Farewell::Gone) | None => PATIENCE,
+        };
         if let Some(devices) = self.net_devices.take() {
             devices.give_back();
         }
         if let Some(path) = self.pid_file.take() {
             pidfile::remove(path);
         }
-        if let Some(Err(failed)) = self.cgroup.take().map(|cgroup| cgroup.undo()) {
+        let undone = self
+            .cgroup
+            .take()
+            .map(|cgroup| cgroup.undo(Instant::now() + patience));
+        let is_kept = matches!(undone, Some(Err(_)));
+        if let Some(Err(failed)) = undone {
             log::warn!("undo: {failed}");
         }
         if let Some(Err(failed)) = self.scope.take().map(|scope| systemd::stop(&scope)) {
@@ -64,7 +72,10 @@ impl Made<'_> {
             let document = state.document(Status::Stopped, 0).to_string();
             run_poststop(&self.plan.hooks, &document, &self.plan.bundle);
         }
-        if let Some(Err(failed)) = self.dir.take().map(Dir::remove) {
+        let dir = self.dir.take();
+        if is_kept {
+            log::warn!("undo: the record stays, for `delete --force` to find what is left");
+        } else if let Some(Err(failed)) = dir.map(Dir::remove) {
             log::warn!("undo: {failed}");
         }
         error

@@ -34,6 +34,8 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The longest time between two looks at what nobody wakes casulo for.
 const LONGEST_LOOK: Duration = Duration::from_millis(100);
+/// So many words are heard at a time: whoever traces the process can write more than casulo reads.
+const MOST_WORDS: usize = 16;
 
 /// RLIMIT_NPROC.
 const PROCESSES: u32 = 6;
@@ -277,7 +279,8 @@ impl<'a> Supervision<'a> {
             WhenPaused::Refuse => Some(Instant::now() + PATIENCE),
             WhenPaused::Wait => None,
         };
-        let mut look = Duration::from_secs(1);
+        let mut look = LONGEST_LOOK;
+        let mut looked = Instant::now();
         let mut hears = true;
         // Once it goes on, its end of the pipe or a failure's end wakes casulo; what it says meanwhile does not.
         let mut wakes = PollFlags::POLLIN;
@@ -293,7 +296,7 @@ impl<'a> Supervision<'a> {
             let (ended, end) = (any(0), self.end.is_some() && any(fds.len() - 1));
             drop(fds);
             self.end_asked(end)?;
-            while hears {
+            for _ in 0..if hears { MOST_WORDS } else { 0 } {
                 match self.ends.hear() {
                     Heard::Word(told) if told.what == Tells::Ready => {
                         self.ends.say(go);
@@ -310,22 +313,26 @@ impl<'a> Supervision<'a> {
                     Heard::End => {
                         hears = false;
                         look = Duration::from_millis(1);
+                        break;
                     }
                 }
             }
             // How one that has ended has ended its exit status says, as for any command that ends at once.
-            if ended || (!hears && has_executed(pid, self.proc)) {
+            if ended {
                 return Ok(());
+            }
+            // A tracer can hold or flood the other end of the pipe, so the end of file may not come.
+            if !hears || looked.elapsed() >= LONGEST_LOOK {
+                if has_executed(pid, self.proc) {
+                    return Ok(());
+                }
+                looked = Instant::now();
             }
             if !hears {
                 look = (look * 2).min(LONGEST_LOOK);
             }
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                // A tracer can hold the other end of the pipe, so the end of file may not have come.
-                return match has_executed(pid, self.proc) {
-                    true => Ok(()),
-                    false => Err(held().into()),
-                };
+                return Err(held().into());
             }
         }
     }

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 cases! {
     [Root] => term_while_it_is_stopped, term_while_it_is_traced, int_while_it_is_traced, kill_while_it_is_stopped,
-        kill_while_it_is_traced, program_missing_while_it_is_traced;
+        kill_while_it_is_traced, program_missing_while_it_is_traced, kept_pipes_delay_no_exec,
+        kept_pipes_delay_no_start, term_ends_a_run_whose_init_is_traced;
 }
 
 /// The longest that `exec` may take to end.
@@ -128,4 +129,75 @@ fn program_missing_while_it_is_traced(lab: &Lab) {
         !held(&stopper.end()).is_empty(),
         "none was stopped before execve"
     );
+}
+
+/// Has `first` stop and let go, with its pipes kept, until one of `run`'s births was caught so; each must be soon.
+fn with_kept_pipes(lab: &Lab, first: &Bundle<'_>, run: impl Fn()) {
+    first.run_detached();
+    let stopper = Stopper::new(lab, first, "pipes");
+    let caught = |said: &[Value]| held(said).iter().any(|it| it["pipes"].as_u64() >= Some(2));
+    let begin = Instant::now();
+    while !caught(&stopper.said()) && begin.elapsed() < super::limit() {
+        run();
+    }
+    assert!(caught(&stopper.end()), "no pipe was ever kept");
+}
+
+fn is_soon(what: &str, command: std::process::Command) {
+    let running = Running::new(command, b"");
+    let took = super::time_to_end(&running, super::patient(SOON));
+    assert!(took.is_some(), "{what} waits for who keeps a pipe");
+    running.wait().ok();
+}
+
+/// The end of file that tells of execve never comes: the kernel is asked.
+fn kept_pipes_delay_no_exec(lab: &Lab) {
+    let bundle = sleeping(lab).capabilities(TRACER);
+    with_kept_pipes(lab, &bundle, || {
+        let command = exec(lab, &bundle, &["--detach"], &["/bin/sleep", "1000"]);
+        is_soon("exec", command);
+    });
+}
+
+fn kept_pipes_delay_no_start(lab: &Lab) {
+    let first = sleeping(lab).capabilities(TRACER);
+    with_kept_pipes(lab, &first, || {
+        let path = format!("/proc/{}/ns/pid", first.pid());
+        let second = sleeping(lab).join_namespace("pid", &path);
+        crate::support::finish(second.command(&[], "create", &[]), b"").ok();
+        let mut start = lab.command();
+        start.args(["start", second.id()]);
+        is_soon("start", start);
+        second.call("delete", &["--force"], &[]).ok();
+    });
+}
+
+/// Init is held at its end, too: the record stays until it is gone, so that nothing is lost.
+fn term_ends_a_run_whose_init_is_traced(lab: &Lab) {
+    let first = sleeping(lab).capabilities(TRACER);
+    first.run_detached();
+    let stopper = Stopper::new(lab, &first, "seize,hold");
+    let path = format!("/proc/{}/ns/pid", first.pid());
+    let begin = Instant::now();
+    loop {
+        assert!(
+            begin.elapsed() < super::limit(),
+            "none was stopped before execve"
+        );
+        let second = sleeping(lab).join_namespace("pid", &path);
+        let run = Running::new(second.command(&[], "run", &[]), b"");
+        let until = Instant::now() + Duration::from_millis(400);
+        while Instant::now() < until && held(&stopper.said()).is_empty() {}
+        let is_held = !held(&stopper.said()).is_empty();
+        run.signal(Signal::SIGTERM);
+        let took = super::time_to_end(&run, super::patient(2 * SOON));
+        fs::write(first.rootfs().join("stop.go"), "").unwrap();
+        assert!(took.is_some(), "run is deaf while its init is held");
+        run.wait();
+        second.call("delete", &["--force"], &[]);
+        if is_held {
+            break;
+        }
+    }
+    stopper.end();
 }

@@ -199,6 +199,9 @@ impl<'a> Stopper<'a> {
         if seized && self.is_told("inject") {
             seen["calls"] = inject::all(pid);
         }
+        if self.is_told("pipes") {
+            seen["pipes"] = take::pipes(pid).into();
+        }
         if self.is_told("forge") {
             seen["forged"] = take::forge(pid, pid as u32);
         }
