@@ -84,6 +84,8 @@ impl Stopper {
         let _ = fs::remove_file(&stop);
         let mut command = lab.command();
         command.args(["exec", by.id(), "/bin/probe", "stopper", "/stop", words]);
+        // The attacker itself enters as it should.
+        command.env("CASULO_WITHOUT", "");
         command.args([SECRET_OF_THE_CALLER, SECRET_OF_A_RECORD]);
         let process = Running::new(command, b"");
         wait_until("the attacker is there", || {
@@ -131,24 +133,32 @@ fn exec(lab: &Lab, victim: &Bundle<'_>, options: &[&str], program: &[&str]) -> C
 
 /// Executes again and again until enough processes are caught; what was found in them.
 fn catch_execs(lab: &Lab, scene: &Scene<'_>) -> Vec<Finding> {
+    let own = own_look(lab, scene);
     let stopper = Stopper::new(lab, scene.by, scene.words);
     let begin = Instant::now();
-    let mut own = Value::Null;
     while held(&stopper.said()).len() < ENOUGH && begin.elapsed() < limit() {
-        let out = finish(
-            exec(
-                lab,
-                scene.victim,
-                scene.options,
-                &["/bin/probe", "look", "self"],
-            ),
-            b"",
-        );
-        if let Some(look) = objects(&out.stdout).pop() {
-            own = look;
-        }
+        // A program that the host has, too, for whoever enters with the host's root.
+        finish(exec(lab, scene.victim, scene.options, &["/bin/true"]), b"");
     }
     compare(lab, &stopper.end(), &own)
+}
+
+/// What a process that enters with all defences sees of itself.
+fn own_look(lab: &Lab, scene: &Scene<'_>) -> Value {
+    let look = |options: &[&str]| {
+        let mut command = exec(lab, scene.victim, options, &["/bin/probe", "look", "self"]);
+        command.env("CASULO_WITHOUT", "");
+        objects(&finish(command, b"").ok().stdout).pop().unwrap()
+    };
+    let mut own = look(scene.options);
+    if !scene.options.is_empty() {
+        // Until execve takes them from another user than root it has what the config permits, and no more.
+        let of_root = look(&[]);
+        for name in ["CapPrm", "CapEff"] {
+            own[name] = of_root[name].clone();
+        }
+    }
+    own
 }
 
 fn compare(lab: &Lab, said: &[Value], own: &Value) -> Vec<Finding> {
