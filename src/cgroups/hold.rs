@@ -6,7 +6,7 @@
 
 use super::fs::Cgroup;
 use crate::error::{Code, Context, Error, Result};
-use crate::sys::xattr::{fcreatexattr, fgetxattr, fremovexattr};
+use crate::sys::xattr::{create_xattr, fgetxattr, fremovexattr};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag, openat};
 use nix::sys::stat::{Mode, lstat};
@@ -51,14 +51,13 @@ impl Cgroup {
             let object = self.path.display().to_string();
             Error::step(Code::Cgroup, "hold cgroup", object, errno)
         };
-        let folder = self.readable().map_err(failed)?;
         let _lock = match folders {
             Origin::Made => None,
             Origin::Found => Some(self.give_way(holder)?),
         };
         let text = serde_json::to_vec(holder).map_err(|_a_path| failed(Errno::EILSEQ))?;
         for name in NAMES {
-            match fcreatexattr(folder.as_fd(), name, &text) {
+            match create_xattr(self.folder.as_fd(), name, &text) {
                 Ok(()) => return Ok(()),
                 Err(Errno::EPERM) => {}
                 Err(Errno::EEXIST) => return Err(self.is_held(self.holder().as_ref())),

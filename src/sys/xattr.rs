@@ -1,7 +1,8 @@
 //! Extended attributes by file descriptor: xattr(7).
 
 use super::check;
-use std::ffi::CStr;
+use nix::errno::Errno;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 fn length(result: libc::ssize_t) -> nix::Result<usize> {
@@ -41,15 +42,38 @@ pub fn fgetxattr(fd: BorrowedFd<'_>, name: &CStr, value: &mut [u8]) -> nix::Resu
 /// # Errors
 /// ENOTSUP where the file system has no such attributes, EPERM without the privilege.
 pub fn fsetxattr(fd: BorrowedFd<'_>, name: &CStr, value: &[u8]) -> nix::Result<()> {
-    set(fd, name, value, 0)
+    // SAFETY: `name` is a live C string and `value` a live slice of the length passed.
+    let result = unsafe {
+        libc::fsetxattr(
+            fd.as_raw_fd(),
+            name.as_ptr(),
+            value.as_ptr().cast(),
+            value.len(),
+            0,
+        )
+    };
+    check(libc::c_long::from(result)).map(drop)
 }
 
-/// [`fsetxattr`] for an attribute that is not there yet (XATTR_CREATE): of several callers one succeeds.
+/// `int setxattr("/proc/self/fd/N", const char *name, const void *value, size_t size, XATTR_CREATE)`, setxattr(2): for
+/// an attribute that is not there yet, so of several callers one succeeds. `fd` may be O_PATH. Takes the host's /proc.
 ///
 /// # Errors
-/// EEXIST, and those of [`fsetxattr`].
-pub fn fcreatexattr(fd: BorrowedFd<'_>, name: &CStr, value: &[u8]) -> nix::Result<()> {
-    set(fd, name, value, libc::XATTR_CREATE)
+/// EEXIST, ENOENT without /proc, and those of [`fsetxattr`].
+pub fn create_xattr(fd: BorrowedFd<'_>, name: &CStr, value: &[u8]) -> nix::Result<()> {
+    let path = CString::new(format!("/proc/self/fd/{}", fd.as_raw_fd()));
+    let path = path.map_err(|_nul| Errno::EINVAL)?;
+    // SAFETY: `path` and `name` are live C strings and `value` a live slice of the length passed.
+    let result = unsafe {
+        libc::setxattr(
+            path.as_ptr(),
+            name.as_ptr(),
+            value.as_ptr().cast(),
+            value.len(),
+            libc::XATTR_CREATE,
+        )
+    };
+    check(libc::c_long::from(result)).map(drop)
 }
 
 /// `int fremovexattr(int fd, const char *name)`, fremovexattr(2).
@@ -59,19 +83,5 @@ pub fn fcreatexattr(fd: BorrowedFd<'_>, name: &CStr, value: &[u8]) -> nix::Resul
 pub fn fremovexattr(fd: BorrowedFd<'_>, name: &CStr) -> nix::Result<()> {
     // SAFETY: `name` is a live C string.
     let result = unsafe { libc::fremovexattr(fd.as_raw_fd(), name.as_ptr()) };
-    check(libc::c_long::from(result)).map(drop)
-}
-
-fn set(fd: BorrowedFd<'_>, name: &CStr, value: &[u8], flags: libc::c_int) -> nix::Result<()> {
-    // SAFETY: `name` is a live C string and `value` a live slice of the length passed.
-    let result = unsafe {
-        libc::fsetxattr(
-            fd.as_raw_fd(),
-            name.as_ptr(),
-            value.as_ptr().cast(),
-            value.len(),
-            flags,
-        )
-    };
     check(libc::c_long::from(result)).map(drop)
 }
