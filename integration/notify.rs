@@ -1,6 +1,8 @@
 //! The sd_notify proxy: what a container says about itself reaches who started it.
 
+use crate::rootless;
 use crate::support::{Bundle, Lab, Output, Running, cases, finish, wait_until};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::Command;
@@ -11,6 +13,7 @@ cases! {
         start_waits_until_ready, detached_run_waits_until_ready, start_ends_with_a_container_that_is_never_ready,
         other_words_are_not_passed_on, exec_is_not_given_the_socket, an_ordinary_user_inside_may_speak,
         a_manager_that_is_gone_is_no_reason_to_fail, a_container_that_is_not_ready_can_be_deleted;
+    [Root, Casulo, Program("/usr/bin/setpriv")] => an_ordinary_users_container_is_heard;
 }
 
 /// A service manager's socket.
@@ -175,6 +178,30 @@ fn an_ordinary_user_inside_may_speak(lab: &Lab) {
     let out: Output = finish(manager.starts(bundle.command(&[], "run", &[])), b"").ok();
     assert_eq!(out.text(), "sent");
     assert_eq!(manager.next(), "STATUS=user");
+}
+
+fn an_ordinary_users_container_is_heard(lab: &Lab) {
+    let manager = Manager::new(lab);
+    std::fs::set_permissions(&manager.path, std::fs::Permissions::from_mode(0o777)).unwrap();
+    let bundle = rootless::bundle(
+        lab,
+        "/bin/probe notify STATUS=user; /bin/probe notify READY=1",
+        |_| {},
+    );
+    let user = |args: &[&str]| rootless::as_user(lab, bundle.path(), args);
+    let run = user(&["run", bundle.id()]);
+    let out: Output = finish(manager.starts(run), b"").ok();
+    assert_eq!(out.lines(), ["sent", "sent"]);
+    assert_eq!(manager.next(), "STATUS=user");
+    assert_eq!(manager.next(), "READY=1");
+    assert!(manager.next().starts_with("MAINPID="));
+    // The waiting init, too, into which `start` has to look.
+    finish(manager.starts(user(&["create", bundle.id()])), b"").ok();
+    let started = finish(manager.starts(user(&["start", bundle.id()])), b"");
+    rootless::call(lab, bundle.path(), &["delete", "--force", bundle.id()]).ok();
+    started.ok();
+    assert_eq!(manager.next(), "STATUS=user");
+    assert_eq!(manager.next(), "READY=1");
 }
 
 fn a_manager_that_is_gone_is_no_reason_to_fail(lab: &Lab) {

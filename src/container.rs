@@ -43,7 +43,7 @@ use crate::notify::{self, Proxy};
 use crate::plan::Plan;
 use crate::process::Role;
 use crate::process::asked::{Asked, Birth, Hooks};
-use crate::process::last_steps::WorkingDirectory;
+use crate::process::last_steps::{Tracer, WorkingDirectory};
 use crate::rootfs::Sent;
 use crate::rootfs::devices::Nodes;
 use crate::state::{self, Identity, ProcessRef, State, Store};
@@ -103,6 +103,14 @@ impl Request<'_> {
                 StartBy::Fifo => WorkingDirectory::VerifyAgain,
                 StartBy::Parent => WorkingDirectory::Verified,
             },
+        }
+    }
+
+    /// Who looks into init while it waits: `exec`, and who binds the notify socket.
+    fn tracer(&self) -> Tracer {
+        match (self.start, self.notify) {
+            (StartBy::Parent, notify::Socket::None) => Tracer::for_listener(&self.plan.process),
+            _ => Tracer::while_waiting(&self.plan.process),
         }
     }
 
@@ -268,6 +276,7 @@ fn build<'a>(
                     ends: pipes.theirs,
                     shared,
                     start: request.start,
+                    tracer: request.tracer(),
                     output,
                     words: pipes.say,
                 },

@@ -51,6 +51,8 @@ pub struct Inheritance {
     pub shared: &'static Shared,
     /// Who says that the program is to be executed.
     pub start: StartBy,
+    /// Who has to look into it until its program runs.
+    pub tracer: Tracer,
     /// Files that get what hooks say.
     pub output: Output,
     /// Where startContainer hooks write: stdout and stderr, or both together.
@@ -272,6 +274,7 @@ fn last_steps(plan: &Plan, ready: SetUp, inherited: Inheritance, birth: Birth) -
         ends,
         shared,
         start,
+        tracer,
         output,
         words,
         ..
@@ -299,10 +302,7 @@ fn last_steps(plan: &Plan, ready: SetUp, inherited: Inheritance, birth: Birth) -
             StartBy::Fifo => WorkingDirectory::VerifyAgain,
         },
         shared,
-        tracer: match start {
-            StartBy::Parent => Tracer::for_listener(process),
-            StartBy::Fifo => Tracer::while_waiting(process),
-        },
+        tracer,
         hooks: &hooks,
         hook_output: match without(Defence::HookPipes) {
             false => [word(0), word(1)],

@@ -62,7 +62,8 @@ pub enum Tracer {
     Privileged,
     /// The caller, an ordinary user: to take the filter's listener, and then nobody.
     CallerForListener,
-    /// The caller, an ordinary user: `exec` could not enter a created container otherwise.
+    /// The caller, an ordinary user: `exec` could not enter a created container otherwise, nor `start` or `run` bind
+    /// its notify socket.
     CallerWhileWaiting,
 }
 
