@@ -206,14 +206,14 @@ fn limits_take_at_most_20_system_calls(lab: &Lab) {
     bundle.call("delete", &["--force"], &[]).ok();
 
     // Those before the folder is made that name the hierarchy's folders, all from there to the first that
-    // has to do with what comes next, the socket for `start`, and later the device rules.
+    // has to do with what comes next, the FIFO for `start`, and later the device rules.
     let text = fs::read_to_string(&trace).unwrap();
     let is_made = |call: &&str| call.starts_with("mkdir(\"/sys/fs/cgroup");
     let before = text.lines().take_while(|call| !is_made(call));
     let making = text.lines().skip_while(|call| !is_made(call));
     let calls: Vec<&str> = before
         .filter(|call| call.contains("/sys/fs/cgroup/casulo-test"))
-        .chain(making.take_while(|call| !call.starts_with("socket(")))
+        .chain(making.take_while(|call| !call.starts_with("mknodat(")))
         .chain(text.lines().filter(|call| call.starts_with("bpf")))
         .collect();
     let of_device_rules = calls.iter().filter(|call| call.starts_with("bpf")).count();
@@ -498,10 +498,10 @@ fn exec_finds_threads_in_their_cgroup(lab: &Lab) {
 /// Since Linux 6.14 whatever is cloned into a cgroup that was killed at any time is killed, too.
 fn exec_into_a_cgroup_that_was_killed(lab: &Lab) {
     // Process 1 survives: nobody inside can kill it.
-    let bundle = writable(lab).sh(
-        "trap '' TERM; sleep 1000 & echo 1 >/sys/fs/cgroup/cgroup.kill; wait $!; echo $? >/ready; \
-         mkdir /sys/fs/cgroup/below; while :; do sleep 0.1; done",
-    );
+    let bundle = writable(lab).sh("sleep 1000 & sleeper=$!
+         while kill -0 $sleeper; do echo 1 >/sys/fs/cgroup/cgroup.kill; sleep 0.1; done 2>/dev/null
+         wait $sleeper; echo $? >/new; mkdir /sys/fs/cgroup/below; mv /new /ready
+         while :; do sleep 0.1; done");
     bundle.run_detached();
     wait_until("it is killed", || bundle.rootfs().join("ready").exists());
     let said = fs::read_to_string(bundle.rootfs().join("ready")).unwrap();
