@@ -30,8 +30,6 @@ pub use processes::processes;
 pub use start::start;
 pub use update::{Update, update};
 
-use documents::Documents;
-
 use crate::cgroups::Cgroup;
 use crate::error::{Code, Context, Error, Result};
 use crate::foreground::EndSignals;
@@ -55,6 +53,7 @@ use crate::testing::fault::{self, Step};
 use crate::trace::{self, Phase};
 use crate::{caller_socket, intel_rdt, pidfile, rootfs, seccomp};
 use conversation::Conversation;
+use documents::Documents;
 use facts::facts;
 use nix::unistd::Pid;
 use pipes::{Ours, Pipes};
@@ -300,7 +299,7 @@ fn build<'a>(
     // Until init is ready: the work of closing would disturb it.
     let _trees = match outside_work(request, &joins, made, &proc, &channel, &state) {
         Ok(trees) => trees,
-        Err(error) => return Err(channel.reason_or(error)),
+        Err(error) => return Err(channel.reason_or(made.death_or(error, init))),
     };
     // While init makes its mounts.
     let process = ProcessRef::of(init, &proc).context(Code::State, "look at init", init)?;

@@ -138,11 +138,8 @@ impl Conversation<'_> {
         for kind in [Kind::Prestart, Kind::CreateRuntime] {
             run_hooks(&plan.hooks, kind, &document, &plan.bundle)?;
         }
-        match self.channel.send(&Message::HooksDone) {
-            // It was killed meanwhile.
-            Err(error) if error.errno == Some(Errno::EPIPE) => Err(made.death_of_init(init)),
-            sent => sent,
-        }
+        let sent = self.channel.send(&Message::HooksDone);
+        sent.map_err(|error| made.death_or(error, init))
     }
 
     /// The listener that the process hands over, if its filter has one. It spins until then.

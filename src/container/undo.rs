@@ -10,6 +10,7 @@ use crate::pidfile;
 use crate::plan::Plan;
 use crate::state::{Dir, State, Status};
 use crate::sys::child::{self, Farewell};
+use nix::errno::Errno;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::path::{Path, PathBuf};
@@ -79,6 +80,14 @@ impl Made<'_> {
             log::warn!("undo: {failed}");
         }
         error
+    }
+
+    /// Why init did not hear what was said to it: its death, or else `error`.
+    pub(super) fn death_or(&mut self, error: Error, init: Pid) -> Error {
+        match error.errno {
+            Some(Errno::EPIPE) => self.death_of_init(init),
+            _ => error,
+        }
     }
 
     /// Init ended without a word: says how, and whether the memory limit did it.
