@@ -143,6 +143,7 @@ impl Starting<'_> {
                 if has_executed(self.init, proc) {
                     return Ok(());
                 }
+                self.ends.say_go();
                 looked = Instant::now();
             }
             if hears == Hears::No {

@@ -326,6 +326,8 @@ impl<'a> Supervision<'a> {
                 if has_executed(pid, self.proc) {
                     return Ok(());
                 }
+                // Whoever fills the pipe keeps `Ready` out of it; said early it waits there.
+                self.ends.say(go);
                 looked = Instant::now();
             }
             if !hears {

@@ -44,21 +44,22 @@ pub struct Fifos {
 /// # Errors
 /// `E_STATE`.
 pub fn make(dir: &Dir, words: Words) -> Result<Fifos> {
-    let both = |name| {
+    let both = |name, flags| {
         mkfifoat(&dir.fd, name, Mode::S_IRUSR | Mode::S_IWUSR)
-            .and_then(|()| open(dir, name, OFlag::O_RDWR))
+            .and_then(|()| open(dir, name, OFlag::O_RDWR | flags))
             .context(Code::State, "make", dir.path().join(name).display())
     };
     let theirs = TheirEnds {
-        go: both(START)?,
-        tell: both(ANSWER)?,
+        go: both(START, OFlag::empty())?,
+        tell: both(ANSWER, OFlag::O_NONBLOCK)?,
     };
     let count = match words {
         Words::None => 0,
         Words::Together => 1,
         Words::Apart => 2,
     };
-    let words = WORDS.into_iter().take(count).map(both);
+    let words = WORDS.into_iter().take(count);
+    let words = words.map(|name| both(name, OFlag::empty()));
     let words = words.collect::<Result<Vec<OwnedFd>>>()?;
     let hear = open(dir, ANSWER, OFlag::O_RDONLY | OFlag::O_NONBLOCK);
     let hear = hear.context(Code::State, "open", dir.path().join(ANSWER).display())?;
@@ -80,7 +81,7 @@ pub fn connect(dir: &Dir) -> Result<(Ends, Vec<OwnedFd>)> {
     match opened {
         Ok((go, tell)) => {
             let words = WORDS.map(|name| open(dir, name, listen).ok());
-            Ok((Ends::of(go, tell)?, words.into_iter().flatten().collect()))
+            Ok((Ends::of(go, tell), words.into_iter().flatten().collect()))
         }
         // ENXIO: nobody has it open for reading.
         Err(Errno::ENOENT | Errno::ENXIO) => Err(Error::new(

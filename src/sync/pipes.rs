@@ -31,7 +31,7 @@ pub struct Ends {
 pub struct TheirEnds {
     /// From where it is told to go on.
     pub go: OwnedFd,
-    /// Where it tells.
+    /// Where it tells, which does not block: a container that fills it does not hold the process so.
     pub tell: OwnedFd,
 }
 
@@ -53,26 +53,21 @@ pub enum Heard {
 /// # Errors
 /// `E_SYNC` with the errno of pipe2(2).
 pub fn pipes() -> Result<(Ends, TheirEnds)> {
-    let pipe = || pipe2(OFlag::O_CLOEXEC).context(Code::Sync, "pipe2", "");
-    let ((go, say), (hear, tell)) = (pipe()?, pipe()?);
-    let ends = Ends::of(say, hear)?;
+    let pipe = |flags| pipe2(OFlag::O_CLOEXEC | flags).context(Code::Sync, "pipe2", "");
+    let (go, say) = pipe(OFlag::empty())?;
+    let (hear, tell) = pipe(OFlag::O_NONBLOCK)?;
+    let ends = Ends {
+        go: Some(does_not_block(say)?),
+        tell: hear,
+    };
     Ok((ends, TheirEnds { go, tell }))
 }
 
 impl Ends {
-    /// The parent's ends of pipes or FIFOs: `go` open for writing, `tell` for reading.
-    ///
-    /// # Errors
-    /// `E_SYNC`.
-    pub fn of(go: OwnedFd, tell: OwnedFd) -> Result<Ends> {
-        for fd in [&go, &tell] {
-            fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).context(
-                Code::Sync,
-                "fcntl",
-                "a pipe",
-            )?;
-        }
-        Ok(Ends { go: Some(go), tell })
+    /// The parent's ends of FIFOs, neither of which blocks: `go` open for writing, `tell` for reading.
+    pub fn of(go: OwnedFd, tell: OwnedFd) -> Ends {
+        let go = Some(go);
+        Ends { go, tell }
     }
 
     /// An end that only listens, and does not block already.
@@ -80,7 +75,8 @@ impl Ends {
         Ends { go: None, tell }
     }
 
-    /// Says `byte`. A process that is gone does not hear it, which its end tells.
+    /// Says `byte`. A process that is gone does not hear it, which its end tells; one that a container traces may
+    /// have lost it to the container, so it is said again until the program runs.
     pub fn say(&self, byte: u8) {
         if let Some(go) = &self.go {
             let _ = write(go, &[byte]);
@@ -110,4 +106,9 @@ impl Ends {
     pub fn tell(&self) -> BorrowedFd<'_> {
         self.tell.as_fd()
     }
+}
+
+fn does_not_block(pipe: OwnedFd) -> Result<OwnedFd> {
+    fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).context(Code::Sync, "fcntl", "a pipe")?;
+    Ok(pipe)
 }

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 cases! {
     [Root] => term_while_it_is_stopped, term_while_it_is_traced, int_while_it_is_traced, kill_while_it_is_stopped,
         kill_while_it_is_traced, program_missing_while_it_is_traced, kept_pipes_delay_no_exec,
-        kept_pipes_delay_no_start, term_ends_a_run_whose_init_is_traced;
+        kept_pipes_delay_no_start, emptied_pipes_delay_no_exec, filled_pipes_delay_no_exec,
+        an_emptied_fifo_delays_no_start, term_ends_a_run_whose_init_is_traced;
 }
 
 /// The longest that `exec` may take to end.
@@ -133,14 +134,19 @@ fn program_missing_while_it_is_traced(lab: &Lab) {
 
 /// Has `first` stop and let go, with its pipes kept, until one of `run`'s births was caught so; each must be soon.
 fn with_kept_pipes(lab: &Lab, first: &Bundle<'_>, run: impl Fn()) {
+    with_pipes(lab, first, "pipes", 2, run);
+}
+
+/// The same with what `word` does to at least `count` of them.
+fn with_pipes(lab: &Lab, first: &Bundle<'_>, word: &str, count: u64, run: impl Fn()) {
     first.run_detached();
-    let stopper = Stopper::new(lab, first, "pipes");
-    let caught = |said: &[Value]| held(said).iter().any(|it| it["pipes"].as_u64() >= Some(2));
+    let stopper = Stopper::new(lab, first, word);
+    let caught = |said: &[Value]| held(said).iter().any(|it| it[word].as_u64() >= Some(count));
     let begin = Instant::now();
     while !caught(&stopper.said()) && begin.elapsed() < super::limit() {
         run();
     }
-    assert!(caught(&stopper.end()), "no pipe was ever kept");
+    assert!(caught(&stopper.end()), "no pipe was ever taken");
 }
 
 fn is_soon(what: &str, command: std::process::Command) {
@@ -170,6 +176,47 @@ fn kept_pipes_delay_no_start(lab: &Lab) {
         is_soon("start", start);
         second.call("delete", &["--force"], &[]).ok();
     });
+}
+
+/// The byte that lets it go on is lost: it is said again.
+fn emptied_pipes_delay_no_exec(lab: &Lab) {
+    pipes_delay_no_exec(lab, "drain");
+}
+
+/// Its word has no room: it is let go on without.
+fn filled_pipes_delay_no_exec(lab: &Lab) {
+    pipes_delay_no_exec(lab, "fill");
+}
+
+fn pipes_delay_no_exec(lab: &Lab, word: &str) {
+    let bundle = sleeping(lab).capabilities(TRACER);
+    with_pipes(lab, &bundle, word, 1, || {
+        let command = exec(lab, &bundle, &["--detach"], &["/bin/sleep", "1000"]);
+        is_soon("exec", command);
+    });
+}
+
+fn an_emptied_fifo_delays_no_start(lab: &Lab) {
+    let first = sleeping(lab).capabilities(TRACER);
+    first.run_detached();
+    let path = format!("/proc/{}/ns/pid", first.pid());
+    let second = sleeping(lab).join_namespace("pid", &path);
+    second.create(&[]).ok();
+    // Its own init sleeps; what else waits is the other container's.
+    let script = "for fd in /proc/[0-9]*/fd/*; do
+        case $(readlink $fd) in *start.fifo)
+            pid=${fd#/proc/}; pid=${pid%%/*}
+            kill -STOP $pid; : >/taken; timeout 1 cat $fd; kill -CONT $pid; exit;;
+        esac
+    done";
+    let thief = Running::new(exec(lab, &first, &[], &["/bin/sh", "-c", script]), b"");
+    let taken = first.rootfs().join("taken");
+    wait_until("the thief waits", || taken.exists());
+    let mut start = lab.command();
+    start.args(["start", second.id()]);
+    is_soon("start", start);
+    thief.wait();
+    assert_eq!(second.status(), "running");
 }
 
 /// Init is held at its end, too: the record stays until it is gone, so that nothing is lost.

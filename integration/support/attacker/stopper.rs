@@ -12,12 +12,15 @@
 //! | `memory` | searches its memory for the needles |
 //! | `peers` | asks its sockets for their peers, and the peers for their descriptors |
 //! | `exe` | keeps its program, and writes it when it has gone on |
+//! | `pipes` | opens both directions of its pipes, and keeps them |
+//! | `drain` | empties the pipes that it reads from, for a while |
+//! | `fill` | fills the pipes that it writes to, for a while |
 //! | `forge` | writes records into its pipes and sockets, and reads from them |
 //! | `hold` | does not let go before FILE`.go` is there; then says when it was gone: `{"gone": MS}` |
 
 use super::inject;
 use super::look::{Stat, look};
-use super::take::{self, Kept, Unlocker};
+use super::take::{self, Kept, Pipes, Unlocker};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -36,6 +39,7 @@ struct Stopper<'a> {
     needles: &'a [&'a str],
     unlocker: Option<Unlocker>,
     kept: Vec<(i32, Kept)>,
+    pipes: Vec<Pipes>,
     loadavg: File,
 }
 
@@ -79,6 +83,7 @@ impl<'a> Stopper<'a> {
             needles,
             unlocker: None,
             kept: Vec::new(),
+            pipes: Vec::new(),
             loadavg: File::open("/proc/loadavg").unwrap(),
         };
         if it.is_told("userns") {
@@ -187,6 +192,8 @@ impl<'a> Stopper<'a> {
             );
         }
         let_go(pid, seized);
+        // No thread of ours, which we would stop ourselves.
+        self.pipes.drain(..).for_each(Pipes::work);
     }
 
     fn attack(&mut self, pid: i32, seized: bool, seen: &mut Value) {
@@ -201,6 +208,13 @@ impl<'a> Stopper<'a> {
         }
         if self.is_told("pipes") {
             seen["pipes"] = take::pipes(pid).into();
+        }
+        for (word, fills) in [("drain", false), ("fill", true)] {
+            if self.is_told(word) {
+                let pipes = Pipes::of(pid, fills);
+                seen[word] = pipes.count().into();
+                self.pipes.push(pipes);
+            }
         }
         if self.is_told("forge") {
             seen["forged"] = take::forge(pid, pid as u32);

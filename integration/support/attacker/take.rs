@@ -9,6 +9,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileExt, FileTypeExt};
+use std::time::{Duration, Instant};
 
 /// A mapping of a process: a line of `/proc/N/maps`.
 pub(super) struct Region {
@@ -132,6 +133,58 @@ pub(super) fn pipes(pid: i32) -> usize {
                 .is_ok()
     });
     kept.count()
+}
+
+/// Nameless pipes of another process.
+pub(super) struct Pipes {
+    files: Vec<File>,
+    fills: bool,
+}
+
+impl Pipes {
+    /// Those that it writes to, to fill them at once, or those that it reads from, to empty them.
+    pub(super) fn of(pid: i32, fills: bool) -> Pipes {
+        let access = if fills {
+            OFlag::O_WRONLY
+        } else {
+            OFlag::O_RDONLY
+        };
+        let opened = (3..64).filter_map(|number| {
+            let path = format!("/proc/{pid}/fd/{number}");
+            let name = fs::read_link(&path).ok()?;
+            let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).ok()?;
+            let flags = info.lines().find_map(|it| it.strip_prefix("flags:"))?;
+            let flags = i32::from_str_radix(flags.trim(), 8).ok()?;
+            let is_it = name.to_string_lossy().starts_with("pipe:")
+                && flags & libc::O_ACCMODE == access.bits();
+            let flags = access | OFlag::O_NONBLOCK;
+            let fd = is_it.then(|| open(path.as_str(), flags, Mode::empty()));
+            fd?.ok().map(File::from)
+        });
+        let files: Vec<File> = opened.collect();
+        for mut file in files.iter().filter(|_| fills) {
+            while file.write(&[0xff; 4096]).is_ok() {}
+        }
+        Pipes { files, fills }
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.files.len()
+    }
+
+    /// Does so for a while: as long as a byte is on its way, or longer than a command may take.
+    pub(super) fn work(self) {
+        let life = Duration::from_millis(if self.fills { 3000 } else { 500 });
+        let begin = Instant::now();
+        while begin.elapsed() < life {
+            for mut file in &self.files {
+                let _ = match self.fills {
+                    true => file.write(&[0xff; 4096]),
+                    false => file.read(&mut [0; 64]),
+                };
+            }
+        }
+    }
 }
 
 /// Writes into all that the process has besides stdio, and takes out of it: records of 8 bytes, and text.
