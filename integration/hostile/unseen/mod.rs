@@ -422,17 +422,16 @@ fn create_beside(lab: &Lab, words: &'static str, capabilities: Option<&[&str]>) 
 }
 
 fn create_in_a_joined_pid_namespace(lab: &Lab) {
-    let of = [Kind::Outside, Kind::Capabilities];
     nothing_is_found(
         lab,
         "`create` into a joined pid namespace is stopped",
-        &of,
+        &[],
         |lab| create_beside(lab, "memory", None),
     );
 }
 
 fn create_in_a_joined_pid_namespace_with_ptrace(lab: &Lab) {
-    let of = [Kind::Outside, Kind::Capabilities, Kind::Memory, Kind::Peers];
+    let of = [Kind::Capabilities, Kind::Memory, Kind::Peers];
     nothing_is_found(
         lab,
         "`create` into a joined pid namespace is traced",
