@@ -694,11 +694,14 @@ fn what_enters_holds_no_folder_of_the_host(lab: &Lab) {
     assert!(stopped > 0);
 }
 
-/// The child of `parent` that a signal has stopped.
+/// The child of `parent` that a signal has stopped, or that waits for good in its last steps.
 fn stopped_child(parent: Pid) -> Option<Pid> {
     let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).ok()?;
     let is_stopped = |pid: &&str| {
-        fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|text| text.contains(") T "))
+        let read = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}"));
+        let waits = format!("{} 0x0 ", libc::SYS_ppoll);
+        read("stat").is_ok_and(|text| text.contains(") T "))
+            || read("syscall").is_ok_and(|text| text.starts_with(&waits))
     };
     let pid = children.split_whitespace().find(is_stopped)?;
     pid.parse().ok().map(Pid::from_raw)

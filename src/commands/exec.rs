@@ -19,6 +19,8 @@ use std::path::{Component, Path};
 /// `casulo exec`; without `--detach` returns the exit code of the process.
 #[inline(never)]
 pub(super) fn run(global: &Global, args: &Exec) -> Result<u8> {
+    // What is wrong in the command is wrong whatever the container does.
+    args.user.as_deref().map(parse_user).transpose()?;
     let store = super::store(global)?;
     let dir = store.open(&args.id)?;
     let seen = dir.look()?;

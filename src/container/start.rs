@@ -79,6 +79,9 @@ pub fn start(dir: Dir) -> Result<()> {
         let ran = recorded_hooks(&dir)
             .and_then(|hooks| run_hooks(&hooks, Kind::Poststart, &document, &state.bundle));
         if let Err(error) = ran {
+            if !dir.is_there() {
+                return Err(state::not_found(&dir.id));
+            }
             // The hook's failure is what the caller must know; what cannot be undone is logged.
             if let Err(failed) = destroy(dir, &state) {
                 log::warn!("undo: {failed}");
