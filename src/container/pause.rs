@@ -3,7 +3,7 @@
 use super::survivors;
 use crate::cgroups::{Cgroup, PATIENCE};
 use crate::error::{Code, Error, Result};
-use crate::state::{Dir, Seen, State, Status};
+use crate::state::{self, Dir, Seen, State, Status};
 use crate::testing::fault::{self, Step};
 use std::time::Instant;
 
@@ -31,6 +31,10 @@ fn freeze(dir: &Dir, cgroup: &Cgroup) -> Result<()> {
     fault::at(Step::Freeze)?;
     if cgroup.freeze(Instant::now() + PATIENCE)? {
         return Ok(());
+    }
+    if !dir.is_there() {
+        // Somebody has deleted it by force, and what did not freeze has ended.
+        return Err(state::not_found(&dir.id));
     }
     // Before the others are let go: afterwards nobody can tell.
     let error = survivors::not_frozen(&dir.id, &cgroup.pids().unwrap_or_default());
