@@ -216,8 +216,9 @@ fn file_that_is_copied_is_swapped(lab: &Lab) {
                 .mount("/volume", "tmpfs", "tmpfs", &["tmpcopyup", "size=1m"])
                 .args(&["/bin/ls", "-l", "/volume"]);
             let out = victim.run();
-            // A device of zeros has no end.
-            let won = out.stderr.contains("no space left");
+            // A device of zeros has no end; before Linux 6.5 sendfile(2) does not read it, once it is open.
+            let read = ["no space left", "invalid argument"];
+            let won = read.iter().any(|it| out.stderr.contains(it));
             (out, won)
         })
     });

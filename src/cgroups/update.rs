@@ -176,7 +176,10 @@ impl<'a> Changes<'a> {
                 continue;
             }
             let value = undo::undo(file, written, old);
-            if let Err(errno) = self.cgroup.write(file, &value) {
+            if let Err(errno) = self.cgroup.write(file, &value)
+                // With the cgroup its files have gone.
+                && !matches!(errno, Errno::ENOENT | Errno::ENODEV)
+            {
                 let path = self.cgroup.path.display();
                 let value = value.trim_end();
                 log::warn!("undo: set {file} to {value:?} again in {path}: {errno}");
