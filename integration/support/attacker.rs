@@ -68,16 +68,23 @@ fn foreign_program(pid: i32) -> Option<String> {
 }
 
 /// Whether it is the maker of a procfs context, which shows itself to its taker: with a filter for good, no memory
-/// but its area, and no descriptor but the context of the container's own namespaces.
+/// but its area, and no descriptor but the context of the container's own namespaces. It is killed at once, so it
+/// may have ended since it was seen.
 fn makes_proc(pid: i32) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let fds = fs::read_dir(format!("/proc/{pid}/fd")).map(|fds| {
-        fds.flatten()
-            .filter_map(|fd| fs::read_link(fd.path()).ok())
-            .collect::<Vec<_>>()
-    });
-    super::field(&status, "Seccomp") == "2"
-        && fds.is_ok_and(|fds| fds == [Path::new("anon_inode:[fscontext]")])
+    let state = super::field(&status, "State");
+    if state.is_empty() || state.starts_with(['Z', 'X']) {
+        return true;
+    }
+    let mut fds = fs::read_dir(format!("/proc/{pid}/fd"))
+        .into_iter()
+        .flatten();
+    let is_context =
+        |fd: std::io::Result<fs::DirEntry>| match fd.and_then(|fd| fs::read_link(fd.path())) {
+            Ok(name) => name == Path::new("anon_inode:[fscontext]"),
+            Err(_) => true,
+        };
+    super::field(&status, "Seccomp") == "2" && fds.all(is_context)
 }
 
 pub(super) fn watch_loop(file: &str) {
