@@ -178,9 +178,10 @@ fn calls(held: &Value, add: &mut impl FnMut(Kind, String)) {
 }
 
 /// The process that asks for a procfs in another pid namespace: nothing but a user namespace of its own, no
-/// descriptor, no bounding set, a filter.
+/// descriptor but that procfs, no bounding set, a filter.
 fn is_maker(held: &Value) -> bool {
-    held["fds"].as_array().is_some_and(Vec::is_empty)
+    let fds = held["fds"].as_array();
+    fds.is_some_and(|fds| fds.iter().all(|fd| fd["to"] == "anon_inode:[fscontext]"))
         && held["Seccomp"] == "2"
         && held["NoNewPrivs"] == "1"
         && bits(&held["CapBnd"]) == 0
