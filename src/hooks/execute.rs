@@ -10,6 +10,7 @@ use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
 use crate::sys::{signal, start};
 use crate::testing::fault::{self, Step};
 use crate::testing::without::{Defence, without};
+use crate::whole_file::write_all;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -278,7 +279,7 @@ impl<'a> Process<'a> {
                     words.add(bytes);
                 }
                 if let Some(file) = said.file {
-                    append(file, bytes)?;
+                    write_all(file, bytes)?;
                 }
             }
             Ok(true)
@@ -292,18 +293,6 @@ impl<'a> Process<'a> {
         });
         result
     }
-}
-
-/// Adds to a file, all of `bytes`.
-pub(super) fn append(file: &OwnedFd, mut bytes: &[u8]) -> nix::Result<()> {
-    while !bytes.is_empty() {
-        match write(file, bytes) {
-            Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-    Ok(())
 }
 
 /// Without the defence: the hook gets the file and no pipe.

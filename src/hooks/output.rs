@@ -2,6 +2,7 @@
 
 use super::Plan;
 use crate::error::{Code, Context, Error, Result};
+use crate::whole_file::write_all;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::{Mode, fstat};
@@ -131,7 +132,7 @@ impl Spoken {
                     said.add(bytes);
                 }
                 if let Some(file) = file {
-                    let written = super::execute::append(file, bytes);
+                    let written = write_all(file, bytes);
                     written.context(Code::Hook, "write", "the output file of hooks")?;
                 }
             }
