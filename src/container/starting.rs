@@ -12,7 +12,7 @@ use crate::plan::Plan;
 use crate::process;
 use crate::state::Dir;
 use crate::sync::pipes::{Ends, Heard};
-use crate::sys::landing::{self, Tells, Told};
+use crate::sys::landing::{Tells, Told};
 use crate::sys::pidfd::pidfd_send_signal;
 use crate::sys::procfs::ProcFs;
 use nix::errno::Errno;
@@ -140,7 +140,8 @@ impl Starting<'_> {
             }
             // A tracer can hold or flood the other end of the pipe, so the end of file may not come.
             if hears == Hears::No || looked.elapsed() >= LONGEST_LOOK {
-                if has_executed(self.init, proc) {
+                // One that is gone has had its time.
+                if proc.has_executed(self.init).unwrap_or(true) {
                     return Ok(());
                 }
                 self.ends.say_go();
@@ -154,7 +155,7 @@ impl Starting<'_> {
             }
             if let Some((index, Some(deadline))) = hook
                 && Instant::now() >= deadline
-                && !has_executed(self.init, proc)
+                && !proc.has_executed(self.init).unwrap_or(true)
             {
                 // With init its hook goes, where it has a pid namespace of its own; else with its cgroup.
                 let _ = pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
@@ -243,12 +244,4 @@ fn recorded_process(dir: &Dir) -> Result<process::Plan> {
             .collect();
     }
     Ok(plan)
-}
-
-/// Whether the process has executed a program since it was born.
-fn has_executed(pid: Pid, proc: &ProcFs) -> bool {
-    let mut buffer = [0; 1024];
-    let stat = proc.read_once(&format!("{pid}/stat"), &mut buffer);
-    // One that is gone has had its time.
-    stat.ok().and_then(landing::has_executed).unwrap_or(true)
 }

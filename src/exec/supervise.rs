@@ -323,7 +323,7 @@ impl<'a> Supervision<'a> {
             }
             // A tracer can hold or flood the other end of the pipe, so the end of file may not come.
             if !hears || looked.elapsed() >= LONGEST_LOOK {
-                if has_executed(pid, self.proc) {
+                if self.proc.has_executed(pid).unwrap_or(false) {
                     return Ok(());
                 }
                 // Whoever fills the pipe keeps `Ready` out of it; said early it waits there.
@@ -380,13 +380,6 @@ fn wait(fds: &mut [PollFd<'_>], timeout: PollTimeout) -> Result<()> {
         Ok(_) | Err(Errno::EINTR) => Ok(()),
         Err(errno) => Err(errno).context(Code::Signal, "wait for", "the process"),
     }
-}
-
-/// Whether the process has executed a program since it was born.
-fn has_executed(pid: Pid, proc: &ProcFs) -> bool {
-    let mut buffer = [0; 1024];
-    let stat = proc.read_once(&format!("{pid}/stat"), &mut buffer);
-    stat.ok().and_then(landing::has_executed).unwrap_or(false)
 }
 
 /// Kills a process, and waits for its end while nobody keeps it.

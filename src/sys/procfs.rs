@@ -5,12 +5,13 @@
 //! for this process alone, or the host's own /proc, checked by its magic; both are walked with
 //! `openat2(RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_BENEATH)`.
 
-use super::mount;
+use super::{landing, mount};
 use crate::testing::without::{Defence, without};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::sys::stat::Mode;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
+use nix::unistd::Pid;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -110,6 +111,13 @@ impl ProcFs {
                 Mode::empty(),
             ),
         }
+    }
+
+    /// Whether process `pid` has executed a program since it was born; none where it is gone.
+    pub fn has_executed(&self, pid: Pid) -> Option<bool> {
+        let mut buffer = [0; 1024];
+        let stat = self.read_once(&format!("{pid}/stat"), &mut buffer);
+        stat.ok().and_then(landing::has_executed)
     }
 
     /// What one read(2) gives of the file at `path`: all of it, for a file that procfs makes in one piece and that
