@@ -32,7 +32,7 @@ pub fn write(path: &Path, pid: Pid) -> Result<()> {
     put().context(Code::Io, "write the pid file", path.display())
 }
 
-/// Takes away what [`write`] has put at `path`, if that is a file of its own.
+/// Takes away what [`write()`] has put at `path`, if that is a file of its own.
 pub fn remove(path: &Path) {
     if lstat(path).is_ok_and(|it| is_regular(it.st_mode)) {
         // The error of before is the one to report.

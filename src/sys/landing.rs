@@ -245,7 +245,7 @@ impl Landing {
     }
 }
 
-/// A landing area with nothing on it but a word and a stack: for the maker of a procfs context ([`last::open_proc`]).
+/// A landing area with nothing on it but a word and a stack: for the maker of a procfs context (`last::open_proc`).
 #[derive(Debug)]
 pub struct MakerLanding(Landing);
 

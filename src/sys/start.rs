@@ -27,8 +27,8 @@ const STACK: u64 = 8 << 20;
 /// Limits that casulo raises for itself, as far as the hard limit goes: descriptors, of which a container
 /// with many mounts takes many, and the stack, which is looked at whenever it grows.
 static RAISED: [Raised; 2] = [
-    Raised::none(libc::RLIMIT_NOFILE, u64::MAX),
-    Raised::none(libc::RLIMIT_STACK, STACK),
+    Raised::none(libc::RLIMIT_NOFILE as u32, u64::MAX),
+    Raised::none(libc::RLIMIT_STACK as u32, STACK),
 ];
 
 /// A limit that is raised, and what it was.
@@ -115,9 +115,9 @@ pub fn give_back(is_set: impl Fn(u32) -> bool) -> nix::Result<()> {
 }
 
 impl Raised {
-    const fn none(resource: libc::c_int, wanted: u64) -> Raised {
+    const fn none(resource: u32, wanted: u64) -> Raised {
         Raised {
-            resource: resource.cast_unsigned(),
+            resource,
             wanted,
             soft: AtomicU64::new(u64::MAX),
             hard: AtomicU64::new(u64::MAX),
