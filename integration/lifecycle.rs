@@ -297,7 +297,7 @@ fn a_pid_file_that_is_no_file_stays_what_it_is(lab: &Lab) {
 
     let file = lab.join("pid");
     let bundle = lab.bundle().args(&["/bin/true"]);
-    let run = bundle.command(&[], "run", &["--pid-file", "/dev/fd/3"]);
+    let run = bundle.command(&[], "run", &["--pid-file", "/proc/self/fd/3"]);
     let to_file = format!("\"$@\" 3>{}", file.display());
     lab.through_shell(&to_file, &run).ok();
     let pid = fs::read_to_string(&file).unwrap();
