@@ -2,6 +2,8 @@
 
 use crate::support::{Lab, cases, disk};
 use serde_json::json;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 cases! {
     [Root] => default_devices, links_in_dev, configured_device, fifo_is_made, block_device, device_below_a_new_folder,
@@ -9,7 +11,7 @@ cases! {
         made_nodes_follow_the_rules, no_rules_but_deny_leaves_the_defaults, wildcard_minor,
         device_without_numbers, device_path_is_inside, configured_device_over_a_default, rules_hold_for_exec,
         read_only_rule_refuses_writing, bound_dev_of_the_host;
-    [Root, Disk] => block_device_by_rule;
+    [Root, Disk] => block_device_by_rule, file_system_on_a_device_that_the_rules_forbid;
     [Root, Casulo] => init_makes_what_the_rules_forbid, rules_hold_for_hooks_inside;
     [Root, Fuse] => device_that_may_not_be_made;
     [Root, Casulo] => unknown_device_type, default_device_that_is_narrowed, mknod_that_is_denied;
@@ -197,9 +199,7 @@ fn read_only_rule_refuses_writing(lab: &Lab) {
 fn block_device_by_rule(lab: &Lab) {
     // A disk with a driver behind it: it can be read, and the container could write it, were it not
     // for the rule.
-    let disk = disk().unwrap();
-    let (major, minor) = disk.split_once(':').unwrap();
-    let (major, minor): (u32, u32) = (major.parse().unwrap(), minor.parse().unwrap());
+    let (major, minor) = disk_of_tests();
     let bundle = |allow: bool| {
         lab.bundle()
             .push(
@@ -223,6 +223,43 @@ fn block_device_by_rule(lab: &Lab) {
     let out = bundle(false).run();
     assert_eq!(out.text(), "0", "{out:?}");
     assert_eq!(out.stderr.matches("not permitted").count(), 2, "{out:?}");
+}
+
+fn file_system_on_a_device_that_the_rules_forbid(lab: &Lab) {
+    // As with runc: it is casulo that opens it.
+    let (major, minor) = disk_of_tests();
+    let (fstype, source) = file_system_of(lab.path());
+    let out = lab
+        .bundle()
+        .mount("/mnt", &fstype, &source, &[])
+        .push(
+            "/linux/devices",
+            json!({"path": "/dev/disk", "type": "b", "major": major, "minor": minor}),
+        )
+        .sh("grep -c ' /mnt ' /proc/self/mountinfo; dd if=/dev/disk bs=512 count=1")
+        .run();
+    assert_eq!(out.lines(), ["1"], "{out:?}");
+    assert!(out.stderr.contains("not permitted"), "{out:?}");
+}
+
+/// The numbers of the disk that the tests' folder is on.
+fn disk_of_tests() -> (u32, u32) {
+    let disk = disk().unwrap();
+    let (major, minor) = disk.split_once(':').unwrap();
+    (major.parse().unwrap(), minor.parse().unwrap())
+}
+
+/// Type and device of the file system that has `path`.
+fn file_system_of(path: &Path) -> (String, String) {
+    let device = std::fs::metadata(path).unwrap().dev();
+    let number = format!("{}:{}", libc::major(device), libc::minor(device));
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let mut mounts = mounts.lines().filter_map(|line| line.split_once(" - "));
+    let (_, about) = mounts
+        .find(|(place, _)| place.split(' ').nth(2) == Some(&number))
+        .unwrap();
+    let mut about = about.split(' ').map(str::to_owned);
+    (about.next().unwrap(), about.next().unwrap())
 }
 
 fn default_device_that_is_narrowed(lab: &Lab) {

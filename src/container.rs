@@ -14,6 +14,8 @@ pub mod events;
 mod facts;
 mod hooks_outside;
 mod host_namespaces;
+mod interruption;
+mod outside;
 mod pause;
 mod pipes;
 mod processes;
@@ -31,30 +33,28 @@ pub use start::start;
 pub use update::{Update, update};
 
 use crate::cgroups::Cgroup;
-use crate::error::{Code, Context, Error, Result};
+use crate::error::{Code, Context, Result};
 use crate::foreground::EndSignals;
 use crate::hooks::{Kind, Output, Spoken};
 use crate::host::Host;
 use crate::init::{self, Inheritance};
-use crate::namespaces::{self, Joins, Spawned};
+use crate::namespaces::{self, Spawned};
 use crate::notify::{self, Proxy};
 use crate::plan::Plan;
-use crate::process::Role;
 use crate::process::asked::{Asked, Birth, Hooks};
 use crate::process::last_steps::{Tracer, WorkingDirectory};
-use crate::rootfs::Sent;
 use crate::rootfs::devices::Nodes;
 use crate::state::{self, Identity, ProcessRef, State, Store};
+use crate::sync::Channel;
 use crate::sync::pipes::Ends;
-use crate::sync::{Channel, Message};
 use crate::sys::procfs::ProcFs;
 use crate::sys::shared::Shared;
 use crate::testing::fault::{self, Step};
 use crate::trace::{self, Phase};
-use crate::{caller_socket, intel_rdt, pidfile, rootfs, seccomp};
+use crate::{caller_socket, intel_rdt, pidfile, seccomp};
 use conversation::Conversation;
-use documents::Documents;
 use facts::facts;
+use interruption::Interruption;
 use nix::unistd::Pid;
 use pipes::{Ours, Pipes};
 use std::os::fd::{AsFd, OwnedFd};
@@ -121,7 +121,7 @@ impl Request<'_> {
             && self.pidfd_socket.is_none()
             && *self.notify == notify::Socket::None
             && self.plan.process.terminal.is_none()
-            && !self.plan.has_hooks_before_pivot()
+            && !self.plan.reports_populated()
             && !self.plan.namespaces.joins(namespaces::Kind::Pid)
     }
 }
@@ -297,7 +297,7 @@ fn build<'a>(
 
     state.init_process_pid = init.as_raw();
     // Until init is ready: the work of closing would disturb it.
-    let _trees = match outside_work(request, &joins, made, &proc, &channel, &state) {
+    let _trees = match outside::work(request, &joins, made, &proc, &channel, &state) {
         Ok(trees) => trees,
         Err(error) => return Err(channel.reason_or(made.death_or(error, init))),
     };
@@ -319,6 +319,7 @@ fn build<'a>(
         notifies: bpf.as_ref().is_some_and(seccomp::Bpf::has_listener),
         shared,
         console: None,
+        interruption: Interruption::by(request.end),
     };
     let born = conversation.lead(made, &mut state, &joins, &proc)?;
     let (init, pidfd) = (born.pid, born.pidfd);
@@ -351,50 +352,4 @@ fn build<'a>(
         spoken: Spoken::of(words, output),
         console,
     })
-}
-
-/// An entrant has made its user namespace.
-fn expect_unmapped(channel: &Channel) -> Result<()> {
-    match channel.receive()? {
-        Some(Message::Unmapped) => Ok(()),
-        Some(Message::Failed(error)) => Err(error),
-        _ => Err(Error::new(
-            Code::Sync,
-            "the entrant left before it was mapped",
-        )),
-    }
-}
-
-/// What only the parent may do for init: id maps, privileges of the host, bind sources.
-fn outside_work(
-    request: &Request<'_>,
-    joins: &Joins,
-    made: &mut Made<'_>,
-    proc: &ProcFs,
-    channel: &Channel,
-    state: &State,
-) -> Result<Sent> {
-    let plan = request.plan;
-    let init = Pid::from_raw(state.init_process_pid);
-    fault::at(Step::Maps)?;
-    if joins.joins(namespaces::Kind::Pid) && plan.namespaces.waits_for_parent() {
-        expect_unmapped(channel)?;
-    }
-    namespaces::write_maps(&plan.namespaces, init, request.host)?;
-    made.net_devices = namespaces::move_devices(&plan.namespaces, joins, init)?;
-    fault::at(Step::Grant)?;
-    let role = match joins.joins(namespaces::Kind::Pid) {
-        true => Role::Entrant,
-        false => Role::Init,
-    };
-    plan.process.grant(init, proc, role)?;
-    if let Some(rdt) = &plan.intel_rdt {
-        rdt.join(intel_rdt::mount_of_host()?, init)?;
-    }
-    if plan.needs_go() {
-        fault::at(Step::Go)?;
-        Documents::of(plan, state, init, proc)?.send(channel)?;
-    }
-    fault::at(Step::OpenSources)?;
-    rootfs::send(&plan.rootfs, init, proc, channel)
 }

@@ -179,7 +179,9 @@ fn fill_root(
     let (root, late) = rootfs::populate(&plan.rootfs, root, &mut sources, &inherited.nodes, pids)?;
     drop(sources);
     fault::at(Step::Populated)?;
-    parent.send(&Message::Populated)?;
+    if plan.reports_populated() {
+        parent.send(&Message::Populated)?;
+    }
     if plan.has_hooks_before_pivot() {
         expect_hooks_done(parent)?;
     }

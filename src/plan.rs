@@ -7,6 +7,7 @@ use crate::capabilities::SysAdmin;
 use crate::error::{Problems, Result};
 use crate::hooks::Kind;
 use crate::host::Host;
+use crate::testing::without::{Defence, without};
 use crate::{cgroups, hooks, intel_rdt, namespaces, process, rootfs, seccomp};
 use oci_spec::runtime::Spec;
 use std::path::PathBuf;
@@ -93,13 +94,24 @@ impl Plan {
                 process::Plan::default()
             }
         };
+        let cgroup = cgroups::plan(spec, &namespaces, options, host, problems);
+        let mut rootfs = rootfs::plan(spec, &namespaces, options, host, problems);
+        if let Some(policy) = &cgroup.devices {
+            rootfs.devices.make_ahead(|device| {
+                let kind = match device.kind {
+                    rootfs::devices::Kind::Block => cgroups::devices::Kind::Block,
+                    _ => cgroups::devices::Kind::Char,
+                };
+                !policy.allows_mknod(kind, device.major, device.minor)
+            });
+        }
         Plan {
             id: options.id.clone(),
             oci_version: spec.version().clone(),
             bundle: options.bundle.clone(),
             annotations: sorted_annotations(spec),
-            cgroup: cgroups::plan(spec, &namespaces, options, host, problems),
-            rootfs: rootfs::plan(spec, &namespaces, options, host, problems),
+            cgroup,
+            rootfs,
             seccomp: seccomp::plan(spec, problems),
             hooks: hooks::plan(spec, problems),
             intel_rdt: intel_rdt::plan(spec, options, problems),
@@ -119,8 +131,19 @@ impl Plan {
                 .is_some_and(|filter| filter.listener_path.is_some())
     }
 
-    /// True if hooks run between the mounts and the pivot: init waits there until the parent has attached
-    /// the device rules and run its own.
+    /// True if init says when its mounts and nodes are in place: hooks run then, or the device rules begin to hold.
+    pub fn reports_populated(&self) -> bool {
+        self.has_hooks_before_pivot() || self.rules_wait_for_mounts()
+    }
+
+    /// True if the device rules hold from init's mounts on only: a file system is on a device that they need not allow.
+    /// As a rule they hold before init has anything of the image's in its hands.
+    pub fn rules_wait_for_mounts(&self) -> bool {
+        self.cgroup.devices.is_some()
+            && (self.rootfs.opens_devices() || without(Defence::RulesBeforeImage))
+    }
+
+    /// True if hooks run between the mounts and the pivot: init waits there until the parent has run its own.
     pub fn has_hooks_before_pivot(&self) -> bool {
         [Kind::Prestart, Kind::CreateRuntime, Kind::CreateContainer]
             .into_iter()

@@ -7,7 +7,7 @@
 //!     │  ── Go ────────────────────► │   id maps are written, the document for hooks follows
 //!     │                              │   (only where the plan needs any of them)
 //!     │  ── trees ─────────────────► │   the rootfs, then the bind sources (`rootfs::sources`)
-//!     │ ◄──────────── Populated ──── │   the mounts and devices are in place; now the device rules are attached
+//!     │ ◄──────────── Populated ──── │   the mounts and devices are in place (only where somebody waits for that)
 //!     │  ── HooksDone ─────────────► │   prestart and createRuntime ran (only with hooks before the pivot)
 //!     │ ◄──────── Terminal + fd ──── │   the master of the pty          (only with process.terminal)
 //!     │ ◄─ Failed(error) or EOF ──── │   EOF: its last steps begin, and are told by [`pipes`]
@@ -48,7 +48,7 @@ pub enum Message {
     },
     /// An entrant: it is in its new user namespace, whose maps are to be written.
     Unmapped,
-    /// Init: the mounts and devices are in place; attach the device rules, run the parent's hooks.
+    /// Init, where somebody waits for it: the mounts and devices are in place; run the parent's hooks.
     Populated,
     /// Parent: they ran.
     HooksDone,

@@ -63,6 +63,8 @@ fn moment(step: Step) -> Moment {
             | Step::Maps
             | Step::Grant
             | Step::Go
+            | Step::DeviceProgram
+            | Step::DeviceRules
             | Step::OpenSources
             | Step::KeepConfig
             | Step::RecordInit

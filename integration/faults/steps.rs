@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 cases! {
     [Root, Casulo, TestBuild] => every_step_fails_once, every_step_is_killed_once, facts_are_never_half_written,
         container_without_a_record_is_never_seen, what_enters_holds_no_folder_of_the_host,
-        every_step_is_frozen_once, started_container_is_running_though_start_was_killed,
+        every_step_is_frozen_once, a_signal_ends_a_run_whose_child_is_stopped, started_container_is_running_though_start_was_killed,
         hook_that_is_not_bound_yet_ends_with_its_runtime;
     [Root, Casulo, TestBuild, Systemd] => every_step_with_systemd_fails_or_is_killed;
     [Root, Casulo] => no_fault_is_in_the_program, unrecorded_init_ends_with_its_runtime;
@@ -288,6 +288,22 @@ impl<'a> Attempt<'a> {
     /// The container will be in this network namespace.
     pub(super) fn join_network(mut self, path: &str) -> Attempt<'a> {
         self.bundle = self.bundle.join_namespace("network", path);
+        self.bundle.write();
+        self
+    }
+
+    /// The container will be in the pid namespace of the caller, or of another container.
+    fn without_own_pids(mut self, joins: bool) -> Attempt<'a> {
+        self.bundle = match joins {
+            false => self.bundle.without_namespace("pid"),
+            true => {
+                let other = self.lab.bundle().args(&["/bin/sleep", "1000"]);
+                other.run_detached();
+                let path = format!("/proc/{}/ns/pid", other.pid());
+                self.other = Some(other);
+                self.bundle.join_namespace("pid", &path)
+            }
+        };
         self.bundle.write();
         self
     }
@@ -658,6 +674,42 @@ fn every_step_is_frozen_once(lab: &Lab) {
             attempt.assert_nothing_left(&what);
         }
         attempt.clear_away(&what);
+    }
+}
+
+/// Whatever init waits for, or an entrant: a file system that does not answer, a cgroup that somebody has frozen.
+fn a_signal_ends_a_run_whose_child_is_stopped(lab: &Lab) {
+    let is_inits = |step: &Step| step.side() == Side::Child && way(*step) == Way::Create;
+    // Not a hook, nor who holds maps.
+    let steps = Step::ALL.iter().copied().filter(is_inits);
+    let others = [Step::BecomeHook, Step::MapHolder];
+    let steps: Vec<Step> = steps.filter(|step| !others.contains(step)).collect();
+    for joins in [false, true] {
+        // Side by side: most of it is waiting.
+        let started: Vec<_> = steps
+            .iter()
+            .map(|step| {
+                // A process 1 that stops itself goes on.
+                let attempt = Attempt::new(lab, Way::Run).without_own_pids(joins);
+                let running = Running::new(attempt.told(*step, "stop"), b"");
+                wait_until(step.name(), || stopped_child(running.pid()).is_some());
+                (step, attempt, running)
+            })
+            .collect();
+        let sent = Instant::now();
+        for (_, _, running) in &started {
+            running.signal(Signal::SIGTERM);
+        }
+        for (step, attempt, running) in started {
+            let what = format!("stopped at {}, joins: {joins}", step.name());
+            let out = running.wait();
+            assert_ne!(out.code, 0, "{what}: {out:?}");
+            assert!(out.stderr.contains("signal 15 came"), "{what}: {out:?}");
+            attempt.assert_nothing_left(&what);
+            attempt.clear_away(&what);
+        }
+        let took = sent.elapsed();
+        assert!(took < Duration::from_secs(60), "joins: {joins}: {took:?}");
     }
 }
 

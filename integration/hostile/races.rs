@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 cases! {
     [Root, TestBuild, TwoCpus] => target_is_swapped, target_is_swapped_for_proc, folder_of_the_target_is_swapped,
-        null_device_is_swapped, file_that_is_copied_is_swapped;
+        null_device_is_swapped, file_that_is_copied_is_swapped, file_that_is_copied_becomes_a_forbidden_device;
 }
 
 /// How often the runtime is called, until the attacker has won once.
@@ -219,6 +219,32 @@ fn file_that_is_copied_is_swapped(lab: &Lab) {
             // A device of zeros has no end; before Linux 6.5 sendfile(2) does not read it, once it is open.
             let read = ["no space left", "invalid argument"];
             let won = read.iter().any(|it| out.stderr.contains(it));
+            (out, won)
+        })
+    });
+}
+
+fn file_that_is_copied_becomes_a_forbidden_device(lab: &Lab) {
+    let attack = Attack {
+        cve: "(hardening)",
+        name: "a file that `tmpcopyup` copies becomes a device that the rules forbid: init opens it nevertheless",
+        without: "look-before-open,rules-before-image",
+    };
+    zoo(lab, &attack, |lab| {
+        let make = |volume: &Path| {
+            fs::write(volume.join("a"), "text").unwrap();
+            let log = makedev(1, 11);
+            mknod(&volume.join("b"), SFlag::S_IFCHR, Mode::S_IRWXU, log).unwrap();
+        };
+        race(Swapper::of(lab, "a", make), |volume, _| {
+            let victim = lab
+                .bundle()
+                .bind(volume, "/volume", &[])
+                .mount("/volume", "tmpfs", "tmpfs", &["tmpcopyup", "size=1m"])
+                .args(&["/bin/ls", "-l", "/volume"]);
+            let out = victim.run();
+            // The kernel's log cannot be copied by sendfile(2), once it is open.
+            let won = out.stderr.contains("invalid argument");
             (out, won)
         })
     });

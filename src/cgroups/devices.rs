@@ -1,8 +1,8 @@
 //! `linux.resources.devices` → one eBPF program that the kernel asks about every open and mknod of
 //! a device by the container (cgroup v2 has no files for this: kernel, cgroup-v2.rst, "Device
-//! controller"). Pure; [`attached`] loads and attaches it, in the parent: while init makes the mounts, and
-//! when an update brings other rules. Before anything of the container or of a hook runs, the rules hold;
-//! init's own device nodes, which the config asks for, are not subject to them, as with runc.
+//! controller"). Pure; [`attached`] loads and attaches it, in the parent: before init has the image's tree, and
+//! when an update brings other rules. So what init opens there is what the container may open. The device nodes that the
+//! config asks for are not subject to the rules, as with runc: those that are forbidden the parent makes.
 
 mod attached;
 #[cfg(any(test, feature = "testing"))]
@@ -118,6 +118,18 @@ impl Policy {
             otherwise: Verdict::Deny,
             rules: DEFAULTS.to_vec(),
         }
+    }
+
+    /// Whether a node of this device may be made.
+    pub fn allows_mknod(&self, kind: Kind, major: u32, minor: u32) -> bool {
+        let speaks = |rule: &&Rule| {
+            (rule.kind == Kind::Any || rule.kind == kind)
+                && rule.major.is_none_or(|it| it == major)
+                && rule.minor.is_none_or(|it| it == minor)
+                && rule.access.includes(Access::MKNOD)
+        };
+        let decides = self.rules.iter().rev().find(speaks);
+        decides.map_or(self.otherwise, |rule| rule.verdict) == Verdict::Allow
     }
 
     /// True if no access is ever refused, so that no program is needed.

@@ -2,10 +2,11 @@
 
 use super::agent;
 use super::hooks_outside::run_hooks;
+use super::interruption::Interruption;
+use super::outside::attach_device_rules;
 use super::starting::{Decided, Starting};
 use super::undo::Made;
 use super::{Request, StartBy};
-use crate::cgroups::devices::Rules;
 use crate::error::{Code, Context, Error, Result};
 use crate::hooks::{Kind, Spoken};
 use crate::listener::Listener;
@@ -24,9 +25,12 @@ use crate::terminal;
 use crate::testing::fault::{self, Step};
 use crate::testing::without::{Defence, without};
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+/// The time between two looks at what nobody wakes casulo for.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// One conversation.
 pub(super) struct Conversation<'a> {
@@ -39,6 +43,7 @@ pub(super) struct Conversation<'a> {
     pub(super) shared: &'static Shared,
     /// The master of the pty, if nobody else took it.
     pub(super) console: Option<OwnedFd>,
+    pub(super) interruption: Interruption<'a>,
 }
 
 /// The container's process.
@@ -94,23 +99,20 @@ impl Conversation<'_> {
     fn converse(&mut self, made: &mut Made<'_>, state: &State) -> Result<()> {
         let plan = self.request.plan;
         let init = Pid::from_raw(state.init_process_pid);
-        fault::at(Step::DeviceProgram)?;
-        let rules = plan.cgroup.devices.as_ref().map(Rules::load).transpose()?;
         if !without(Defence::OwnMountClosed) {
             exe::let_go();
         }
         self.shared.let_be_seen();
+        if self.request.starts_at_once() {
+            // That waits in the pipe until init is ready.
+            self.ends.say_go();
+        }
         loop {
-            match self.channel.receive()? {
+            match self.interruption.receive(self.channel)? {
                 Some(Message::Populated) => {
-                    fault::at(Step::DeviceRules)?;
-                    if let (Some(cgroup), Some(rules)) = (&made.cgroup, &rules) {
-                        // With init gone, systemd may have removed the cgroup already.
-                        let attached = cgroup.attach_devices(rules);
+                    if plan.rules_wait_for_mounts() {
+                        let attached = attach_device_rules(made);
                         attached.map_err(|error| self.channel.reason_or(error))?;
-                    }
-                    if self.request.starts_at_once() {
-                        self.ends.say_go();
                     }
                     if plan.has_hooks_before_pivot() {
                         self.run_hooks(made, state, init)?;
@@ -143,7 +145,7 @@ impl Conversation<'_> {
     }
 
     /// The listener that the process hands over, if its filter has one. It spins until then.
-    fn listener_of(&self, pid: Pid, pidfd: &OwnedFd) -> Result<Option<Listener>> {
+    fn listener_of(&mut self, pid: Pid, pidfd: &OwnedFd) -> Result<Option<Listener>> {
         if !self.notifies {
             return Ok(None);
         }
@@ -151,7 +153,7 @@ impl Conversation<'_> {
             if let Some(listener) = Listener::take(self.shared, pidfd.as_fd())? {
                 return Ok(Some(listener));
             }
-            if has_ended(pidfd, PollTimeout::from(1_u8)) {
+            if self.interruption.wait_for(pidfd.as_fd(), Some(LOOK))? {
                 return Err(self.left(pid));
             }
         }
@@ -177,10 +179,8 @@ impl Conversation<'_> {
         proc: &ProcFs,
     ) -> Result<Born> {
         let listener = self.listener_of(entrant, pidfd)?;
-        while !has_ended(
-            pidfd,
-            PollTimeout::from(if listener.is_some() { 1_u8 } else { 255 }),
-        ) {
+        let longest = listener.as_ref().map(|_| LOOK);
+        while !self.interruption.wait_for(pidfd.as_fd(), longest)? {
             if let Some(listener) = &listener {
                 listener.answer_for(entrant);
             }
@@ -211,9 +211,4 @@ impl Conversation<'_> {
             Error::new(Code::Sync, text)
         })
     }
-}
-
-fn has_ended(pidfd: &OwnedFd, timeout: PollTimeout) -> bool {
-    let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-    poll(&mut fds, timeout).is_ok_and(|count| count > 0)
 }

@@ -4,6 +4,7 @@
 //! looking whether it lives, and whether it has executed its program says the kernel.
 
 use super::hooks_outside::recorded_hooks;
+use super::interruption::Interruption;
 use crate::config;
 use crate::error::{Code, Context, Error, Result};
 use crate::foreground::EndSignals;
@@ -16,7 +17,7 @@ use crate::sys::landing::{Tells, Told};
 use crate::sys::pidfd::pidfd_send_signal;
 use crate::sys::procfs::ProcFs;
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::unistd::Pid;
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
@@ -26,9 +27,6 @@ use std::time::{Duration, Instant};
 const LONGEST_LOOK: Duration = Duration::from_millis(100);
 /// So many words are heard at a time: whoever traces init can write more than casulo reads.
 const MOST_WORDS: usize = 16;
-
-/// How long a signal that asks casulo to end waits for the program to run, which then gets it.
-const GRACE: Duration = Duration::from_secs(1);
 
 /// Where the words for a failure come from.
 #[derive(Clone, Copy, Debug)]
@@ -59,13 +57,9 @@ impl Starting<'_> {
     /// What it told of its failure; E_SYNC when it ended without a word; E_SIGNAL when one asks casulo to end
     /// while something in the container holds init.
     pub(super) fn wait_until_ready(&self) -> Result<()> {
-        let mut give_up: Option<Instant> = None;
+        let mut interruption = Interruption::by(self.end);
         loop {
-            let timeout = give_up.map_or(PollTimeout::NONE, |_| PollTimeout::from(10_u8));
-            let (ended, asked) = self.wait_for_something(timeout, Hears::Yes, give_up)?;
-            if asked && give_up.is_none() {
-                give_up = Some(Instant::now() + GRACE);
-            }
+            let ended = self.wait_for_something(None, Hears::Yes, &mut interruption)?;
             match self.ends.hear() {
                 Heard::Word(Told {
                     what: Tells::Ready, ..
@@ -75,9 +69,7 @@ impl Starting<'_> {
                 Heard::End => return Err(died()),
                 Heard::Junk | Heard::Nothing => {}
             }
-            if give_up.is_some_and(|it| Instant::now() >= it) {
-                return Err(self.given_up());
-            }
+            interruption.look()?;
         }
     }
 
@@ -91,18 +83,12 @@ impl Starting<'_> {
         let mut hears = Hears::Yes;
         let mut look = LONGEST_LOOK;
         let mut looked = Instant::now();
-        let mut give_up: Option<Instant> = None;
+        let mut interruption = Interruption::by(self.end);
         loop {
             let deadline = hook.and_then(|(_, deadline)| deadline);
-            let next = deadline.into_iter().chain(give_up).min();
-            let left = next.map(|it| it.saturating_duration_since(Instant::now()));
-            let wait = left.map_or(look, |left| left.min(look));
-            let timeout = u16::try_from(wait.as_millis() + 1).unwrap_or(u16::MAX);
-            let (ended, asked) =
-                self.wait_for_something(PollTimeout::from(timeout), hears, give_up)?;
-            if asked && give_up.is_none() {
-                give_up = Some(Instant::now() + GRACE);
-            }
+            let left = deadline.map(|it| it.saturating_duration_since(Instant::now()));
+            let longest = left.map_or(look, |left| left.min(look));
+            let ended = self.wait_for_something(Some(longest), hears, &mut interruption)?;
             self.spoken.listen(&mut said)?;
             for _ in 0..if hears == Hears::Yes { MOST_WORDS } else { 0 } {
                 match self.ends.hear() {
@@ -150,9 +136,7 @@ impl Starting<'_> {
             if hears == Hears::No {
                 look = (look * 2).min(LONGEST_LOOK);
             }
-            if give_up.is_some_and(|it| Instant::now() >= it) {
-                return Err(self.given_up());
-            }
+            interruption.look()?;
             if let Some((index, Some(deadline))) = hook
                 && Instant::now() >= deadline
                 && !proc.has_executed(self.init).unwrap_or(true)
@@ -164,36 +148,31 @@ impl Starting<'_> {
         }
     }
 
-    fn given_up(&self) -> Error {
-        let number = self.end.and_then(EndSignals::next).unwrap_or_default();
-        Error::new(
-            Code::Signal,
-            format!("signal {number} came, and there was no program that runs"),
-        )
-    }
-
-    /// Waits until init says something or ends, or a signal asks casulo to end, unless that is known (`give_up`).
-    /// Whether init has ended, and whether one asks. A signal stays where it is: who runs by then gets it.
+    /// Waits until init says something or ends, for `longest` at most, or until a signal asks casulo to end. Whether
+    /// init has ended.
     fn wait_for_something(
         &self,
-        timeout: PollTimeout,
+        longest: Option<Duration>,
         hears: Hears,
-        give_up: Option<Instant>,
-    ) -> Result<(bool, bool)> {
+        interruption: &mut Interruption<'_>,
+    ) -> Result<bool> {
         let mut fds = vec![PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
         if hears == Hears::Yes {
             fds.push(PollFd::new(self.ends.tell(), PollFlags::POLLIN));
         }
         let spoken = self.spoken.pipes().iter();
         fds.extend(spoken.map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)));
-        let end = self.end.filter(|_| give_up.is_none());
-        fds.extend(end.map(|end| PollFd::new(end.as_fd(), PollFlags::POLLIN)));
-        match poll(&mut fds, timeout) {
+        let end = interruption.awaited();
+        fds.extend(end.map(|end| PollFd::new(end, PollFlags::POLLIN)));
+        match poll(&mut fds, interruption.timeout(longest)) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno).context(Code::Sync, "wait for", "init"),
         }
         let any = |fd: Option<&PollFd<'_>>| fd.and_then(PollFd::any) == Some(true);
-        Ok((any(fds.first()), end.is_some() && any(fds.last())))
+        if end.is_some() && any(fds.last()) {
+            interruption.came();
+        }
+        Ok(any(fds.first()))
     }
 
     fn hooks(&self) -> Result<hooks::Plan> {

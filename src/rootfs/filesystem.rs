@@ -14,7 +14,7 @@ use crate::host::Host;
 use crate::sys::mount::MountAttr;
 use crate::testing::without::{Defence, without};
 use libc::c_ulong;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 
 /// The longest value (and key) that fsconfig(2) takes.
 const LONGEST_VALUE: usize = 255;
@@ -41,6 +41,13 @@ pub struct FileSystem {
 }
 
 impl FileSystem {
+    /// The parameter `source`.
+    pub fn source(&self) -> Option<&CStr> {
+        let mut parameters = self.parameters.iter();
+        let source = parameters.find(|it| it.key.as_c_str() == c"source")?;
+        source.value.as_deref()
+    }
+
     /// Whether something of the folder that it covers goes over to it.
     pub fn takes_over(&self) -> bool {
         self.mode == RootMode::OfTarget || self.content == Content::OfTarget

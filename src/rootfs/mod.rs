@@ -98,7 +98,26 @@ pub enum Reception {
     Open,
 }
 
+/// File systems that are on no device, whatever their source is called.
+const WITHOUT_DEVICE: &[&[u8]] = &[
+    b"cgroup2", b"devpts", b"mqueue", b"overlay", b"proc", b"sysfs", b"tmpfs",
+];
+
 impl Plan {
+    /// Whether a mount may open a device of the host that the container's own rules need not allow: a file system
+    /// that is on one.
+    pub fn opens_devices(&self) -> bool {
+        self.mounts.iter().any(|mount| {
+            let (fstype, source) = match &mount.action {
+                Action::FileSystem(it) => (&it.fstype, it.source()),
+                Action::Classic(it) => (&it.fstype, Some(it.source.as_c_str())),
+                Action::Bind(_) | Action::Remount(_) => return false,
+            };
+            let is_path = source.is_some_and(|it| it.to_bytes().starts_with(b"/"));
+            is_path && !WITHOUT_DEVICE.contains(&fstype.to_bytes())
+        })
+    }
+
     fn has_idmaps(&self) -> bool {
         self.mounts
             .iter()

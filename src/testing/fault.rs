@@ -113,16 +113,16 @@ steps! {
     RdtJoin "rdt-join" Parent;
     /// Init may go on.
     Go "go" Parent;
+    /// The device program is loaded.
+    DeviceProgram "device-program" Parent;
+    /// It is attached.
+    DeviceRules "device-rules" Parent;
     /// The rootfs and the bind sources are cloned and sent.
     OpenSources "open-sources" Parent;
     /// The copy of config.json.
     KeepConfig "keep-config" Parent;
     /// The facts with init's pid are written.
     RecordInit "record-init" Parent;
-    /// The device program is loaded.
-    DeviceProgram "device-program" Parent;
-    /// Init's mounts and nodes are in place; the device program is attached.
-    DeviceRules "device-rules" Parent;
     /// Hooks of the runtime's namespaces.
     RuntimeHooks "runtime-hooks" Parent;
     /// A hook's process.

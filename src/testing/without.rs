@@ -88,6 +88,8 @@ pub enum Defence {
     NotifyApart,
     /// What hooks say goes to the host's files through pipes.
     HookPipes,
+    /// The device rules hold before init has the image's tree.
+    RulesBeforeImage,
     /// What `tmpcopyup` reads is looked at before it is opened.
     LookBeforeOpen,
 }

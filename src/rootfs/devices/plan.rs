@@ -51,6 +51,18 @@ impl Default for Plan {
     }
 }
 
+impl Plan {
+    /// The parent makes the nodes that the container's own device rules forbid init to make: those that the config asks
+    /// for are not subject to them, as with runc.
+    pub fn make_ahead(&mut self, is_forbidden: impl Fn(&Device) -> bool) {
+        for device in &mut self.devices {
+            if self.way == Way::Make && device.kind != Kind::Fifo && is_forbidden(device) {
+                device.premade = Some((device.uid, device.gid));
+            }
+        }
+    }
+}
+
 /// Whose `/dev` it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dev {
@@ -86,7 +98,8 @@ pub struct Device {
     pub uid: u32,
     /// Group, as the container numbers groups.
     pub gid: u32,
-    /// Owner and group as the host numbers them, where the parent makes the node before the clone.
+    /// Owner and group as the host numbers them, where the parent makes the node before the clone: for a user
+    /// namespace, and where the device rules forbid it to init.
     pub premade: Option<(u32, u32)>,
     /// Who wants it.
     pub origin: Origin,

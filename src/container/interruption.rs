@@ -1,0 +1,105 @@
+//! A signal that asks `run` to end while there is no program yet that would get it. Parent.
+
+use crate::error::{Code, Context, Error, Result};
+use crate::foreground::EndSignals;
+use crate::sync::{Channel, Message};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+/// How long a signal that asks casulo to end waits for the program to run, which then gets it.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Whether one has come, and when casulo gives up for it. It stays where it is: who runs by then gets it.
+#[derive(Debug)]
+pub(super) struct Interruption<'a> {
+    end: Option<&'a EndSignals>,
+    gives_up: Option<Instant>,
+}
+
+impl<'a> Interruption<'a> {
+    /// `end` is none where a signal ends casulo anyway.
+    pub(super) fn by(end: Option<&'a EndSignals>) -> Interruption<'a> {
+        Interruption {
+            end,
+            gives_up: None,
+        }
+    }
+
+    /// What poll(2) shall look at: readable when one comes, of which [`Interruption::came`] is to be told.
+    pub(super) fn awaited(&self) -> Option<BorrowedFd<'a>> {
+        let end = self.end.filter(|_| self.gives_up.is_none());
+        end.map(AsFd::as_fd)
+    }
+
+    /// One is there.
+    pub(super) fn came(&mut self) {
+        self.gives_up = self.gives_up.or(Some(Instant::now() + GRACE));
+    }
+
+    /// For poll(2): `longest`, or what is left of the time once one has come.
+    pub(super) fn timeout(&self, longest: Option<Duration>) -> PollTimeout {
+        let Some(time) = longest.into_iter().chain(self.left()).min() else {
+            return PollTimeout::NONE;
+        };
+        // Up, not down: a look at the clock that comes too early is one too many.
+        let milliseconds = time.as_nanos().div_ceil(1_000_000);
+        i32::try_from(milliseconds).map_or(PollTimeout::MAX, |it| {
+            PollTimeout::try_from(it).unwrap_or(PollTimeout::MAX)
+        })
+    }
+
+    fn left(&self) -> Option<Duration> {
+        let last = self.gives_up?;
+        Some(last.saturating_duration_since(Instant::now()))
+    }
+
+    /// # Errors
+    /// E_SIGNAL once no time is left.
+    pub(super) fn look(&self) -> Result<()> {
+        if self.left() != Some(Duration::ZERO) {
+            return Ok(());
+        }
+        let number = self.end.and_then(EndSignals::next).unwrap_or_default();
+        let text = format!("signal {number} came, and there was no program that runs");
+        Err(Error::new(Code::Signal, text))
+    }
+
+    /// Waits until `fd` is readable, for `longest` at most, or until a signal comes. Whether `fd` is.
+    ///
+    /// # Errors
+    /// E_SIGNAL, as [`Interruption::look`].
+    pub(super) fn wait_for(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        longest: Option<Duration>,
+    ) -> Result<bool> {
+        let mut fds = vec![PollFd::new(fd, PollFlags::POLLIN)];
+        let awaited = self.awaited();
+        fds.extend(awaited.map(|end| PollFd::new(end, PollFlags::POLLIN)));
+        match poll(&mut fds, self.timeout(longest)) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno).context(Code::Sync, "wait for", "init"),
+        }
+        let any = |fd: Option<&PollFd<'_>>| fd.and_then(PollFd::any) == Some(true);
+        if any(fds.first()) {
+            return Ok(true);
+        }
+        if any(fds.get(1)) {
+            self.came();
+        }
+        self.look().map(|()| false)
+    }
+
+    /// The next message, as [`Channel::receive`] does.
+    ///
+    /// # Errors
+    /// E_SYNC; E_SIGNAL.
+    pub(super) fn receive(&mut self, channel: &Channel) -> Result<Option<Message>> {
+        if self.end.is_some() {
+            while !self.wait_for(channel.as_fd(), None)? {}
+        }
+        channel.receive()
+    }
+}
