@@ -135,7 +135,7 @@ impl<'a> Supervision<'a> {
         let process = match pidfd_open(pid) {
             Ok(pidfd) => pidfd,
             Err(errno) => {
-                // Its number came from the kernel, and nobody else can reap it.
+                farewell(pid);
                 return Err(errno).context(Code::Process, "open a pidfd of", "the process");
             }
         };

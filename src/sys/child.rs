@@ -1,12 +1,11 @@
 //! Children by fork(2): making one, leaving one, waiting for one, and what it inherits.
 
 use super::clone::Side;
-use super::pidfd::{pidfd_open, pidfd_send_signal};
+use super::pidfd::pidfd_open;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::Signal;
-use nix::sys::wait::waitpid;
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::{ForkResult, Pid, getppid};
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
@@ -62,18 +61,20 @@ pub enum Farewell {
 
 /// Kills a child that nobody has waited for, and waits for it, but not for ever.
 pub fn end(pid: Pid) -> Farewell {
-    let Ok(pidfd) = pidfd_open(pid) else {
-        let _ = waitpid(pid, None);
-        return Farewell::Gone;
-    };
-    // It may have ended by itself.
-    let _ = pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+    // It may have ended by itself; as long as nobody has waited for it the number is nobody else's.
+    let _ = kill(pid, Signal::SIGKILL);
+    // Without a descriptor to spare it is looked at again and again.
+    let pidfd = pidfd_open(pid).ok();
     let last = Instant::now() + FAREWELL;
     loop {
         let left = last.saturating_duration_since(Instant::now());
-        let timeout = u8::try_from(left.as_millis()).unwrap_or(u8::MAX);
-        let mut ended = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-        let _ = poll(&mut ended, timeout);
+        if let Some(pidfd) = &pidfd {
+            let timeout = u8::try_from(left.as_millis()).unwrap_or(u8::MAX);
+            let _ = poll(
+                &mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)],
+                timeout,
+            );
+        }
         match wait(Some(pid), Patience::Now) {
             Ok(None) if left.is_zero() => return Farewell::Kept,
             // Dead, and not to be reaped yet: the look is repeated a little later.
@@ -147,6 +148,7 @@ pub fn ignores(signal: i32) -> bool {
 mod tests {
     use super::*;
     use crate::sys::forked::words_of_child;
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
     #[test]
     fn a_real_time_signal_is_told_by_number() {
@@ -169,6 +171,23 @@ mod tests {
         };
         let ended = wait(Some(child), Patience::UntilOneEnds).expect("wait");
         assert_eq!(ended, Some((child, Ended::Exited(7))));
+    }
+
+    #[test]
+    fn a_child_that_runs_is_ended_without_a_descriptor_to_spare() {
+        let result = words_of_child(|| {
+            let Side::Parent(child) = fork().expect("fork") else {
+                loop {
+                    nix::unistd::pause();
+                }
+            };
+            let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("getrlimit");
+            setrlimit(Resource::RLIMIT_NOFILE, 0, hard).expect("setrlimit");
+            let ended = end(child);
+            setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("setrlimit");
+            Ok(format!("{ended:?}, {:?}", kill(child, None)))
+        });
+        assert_eq!(result, "Gone, Err(ESRCH)");
     }
 
     #[test]

@@ -123,6 +123,21 @@ pub(super) unsafe fn clone_onto(
     result
 }
 
+/// An instruction for which the kernel ends the process, whatever its filter says and its handlers are (signal(7)).
+#[inline(always)]
+pub(super) fn trap() -> ! {
+    // SAFETY: the block is left for good.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        std::arch::asm!("ud2", options(noreturn, nomem, nostack))
+    }
+    // SAFETY: as above.
+    #[cfg(target_arch = "aarch64")]
+    unsafe {
+        std::arch::asm!("brk #1", options(noreturn, nomem, nostack))
+    }
+}
+
 /// Goes on with `then(argument)` on `stack`; what is on the present one is never used again.
 ///
 /// # Safety
