@@ -16,6 +16,10 @@ const SIZE: usize = 512 * 1024;
 /// Alignment of the arena, and the largest that it serves.
 const ALIGN: usize = 16;
 
+/// Alignment of every piece: whoever lays a `cmsghdr` into a buffer of bytes (nix, for sendmsg(2)) trusts in what
+/// malloc(3) promises.
+const LEAST_ALIGN: usize = 8;
+
 #[repr(align(16))]
 struct Pages(UnsafeCell<[u8; SIZE]>);
 
@@ -86,7 +90,7 @@ impl Arena {
 
 /// Where a piece of this layout begins and ends, if it fits between two offsets.
 fn place(layout: Layout, from: usize, to: usize) -> Option<(usize, usize)> {
-    let begin = from.next_multiple_of(layout.align());
+    let begin = from.next_multiple_of(layout.align().max(LEAST_ALIGN));
     let end = begin.checked_add(layout.size())?;
     (end <= to).then_some((begin, end))
 }
@@ -182,6 +186,7 @@ mod tests {
             .collect();
         for (piece, size, byte) in pieces {
             assert!(holds(piece, size, byte));
+            assert_eq!(piece.addr() % LEAST_ALIGN, 0);
         }
     }
 
