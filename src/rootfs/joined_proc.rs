@@ -3,7 +3,7 @@
 //!
 //! Since Linux 6.18 the namespace can be said (`pidns=`). Before, a *maker* inside asks for it. It can be seen there, so
 //! it is made of nothing: no descriptor, a user namespace of its own over an empty mount namespace, a landing
-//! area, and a filter of five calls. It opens the context of a procfs, which remembers the pid namespace, and the
+//! area, and a filter of six calls. It opens the context of a procfs, which remembers the pid namespace, and the
 //! entrant takes that (pidfd_getfd(2)), sets a parameter that procfs alone knows, and makes the mount itself. Whoever
 //! swaps the name that the maker opens gets a context that is refused, and whoever joins its namespaces finds nothing.
 //!
@@ -157,7 +157,7 @@ fn enter_nothing() -> nix::Result<()> {
     umount2(".", MntFlags::MNT_DETACH)
 }
 
-/// fsopen, prctl, nanosleep, clone and exit_group; EPERM to any other call.
+/// fsopen, prctl, nanosleep and its restart, clone and exit_group; EPERM to any other call.
 fn filter() -> Vec<Instruction> {
     const LOAD_NUMBER: Instruction = Instruction {
         code: 0x20,
@@ -169,11 +169,13 @@ fn filter() -> Vec<Instruction> {
         libc::SYS_fsopen,
         libc::SYS_prctl,
         libc::SYS_nanosleep,
+        // Which a stop makes of nanosleep.
+        libc::SYS_restart_syscall,
         libc::SYS_clone,
         libc::SYS_exit_group,
     ];
     let mut program = vec![LOAD_NUMBER];
-    for (number, left) in calls.into_iter().zip((0..5_u8).rev()) {
+    for (number, left) in calls.into_iter().zip((0..6_u8).rev()) {
         let k = u32::try_from(number).expect("numbers of calls are small");
         program.push(Instruction {
             code: 0x15,
