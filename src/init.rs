@@ -210,7 +210,7 @@ fn fill_root(
 
     let process = &plan.process;
     fault::at(Step::Session)?;
-    if birth == Birth::Itself {
+    if birth == Birth::Itself && !without(Defence::OwnSession) {
         signals::own_session()?;
     }
     if let Some(size) = process.terminal {

@@ -170,7 +170,8 @@ impl Entrant<'_> {
         }
         let all = match without(Defence::JoinedBeforeBirth) {
             false => all,
-            true => all & Kind::Pid.flag(),
+            // Whoever is in another user namespace could not be stopped.
+            true => all & (Kind::Pid.flag() | Kind::User.flag()),
         };
         let flags = i32::try_from(all).expect("the flags of namespaces are 32 bits");
         match setns(self.init, CloneFlags::from_bits_retain(flags)) {

@@ -11,6 +11,8 @@ use super::{Kind, Plan, network};
 use crate::error::{Code, Context, Error, Result};
 use crate::sys::clone::{Side, clone3};
 use crate::sys::namespace::stop_being_dumpable;
+use crate::sys::pidfd::pidfd_open;
+use crate::testing::without::{Defence, without};
 use nix::errno::Errno;
 use nix::sched::CloneFlags;
 use nix::unistd::Pid;
@@ -112,10 +114,28 @@ pub fn join_as_entrant(plan: &Plan, joins: &Joins) -> Result<()> {
 /// # Errors
 /// E_NAMESPACE.
 pub fn join_pids_for_birth(plan: &Plan, joins: &Joins) -> Result<()> {
+    if without(Defence::JoinedBeforeBirth) {
+        join_callers()?;
+    }
     match plan.is_new(Kind::User) {
         true => Ok(()),
         false => join_pids(joins),
     }
+}
+
+/// Test builds: what is born next is in the caller's namespaces, as before everything else.
+fn join_callers() -> Result<()> {
+    let kinds = [
+        Kind::Mount,
+        Kind::Network,
+        Kind::Ipc,
+        Kind::Uts,
+        Kind::Cgroup,
+    ];
+    let flags = kinds.iter().map(|kind| kind.clone_flags());
+    pidfd_open(nix::unistd::getppid())
+        .and_then(|caller| nix::sched::setns(caller, flags.collect::<CloneFlags>()))
+        .context(Code::Namespace, "join the namespaces of", "the caller")
 }
 
 fn join_pids(joins: &Joins) -> Result<()> {

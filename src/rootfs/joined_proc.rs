@@ -19,6 +19,7 @@ use crate::sys::landing::{MakerLanding, Taker, born};
 use crate::sys::mount::{
     fsconfig_create, fsconfig_set, fsconfig_set_fd, fsmount, fsopen, move_mount,
 };
+use crate::sys::namespace::stop_being_dumpable;
 use crate::sys::pidfd::{pidfd_getfd, pidfd_open, pidfd_send_signal};
 use crate::sys::seccomp::{Instruction, set_mode_filter};
 use crate::sys::shared::Shared;
@@ -27,7 +28,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open as open_path};
 use nix::mount::{MntFlags, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
-use nix::sys::prctl::{set_dumpable, set_no_new_privs};
+use nix::sys::prctl::set_no_new_privs;
 use nix::sys::stat::{Mode, fstat, fstatat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use nix::unistd::{fchdir, pivot_root, setsid};
@@ -120,23 +121,37 @@ fn take_context(maker: &OwnedFd, taker: Taker) -> nix::Result<OwnedFd> {
 /// The helper, in the caller's pid namespace, so that nobody inside sees it: leaves everything, and has the maker born
 /// in the joined one. Its end tells the entrant that the maker is there, or why not.
 fn make_maker(namespace: BorrowedFd<'_>, shared: &'static Shared, taker: Taker) -> nix::Result<()> {
-    setsid()?;
-    enter_nothing()?;
+    if !without(Defence::OwnSession) {
+        setsid()?;
+    }
+    if !without(Defence::JoinedBeforeBirth) {
+        enter_nothing()?;
+    }
     setns(namespace, CloneFlags::CLONE_NEWPID)?;
     // Of its own, so that it may ask for a procfs and for nothing else. A network namespace would open sysfs.
     unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS)?;
     let landing = MakerLanding::new()?;
     set_no_new_privs()?;
+    if !without(Defence::CapsBeforeBirth) {
+        keep_sys_admin_alone()?;
+    }
+    stop_being_dumpable()?;
+    if !without(Defence::NotForked) {
+        landing.leave_the_rest()?;
+    }
+    close_everything()?;
+    if !without(Defence::FilterBeforeBirth) {
+        set_mode_filter(0, &filter())?;
+    }
+    landing.bear(shared, taker)
+}
+
+fn keep_sys_admin_alone() -> nix::Result<()> {
     for cap in 0..=40 {
         capability::bounding_drop(cap)?;
     }
     let sys_admin = crate::capabilities::SYS_ADMIN;
-    capability::capset(sys_admin, sys_admin, 0)?;
-    set_dumpable(false)?;
-    landing.leave_the_rest()?;
-    close_everything()?;
-    set_mode_filter(0, &filter())?;
-    landing.bear(shared, taker)
+    capability::capset(sys_admin, sys_admin, 0)
 }
 
 /// The root of this process, and its mount namespace, become one empty directory.

@@ -54,7 +54,11 @@ pub fn close_all_but(first: u32, keep: &[RawFd]) -> nix::Result<()> {
 /// # Errors
 /// ENOSYS on a kernel older than 5.9.
 pub fn close_everything() -> nix::Result<()> {
-    close_range(0, u32::MAX)
+    match without(Defence::DescriptorsClosed) {
+        false => close_range(0, u32::MAX),
+        // The number that the next one gets is still the first.
+        true => close_range(0, 0),
+    }
 }
 
 fn close_range(first: u32, last: u32) -> nix::Result<()> {

@@ -11,6 +11,7 @@ use super::last;
 use super::raw::go_on;
 use super::shared::Shared;
 use super::{capability, program, signal};
+use crate::testing::without::{Defence, without};
 use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
 use nix::unistd::{Pid, getpid};
@@ -127,8 +128,10 @@ impl Landing {
         let mut kept = self.kept();
         kept.extend(keep.map(Shared::range));
         let mut list = [[0; 2]; 8];
-        for (to, from) in list.iter_mut().zip(beside(kept)) {
-            *to = from;
+        let gone = beside(kept);
+        let gone = gone.iter().filter(|_| !without(Defence::NotForked));
+        for (to, from) in list.iter_mut().zip(gone) {
+            *to = *from;
         }
         // SAFETY: the area is this value's own.
         unsafe { (*self.area.as_ptr()).unmap = list };

@@ -35,7 +35,7 @@ impl<'lab> Scene<'lab> {
         let stopper = Stopper::new(lab, &bundle, words);
         let begin = Instant::now();
         loop {
-            let exec = Running::new(exec(lab, &bundle, &[], &["/bin/sleep", "0.5"]), b"");
+            let exec = Running::new(exec(lab, &bundle, &[], &["/bin/sleep", "1000"]), b"");
             let until = Instant::now() + Duration::from_millis(400);
             while Instant::now() < until {
                 if !held(&stopper.said()).is_empty() {
@@ -46,12 +46,29 @@ impl<'lab> Scene<'lab> {
                     };
                 }
             }
+            // It was missed, and executes: the next one.
+            exec.signal(Signal::SIGTERM);
             exec.wait();
             assert!(
                 begin.elapsed() < super::limit(),
                 "none was stopped before execve"
             );
         }
+    }
+
+    /// Nobody's child but the command's: what the host sees of its session is neither the caller's nor the command's.
+    fn has_its_own_session(&self) {
+        let pid = self.exec.pid();
+        let children = format!("/proc/{pid}/task/{pid}/children");
+        let children = fs::read_to_string(children).unwrap();
+        let host = super::Host::new();
+        let mut looked = 0;
+        for child in children.split_whitespace() {
+            let found = host.session_of(child.parse().unwrap());
+            assert!(found.is_empty(), "{child}: {found:?}");
+            looked += 1;
+        }
+        assert!(looked > 0, "the command has no child");
     }
 
     /// Sends a signal to the command, which must end soon.
@@ -88,10 +105,16 @@ impl<'lab> Scene<'lab> {
 
 fn signalled(lab: &Lab, signal: Signal, words: &str, capabilities: Option<&[&str]>) {
     let scene = Scene::new(lab, words, capabilities);
+    scene.has_its_own_session();
     scene.ends_soon(signal);
-    // It ends by itself, having executed nothing.
+    // It ends by itself, having executed nothing: a program that it had become would sleep on.
     let last = scene.end();
-    assert!(!last["gone"].is_null(), "it lives on: {last}");
+    println!("{signal}: {last}");
+    assert!(
+        last["gone"].as_u64() < Some(super::patient(SOON).as_millis() as u64),
+        "it lives on: {last}"
+    );
+    assert_ne!(last["execve"], true, "it has executed: {last}");
 }
 
 fn term_while_it_is_stopped(lab: &Lab) {

@@ -1,6 +1,6 @@
 //! A container that waits to be started is as confined as one that runs.
 
-use super::{ALL_WORDS, TRACER, filter, findings, nothing_is_found, objects};
+use super::{ALL_WORDS, Kind, TRACER, filter, findings, nothing_is_found, objects};
 use crate::support::{Bundle, Lab, cases, field, finish};
 use serde_json::{Value, json};
 use std::fs;
@@ -25,26 +25,46 @@ fn looking(lab: &Lab, no_new_privs: bool) -> Bundle<'_> {
 fn own_look(bundle: &Bundle<'_>) -> Value {
     bundle.verb("start").ok();
     bundle.wait_stopped();
+    seen(bundle)
+}
+
+fn seen(bundle: &Bundle<'_>) -> Value {
     let seen = fs::read_to_string(bundle.rootfs().join("seen")).unwrap();
     objects(&seen).pop().unwrap()
 }
 
+/// What the program of such a container sees of itself, with all defences.
+fn reference(bundle: &Bundle<'_>) -> Value {
+    let mut run = bundle.command(&[], "run", &[]);
+    run.env("CASULO_WITHOUT", "");
+    finish(run, b"").ok();
+    seen(bundle)
+}
+
 /// Attacks the waiting init of `bundle` from `by`, where it is number `pid`.
-fn attacked(lab: &Lab, by: &Bundle<'_>, bundle: &Bundle<'_>, pid: &str) -> Vec<super::Finding> {
-    let rest = [
-        "/bin/probe",
-        "attack",
-        pid,
-        ALL_WORDS,
-        super::SECRET_OF_THE_CALLER,
-    ];
-    let out = by.call("exec", &[], &rest).ok();
-    let held = objects(&out.stdout).pop().unwrap();
+fn attacked(
+    lab: &Lab,
+    by: &Bundle<'_>,
+    bundle: &Bundle<'_>,
+    pid: &str,
+    reference: &Value,
+) -> Vec<super::Finding> {
+    let mut command = lab.command();
+    command.args(["exec", by.id(), "/bin/probe", "attack", pid, ALL_WORDS]);
+    // The attacker itself enters as it should.
+    command.args(super::SECRETS).env("CASULO_WITHOUT", "");
+    let out = finish(command, b"").ok();
+    let mut held = objects(&out.stdout).pop().unwrap();
+    held["is_init"] = (pid == "1").into();
     assert_eq!(held["before_execve"], true, "{held}");
-    assert_eq!(held["seized"], true, "{held}");
-    let own = own_look(bundle);
+    assert!(super::finding::is_seen_wholly(&held), "{held}");
+    let host = super::Host::new();
+    let on_the_host = host.session_of(bundle.pid());
+    let own = super::in_the_place_of(&own_look(bundle), reference);
     bundle.call("delete", &["--force"], &[]).ok();
-    findings(&held, &own, &lab.root().display().to_string())
+    let mut found = findings(&held, &own, &host);
+    found.extend(on_the_host);
+    found
 }
 
 fn create(bundle: &Bundle<'_>) {
@@ -54,22 +74,33 @@ fn create(bundle: &Bundle<'_>) {
 }
 
 fn in_itself(lab: &Lab, no_new_privs: bool) -> Vec<super::Finding> {
+    let reference = reference(&looking(lab, no_new_privs));
     let bundle = looking(lab, no_new_privs);
     create(&bundle);
-    attacked(lab, &bundle, &bundle, "1")
+    attacked(lab, &bundle, &bundle, "1", &reference)
 }
+
+/// What is found in an init that waits. Its namespaces it has by its clone, and of what made it nothing is alive.
+const OF_WAITING: [Kind; 6] = [
+    Kind::Capabilities,
+    Kind::Filter,
+    Kind::Session,
+    Kind::Descriptors,
+    Kind::Peers,
+    Kind::Memory,
+];
 
 fn waiting_init_with_new_privileges(lab: &Lab) {
     nothing_is_found(
         lab,
         "a waiting init without no_new_privs is traced",
-        &[],
+        &OF_WAITING,
         |lab| in_itself(lab, false),
     );
 }
 
 fn waiting_init_without(lab: &Lab) {
-    nothing_is_found(lab, "a waiting init is traced", &[], |lab| {
+    nothing_is_found(lab, "a waiting init is traced", &OF_WAITING, |lab| {
         in_itself(lab, true)
     });
 }
@@ -78,17 +109,18 @@ fn waiting_init_in_a_shared_pid_namespace(lab: &Lab) {
     nothing_is_found(
         lab,
         "a waiting init is traced by its neighbour",
-        &[],
+        &OF_WAITING,
         |lab| {
-            let first = super::sleeping(lab).capabilities(TRACER);
+            let first = super::attacking(lab, Some(TRACER));
             first.run_detached();
             let path = format!("/proc/{}/ns/pid", first.pid());
+            let reference = reference(&looking(lab, false).join_namespace("pid", &path));
             let second = looking(lab, false).join_namespace("pid", &path);
             create(&second);
             let status = fs::read_to_string(format!("/proc/{}/status", second.pid())).unwrap();
             let inside = field(&status, "NSpid");
             let inside = inside.split_whitespace().last().unwrap();
-            let found = attacked(lab, &first, &second, inside);
+            let found = attacked(lab, &first, &second, inside, &reference);
             first.call("delete", &["--force"], &[]).ok();
             found
         },

@@ -21,8 +21,11 @@ pub(super) fn look(pid: &str) -> Value {
         "net": inode(pid, "net/dev"), "mountinfo": read(pid, "mountinfo"),
         "cmdline": read(pid, "cmdline"), "environ": read(pid, "environ"),
         "autogroup": read(pid, "autogroup").split(' ').next(),
-        "fds": descriptors(pid),
+        "fds": descriptors(pid), "root_entries": entries(pid),
     });
+    if pid == "self" {
+        seen["number"] = std::process::id().into();
+    }
     for name in [
         "Uid",
         "Gid",
@@ -95,6 +98,11 @@ impl Stat {
         matches!(self.state, 'T' | 't')
     }
 
+    /// It has ended, or is gone.
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self.state, 'Z' | 'X' | '-')
+    }
+
     /// Its parent is in no pid namespace that we see: somebody brought it here.
     pub(super) fn is_from_outside(&self) -> bool {
         self.ppid == 0
@@ -146,6 +154,14 @@ fn descriptors(pid: &str) -> Value {
         }));
     }
     found.into()
+}
+
+/// How many names its root has.
+fn entries(pid: &str) -> Value {
+    match fs::read_dir(format!("/proc/{pid}/root/")) {
+        Ok(entries) => entries.count().into(),
+        Err(error) => name_of(&error).into(),
+    }
 }
 
 fn kind_of(kind: fs::FileType) -> &'static str {

@@ -16,7 +16,7 @@
 //! | `drain` | empties the pipes that it reads from, for a while |
 //! | `fill` | fills the pipes that it writes to, for a while |
 //! | `forge` | writes records into its pipes and sockets, and reads from them |
-//! | `hold` | does not let go before FILE`.go` is there; then says when it was gone: `{"gone": MS}` |
+//! | `hold` | does not let go before FILE`.go` is there; then says when it was gone, `{"gone": MS}`, or that it is `alive`, and whether it has come to `execve` |
 
 use super::inject;
 use super::look::{Stat, look};
@@ -58,6 +58,7 @@ pub(in crate::support) fn attack(pid: &str, words: &str, needles: &[&str]) {
     let mut seen = look(pid);
     seen["kept"] = kept;
     seen["seized"] = (seized && stopped).into();
+    seen["may_trace"] = it.may_trace().into();
     it.attack(number, seized && stopped, &mut seen);
     println!("{seen}");
     let_go(number, seized);
@@ -97,6 +98,15 @@ impl<'a> Stopper<'a> {
 
     fn is_told(&self, word: &str) -> bool {
         self.words.contains(&word)
+    }
+
+    /// Whether we have CAP_SYS_PTRACE over what casulo's program was executed as: not in a user namespace below.
+    fn may_trace(&self) -> bool {
+        let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+        let has_all_ids = map.split_whitespace().eq(["0", "0", "4294967295"]);
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let sets = crate::support::field(&status, "CapEff");
+        has_all_ids && u64::from_str_radix(&sets, 16).is_ok_and(|set| set >> 19 & 1 == 1)
     }
 
     /// The number of whom this pid namespace got last.
@@ -163,6 +173,10 @@ impl<'a> Stopper<'a> {
             } else if Stat::of(&pid.to_string()).is_stopped() {
                 return true;
             }
+            // Others are born meanwhile.
+            if Stat::of(&pid.to_string()).has_ended() {
+                return false;
+            }
         }
         false
     }
@@ -177,7 +191,7 @@ impl<'a> Stopper<'a> {
             let mut seen = look(&name);
             seen["kept"] = kept;
             seen["seized"] = seized.into();
-            seen["may_trace"] = may_trace().into();
+            seen["may_trace"] = self.may_trace().into();
             self.attack(pid, seized, &mut seen);
             println!("{seen}");
             if self.is_told("hold") {
@@ -239,17 +253,18 @@ impl<'a> Stopper<'a> {
         }
         let_go(pid, seized);
         let begin = Instant::now();
-        while fs::exists(format!("/proc/{pid}")).unwrap() && Stat::of(&pid.to_string()).state != 'Z'
-        {
-            if begin.elapsed() > Duration::from_secs(5) {
-                return println!(
-                    "{}",
-                    json!({"alive": pid, "execve": !Stat::of(&pid.to_string()).before_execve()})
-                );
-            }
+        let mut stat = Stat::of(&pid.to_string());
+        while !stat.has_ended() && begin.elapsed() < Duration::from_secs(5) {
             sleep(Duration::from_millis(1));
+            stat = Stat::of(&pid.to_string());
         }
-        println!("{}", json!({"gone": begin.elapsed().as_millis() as u64}));
+        let took = begin.elapsed().as_millis() as u64;
+        let said = match stat.state {
+            '-' => json!({"gone": took}),
+            'Z' | 'X' => json!({"gone": took, "execve": !stat.before_execve()}),
+            _ => json!({"alive": pid, "execve": !stat.before_execve()}),
+        };
+        println!("{said}");
     }
 
     fn write_kept(&mut self) {
@@ -262,13 +277,6 @@ impl<'a> Stopper<'a> {
             }
         }
     }
-}
-
-/// Whether we have CAP_SYS_PTRACE.
-fn may_trace() -> bool {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let sets = crate::support::field(&status, "CapEff");
-    u64::from_str_radix(&sets, 16).is_ok_and(|set| set >> 19 & 1 == 1)
 }
 
 fn let_go(pid: i32, seized: bool) {
