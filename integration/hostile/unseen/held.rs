@@ -104,8 +104,22 @@ impl<'lab> Scene<'lab> {
 }
 
 fn signalled(lab: &Lab, signal: Signal, words: &str, capabilities: Option<&[&str]>) {
+    // Before the command has let it go on, and after that, which it has in its pipe then.
+    for moment in [Duration::ZERO, Duration::from_millis(200)] {
+        signalled_after(lab, moment, signal, words, capabilities);
+    }
+}
+
+fn signalled_after(
+    lab: &Lab,
+    moment: Duration,
+    signal: Signal,
+    words: &str,
+    capabilities: Option<&[&str]>,
+) {
     let scene = Scene::new(lab, words, capabilities);
     scene.has_its_own_session();
+    std::thread::sleep(super::patient(moment));
     scene.ends_soon(signal);
     // It ends by itself, having executed nothing: a program that it had become would sleep on.
     let last = scene.end();
