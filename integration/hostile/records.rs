@@ -4,11 +4,13 @@ use super::{Attack, Outcome, zoo};
 use crate::support::{Bundle, HostCgroup, Lab, Output, cases, finish, wait_until};
 use serde_json::{Value, json};
 use std::fs;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::Path;
 use std::process::Command;
 
 cases! {
-    [Root, TestBuild] => a_path_that_is_another_cgroups_by_now, a_record_of_another_users;
+    [Root, TestBuild] => a_path_that_is_another_cgroups_by_now, a_record_of_another_users,
+        a_record_that_names_folders_elsewhere;
     [Root, Casulo] => a_cgroup_of_another_container_is_refused, a_cgroup_of_a_record_that_is_gone_is_used,
         the_cgroup_of_others_stays_after_a_failure, creates_at_once_have_a_winner,
         broken_records_are_listed_and_deleted, records_that_are_no_files;
@@ -91,6 +93,59 @@ fn a_record_of_another_users(lab: &Lab) {
         }
         Outcome::of(&out, got_through)
     });
+}
+
+/// As root, with a record of root's own, which names folders of the host that are no cgroups and no RDT groups.
+fn a_record_that_names_folders_elsewhere(lab: &Lab) {
+    for is_complete in [false, true] {
+        let attack = Attack {
+            cve: "(hardening)",
+            name: "root deletes a forged record of its own, which names empty folders of the host",
+            without: "own-cgroup",
+        };
+        zoo(lab, &attack, |lab| {
+            let bundle = lab.bundle();
+            let id = bundle.id().to_owned();
+            let elsewhere = lab.folder(&format!("elsewhere-{id}"));
+            let folder = |name: &str| {
+                let folder = elsewhere.join(name);
+                fs::create_dir(&folder).expect("made");
+                folder
+            };
+            let (cgroup, class) = (folder("cgroup"), folder("class"));
+            let (parent, upper) = (folder("parent"), folder("upper"));
+            let through = format!("/sys/fs/cgroup/../../..{}", upper.display());
+            let mut state = json!({
+                "id": id, "finished": true,
+                "cgroup_paths": {"": cgroup}, "cgroup_parents": [parent, through], "intel_rdt_paths": [class],
+            });
+            if is_complete {
+                let inode = |folder: &Path| fs::metadata(folder).expect("there").ino();
+                let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("an id");
+                state["identity"] = json!({
+                    "boot": boot.trim(), "cgroup": inode(&cgroup),
+                    "parents": [inode(&parent), inode(&upper)], "resctrl": [inode(&class)],
+                });
+            }
+            let dir = lab.root().join(&id);
+            fs::create_dir_all(&dir).expect("directory");
+            fs::write(dir.join("state.json"), state.to_string()).expect("written");
+            let log = elsewhere.join("log");
+            let mut command = lab.command();
+            command.args(["--log-level", "warning", "--log"]).arg(&log);
+            command.args(["delete", "--force", &id]);
+            let out = finish(command, b"").ok();
+            assert!(!dir.exists(), "the record is gone");
+            let folders = [&cgroup, &parent, &upper, &class];
+            let gone: Vec<_> = folders.iter().filter(|it| !it.exists()).collect();
+            if gone.is_empty() {
+                let said = fs::read_to_string(&log).expect("a log");
+                assert_eq!(said.matches("it stays").count(), folders.len(), "{said}");
+                assert!(said.contains(&cgroup.display().to_string()), "{said}");
+            }
+            Outcome::of(&out, !gone.is_empty())
+        });
+    }
 }
 
 /// A process that ends with this value.

@@ -167,11 +167,13 @@ fn lock_by_force(dir: &Dir) -> Result<Option<Lock>> {
 pub(super) fn remove(dir: Dir, state: &State) -> Result<()> {
     trace::phase(Phase::CleanUp);
     fault::at(Step::RemoveCgroup)?;
-    let cgroup = match own_cgroup(state)? {
-        None if state.identity.is_none() => state.open_begun_cgroup(&dir),
-        cgroup => cgroup,
+    let own = own_cgroup(state)?;
+    let begun = match own {
+        Some(_) => None,
+        None => state.begun_cgroup(),
     };
-    if let (None, None, Some(path)) = (&cgroup, &state.identity, state.cgroup()) {
+    let cgroup = own.or_else(|| dir.open_held_cgroup(begun?));
+    if let (None, Some(path)) = (&cgroup, begun) {
         // A create that was killed may have made it, and nobody is in there: in a cgroup that is used this fails.
         cgroups::remove_unused(path);
     }

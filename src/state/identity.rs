@@ -6,8 +6,10 @@
 
 use super::{Dir, State};
 use crate::cgroups::Cgroup;
+use crate::cgroups::fs::mount_of_host;
 use crate::cgroups::hold::Holder;
 use crate::error::{Code, Context, Error, Result};
+use crate::intel_rdt;
 use crate::sys::procfs::ProcFs;
 use crate::testing::without::{Defence, without};
 use nix::errno::Errno;
@@ -17,7 +19,7 @@ use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
 use serde::{Deserialize, Serialize};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::OnceLock;
 
 /// The link's name in the container's directory.
@@ -101,53 +103,115 @@ impl State {
         };
         let is_ours = match &self.identity {
             _ if without(Defence::OwnCgroup) => true,
-            Some(identity) => self.is_of_this_boot() && cgroup.id()? == identity.cgroup,
+            Some(identity) => self.is_of_this_boot() && has_id(&cgroup, identity.cgroup)?,
             // Not recorded yet: create is at it, or was killed in the midst. An older casulo recorded none: what a
             // living init is in cannot have gone.
             None => match self.init() {
-                Some(init) => init
+                Some(init) if is_below(path, &cgroup_mount()) => init
                     .open(&ProcFs::host().context(Code::State, "open", "/proc")?)
                     .is_some(),
-                None => false,
+                _ => false,
             },
         };
         Ok(is_ours.then_some(cgroup))
     }
 
-    /// The cgroup of a create that was killed before it recorded which: the one that says itself that `dir` holds it.
-    pub fn open_begun_cgroup(&self, dir: &Dir) -> Option<Cgroup> {
-        let cgroup = Cgroup::open(self.cgroup()?).ok()?;
-        let holder = cgroup.holder()?;
-        (holder.directory == dir.holder().ok()?.directory).then_some(cgroup)
+    /// The path of the cgroup of a create that was killed before it recorded which it is. What is outside the
+    /// host's cgroups is no cgroup that casulo made, whatever the record says.
+    pub fn begun_cgroup(&self) -> Option<&Path> {
+        let path = self.cgroup()?;
+        let is_in = self.is_in(path, &cgroup_mount());
+        (is_in && self.identity.is_none()).then_some(path)
     }
 
     /// Of the folders above the cgroup that were made for it those that are still the same, from the top down.
     pub fn own_cgroup_parents(&self) -> Vec<PathBuf> {
-        self.still_there(&self.cgroup_parents, |identity| &identity.parents)
+        self.still_there(
+            &self.cgroup_parents,
+            |identity| &identity.parents,
+            cgroup_mount,
+        )
     }
 
     /// The same for the Intel RDT groups.
     pub fn own_intel_rdt_paths(&self) -> Vec<PathBuf> {
-        self.still_there(&self.intel_rdt_paths, |identity| &identity.resctrl)
+        self.still_there(
+            &self.intel_rdt_paths,
+            |identity| &identity.resctrl,
+            resctrl_mount,
+        )
     }
 
     /// Before there is an identity, create is at it, or was killed: it recorded only what was not there.
-    fn still_there(&self, paths: &[PathBuf], inodes: fn(&Identity) -> &Vec<u64>) -> Vec<PathBuf> {
-        let Some(identity) = &self.identity else {
-            return paths.to_vec();
-        };
-        if !self.is_of_this_boot() {
+    fn still_there(
+        &self,
+        paths: &[PathBuf],
+        inodes: fn(&Identity) -> &Vec<u64>,
+        mount: fn() -> Option<PathBuf>,
+    ) -> Vec<PathBuf> {
+        if paths.is_empty() || !self.is_of_this_boot() {
             return Vec::new();
         }
-        let pairs = paths.iter().zip(inodes(identity));
-        pairs
-            .filter(|(path, known)| **known != 0 && inode(path) == **known)
-            .map(|(path, _)| path.clone())
+        let mount = mount();
+        let is_same = |index: usize, path: &Path| match &self.identity {
+            None => true,
+            Some(identity) => match inodes(identity).get(index) {
+                None | Some(0) => false,
+                Some(known) => inode(path) == *known,
+            },
+        };
+        paths
+            .iter()
+            .enumerate()
+            .filter(|(index, path)| is_same(*index, path) && self.is_in(path, &mount))
+            .map(|(_, path)| path.clone())
             .collect()
+    }
+
+    /// [`is_below`]; says so where it is not.
+    fn is_in(&self, path: &Path, mount: &Option<PathBuf>) -> bool {
+        let is_in = is_below(path, mount);
+        if !is_in {
+            let (id, path) = (&self.id, path.display());
+            log::warn!(
+                "{path} is in the record of container {id}, but in no file system of the host's that holds such: it stays"
+            );
+        }
+        is_in
     }
 }
 
+/// Whether it is a cgroup, and the one with this number.
+fn has_id(cgroup: &Cgroup, id: u64) -> Result<bool> {
+    match cgroup.id() {
+        Err(error) if error.errno == Some(Errno::EINVAL) => Ok(false),
+        found => Ok(found? == id),
+    }
+}
+
+/// Whether `path` is below `mount`, by its name alone: there are no links below either of them.
+fn is_below(path: &Path, mount: &Option<PathBuf>) -> bool {
+    let goes_up = || path.components().any(|part| part == Component::ParentDir);
+    let is_below = |mount: &PathBuf| path != mount && path.starts_with(mount) && !goes_up();
+    without(Defence::OwnCgroup) || mount.as_ref().is_some_and(is_below)
+}
+
+fn cgroup_mount() -> Option<PathBuf> {
+    mount_of_host().map(|mount| mount.path)
+}
+
+fn resctrl_mount() -> Option<PathBuf> {
+    intel_rdt::mount_of_host().ok().map(Path::to_owned)
+}
+
 impl Dir {
+    /// The cgroup at `path`, if that says itself that this record holds it.
+    pub fn open_held_cgroup(&self, path: &Path) -> Option<Cgroup> {
+        let cgroup = Cgroup::open(path).ok()?;
+        let holder = cgroup.holder()?;
+        (holder.directory == self.holder().ok()?.directory).then_some(cgroup)
+    }
+
     /// This record as the holder of a cgroup.
     ///
     /// # Errors

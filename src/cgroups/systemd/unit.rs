@@ -7,6 +7,7 @@ use super::dbus::value::Value;
 use super::{Manager, Property, Scope};
 use crate::error::{Code, Error, Result};
 use crate::testing::fault::{self, Step};
+use crate::testing::without::{Defence, without};
 use nix::errno::Errno;
 use nix::unistd::Pid;
 use std::path::{Path, PathBuf};
@@ -171,34 +172,36 @@ pub(super) fn set(scope: &Scope, properties: &[Property]) -> Result<()> {
 /// `E_SYSTEMD`
 pub(super) fn stop(scope: &Scope) -> Result<()> {
     let body = [Value::text("replace")];
-    let path = object(&scope.invocation);
+    let path = object(match without(Defence::OwnCgroup) {
+        true => &scope.unit,
+        false => &scope.invocation,
+    });
     let stop = scope_call(&path, UNIT, "Stop", &body);
     stop_over(&mut connect("stop", scope)?, scope, &stop)
 }
 
-/// [`stop`], if it has no process. One whose casulo was just killed may need a moment to end with it;
-/// whatever is there longer stays, and the scope with it.
+/// Waits until there is no scope of this name, but not for one that has processes to end: the one who holds ours
+/// may need a moment to end with its casulo, and whoever stays longer is another's.
 ///
 /// # Errors
 /// `E_SYSTEMD`
-pub(super) fn stop_empty(scope: &Scope) -> Result<()> {
-    let mut connection = connect("stop", scope)?;
+pub(super) fn wait_until_gone(scope: &Scope) -> Result<()> {
+    let mut connection = connect("look into", scope)?;
     let body = [Value::text(&scope.unit)];
-    let end = Instant::now() + LAST_MOMENTS;
+    let begin = Instant::now();
     loop {
-        match connection.call(&manager_call("GetUnitProcesses", &body)) {
+        let patience = match connection.call(&manager_call("GetUnitProcesses", &body)) {
             Ok(answer) => match answer.as_slice() {
-                [Value::Array(_, processes)] if processes.is_empty() => {
-                    let body = [Value::text(&scope.unit), Value::text("replace")];
-                    let stop = manager_call("StopUnit", &body);
-                    return stop_over(&mut connection, scope, &stop);
-                }
-                _ if Instant::now() < end => std::thread::sleep(Duration::from_millis(10)),
-                _ => return Ok(()),
+                [Value::Array(_, processes)] if processes.is_empty() => crate::cgroups::PATIENCE,
+                _ => LAST_MOMENTS,
             },
             Err(Failure::Refused(name, _)) if name == NO_SUCH_UNIT => return Ok(()),
             Err(failure) => return Err(failed("look into", scope, None, failure)),
+        };
+        if begin.elapsed() >= patience {
+            return Ok(());
         }
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 
