@@ -9,6 +9,7 @@ use std::process::Command;
 cases! {
     [Root] => limits_of_the_caller_are_the_programs, a_limit_of_the_config_wins, hooks_have_the_callers_limits,
         no_umask_of_the_callers_is_taken, ignored_children_are_waited_for;
+    [Root, Casulo, Program("/usr/bin/setpriv")] => a_callers_umask_lets_nobody_start_a_container;
     [Root, Casulo] => few_descriptors_and_a_small_stack_are_enough, a_callers_mask_and_ignored_signals_are_not_casulos;
 }
 
@@ -95,6 +96,51 @@ fn no_umask_of_the_callers_is_taken(lab: &Lab) {
         let mode = fs::metadata(pid_file).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o644, "{mask}");
     }
+}
+
+fn a_callers_umask_lets_nobody_start_a_container(lab: &Lab) {
+    let hook = json!([{"path": "/bin/true"}]);
+    let bundle = plain(lab)
+        .set("/hooks/startContainer", hook)
+        .args(&["/bin/sleep", "1000"]);
+    // Everyone can get at the directory of each container.
+    fs::create_dir_all(lab.root()).unwrap();
+    for folder in [lab.root().as_path(), lab.path()] {
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let script = "umask 000; exec \"$@\" </dev/null >/dev/null 2>said";
+    lab.through_shell(script, &bundle.command(&[], "create", &[]))
+        .ok();
+    let record = lab.root().join(bundle.id());
+    let mode = |name: &str| {
+        let about = fs::metadata(record.join(name)).unwrap();
+        about.permissions().mode() & 0o7777
+    };
+    assert_eq!(mode(""), 0o711);
+    for name in [
+        "state.json",
+        "config.json",
+        "start.fifo",
+        "answer.fifo",
+        "words.fifo",
+    ] {
+        assert_eq!(mode(name), 0o600, "{name}");
+    }
+    let stranger = "exec setpriv --reuid 54321 --regid 54321 --clear-groups \"$@\"";
+    let fifo = record.join("start.fifo");
+    lab.through_shell(stranger, Command::new("stat").arg(&fifo))
+        .ok();
+    let mut write = Command::new("sh");
+    write.args(["-c", "printf 1 >\"$0\""]).arg(&fifo);
+    lab.through_shell(stranger, &write)
+        .fails_with(&["Permission denied"]);
+    let mut start = lab.command();
+    start.args(["start", bundle.id()]);
+    lab.through_shell(stranger, &start)
+        .fails_with(&[bundle.id(), "permission denied"]);
+    assert_eq!(bundle.status(), "created");
+    finish(start, b"").ok();
+    assert_eq!(bundle.status(), "running");
 }
 
 fn ignored_children_are_waited_for(lab: &Lab) {
