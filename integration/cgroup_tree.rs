@@ -18,6 +18,7 @@ cases! {
         a_threaded_cgroup_above_is_named, a_read_only_hierarchy_is_named, disabled_manager_refuses_limits, disabled_manager_spares_the_caller,
         exec_into_a_cgroup_that_was_named_says_why, inside_a_cgroup_namespace_the_mount_is_the_top;
     [Root, Controller("pids"), Program("/usr/bin/strace")] => exec_while_init_moves;
+    [Root, Casulo] => exec_when_init_has_left_a_cgroup_that_is_gone;
     [Root, Casulo, Controller("pids"), Program("/usr/bin/strace")] => limits_take_at_most_20_system_calls;
     [Root, Controller("pids")] => controllers_are_enabled_along_the_path, processes_in_the_cgroup_above_are_named,
         exec_follows_init_into_a_nested_cgroup;
@@ -516,6 +517,20 @@ fn exec_into_a_cgroup_that_was_killed(lab: &Lab) {
     let out = bundle.call("exec", &["--cgroup", "below"], &["/bin/sh", "-c", OWN]);
     assert_eq!(out.ok().text(), "/below");
     assert_eq!(bundle.status(), "running");
+}
+
+/// What enters is where init is, though the cgroup that the record names is gone.
+fn exec_when_init_has_left_a_cgroup_that_is_gone(lab: &Lab) {
+    let bundle = sleeping(lab.bundle().without_namespace("cgroup"));
+    let other = HostCgroup::new(&format!("casulo-test/moved-{}", bundle.id()));
+    let init = bundle.pid().to_string();
+    fs::write(other.path().join("cgroup.procs"), &init).unwrap();
+    fs::remove_dir(bundle.cgroup()).unwrap();
+    let place = format!("/casulo-test/moved-{}", bundle.id());
+    let out = bundle.exec(&format!("{OWN}; {}", OWN.replace("self", "1")));
+    assert_eq!(out.ok().lines(), [&place, &place]);
+    assert!(!bundle.cgroup().exists());
+    bundle.call("delete", &["--force"], &[]).ok();
 }
 
 fn exec_while_init_moves(lab: &Lab) {
