@@ -27,15 +27,21 @@ fn exec_from_a_hook(lab: &Lab) {
             .map(words)
             .collect();
         // The environment is casulo's own: there it is told what to go without.
-        let script = format!("{}; echo $? >{}", call.join(" "), ran.display());
+        let said = lab.join("said");
+        let (ran_to, said_to) = (ran.display(), said.display());
+        let script = format!("{} 2>{said_to}; echo $? >{ran_to}", call.join(" "));
         let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", script]});
         let out = bundle.push("/hooks/createRuntime", hook).run();
-        assert_ne!(
-            fs::read_to_string(&ran).unwrap(),
-            "",
-            "the hook has not run"
-        );
+        let code = fs::read_to_string(&ran).expect("the hook has run");
+        let said = fs::read_to_string(&said).unwrap();
         let got_through = fs::remove_file(&file).is_ok();
+        match got_through {
+            true => assert_eq!(code, "0\n", "{said}"),
+            false => {
+                assert_eq!(code, "255\n", "{said}");
+                assert!(said.contains("it is being created"), "{said}");
+            }
+        }
         Outcome::of(&out, got_through)
     });
 }

@@ -159,7 +159,7 @@ fn program_missing_while_it_is_traced(lab: &Lab) {
     let begin = Instant::now();
     while held(&stopper.said()).len() < super::ENOUGH && begin.elapsed() < super::limit() {
         let out = crate::support::finish(exec(lab, &bundle, &[], &["/bin/missing"]), b"");
-        out.fails_with(&["missing"]);
+        out.fails_with(&["/bin/missing", "no such file"]);
         let out = crate::support::finish(exec(lab, &bundle, &[], &["/bin/echo", "ran"]), b"");
         assert_eq!(out.ok().text(), "ran");
     }

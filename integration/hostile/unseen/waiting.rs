@@ -160,7 +160,9 @@ fn hooks_inside_run_under_the_filter(lab: &Lab) {
 }
 
 fn term_ends_a_created_container(lab: &Lab) {
-    for signal in ["TERM", "INT", "HUP", "USR1", "ALRM"] {
+    for signal in [
+        "TERM", "INT", "HUP", "USR1", "ALRM", "QUIT", "PIPE", "RTMIN+3", "RTMAX",
+    ] {
         let bundle = looking(lab, true);
         bundle.create(&[]).ok();
         bundle.call("kill", &[], &[signal]).ok();
@@ -173,6 +175,19 @@ fn term_ends_a_created_container(lab: &Lab) {
         }
         bundle.verb("delete").ok();
     }
+    let bundle = looking(lab, true);
+    bundle.create(&[]).ok();
+    for signal in ["CHLD", "CONT", "WINCH", "URG"] {
+        bundle.call("kill", &[], &[signal]).ok();
+        // What has an effect has it at once.
+        std::thread::sleep(Duration::from_millis(50));
+        assert_eq!(bundle.status(), "created", "{signal}");
+    }
+    bundle.verb("start").ok();
+    bundle.wait_stopped();
+    let seen = fs::read_to_string(bundle.rootfs().join("seen")).unwrap();
+    assert!(seen.contains('{'), "the program has not run: {seen}");
+    bundle.verb("delete").ok();
     // The program starts with the dispositions that it should have.
     // No shell, which ignores SIGQUIT.
     let copy = ["/bin/cp", "/proc/self/status", "/seen"];
