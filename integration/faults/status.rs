@@ -170,9 +170,12 @@ fn compare<'a>(moment: Moment, what: &str, again: &dyn Fn() -> (Attempt<'a>, Opt
             moment.row()
         );
         if matches!(moment, Moment::Unborn | Moment::Creating) && out.code != 0 {
-            let is_said = out.stderr.contains("it is being created")
-                || out.stderr.contains("container not running");
-            assert!(is_said, "{what}: {command}: {out:?}");
+            // Only who has a signal for init, which is not born yet, is told so.
+            let words = match *command {
+                "kill 0" => "container not running",
+                _ => "it is being created",
+            };
+            assert!(out.stderr.contains(words), "{what}: {command}: {out:?}");
         }
         match (*command, out.code) {
             ("exec", code) => {
