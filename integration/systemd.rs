@@ -20,6 +20,7 @@ cases! {
         without_systemd_nothing_is_left, delete_without_systemd_removes_the_cgroups, the_bus_will_do, the_scope_goes_with_a_killed_runtime;
     [Root, Casulo, Systemd, Program("/usr/bin/unshare")] => systemd_that_never_answers, other_pid_namespaces_are_refused;
     [Root, Casulo, Systemd, Program("/usr/bin/strace")] => one_connection_and_two_calls;
+    [Root, Casulo, TestBuild, Systemd, Program("/usr/bin/strace")] => a_scope_that_nothing_proves_ours_is_not_stopped;
     [Root, Casulo, Systemd, UserSystemd, Program("/usr/bin/setpriv")] => an_ordinary_users_own_systemd;
 }
 
@@ -657,6 +658,49 @@ fn one_connection_and_two_calls(lab: &Lab) {
     assert_eq!(count(&["StartTransientUnit"]), 1, "{trace}");
     assert_eq!(count(&["InvocationID"]), 1, "{trace}");
     delete(&bundle);
+}
+
+/// Of a `create` that was killed before it knew which it is: its own, then one of the host's that has no process.
+fn a_scope_that_nothing_proves_ours_is_not_stopped(lab: &Lab) {
+    let bundle = bundle(lab);
+    lab.use_test_build("CASULO_FAULT", "scope-starts:kill");
+    let out = finish(bundle.command(DRIVER, "create", &[]), b"");
+    lab.use_runtime();
+    assert_eq!(out.code, 137, "{out:?}");
+    let unit = unit(&bundle);
+    let path = lab.root().join(bundle.id()).join("state.json");
+    let record = fs::read(&path).unwrap();
+    let state: Value = serde_json::from_slice(&record).unwrap();
+    assert_eq!(state["systemd_scope"]["invocation"], "");
+    bundle.call("delete", &["--force"], &[]).ok();
+    assert_gone(&bundle);
+    lab.assert_nothing_left(bundle.id());
+    // One that fails stays.
+    let mut other = Command::new("systemd-run");
+    other.args(["--quiet", "--scope", "--unit", &unit]);
+    other.args(["--property=RuntimeMaxSec=1", "sleep", "1000"]);
+    finish(other, b"");
+    wait_until("the other has failed", || {
+        show(&unit, "ActiveState") == "failed"
+    });
+    fs::create_dir(path.parent().unwrap()).unwrap();
+    fs::write(&path, record).unwrap();
+    let trace = lab.join("trace");
+    let mut delete = Command::new("strace");
+    delete.args(["-s", "4096", "-e", "trace=write,sendto,sendmsg", "-o"]);
+    let runtime = lab.command();
+    delete
+        .arg(&trace)
+        .arg(runtime.get_program())
+        .args(runtime.get_args());
+    delete.args(["delete", "--force", bundle.id()]);
+    finish(delete, b"").ok();
+    let trace = fs::read_to_string(trace).unwrap();
+    assert!(trace.contains("Documentation"), "{trace}");
+    assert!(!trace.contains("Stop"), "{trace}");
+    assert_eq!(show(&unit, "ActiveState"), "failed");
+    systemctl(&["reset-failed", &unit]).ok();
+    lab.assert_nothing_left(bundle.id());
 }
 
 /// The user of the host who has a systemd of their own.

@@ -195,7 +195,7 @@ pub(super) fn remove(dir: Dir, state: &State) -> Result<()> {
     if let Some(scope) = &state.systemd_scope
         && state.is_of_this_boot()
     {
-        systemd::stop(scope)?;
+        systemd::stop_recorded(scope, &dir.holder()?)?;
     }
     fault::at(Step::RemoveClass)?;
     intel_rdt::remove(&state.own_intel_rdt_paths())?;

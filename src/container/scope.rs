@@ -26,9 +26,9 @@ pub(super) fn spawn(
         Bridged::Parent(bridge) => bridge,
     };
     fault::at(Step::Scope)?;
-    made.scope = Some(systemd::start(scope, bridge.pid())?);
-    fault::at(Step::FillScope)?;
     let holder = made.dir()?.holder()?;
+    made.scope = Some(systemd::start(scope, bridge.pid(), &holder)?);
+    fault::at(Step::FillScope)?;
     let filled = systemd::fill(&plan.cgroup, scope, bridge.pid(), proc, Some(&holder))?;
     // As in a cgroup without systemd: from a foreign cgroup namespace init could not be put there, and where a pid
     // namespace is joined the bridge is the entrant.

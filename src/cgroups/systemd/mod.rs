@@ -8,6 +8,7 @@
 //! init does not exist yet: the bridge ([`crate::namespaces::Bridge`]) stands in for it.
 
 mod annotations;
+mod begun;
 mod dbus;
 mod gvariant;
 mod name;
@@ -153,12 +154,14 @@ pub(super) fn plan(
     })
 }
 
-/// Lets systemd make the scope, with `process` in it; returns which it is.
+/// Lets systemd make the scope for the record `holder`, with `process` in it; returns which it is.
 ///
 /// # Errors
 /// `E_SYSTEMD`. What systemd has begun ends with the process.
-pub fn start(plan: &Plan, process: Pid) -> Result<Scope> {
+pub fn start(plan: &Plan, process: Pid, holder: &Holder) -> Result<Scope> {
     let mut properties = plan.properties.clone();
+    // After those of the annotations: systemd adds one to the other.
+    properties.push(begun::mark(holder));
     properties.push(("PIDs".to_owned(), pids(process)));
     let invocation = unit::start(&plan.scope, &properties)?;
     Ok(Scope {
@@ -175,15 +178,20 @@ fn pids(process: Pid) -> Value {
 
 /// Stops the scope and waits until it is gone. No error when it was gone already, whoever has its name now.
 ///
-/// Without an invocation it is not known whether casulo made it or found its name taken: the casulo that
-/// asked for it was killed before it heard. Then nothing says whose the scope of this name is, and none is stopped.
-/// Ours needs no stop: its only process ends with that casulo, and systemd forgets a scope that has none.
-///
 /// # Errors
 /// `E_SYSTEMD`
 pub fn stop(scope: &Scope) -> Result<()> {
+    unit::stop(scope)
+}
+
+/// The same for what the record `holder` says of its scope. Without an invocation it is not known whether casulo
+/// made it or found its name taken: then only one that says itself that it is of this record is stopped ([`begun`]).
+///
+/// # Errors
+/// `E_SYSTEMD`
+pub fn stop_recorded(scope: &Scope, holder: &Holder) -> Result<()> {
     match scope.invocation.as_str() {
-        "" if !without(Defence::OwnCgroup) => unit::wait_until_gone(scope),
+        "" if !without(Defence::OwnCgroup) => begun::stop(scope, holder),
         _ => unit::stop(scope),
     }
 }

@@ -11,21 +11,18 @@ use crate::testing::without::{Defence, without};
 use nix::errno::Errno;
 use nix::unistd::Pid;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long systemd may take for everything that a command wants of it. Starting a scope is a
 /// matter of milliseconds; a loaded host has been seen to take seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// How long the process that holds a scope may take to end after the casulo that it waits for.
-const LAST_MOMENTS: Duration = Duration::from_secs(1);
 
 const SYSTEMD: &str = "org.freedesktop.systemd1";
 const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
 const UNIT_EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
 
 /// A method of the manager.
-fn manager_call<'a>(member: &'a str, body: &'a [Value]) -> Call<'a> {
+pub(super) fn manager_call<'a>(member: &'a str, body: &'a [Value]) -> Call<'a> {
     Call {
         destination: SYSTEMD,
         path: "/org/freedesktop/systemd1",
@@ -57,7 +54,7 @@ const SCOPE: &str = "org.freedesktop.systemd1.Scope";
 
 /// The object of a unit, by its name or its invocation. All but letters and digits is escaped, and so is a
 /// digit at the beginning (`sd_bus_path_encode(3)`).
-fn object(name: &str) -> String {
+pub(super) fn object(name: &str) -> String {
     let mut path = "/org/freedesktop/systemd1/unit/".to_owned();
     for (index, byte) in name.bytes().enumerate() {
         match byte {
@@ -69,27 +66,33 @@ fn object(name: &str) -> String {
     path
 }
 
-/// InvocationID of a scope that was just started.
-fn invocation(connection: &mut Connection, scope: &Scope) -> Answer<String> {
-    let path = object(&scope.unit);
-    let body = [Value::text(UNIT), Value::text("InvocationID")];
-    let get = scope_call(&path, "org.freedesktop.DBus.Properties", "Get", &body);
-    match connection.call(&get)?.as_slice() {
-        [Value::Variant(value)] => match value.as_ref() {
-            Value::Array(_, bytes) if bytes.len() == 16 => {
-                Ok(bytes.iter().fold(String::new(), |text, byte| match byte {
-                    Value::Byte(byte) => text + &format!("{byte:02x}"),
-                    _ => text,
-                }))
-            }
-            _ => Err(Failure::Protocol),
-        },
+/// InvocationID of the scope that has this name; `None` before it has one.
+pub(super) fn invocation(connection: &mut Connection, scope: &Scope) -> Answer<Option<String>> {
+    match property(connection, &object(&scope.unit), "InvocationID")? {
+        Value::Array(_, bytes) if bytes.is_empty() => Ok(None),
+        Value::Array(_, bytes) if bytes.len() == 16 => Ok(Some(bytes.iter().fold(
+            String::new(),
+            |text, byte| match byte {
+                Value::Byte(byte) => text + &format!("{byte:02x}"),
+                _ => text,
+            },
+        ))),
+        _ => Err(Failure::Protocol),
+    }
+}
+
+/// A property of the unit at this object.
+pub(super) fn property(connection: &mut Connection, path: &str, name: &str) -> Answer<Value> {
+    let body = [Value::text(UNIT), Value::text(name)];
+    let get = scope_call(path, "org.freedesktop.DBus.Properties", "Get", &body);
+    match connection.call(&get)?.into_iter().next() {
+        Some(Value::Variant(value)) => Ok(*value),
         _ => Err(Failure::Protocol),
     }
 }
 
 /// What systemd says of a unit that it does not know, or knows no more, by its object.
-fn is_gone(name: &str) -> bool {
+pub(super) fn is_gone(name: &str) -> bool {
     matches!(
         name,
         NO_SUCH_UNIT
@@ -134,6 +137,7 @@ pub(super) fn start(scope: &Scope, properties: &[Property]) -> Result<String> {
     let result = started.map_err(|failure| failed("start", scope, None, failure))?;
     match result.as_str() {
         "done" => invocation(&mut connection, scope)
+            .and_then(|it| it.ok_or(Failure::Protocol))
             .map_err(|failure| failed("look at", scope, None, failure)),
         result => Err(Error::new(
             Code::Systemd,
@@ -171,42 +175,24 @@ pub(super) fn set(scope: &Scope, properties: &[Property]) -> Result<()> {
 /// # Errors
 /// `E_SYSTEMD`
 pub(super) fn stop(scope: &Scope) -> Result<()> {
+    stop_over(&mut connect("stop", scope)?, scope)
+}
+
+/// The same over a connection that is there.
+///
+/// # Errors
+/// `E_SYSTEMD`
+pub(super) fn stop_over(connection: &mut Connection, scope: &Scope) -> Result<()> {
     let body = [Value::text("replace")];
     let path = object(match without(Defence::OwnCgroup) {
         true => &scope.unit,
         false => &scope.invocation,
     });
-    let stop = scope_call(&path, UNIT, "Stop", &body);
-    stop_over(&mut connect("stop", scope)?, scope, &stop)
-}
-
-/// Waits until there is no scope of this name, but not for one that has processes to end: the one who holds ours
-/// may need a moment to end with its casulo, and whoever stays longer is another's.
-///
-/// # Errors
-/// `E_SYSTEMD`
-pub(super) fn wait_until_gone(scope: &Scope) -> Result<()> {
-    let mut connection = connect("look into", scope)?;
-    let body = [Value::text(&scope.unit)];
-    let begin = Instant::now();
-    loop {
-        let patience = match connection.call(&manager_call("GetUnitProcesses", &body)) {
-            Ok(answer) => match answer.as_slice() {
-                [Value::Array(_, processes)] if processes.is_empty() => crate::cgroups::PATIENCE,
-                _ => LAST_MOMENTS,
-            },
-            Err(Failure::Refused(name, _)) if name == NO_SUCH_UNIT => return Ok(()),
-            Err(failure) => return Err(failed("look into", scope, None, failure)),
-        };
-        if begin.elapsed() >= patience {
-            return Ok(());
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
-fn stop_over(connection: &mut Connection, scope: &Scope, stop: &Call<'_>) -> Result<()> {
-    match job(connection, stop, Step::ScopeStops) {
+    match job(
+        connection,
+        &scope_call(&path, UNIT, "Stop", &body),
+        Step::ScopeStops,
+    ) {
         Err(Failure::Refused(name, _)) if is_gone(&name) => Ok(()),
         // Whatever became of the job: a later one of somebody else may have taken its place.
         result => result
@@ -244,7 +230,7 @@ fn sockets(manager: &Manager) -> [PathBuf; 2] {
 }
 
 /// Connects for `verb`, which an error names.
-fn connect(verb: &str, scope: &Scope) -> Result<Connection> {
+pub(super) fn connect(verb: &str, scope: &Scope) -> Result<Connection> {
     let [private, bus] = sockets(&scope.manager);
     let failed = |socket: &Path, failure| failed(verb, scope, Some(socket), failure);
     match Connection::open(&private, PATIENCE) {
@@ -322,7 +308,7 @@ fn look_at(scope: &Scope) -> String {
 }
 
 /// An error for one line: what systemd says, or where it could not be reached.
-fn failed(verb: &str, scope: &Scope, socket: Option<&Path>, failure: Failure) -> Error {
+pub(super) fn failed(verb: &str, scope: &Scope, socket: Option<&Path>, failure: Failure) -> Error {
     let error = |detail: String| Error {
         step: verb.to_owned(),
         object: scope.unit.clone(),
