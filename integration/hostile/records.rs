@@ -12,7 +12,7 @@ cases! {
     [Root, TestBuild] => a_path_that_is_another_cgroups_by_now, a_record_of_another_users,
         a_record_that_names_folders_elsewhere;
     [Root, Casulo] => a_cgroup_of_another_container_is_refused, a_cgroup_of_a_record_that_is_gone_is_used,
-        the_cgroup_of_others_stays_after_a_failure, creates_at_once_have_a_winner,
+        the_cgroup_of_others_stays_after_a_failure, a_cgroup_that_cannot_be_held_is_refused, creates_at_once_have_a_winner,
         broken_records_are_listed_and_deleted, records_that_are_no_files;
 }
 
@@ -222,7 +222,32 @@ fn the_cgroup_of_others_stays_after_a_failure(lab: &Lab) {
     again.run().ok();
 }
 
+/// What the kernel says of the attribute decides: one that it does not know, or not from this caller, is done without.
+fn a_cgroup_that_cannot_be_held_is_refused(lab: &Lab) {
+    for (errno, words) in [
+        ("ENOSPC", Some("no space left")),
+        ("ENOMEM", Some("out of memory")),
+        ("EOPNOTSUPP", None),
+        ("EPERM", None),
+        ("EACCES", None),
+    ] {
+        let bundle = lab.bundle().sh("echo ran");
+        let script = format!("exec strace -qq -o trace -e inject=setxattr:error={errno} \"$@\"");
+        let out = lab.through_shell(&script, &bundle.command(&[], "run", &[]));
+        let trace = fs::read_to_string(lab.join("trace")).expect("a trace");
+        assert!(trace.contains("(INJECTED)"), "{errno}: {trace}");
+        match words {
+            Some(words) => {
+                out.fails_with(&["hold cgroup", bundle.id(), words]);
+                lab.assert_nothing_left(bundle.id());
+            }
+            None => assert_eq!(out.ok().text(), "ran", "{errno}"),
+        }
+    }
+}
+
 fn creates_at_once_have_a_winner(lab: &Lab) {
+    let mut won_in_all = 0;
     for _ in 0..10 {
         let shared = lab.bundle();
         let path = shared.cgroup();
@@ -255,6 +280,7 @@ fn creates_at_once_have_a_winner(lab: &Lab) {
             .collect();
         let winners = codes.iter().filter(|won| **won).count();
         assert!(winners <= 1, "{winners} share a cgroup");
+        won_in_all += winners;
         for (bundle, won) in bundles.iter().zip(codes) {
             if won {
                 assert_eq!(bundle.status(), "running");
@@ -263,6 +289,7 @@ fn creates_at_once_have_a_winner(lab: &Lab) {
         }
         assert!(!shared.cgroup().exists(), "nobody's cgroup is left");
     }
+    assert!(won_in_all > 0, "nobody ever gets it");
 }
 
 fn broken_records_are_listed_and_deleted(lab: &Lab) {

@@ -4,6 +4,7 @@
 //! A look at the processes is not enough: between the look and the birth of init another `create` may look, too,
 //! and a container that has ended has none, though its record still stands for the cgroup.
 
+use super::folders::remove_unused;
 use super::fs::Cgroup;
 use crate::error::{Code, Context, Error, Result};
 use crate::sys::xattr::{create_xattr, fgetxattr, fremovexattr};
@@ -42,10 +43,12 @@ impl Cgroup {
     /// Takes the cgroup for the record `holder`, or refuses it. `existed` where casulo has not made the folder
     /// just now: then the hold of a record that is gone gives way.
     ///
-    /// Where the kernel keeps no such attributes (user.* before Linux 5.7) nobody holds.
+    /// Nobody holds where the kernel keeps no such attributes (user.* before Linux 5.7), and where the caller has
+    /// no right to set either of them: an ordinary user, to whom the list of processes of a cgroup was given
+    /// and not its folder, may use it all the same.
     ///
     /// # Errors
-    /// `E_CGROUP` when another live record holds it.
+    /// `E_CGROUP` when another live record holds it, or it cannot be held.
     pub(super) fn hold(&self, holder: &Holder, folders: Origin) -> Result<()> {
         let failed = |errno| {
             let object = self.path.display().to_string();
@@ -59,14 +62,17 @@ impl Cgroup {
         for name in NAMES {
             match create_xattr(self.folder.as_fd(), name, &text) {
                 Ok(()) => return Ok(()),
-                Err(Errno::EPERM) => {}
+                Err(Errno::EPERM | Errno::EACCES | Errno::EOPNOTSUPP) => {}
                 Err(Errno::EEXIST) => return Err(self.is_held(self.holder().as_ref())),
                 Err(errno) => {
-                    log::debug!("{} is not held: {errno}", self.path.display());
-                    return Ok(());
+                    if folders == Origin::Made && self.holder().is_none() {
+                        remove_unused(&self.path);
+                    }
+                    return Err(failed(errno));
                 }
             }
         }
+        log::debug!("{} is not held", self.path.display());
         Ok(())
     }
 
