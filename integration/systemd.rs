@@ -704,22 +704,37 @@ fn a_scope_that_nothing_proves_ours_is_not_stopped(lab: &Lab) {
 }
 
 /// The user of the host who has a systemd of their own.
-const USER: u32 = 1000;
+pub(crate) const USER: u32 = 1000;
 
-/// A container of that user's, in a scope of their systemd, which runs as long as this value is there. One test
-/// at a time has it.
+/// That systemd, which runs as long as this value is there. One test at a time has it.
+pub(crate) struct UsersSystemd(#[expect(dead_code, reason = "held")] MutexGuard<'static, ()>);
+
+impl UsersSystemd {
+    pub(crate) fn start() -> UsersSystemd {
+        static ALONE: Mutex<()> = Mutex::new(());
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        systemctl(&["start", &format!("user@{USER}.service")]).ok();
+        UsersSystemd(alone)
+    }
+}
+
+impl Drop for UsersSystemd {
+    fn drop(&mut self) {
+        systemctl(&["stop", &format!("user@{USER}.service")]);
+    }
+}
+
+/// A container of that user's, in a scope of their systemd.
 pub(crate) struct UsersContainer<'lab> {
     lab: &'lab Lab,
     pub(crate) bundle: Bundle<'lab>,
     state: PathBuf,
-    _alone: MutexGuard<'static, ()>,
+    _systemd: UsersSystemd,
 }
 
 impl<'lab> UsersContainer<'lab> {
     pub(crate) fn new(lab: &'lab Lab) -> UsersContainer<'lab> {
-        static ALONE: Mutex<()> = Mutex::new(());
-        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-        systemctl(&["start", &format!("user@{USER}.service")]).ok();
+        let systemd = UsersSystemd::start();
         let bundle = lab.bundle();
         let state = lab.folder("users-state");
         for path in [bundle.path(), &bundle.rootfs(), &state] {
@@ -729,7 +744,7 @@ impl<'lab> UsersContainer<'lab> {
             lab,
             bundle,
             state,
-            _alone: alone,
+            _systemd: systemd,
         };
         container.call(&["spec", "--rootless"]).ok();
         let file = container.bundle.path().join("config.json");
@@ -803,12 +818,6 @@ impl<'lab> UsersContainer<'lab> {
         self.call(&["delete", "--force", self.bundle.id()]).ok();
         wait_until("the scope is gone", || !self.scope().exists());
         self.lab.assert_nothing_left(self.bundle.id());
-    }
-}
-
-impl Drop for UsersContainer<'_> {
-    fn drop(&mut self) {
-        systemctl(&["stop", &format!("user@{USER}.service")]);
     }
 }
 

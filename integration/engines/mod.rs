@@ -1,6 +1,6 @@
 //! Real engines, with the runtime under test as their only one: what their users do every day.
 //!
-//! A smoke test of each belongs to every run; all the others are only run where
+//! A smoke test of each belongs to every run, and so does Podman of an ordinary user; all the others are only run where
 //! `CASULO_TEST_ENGINES` is set (`make engines`), since each is a second here and twenty in an
 //! emulated machine. Each command is printed with its exit code.
 
@@ -14,6 +14,7 @@ mod docker;
 pub(crate) mod image;
 mod lines;
 pub(crate) mod podman;
+mod rootless;
 
 pub(crate) use daemon::end_all;
 
@@ -27,6 +28,7 @@ pub(crate) fn files() -> Vec<(&'static str, &'static [Case])> {
         ("containerd", containerd::SMOKE),
         ("cri", cri::SMOKE),
         ("docker", docker::SMOKE),
+        ("rootless", rootless::ALL),
     ];
     if std::env::var_os("CASULO_TEST_ENGINES").is_some() {
         files.extend([
