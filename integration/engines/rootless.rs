@@ -44,10 +44,8 @@ impl Podman {
             home,
             _systemd: systemd,
         };
-        let layer = fs::read(image::with_probe(lab)).unwrap();
-        podman
-            .call_with(&["import", "-", image::BUSYBOX.name], &layer)
-            .ok();
+        let archive = fs::read(image::BUSYBOX.archive(lab)).unwrap();
+        podman.call_with(&["load"], &archive).ok();
         podman
     }
 
