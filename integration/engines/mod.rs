@@ -28,7 +28,7 @@ pub(crate) fn files() -> Vec<(&'static str, &'static [Case])> {
         ("containerd", containerd::SMOKE),
         ("cri", cri::SMOKE),
         ("docker", docker::SMOKE),
-        ("rootless", rootless::ALL),
+        ("rootless_podman", rootless::ALL),
     ];
     if std::env::var_os("CASULO_TEST_ENGINES").is_some() {
         files.extend([

@@ -12,8 +12,9 @@ cases! {
     [Root, TestBuild] => a_path_that_is_another_cgroups_by_now, a_record_of_another_users,
         a_record_that_names_folders_elsewhere;
     [Root, Casulo] => a_cgroup_of_another_container_is_refused, a_cgroup_of_a_record_that_is_gone_is_used,
-        the_cgroup_of_others_stays_after_a_failure, a_cgroup_that_cannot_be_held_is_refused, creates_at_once_have_a_winner,
+        the_cgroup_of_others_stays_after_a_failure, creates_at_once_have_a_winner,
         broken_records_are_listed_and_deleted, records_that_are_no_files;
+    [Root, Casulo, Program("/usr/bin/strace")] => a_cgroup_that_cannot_be_held_is_refused;
 }
 
 /// A container that has ended, whose cgroup was removed, and a cgroup of the host at its path.
