@@ -141,7 +141,6 @@ pub(super) fn filter(profile: &LinuxSeccomp, problems: &mut Problems) -> Filter 
     }
     if let Some(user) = &notifies {
         check_listener(user, listener_path.as_deref(), problems);
-        check_sendmsg(default, &rules, problems);
     }
     Filter {
         default,
@@ -290,45 +289,6 @@ fn check_listener(user: &str, listener_path: Option<&Path>, problems: &mut Probl
             format!("longer than the {MAX_SOCKET_PATH} bytes of a unix socket's path"),
         ),
         Some(_) => {}
-    }
-}
-
-/// init loads the filter and then sends the listener away by sendmsg(2). If that call waited for
-/// an answer, it would wait for ever, for nobody has the listener yet; if it were refused, nobody
-/// would get it.
-fn check_sendmsg(default: Action, rules: &[Rule], problems: &mut Problems) {
-    const WHY: &str = "the listener itself is handed over by sendmsg, under this filter";
-    let mut passes = default.lets_pass();
-    let mut waits = false;
-    for (index, rule) in rules.iter().enumerate() {
-        let Some(position) = rule.names.iter().position(|name| name == "sendmsg") else {
-            continue;
-        };
-        if rule.action == Action::Notify {
-            waits = true;
-            problems.add(
-                format!("{PATH}.syscalls[{index}].names[{position}]"),
-                format!("sendmsg cannot be SCMP_ACT_NOTIFY: {WHY}"),
-            );
-        } else if rule.action.lets_pass() {
-            passes = true;
-        } else if rule.conditions.is_empty() {
-            passes = false;
-        }
-    }
-    if passes || waits {
-        return;
-    }
-    if default == Action::Notify {
-        problems.add(
-            format!("{PATH}.defaultAction"),
-            format!("cannot be SCMP_ACT_NOTIFY unless sendmsg is allowed: {WHY}"),
-        );
-    } else {
-        problems.add(
-            format!("{PATH}.syscalls"),
-            format!("sendmsg must be allowed next to SCMP_ACT_NOTIFY: {WHY}"),
-        );
     }
 }
 
