@@ -44,7 +44,7 @@ use crate::plan::Plan;
 use crate::process::asked::{Asked, Birth, Hooks};
 use crate::process::last_steps::{Tracer, WorkingDirectory};
 use crate::rootfs::devices::Nodes;
-use crate::state::{self, Identity, ProcessRef, State, Store};
+use crate::state::{self, Identity, ProcessRef, State, Status, Store};
 use crate::sync::Channel;
 use crate::sync::pipes::Ends;
 use crate::sys::procfs::ProcFs;
@@ -52,6 +52,7 @@ use crate::sys::shared::Shared;
 use crate::testing::fault::{self, Step};
 use crate::trace::{self, Phase};
 use crate::{caller_socket, intel_rdt, pidfile, seccomp};
+use agent::Agent;
 use conversation::Conversation;
 use facts::facts;
 use interruption::Interruption;
@@ -227,7 +228,7 @@ fn build<'a>(
         plan.process.ask_filter(bpf, request.asked())?;
     }
     fault::at(Step::ConnectAgent)?;
-    let agent = agent::connect(filter)?;
+    let agent = Agent::connect(filter, Status::Creating)?;
 
     trace::phase(Phase::Cgroup);
     fault::at(Step::Cgroup)?;

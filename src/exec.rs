@@ -12,7 +12,7 @@ mod entrant;
 mod supervise;
 
 use crate::cgroups::Cgroup;
-use crate::container::agent;
+use crate::container::agent::Agent;
 use crate::error::{Code, Context, Error, Result};
 use crate::foreground::Signals;
 use crate::process::asked::{Asked, Birth, Hooks};
@@ -111,7 +111,11 @@ pub fn exec(dir: Dir, request: &Request<'_>) -> Result<Outcome> {
         }
         _ => return Err(not_running(request.id)),
     };
-    execute_beside(request, &init).map_err(|error| match has_ended(&init, &error) {
+    let container = Container {
+        init,
+        status: seen.status,
+    };
+    execute_beside(request, &container).map_err(|error| match has_ended(&container.init, &error) {
         true => not_running(request.id),
         false => error,
     })
@@ -131,8 +135,14 @@ fn has_ended(init: &OwnedFd, error: &Error) -> bool {
     poll(&mut fds, moment).is_ok_and(|count| count > 0)
 }
 
+/// The container as it was seen, with its init alive.
+struct Container {
+    init: OwnedFd,
+    status: Status,
+}
+
 /// [`exec`] in a container whose init lives.
-fn execute_beside(request: &Request<'_>, init: &OwnedFd) -> Result<Outcome> {
+fn execute_beside(request: &Request<'_>, container: &Container) -> Result<Outcome> {
     let bpf = request
         .filter
         .map(|filter| seccomp::compile(filter, request.seccomp_cache))
@@ -146,12 +156,14 @@ fn execute_beside(request: &Request<'_>, init: &OwnedFd) -> Result<Outcome> {
         request.process.ask_filter(bpf, asked)?;
     }
     let bpf = bpf.as_ref();
-    let outcome = match attempt(request, init, bpf, None)? {
+    let outcome = match attempt(request, container, bpf, None)? {
         Supervised::Came(outcome) => outcome,
-        Supervised::KilledAtBirth(cgroup) => match attempt(request, init, bpf, cgroup.as_ref())? {
-            Supervised::Came(outcome) => outcome,
-            Supervised::KilledAtBirth(_) => return Err(death::killed()),
-        },
+        Supervised::KilledAtBirth(cgroup) => {
+            match attempt(request, container, bpf, cgroup.as_ref())? {
+                Supervised::Came(outcome) => outcome,
+                Supervised::KilledAtBirth(_) => return Err(death::killed()),
+            }
+        }
     };
     match outcome {
         Outcome::Executed(executed) => announce(request, executed),
@@ -163,11 +175,12 @@ fn execute_beside(request: &Request<'_>, init: &OwnedFd) -> Result<Outcome> {
 /// move to `cgroup` itself.
 fn attempt(
     request: &Request<'_>,
-    init: &OwnedFd,
+    container: &Container,
     bpf: Option<&Bpf>,
     cgroup: Option<&Cgroup>,
 ) -> Result<Supervised> {
-    let agent = agent::connect(request.filter)?;
+    let init = &container.init;
+    let agent = Agent::connect(request.filter, container.status)?;
     let proc = ProcFs::host().context(Code::State, "open", "/proc")?;
     let (channel, parent) = Channel::pair()?;
     let (ends, their_ends) = pipes()?;

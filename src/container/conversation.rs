@@ -1,6 +1,6 @@
 //! What `create` and `run` say to init, or to the entrant that makes it, until that is ready. Parent.
 
-use super::agent;
+use super::agent::Agent;
 use super::hooks_outside::run_hooks;
 use super::interruption::Interruption;
 use super::outside::attach_device_rules;
@@ -37,7 +37,7 @@ pub(super) struct Conversation<'a> {
     pub(super) request: &'a Request<'a>,
     pub(super) channel: &'a Channel,
     pub(super) ends: &'a Ends,
-    pub(super) agent: Option<OwnedFd>,
+    pub(super) agent: Option<Agent<'a>>,
     /// Whether the filter has a listener.
     pub(super) notifies: bool,
     pub(super) shared: &'static Shared,
@@ -160,13 +160,10 @@ impl Conversation<'_> {
     }
 
     fn hand_over(&mut self, listener: Listener, state: &State, pid: Pid) -> Result<()> {
-        let Some(agent) = self.agent.take() else {
-            return Ok(());
-        };
-        let filter = self.request.plan.seccomp.as_ref();
-        let metadata = filter.and_then(|filter| filter.listener_metadata.as_deref());
-        let document = agent::document(state, Status::Creating, pid, metadata);
-        listener.send(&agent, &document)
+        match self.agent.take() {
+            Some(agent) => agent.give(listener, state, pid),
+            None => Ok(()),
+        }
     }
 
     /// The entrant's end, and then init, which it has made.

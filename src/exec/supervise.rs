@@ -6,11 +6,10 @@ use super::birth::Place;
 use super::death;
 use super::{Executed, Outcome, Request, WhenPaused};
 use crate::cgroups::{Cgroup, systemd};
-use crate::container::agent;
+use crate::container::agent::Agent;
 use crate::error::{Code, Context, Error, Result};
 use crate::foreground::EndSignals;
 use crate::listener::Listener;
-use crate::state::Status;
 use crate::sync::pipes::{Ends, Heard};
 use crate::sync::{Channel, Message};
 use crate::sys::child::{self, Farewell, Patience};
@@ -50,7 +49,7 @@ pub(super) struct Supervision<'a> {
     channel: Option<Channel>,
     ends: Ends,
     shared: &'static Shared,
-    agent: Option<OwnedFd>,
+    agent: Option<Agent<'a>>,
     listener: Option<Listener>,
     console: Option<OwnedFd>,
     /// Readable when a signal asks casulo to end.
@@ -90,7 +89,7 @@ impl<'a> Supervision<'a> {
         channel: Channel,
         ends: Ends,
         shared: &'static Shared,
-        agent: Option<OwnedFd>,
+        agent: Option<Agent<'a>>,
         proc: &'a ProcFs,
     ) -> Result<Supervision<'a>> {
         let opened = pidfd_open(entrant).context(Code::Process, "open a pidfd of", "the entrant");
@@ -253,13 +252,7 @@ impl<'a> Supervision<'a> {
     fn let_go_on(&mut self, pid: Pid) -> Waited<u8> {
         self.request.process.grant_at_birth(pid)?;
         if let (Some(listener), Some(agent)) = (self.listener.take(), self.agent.take()) {
-            let metadata = self
-                .request
-                .filter
-                .and_then(|filter| filter.listener_metadata.as_deref());
-            let state = self.request.state;
-            let document = agent::document(state, Status::Running, pid, metadata);
-            listener.send(&agent, &document)?;
+            agent.give(listener, self.request.state, pid)?;
         }
         let lowered = self
             .request
