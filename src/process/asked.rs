@@ -4,7 +4,7 @@ use super::Plan;
 use super::limits::Siblings;
 use crate::error::{Code, Error, Result};
 use crate::seccomp::{self, Bpf, Call};
-use crate::sys::landing::{Tells, Told, WorkingDirectory};
+use crate::sys::landing::{SIBLING, Tells, Told, WorkingDirectory};
 use nix::errno::Errno;
 
 impl Plan {
@@ -21,12 +21,10 @@ impl Plan {
             Call::new("execve", libc::SYS_execve),
             Call::new("exit_group", libc::SYS_exit_group),
         ];
-        if what.hooks == Hooks::Some || what.birth == Birth::Sibling {
-            let flags = u64::try_from(libc::SIGCHLD).expect("a small number");
-            calls.push(Call::new("clone", libc::SYS_clone).with([flags, 0, 0]));
-        }
         if what.hooks == Hooks::Some {
+            let flags = u64::try_from(libc::SIGCHLD).expect("a small number");
             calls.extend([
+                Call::new("clone", libc::SYS_clone).with([flags, 0, 0]),
                 Call::new("wait4", libc::SYS_wait4),
                 Call::new("dup", libc::SYS_dup),
                 Call::new("close", libc::SYS_close),
@@ -36,6 +34,8 @@ impl Plan {
             calls.push(Call::new("getcwd", libc::SYS_getcwd));
         }
         if what.birth == Birth::Sibling {
+            let clone = Call::new("clone", libc::SYS_clone);
+            calls.push(clone.with([SIBLING, 0, 0]));
             calls.push(Call::new("setsid", libc::SYS_setsid));
             if self.terminal.is_some() {
                 let ioctl = Call::new("ioctl(TIOCSCTTY)", libc::SYS_ioctl);

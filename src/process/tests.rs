@@ -1,5 +1,6 @@
 //! The process as a whole: what a config plans, and what it does in a child.
 
+mod asked;
 mod programs;
 
 use super::fixtures::{process, root, spec, status_line};

@@ -21,7 +21,7 @@ use std::os::fd::RawFd;
 use std::ptr::{NonNull, null, null_mut};
 
 pub use super::area::{GO, SET_PROCESSES};
-pub use super::last::Taker;
+pub use super::last::{SIBLING, Taker};
 pub use super::word::{Tells, Told, Word};
 pub use wanted::{
     Confinement, Dumpable, Fault, FaultKind, FaultPlace, Last, LastHook, ListenPid, Session, Wait,

@@ -346,6 +346,10 @@ pub(super) extern "C" fn end_by_signal(number: i32) {
     leave(128 + number.unsigned_abs() as usize)
 }
 
+/// The flags by which [`be_born`] clones.
+pub const SIBLING: u64 =
+    (libc::CLONE_PARENT | libc::CLONE_PARENT_SETTID | libc::CLONE_CHILD_SETTID) as u64;
+
 /// Makes the process that goes on at `area`, as a sibling of this one, onto the area's stack: `clone(CLONE_PARENT
 /// | CLONE_PARENT_SETTID | CLONE_CHILD_SETTID)`. The kernel stores its pid, as the parent sees it, at `number`
 /// before it runs. A negative errno, or the pid.
@@ -353,13 +357,12 @@ pub(super) extern "C" fn end_by_signal(number: i32) {
 /// # Safety
 /// `area` is an [`Area`] with its stack's upper end at `stack`; `number` is room for an int.
 pub(super) unsafe fn be_born(area: *mut Area, stack: usize, number: *mut i32) -> isize {
-    let flags = libc::CLONE_PARENT | libc::CLONE_PARENT_SETTID | libc::CLONE_CHILD_SETTID;
     // SAFETY: the area is the caller's, and nobody else has it.
     let pid = unsafe { addr_of_mut!((*area).pid) };
     let tids = [number.expose_provenance(), pid.expose_provenance()];
     let area = area.expose_provenance();
     // SAFETY: the caller's promise; `land` never returns and uses nothing but the area.
-    unsafe { clone_onto(flags as usize, stack, tids, land, area) }
+    unsafe { clone_onto(SIBLING as usize, stack, tids, land, area) }
 }
 
 #[cfg(test)]
