@@ -61,6 +61,7 @@ mod systemd;
 mod teardown;
 mod terminal;
 mod trace;
+mod under_filter;
 mod update;
 mod userns;
 
@@ -107,6 +108,7 @@ fn main() -> ExitCode {
         ("teardown", teardown::CASES),
         ("terminal", terminal::CASES),
         ("trace", trace::CASES),
+        ("under_filter", under_filter::CASES),
         ("update", update::CASES),
         ("userns", userns::CASES),
     ];

@@ -1,13 +1,7 @@
 //! Seccomp: what a filter lets through, refuses, logs or hands to a listener.
 
-#![allow(
-    unsafe_code,
-    reason = "the listener's side of a notification is two ioctls"
-)]
-
-use crate::support::{Bundle, Lab, Listener, Running, cases};
+use crate::support::{Answer, Bundle, Lab, Listener, Running, answer, cases, next_call};
 use serde_json::{Value, json};
-use std::os::fd::AsRawFd;
 
 cases! {
     [Root] => filter_mode_is_on, listed_call_gets_its_errno, default_errno_is_eperm, killed_call_kills, argument_decides,
@@ -428,33 +422,6 @@ fn filter_does_not_hinder_the_runtime(lab: &Lab) {
     assert_eq!(bundle.run().ok().text(), "through");
 }
 
-/// The kernel's `struct seccomp_notif`, seccomp_unotify(2).
-#[repr(C)]
-#[derive(Default)]
-struct Notification {
-    id: u64,
-    pid: u32,
-    flags: u32,
-    number: i32,
-    arch: u32,
-    instruction_pointer: u64,
-    args: [u64; 6],
-}
-
-/// The kernel's `struct seccomp_notif_resp`.
-#[repr(C)]
-struct Response {
-    id: u64,
-    value: i64,
-    error: i32,
-    flags: u32,
-}
-
-/// `SECCOMP_IOCTL_NOTIF_RECV`: `_IOWR('!', 0, struct seccomp_notif)`.
-const RECEIVE: u32 = 0xc050_2100;
-/// `SECCOMP_IOCTL_NOTIF_SEND`: `_IOWR('!', 1, struct seccomp_notif_resp)`.
-const SEND: u32 = 0xc018_2101;
-
 fn listener_gets_the_calls(lab: &Lab) {
     let listener = Listener::new(lab.join("listener"));
     let mut filter = deny_listed(json!([{"names": ["getpriority"], "action": "SCMP_ACT_NOTIFY"}]));
@@ -470,21 +437,9 @@ fn listener_gets_the_calls(lab: &Lab) {
     assert_eq!(state["fds"], json!(["seccompFd"]));
     assert_eq!(state["state"]["id"], bundle.id());
     assert!(state["pid"].as_i64().unwrap() > 0, "{state}");
-    let fd = received.fds[0].as_raw_fd();
-    let mut notification = Notification::default();
-    // SAFETY: the struct has the kernel's layout and is live; RECEIVE names its size.
-    let result = unsafe { libc::ioctl(fd, RECEIVE as libc::Ioctl, &raw mut notification) };
-    assert_eq!(result, 0);
-    assert_eq!(i64::from(notification.number), libc::SYS_getpriority);
-    let response = Response {
-        id: notification.id,
-        value: 4711,
-        error: 0,
-        flags: 0,
-    };
-    // SAFETY: as above, for SEND and the response.
-    let result = unsafe { libc::ioctl(fd, SEND as libc::Ioctl, &raw const response) };
-    assert_eq!(result, 0);
+    let call = next_call(&received.fds[0]).unwrap();
+    assert_eq!(i64::from(call.number), libc::SYS_getpriority);
+    assert!(answer(&received.fds[0], &call, Answer::Value(4711)));
     assert_eq!(running.wait().ok().text(), "ok 4711");
 }
 

@@ -14,6 +14,7 @@ mod own_namespace;
 pub(crate) mod probe;
 mod resctrl;
 mod runtime;
+mod seccomp_agent;
 mod sockets;
 mod terminal;
 
@@ -27,6 +28,7 @@ pub(crate) use mountinfo::{Mount, mounts};
 pub(crate) use own_namespace::OwnNamespace;
 pub(crate) use resctrl::{RESCTRL, Resctrl};
 pub(crate) use runtime::{Output, Running, field, finish, wait_until, wrapped};
+pub(crate) use seccomp_agent::{Agent, Answer, answer, next_call};
 pub(crate) use sockets::{Listener, received};
 pub(crate) use terminal::Terminal;
 

@@ -156,6 +156,11 @@ impl Running {
         text_of(&self.stdout)
     }
 
+    /// True once the command itself has ended, whatever it has left running.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Waits for its end, not for ever.
     #[track_caller]
     pub(crate) fn wait(mut self) -> Output {
