@@ -160,7 +160,8 @@ impl Status {
 /// The last capability that the kernel knows: almost always the highest one of the bounding set,
 /// which one call confirms.
 fn last_cap(bounding: u64) -> Result<u8> {
-    let mut last = u8::try_from(bounding.checked_ilog2().unwrap_or(0)).unwrap_or(0);
+    let highest = bounding.checked_ilog2().unwrap_or(0);
+    let mut last = u8::try_from(highest).expect("below 64");
     while last < 63 {
         match bounding_has(last + 1) {
             Ok(_) => last += 1,

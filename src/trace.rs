@@ -160,8 +160,9 @@ pub fn end() -> Result<()> {
 
 fn now(clock: ClockId) -> u64 {
     clock_gettime(clock).map_or(0, |time| {
-        u64::try_from(time.tv_sec()).unwrap_or(0) * 1_000_000_000
-            + u64::try_from(time.tv_nsec()).unwrap_or(0)
+        let [seconds, rest] = [time.tv_sec(), time.tv_nsec()]
+            .map(|it| u64::try_from(it).expect("Linux lets no clock be negative"));
+        seconds * 1_000_000_000 + rest
     })
 }
 

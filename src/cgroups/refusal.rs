@@ -39,7 +39,7 @@ impl Cgroup {
     /// The permissions of one of its files; None where there is none.
     fn mode(&self, file: &str) -> Option<Mode> {
         let status = fstatat(self.fd()?, file, AtFlags::AT_SYMLINK_NOFOLLOW).ok()?;
-        Some(Mode::from_bits_truncate(status.st_mode))
+        Some(Mode::from_bits_retain(status.st_mode & 0o7777))
     }
 }
 

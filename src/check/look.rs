@@ -76,7 +76,7 @@ impl Files {
     fn find_with(&self, path: &Path, flags: OFlag) -> nix::Result<Found> {
         let flags = OFlag::O_PATH | OFlag::O_CLOEXEC | flags;
         let fd = open(&self.at(path), flags, Mode::empty())?;
-        let kind = SFlag::from_bits_truncate(fstat(&fd)?.st_mode & libc::S_IFMT);
+        let kind = SFlag::from_bits_retain(fstat(&fd)?.st_mode & libc::S_IFMT);
         let name = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()))
             .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?;
         let path = match name.strip_prefix(&self.root) {

@@ -36,7 +36,8 @@ pub fn read(file: File) -> io::Result<Vec<u8>> {
     let most = u64::try_from(MAX_BYTES).expect("a constant");
     // A regular file says its size; what else there is gives as much as it likes, up to the limit.
     let expected = file.metadata().map_or(0, |about| about.len().min(most));
-    let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or(0) + 1);
+    let expected = usize::try_from(expected).expect("MAX_BYTES at most");
+    let mut bytes = Vec::with_capacity(expected + 1);
     file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
     Ok(bytes)
 }

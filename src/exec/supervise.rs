@@ -283,7 +283,7 @@ impl<'a> Supervision<'a> {
                 fds.push(PollFd::new(self.ends.tell(), wakes));
             }
             fds.extend(self.end.iter().map(readable));
-            let timeout = u16::try_from(look.as_millis()).unwrap_or(u16::MAX);
+            let timeout = u16::try_from(look.as_millis()).expect("LONGEST_LOOK at most");
             wait(&mut fds, PollTimeout::from(timeout))?;
             let any = |at: usize| fds.get(at).and_then(PollFd::any) == Some(true);
             let (ended, end) = (any(0), self.end.is_some() && any(fds.len() - 1));

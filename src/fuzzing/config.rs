@@ -188,7 +188,7 @@ pub(super) fn id_maps(bytes: &[u8]) {
     let mut choices = Bytes::new(bytes);
     let mut map = Vec::new();
     while choices.has_more() && map.len() < 400 {
-        let mut id = || u32::try_from(choices.number() & 0xffff_ffff).unwrap_or(0);
+        let mut id = || u32::try_from(choices.number() & 0xffff_ffff).expect("32 bits");
         map.push(json!({"containerID": id(), "hostID": id(), "size": id()}));
     }
     let linux = json!({"namespaces": [{"type": "user"}], "uidMappings": map, "gidMappings": map});

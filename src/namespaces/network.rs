@@ -113,7 +113,7 @@ pub(super) fn loopback_up() -> Result<()> {
         None,
     )
     .context(Code::Network, "open", "socket")?;
-    let up = libc::c_short::try_from(libc::IFF_UP).unwrap_or(1);
+    let up = libc::c_short::try_from(libc::IFF_UP).expect("a small number");
     set_interface_flags(socket.as_fd(), c"lo", up).context(Code::Network, "set up device", "lo")
 }
 

@@ -256,7 +256,7 @@ impl Proxy {
         }
         let left = held.end.saturating_duration_since(Instant::now());
         // Rounded up: a wait that ends just before the end would only be repeated.
-        PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::ZERO)
+        PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX)
     }
 
     /// `run` in the foreground: passes on what waits, but does not let a flood of messages, or of what comes with

@@ -148,7 +148,7 @@ impl Environment {
 fn read_passwd(root: &Root) -> std::io::Result<Vec<u8>> {
     let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     let fd = root.open(Path::new("/etc/passwd"), flags, Mode::empty())?;
-    let kind = SFlag::from_bits_truncate(fstat(&fd)?.st_mode) & SFlag::S_IFMT;
+    let kind = SFlag::from_bits_retain(fstat(&fd)?.st_mode & libc::S_IFMT);
     if kind != SFlag::S_IFREG {
         return Err(std::io::ErrorKind::InvalidInput.into());
     }

@@ -27,8 +27,7 @@ pub struct Keyring {
 
 /// Decides the keyring of the container `id`.
 pub fn plan(id: &str, ns: &namespaces::Plan) -> Keyring {
-    // A container id has no NUL byte; one that had would be an anonymous keyring's name here.
-    let name = CString::new(format!("_ses.{id}")).unwrap_or_default();
+    let name = CString::new(format!("_ses.{id}")).expect("an id has no NUL");
     let search = if ns.has(Kind::User) {
         OTHERS_SEARCH
     } else {

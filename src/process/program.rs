@@ -293,7 +293,7 @@ fn quoted(name: &CStr) -> String {
 fn check(root: &Root, place: &Place) -> std::result::Result<(), Refusal> {
     let fd = root.resolve(&place.inside).map_err(Refusal::Errno)?;
     let stat = fstat(&fd).map_err(Refusal::Errno)?;
-    match SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT {
+    match SFlag::from_bits_retain(stat.st_mode & libc::S_IFMT) {
         SFlag::S_IFREG => {}
         SFlag::S_IFDIR => return Err(Refusal::Directory),
         _ => return Err(Refusal::Errno(Errno::EACCES)),

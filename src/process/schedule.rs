@@ -69,7 +69,8 @@ pub fn plan(scheduler: &Scheduler, path: &str, problems: &mut Problems) -> Sched
         sched_policy: policy_number(policy),
         sched_flags: flags.fold(0, |all, flag| all | flag_bit(*flag)),
         sched_nice: nice,
-        sched_priority: u32::try_from(priority).unwrap_or(0),
+        // A negative one is a problem by now.
+        sched_priority: priority.unsigned_abs(),
         sched_runtime: runtime,
         sched_deadline: deadline,
         sched_period: period,

@@ -203,7 +203,7 @@ impl Identity {
         for number in 0..=2 {
             let fd = fd::inherited(number);
             let Ok(stat) = fstat(fd) else { continue };
-            let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
+            let kind = SFlag::from_bits_retain(stat.st_mode & libc::S_IFMT);
             let ours = match kind {
                 SFlag::S_IFIFO | SFlag::S_IFSOCK => true,
                 SFlag::S_IFCHR => is_terminal(major(stat.st_rdev)),

@@ -132,8 +132,8 @@ fn copy_entry(
         found => found?,
     };
     let status = fstat(&found)?;
-    let kind = SFlag::from_bits_truncate(status.st_mode & SFlag::S_IFMT.bits());
-    let mode = Mode::from_bits_truncate(status.st_mode);
+    let kind = SFlag::from_bits_retain(status.st_mode & SFlag::S_IFMT.bits());
+    let mode = Mode::from_bits_retain(status.st_mode & 0o7777);
     // Nobody else may use what is not complete yet.
     let private = Mode::S_IRWXU;
     if kind == SFlag::S_IFDIR {

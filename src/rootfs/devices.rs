@@ -141,7 +141,7 @@ fn supply(
     // A fifo needs no capability, so even a user namespace makes its own.
     let may_make = way == Way::Make || device.kind == Kind::Fifo;
     if may_make {
-        let mode = Mode::from_bits_truncate(device.mode);
+        let mode = permissions(device);
         match mknodat(parent, name, file_type(device.kind), mode, number(device)) {
             Ok(()) => return settle(device, parent, name),
             Err(Errno::EEXIST) => {}
@@ -257,7 +257,7 @@ fn settle(device: &Device, parent: &Root, name: &OsStr) -> Result<()> {
     }
     // A change of owner clears the set-id bits.
     if device.mode != stat.st_mode & 0o7777 || (owner && device.mode & 0o6000 != 0) {
-        let mode = Mode::from_bits_truncate(device.mode);
+        let mode = permissions(device);
         fchmodat(parent, name, mode, FchmodatFlags::NoFollowSymlink).context(
             Code::Device,
             "set the mode of",
@@ -372,6 +372,10 @@ fn number(device: &Device) -> libc::dev_t {
         Kind::Fifo => 0,
         Kind::Char | Kind::Block => makedev(device.major.into(), device.minor.into()),
     }
+}
+
+fn permissions(device: &Device) -> Mode {
+    Mode::from_bits(device.mode).expect("twelve bits, as the plan has checked")
 }
 
 /// True if `stat` is of a node with the type and the number of `device`.

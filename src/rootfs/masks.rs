@@ -92,7 +92,7 @@ pub fn apply(plan: &Plan, root: &Root) -> Result<()> {
     for path in &plan.masked {
         if let Some(target) = find(root, path)? {
             let kind = fstat(&target).context(Code::Mount, "look at", path.display())?;
-            let mask = if SFlag::from_bits_truncate(kind.st_mode & libc::S_IFMT) == SFlag::S_IFDIR {
+            let mask = if SFlag::from_bits_retain(kind.st_mode & libc::S_IFMT) == SFlag::S_IFDIR {
                 masks.of_a_folder(plan.label.as_ref())
             } else {
                 masks.of_a_file(root)

@@ -171,7 +171,7 @@ fn contents(folder: &OwnedFd, name: &str) -> nix::Result<Vec<u8>> {
     if !is_file || facts.st_uid != geteuid().as_raw() || facts.st_mode & 0o077 != 0 {
         return Err(Errno::EPERM);
     }
-    let size = usize::try_from(facts.st_size).unwrap_or(usize::MAX);
+    let size = usize::try_from(facts.st_size).or(Err(Errno::EFBIG))?;
     if size > LONGEST {
         return Err(Errno::EFBIG);
     }

@@ -47,7 +47,7 @@ impl Dir {
             path.display(),
         )?;
         let stat = fstat(&fd).context(Code::State, "look at", path.display())?;
-        if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
+        if SFlag::from_bits_retain(stat.st_mode & libc::S_IFMT) != SFlag::S_IFREG {
             let text = format!("{} is not a regular file", path.display());
             return Err(Error::new(Code::State, text));
         }

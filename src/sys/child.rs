@@ -69,7 +69,7 @@ pub fn end(pid: Pid) -> Farewell {
     loop {
         let left = last.saturating_duration_since(Instant::now());
         if let Some(pidfd) = &pidfd {
-            let timeout = u8::try_from(left.as_millis()).unwrap_or(u8::MAX);
+            let timeout = u8::try_from(left.as_millis().min(255)).expect("at most 255");
             let _ = poll(
                 &mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)],
                 timeout,

@@ -57,14 +57,14 @@ pub fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> nix::Result<Side> {
     };
     if let Some(fd) = cgroup {
         args.flags |= CLONE_INTO_CGROUP;
-        args.cgroup = u64::try_from(fd.as_raw_fd()).unwrap_or(u64::MAX);
+        args.cgroup = u64::try_from(fd.as_raw_fd()).expect("an open descriptor is not negative");
     }
     // SAFETY: `args` is a live #[repr(C)] clone_args and its own size is passed; without CLONE_VM
     // the child has its own copy of this stack and of the heap, and the process has one thread
     // (invariant 1), so no lock is held by a thread that does not exist in the child.
     let pid =
         check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<CloneArgs>()) })?;
-    match i32::try_from(pid).unwrap_or(0) {
+    match i32::try_from(pid).expect("the kernel has 22 bits for a pid") {
         0 => Ok(Side::Child),
         pid => Ok(Side::Parent(Pid::from_raw(pid))),
     }

@@ -72,7 +72,7 @@ fn run_from_copy() -> nix::Result<()> {
 
 fn is_sealed(fd: &OwnedFd) -> bool {
     fcntl(fd, FcntlArg::F_GET_SEALS)
-        .is_ok_and(|seals| SealFlag::from_bits_truncate(seals).contains(all_seals()))
+        .is_ok_and(|seals| SealFlag::from_bits_retain(seals).contains(all_seals()))
 }
 
 /// A detached mount of the binary alone, read-only for ever: no path leads to it.
@@ -100,7 +100,7 @@ fn sealed_copy(exe: &OwnedFd) -> nix::Result<OwnedFd> {
         c"casulo",
         MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING,
     )?;
-    let size = usize::try_from(nix::sys::stat::fstat(exe)?.st_size).unwrap_or(0);
+    let size = usize::try_from(nix::sys::stat::fstat(exe)?.st_size).or(Err(Errno::EFBIG))?;
     let mut copied = 0;
     while copied < size {
         match nix::sys::sendfile::sendfile(&memfd, exe, None, size - copied)? {

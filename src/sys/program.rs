@@ -81,7 +81,7 @@ fn parts() -> nix::Result<impl Iterator<Item = Part>> {
 /// getauxval(3): 0 for what the kernel did not say.
 fn auxiliary(kind: libc::c_ulong) -> usize {
     // SAFETY: an integer goes in and one comes out.
-    usize::try_from(unsafe { libc::getauxval(kind) }).unwrap_or(0)
+    usize::try_from(unsafe { libc::getauxval(kind) }).expect("a long is as wide as an address")
 }
 
 impl Part {

@@ -121,7 +121,8 @@ pub fn receive_all<const FDS: usize>(
     let length =
         unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_CMSG_CLOEXEC) };
     let length = Errno::result(length)?;
-    Ok((usize::try_from(length).unwrap_or(0), adopt_all(&message)))
+    let length = usize::try_from(length).expect("it is no error");
+    Ok((length, adopt_all(&message)))
 }
 
 /// Takes ownership of every descriptor in the control data of a message that recvmsg(2) has just filled.

@@ -172,7 +172,7 @@ pub fn start(plan: &Plan, process: Pid, holder: &Holder) -> Result<Scope> {
 
 /// The list of this one process.
 fn pids(process: Pid) -> Value {
-    let pid = u32::try_from(process.as_raw()).unwrap_or_default();
+    let pid = u32::try_from(process.as_raw()).expect("the pid of one process is positive");
     Value::Array("u".to_owned(), vec![Value::Uint32(pid)])
 }
 

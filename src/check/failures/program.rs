@@ -161,7 +161,7 @@ impl Format {
             })
         };
         Format::Elf {
-            machine: u16::try_from(machine).unwrap_or(0),
+            machine: u16::try_from(machine).expect("two bytes"),
             interpreter: interpreter(),
         }
     }

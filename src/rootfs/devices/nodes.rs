@@ -4,7 +4,7 @@
 //! mode. So the parent, with the host's privileges, makes the nodes of `linux.devices` on a tmpfs
 //! that no path leads to, and init binds them.
 
-use super::{Plan, file_type, number};
+use super::{Plan, file_type, number, permissions};
 use crate::error::{Code, Context, Result};
 use crate::sys::child::{self, Patience};
 use crate::sys::clone::Side;
@@ -88,7 +88,7 @@ fn fill(plan: &Plan, folder: BorrowedFd<'_>) -> Result<()> {
             continue;
         };
         let name = index.to_string();
-        let mode = Mode::from_bits_truncate(device.mode);
+        let mode = permissions(device);
         mknodat(
             folder,
             name.as_str(),
@@ -155,7 +155,7 @@ fn clone_and_send(fs: BorrowedFd<'_>, wanted: &[usize], to: &OwnedFd) -> nix::Re
     let top = open("/", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
     move_mount(fs, top.as_fd())?;
     for index in wanted {
-        let name = CString::new(index.to_string()).unwrap_or_default();
+        let name = CString::new(index.to_string()).expect("digits");
         let tree = open_tree(fs, &name, libc::OPEN_TREE_CLONE)?;
         send_fd(to.as_fd(), b"n", tree.as_fd())?;
     }

@@ -58,7 +58,7 @@ impl Connection {
         )
         .map_err(Failure::Connect)?;
         // A full queue of connections makes connect(2) wait, by this limit (socket(7)).
-        let seconds = i64::try_from(patience.as_secs()).unwrap_or(i64::MAX);
+        let seconds = i64::try_from(patience.as_secs()).expect("some seconds");
         setsockopt(&fd, sockopt::SendTimeout, &TimeVal::seconds(seconds))
             .map_err(Failure::Connect)?;
         let address = UnixAddr::new(path).map_err(Failure::Connect)?;

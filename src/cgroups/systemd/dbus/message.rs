@@ -51,7 +51,7 @@ impl Call<'_> {
         if !self.body.is_empty() {
             fields.push(field(8, Value::Signature(signature_of(self.body))));
         }
-        let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
+        let length = u32::try_from(body.len()).expect("a config is far shorter than 4 GB");
         // Little-endian, METHOD_CALL, no flags, version 1.
         let mut bytes = vec![b'l', 1, 0, 1];
         bytes.extend(length.to_le_bytes());

@@ -146,9 +146,9 @@ fn alignment_of(signature: &str) -> usize {
     alignment(signature.bytes().next().unwrap_or_default())
 }
 
-/// Nothing that casulo sends comes near four gigabytes.
 fn length(length: usize) -> [u8; 4] {
-    u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes()
+    let length = u32::try_from(length).expect("a config is far shorter than 4 GB");
+    length.to_le_bytes()
 }
 
 /// Splits the first complete type off a signature. None where there is none.
