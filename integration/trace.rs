@@ -30,7 +30,7 @@ fn events(file: &Path) -> Vec<(String, u64, f64, f64)> {
 
 fn run_shows_the_phases_of_both_processes(lab: &Lab) {
     let file = lab.join("trace");
-    let bundle = lab.bundle().sh("sleep 0.2; exit 3");
+    let bundle = lab.bundle().sh("sleep 0.4; exit 3");
     let out = finish(
         bundle.command(&["--trace", file.to_str().unwrap()], "run", &[]),
         b"",

@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Where resctrl is mounted, as runc and crun expect it.
-const MOUNT: &str = "/sys/fs/resctrl";
+pub const MOUNT: &str = "/sys/fs/resctrl";
 
 /// `RDTGROUP_SUPER_MAGIC` of linux/magic.h.
 const RDTGROUP_SUPER_MAGIC: u64 = 0x0765_5821;

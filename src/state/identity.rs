@@ -200,8 +200,9 @@ fn cgroup_mount() -> Option<PathBuf> {
     mount_of_host().map(|mount| mount.path)
 }
 
+/// Where nothing is mounted no folder can be made either.
 fn resctrl_mount() -> Option<PathBuf> {
-    intel_rdt::mount_of_host().ok().map(Path::to_owned)
+    Some(PathBuf::from(intel_rdt::MOUNT))
 }
 
 impl Dir {
