@@ -19,7 +19,7 @@ use crate::process::asked::{Asked, Birth, Hooks};
 use crate::process::last_steps::WorkingDirectory;
 use crate::process::schedule;
 use crate::seccomp::{self, Bpf};
-use crate::state::{Dir, State, Status};
+use crate::state::{Dir, Seen, Status};
 use crate::sync::Channel;
 use crate::sync::pipes::pipes;
 use crate::sys::clone::Side;
@@ -40,8 +40,8 @@ use supervise::{Supervised, Supervision};
 pub struct Request<'a> {
     /// The container's id.
     pub id: &'a str,
-    /// Its facts.
-    pub state: &'a State,
+    /// What its record and the kernel say of it.
+    pub seen: &'a Seen,
     /// The process.
     pub process: &'a process::Plan,
     /// The container's seccomp filter.
@@ -91,17 +91,16 @@ pub struct Executed {
     pub console: Option<OwnedFd>,
 }
 
-/// Executes the process in the container, whose state directory is `dir`. Runs in the parent.
+/// Executes the process in the container, whose state directory is `dir` and is closed first. Runs in the parent.
 ///
 /// # Errors
 /// `E_STATUS` unless the container is created or running; the step that failed. No process and no
 /// pid file is left behind.
 pub fn exec(dir: Dir, request: &Request<'_>) -> Result<Outcome> {
-    let seen = dir.look()?;
-    seen.expect_made("exec in")?;
     // What enters the container shall hold no folder of the host (CVE-2016-9962, CVE-2024-21626).
     drop(dir);
-    let init = match (seen.status, seen.init) {
+    request.seen.expect_made("exec in")?;
+    let init = match (request.seen.status, &request.seen.init) {
         (Status::Created | Status::Running, Some(pidfd)) => pidfd,
         (Status::Paused, Some(pidfd)) if request.paused == WhenPaused::Wait => pidfd,
         (Status::Paused, _) => {
@@ -111,11 +110,7 @@ pub fn exec(dir: Dir, request: &Request<'_>) -> Result<Outcome> {
         }
         _ => return Err(not_running(request.id)),
     };
-    let container = Container {
-        init,
-        status: seen.status,
-    };
-    execute_beside(request, &container).map_err(|error| match has_ended(&container.init, &error) {
+    execute_beside(request, init).map_err(|error| match has_ended(init, &error) {
         true => not_running(request.id),
         false => error,
     })
@@ -135,14 +130,8 @@ fn has_ended(init: &OwnedFd, error: &Error) -> bool {
     poll(&mut fds, moment).is_ok_and(|count| count > 0)
 }
 
-/// The container as it was seen, with its init alive.
-struct Container {
-    init: OwnedFd,
-    status: Status,
-}
-
 /// [`exec`] in a container whose init lives.
-fn execute_beside(request: &Request<'_>, container: &Container) -> Result<Outcome> {
+fn execute_beside(request: &Request<'_>, init: &OwnedFd) -> Result<Outcome> {
     let bpf = request
         .filter
         .map(|filter| seccomp::compile(filter, request.seccomp_cache))
@@ -156,14 +145,12 @@ fn execute_beside(request: &Request<'_>, container: &Container) -> Result<Outcom
         request.process.ask_filter(bpf, asked)?;
     }
     let bpf = bpf.as_ref();
-    let outcome = match attempt(request, container, bpf, None)? {
+    let outcome = match attempt(request, init, bpf, None)? {
         Supervised::Came(outcome) => outcome,
-        Supervised::KilledAtBirth(cgroup) => {
-            match attempt(request, container, bpf, cgroup.as_ref())? {
-                Supervised::Came(outcome) => outcome,
-                Supervised::KilledAtBirth(_) => return Err(death::killed()),
-            }
-        }
+        Supervised::KilledAtBirth(cgroup) => match attempt(request, init, bpf, cgroup.as_ref())? {
+            Supervised::Came(outcome) => outcome,
+            Supervised::KilledAtBirth(_) => return Err(death::killed()),
+        },
     };
     match outcome {
         Outcome::Executed(executed) => announce(request, executed),
@@ -175,12 +162,11 @@ fn execute_beside(request: &Request<'_>, container: &Container) -> Result<Outcom
 /// move to `cgroup` itself.
 fn attempt(
     request: &Request<'_>,
-    container: &Container,
+    init: &OwnedFd,
     bpf: Option<&Bpf>,
     cgroup: Option<&Cgroup>,
 ) -> Result<Supervised> {
-    let init = &container.init;
-    let agent = Agent::connect(request.filter, container.status)?;
+    let agent = Agent::connect(request.filter, request.seen.status)?;
     let proc = ProcFs::host().context(Code::State, "open", "/proc")?;
     let (channel, parent) = Channel::pair()?;
     let (ends, their_ends) = pipes()?;

@@ -29,7 +29,6 @@ pub(super) fn run(global: &Global, args: &Exec) -> Result<u8> {
     if seen.status == Status::Stopped {
         return Err(exec::not_running(&args.id));
     }
-    let state = seen.state;
     let (file, bytes) = dir.read_config()?;
     let mut spec = config::parse(&bytes, &file)?;
     let (wanted, file) = wanted_process(args, &spec, file)?;
@@ -39,7 +38,7 @@ pub(super) fn run(global: &Global, args: &Exec) -> Result<u8> {
     let host = Host::ask(Some(&spec), super::rootless(global))?;
     let options = Options {
         id: args.id.clone(),
-        bundle: state.bundle.clone(),
+        bundle: seen.state.bundle.clone(),
         cgroup_manager: super::cgroup_manager(global),
         preserve_fds: args.preserve_fds,
         ..Options::default()
@@ -74,7 +73,7 @@ pub(super) fn run(global: &Global, args: &Exec) -> Result<u8> {
     let pid_file = args.pid_file.as_deref().map(super::absolute).transpose()?;
     let request = Request {
         id: &args.id,
-        state: &state,
+        seen: &seen,
         process: &plan,
         filter: filter.as_ref(),
         seccomp_cache: &store.seccomp_cache(),

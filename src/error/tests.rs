@@ -102,9 +102,10 @@ fn planned(more: &str) -> process::Plan {
 
 fn exec_in(dir: Dir) -> Result<()> {
     let (id, path) = (dir.id.clone(), dir.path().to_owned());
+    let seen = dir.look()?;
     let request = Request {
         id: &id,
-        state: &State::default(),
+        seen: &seen,
         process: &planned("{}"),
         filter: None,
         seccomp_cache: &path,

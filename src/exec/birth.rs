@@ -58,7 +58,7 @@ pub(super) fn clone_into_cgroup(
     init: &OwnedFd,
     proc: &ProcFs,
 ) -> Result<Birth> {
-    let state = request.state;
+    let state = &request.seen.state;
     let container = state.open_cgroup()?;
     let below = match (&state.delegate_cgroup, request.cgroup) {
         (Some(delegate), Some(below)) => Some(delegate.join(below)),

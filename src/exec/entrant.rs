@@ -93,7 +93,7 @@ impl Entrant<'_> {
                 "init",
             )?;
         }
-        if self.request.state.has(Kind::User) {
+        if self.request.seen.state.has(Kind::User) {
             namespaces::become_root_of_joined()?;
         }
         let root = open(
@@ -164,7 +164,7 @@ impl Entrant<'_> {
     /// All namespaces by one call, in which the kernel checks with the old and the new credentials at once and joins
     /// all or none. Where that is refused, those that are not the caller's own.
     fn join(&self, proc: &ProcFs) -> Result<()> {
-        let all = self.request.state.namespaces;
+        let all = self.request.seen.state.namespaces;
         if all == 0 {
             return Ok(());
         }
@@ -180,16 +180,17 @@ impl Entrant<'_> {
                 return result.context(Code::Namespace, "join the namespaces of", self.request.id);
             }
         }
-        let others = namespaces::not_shared_with(all, self.request.state.init_process_pid, proc)?;
+        let others =
+            namespaces::not_shared_with(all, self.request.seen.state.init_process_pid, proc)?;
         setns(self.init, others).context(Code::Namespace, "join the namespaces of", self.request.id)
     }
 
     /// Where the container shares the caller's mount namespace it lives in a chroot: init's root.
     fn root_of_init(&self, proc: &ProcFs) -> Result<Option<OwnedFd>> {
-        if self.request.state.has(Kind::Mount) {
+        if self.request.seen.state.has(Kind::Mount) {
             return Ok(None);
         }
-        let pid = self.request.state.init_process_pid;
+        let pid = self.request.seen.state.init_process_pid;
         let root = proc.open_link(&format!("{pid}/root"), OFlag::O_PATH | OFlag::O_DIRECTORY);
         // Only then is it sure that the number was still init's.
         root.and_then(|root| pidfd_send_signal(self.init.as_fd(), 0).map(|()| Some(root)))

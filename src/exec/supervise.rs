@@ -252,7 +252,7 @@ impl<'a> Supervision<'a> {
     fn let_go_on(&mut self, pid: Pid) -> Waited<u8> {
         self.request.process.grant_at_birth(pid)?;
         if let (Some(listener), Some(agent)) = (self.listener.take(), self.agent.take()) {
-            agent.give(listener, self.request.state, pid)?;
+            agent.give(listener, &self.request.seen.state, pid)?;
         }
         let lowered = self
             .request
