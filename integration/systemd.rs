@@ -12,7 +12,7 @@ use std::time::Duration;
 cases! {
     [Root, Casulo, Systemd] => slices_are_made_by_name, missing_path_has_a_default, limits_are_on_the_scope_and_inside,
         what_systemd_does_not_know_is_on_the_scope_too, one_process_is_a_possible_limit,
-        device_rules_survive_a_daemon_reload, annotations_become_properties, bad_annotations_are_named,
+        device_rules_survive_a_daemon_reload, annotations_of_cri_o, annotations_become_properties, bad_annotations_are_named,
         a_name_that_is_taken, a_frozen_scope_is_refused, a_unit_that_failed_gives_way, subgroup_is_renamed, without_a_subgroup,
         a_delegated_cgroup_in_a_scope, namespaces_are_joined_in_a_scope, later_commands_need_no_flag,
         an_update_is_told_to_systemd, a_refused_update_changes_nothing,
@@ -229,11 +229,29 @@ fn annotations_become_properties(lab: &Lab) {
     assert!(show(&unit, "Documentation").contains("man:casulo(8)"));
 }
 
+/// CRI-O writes these into every config.
+fn annotations_of_cri_o(lab: &Lab) {
+    let bundle = bundle(lab).set(
+        "/annotations",
+        json!({
+            "org.systemd.property.CollectMode": "'inactive-or-failed'",
+            "org.systemd.property.DefaultDependencies": "true",
+            "org.systemd.property.After": "['dbus.service']"
+        }),
+    );
+    start(&bundle);
+    let unit = unit(&bundle);
+    assert_eq!(show(&unit, "DefaultDependencies"), "yes");
+    // No tenant delays the end of a unit of the host.
+    assert!(!show(&unit, "After").contains("dbus.service"));
+}
+
 fn bad_annotations_are_named(lab: &Lab) {
     for (name, value, words) in [
         ("Slice", "'x.slice'", "concerns the scope alone"),
         ("PIDs", "[uint32 1]", "concerns the scope alone"),
         ("Delegate", "false", "concerns the scope alone"),
+        ("Before", "['x.service']", "concerns the scope alone"),
         ("OnSuccess", "['x.service']", "concerns the scope alone"),
         ("NoSuchProperty", "1", "concerns the scope alone"),
         ("K", "1", "concerns the scope alone"),

@@ -16,7 +16,7 @@ const PREFIX: &str = "org.systemd.property.";
 /// another unit (`Conflicts`, `OnSuccess`), do something to the host (`SuccessAction`), have the service manager
 /// open a file of the host (`BPFProgram`, `IPIngressFilterPath`) or change its firewall (`NFTSet`), and those that
 /// would take the scope, its processes or the cgroups below it away from casulo (`Slice`, `PIDs`, `Delegate`).
-const ALLOWED: [&str; 61] = [
+const ALLOWED: [&str; 62] = [
     "AllowedCPUs",
     "AllowedMemoryNodes",
     "CPUAccounting",
@@ -26,6 +26,7 @@ const ALLOWED: [&str; 61] = [
     "CPUWeight",
     "CollectMode",
     "CoredumpReceive",
+    "DefaultDependencies",
     "DefaultMemoryLow",
     "DefaultMemoryMin",
     "DefaultStartupMemoryLow",
@@ -80,6 +81,10 @@ const ALLOWED: [&str; 61] = [
     "TimeoutStopUSec",
 ];
 
+/// What CRI-O writes into every config, `['crio.service']`, and nobody needs. systemd is not told of it: a unit that a
+/// scope comes after is stopped only when that scope is, however long the container has it take (`TimeoutStopUSec`).
+const LEFT_OUT: &str = "After";
+
 /// The properties, in the order of their names.
 pub(super) fn properties(
     annotations: &HashMap<String, String>,
@@ -88,6 +93,7 @@ pub(super) fn properties(
     let mut list: Vec<(&str, &str)> = annotations
         .iter()
         .filter_map(|(key, value)| Some((key.strip_prefix(PREFIX)?, value.as_str())))
+        .filter(|(name, _)| *name != LEFT_OUT || without(Defence::PropertyNames))
         .collect();
     list.sort_unstable();
     let mut properties = Vec::new();
@@ -219,7 +225,6 @@ mod tests {
             "StopPropagatedFrom",
             "JoinsNamespaceOf",
             "Before",
-            "After",
             "RequiresMountsFor",
             // What is done to the host.
             "SuccessAction",
@@ -243,6 +248,7 @@ mod tests {
             .map(|name| (format!("{PREFIX}{name}"), "'none'".to_owned()))
             .into();
         annotations.insert(format!("{PREFIX}KillMode"), "'none'".to_owned());
+        annotations.insert(format!("{PREFIX}After"), "['x.service']".to_owned());
         annotations.insert("org.systemd.other".to_owned(), "'none'".to_owned());
         let mut problems = Problems::default();
         let properties = properties(&annotations, &mut problems);
