@@ -4,7 +4,7 @@
 //! nothing is followed, and what is opened is what was looked at.
 
 use crate::sys::xattr;
-use crate::testing::without::{Defence, without};
+use crate::testing::without::{Defence, late_without, without};
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat, readlinkat};
@@ -147,7 +147,7 @@ fn copy_entry(
         return Ok(set_times(&target, &status)?);
     }
     if kind == SFlag::S_IFREG {
-        let source = match without(Defence::LookBeforeOpen) {
+        let source = match late_without(Defence::LookBeforeOpen) {
             true => openat(
                 from,
                 name,

@@ -120,6 +120,15 @@ mod switches {
         name
     }
 
+    /// True if this process is to go without the defence, a moment later: however slow the attacker's machine is.
+    pub fn late_without(defence: Defence) -> bool {
+        let is_without = without(defence);
+        if is_without {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        is_without
+    }
+
     /// Without the defence: what the name of `fd`'s object, as /proc has it, leads to a moment later.
     pub fn by_name(defence: Defence, fd: BorrowedFd<'_>) -> Option<OwnedFd> {
         if !without(defence) {
@@ -155,6 +164,12 @@ mod switches {
         false
     }
 
+    /// The same.
+    #[inline]
+    pub const fn late_without(_defence: Defence) -> bool {
+        false
+    }
+
     /// What is used instead of `fd` without the defence: never anything.
     #[inline]
     pub const fn by_name(_defence: Defence, _fd: BorrowedFd<'_>) -> Option<OwnedFd> {
@@ -162,4 +177,4 @@ mod switches {
     }
 }
 
-pub use switches::{by_name, without};
+pub use switches::{by_name, late_without, without};

@@ -890,7 +890,7 @@ fn forged_records(lab: &Lab) {
 }
 
 /// The longest that a command may take whose process says what the attacker wants.
-const FORGED_SOON: Duration = Duration::from_secs(2);
+const FORGED_SOON: Duration = Duration::from_secs(4);
 
 /// How long a command takes to its end, and the pids of its children in a pid namespace of a container.
 fn until_its_end(running: &Running, limit: Duration) -> (Option<Duration>, BTreeSet<String>) {
