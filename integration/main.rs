@@ -65,7 +65,17 @@ mod under_filter;
 mod update;
 mod userns;
 
+use nix::sys::signal::{SigHandler, Signal};
 use std::process::ExitCode;
+
+/// A shell has what it starts in the background ignore them, and casulo ignores what it was started to.
+#[allow(unsafe_code, reason = "signal(2) may set a handler; this sets none")]
+fn heed_signals() {
+    for signal in [Signal::SIGINT, Signal::SIGQUIT] {
+        // SAFETY: no handler is set, nor was one.
+        unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl) }.expect("signal");
+    }
+}
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os();
@@ -74,6 +84,7 @@ fn main() -> ExitCode {
         name if name == "/shim" => return callers::shim::main(args),
         _ => {}
     }
+    heed_signals();
     let mut files = vec![
         ("binary", binary::CASES),
         ("capabilities", capabilities::CASES),
