@@ -27,27 +27,37 @@ impl<'a> Interruption<'a> {
         }
     }
 
-    /// What poll(2) shall look at: readable when one comes, of which [`Interruption::came`] is to be told.
-    pub(super) fn awaited(&self) -> Option<BorrowedFd<'a>> {
+    /// poll(2) of `fds`, for `longest` at most, or until a signal comes, or the time is over that one leaves.
+    ///
+    /// # Errors
+    /// E_SYNC with the errno of poll(2).
+    pub(super) fn poll<'fd>(
+        &mut self,
+        fds: &mut Vec<PollFd<'fd>>,
+        longest: Option<Duration>,
+    ) -> Result<()>
+    where
+        'a: 'fd,
+    {
         let end = self.end.filter(|_| self.gives_up.is_none());
-        end.map(AsFd::as_fd)
+        fds.extend(end.map(|end| PollFd::new(end.as_fd(), PollFlags::POLLIN)));
+        match poll(fds, self.timeout(longest)) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno).context(Code::Sync, "wait for", "init"),
+        }
+        if end.is_some() && fds.pop().as_ref().and_then(PollFd::any) == Some(true) {
+            self.gives_up = Some(Instant::now() + GRACE);
+        }
+        Ok(())
     }
 
-    /// One is there.
-    pub(super) fn came(&mut self) {
-        self.gives_up = self.gives_up.or(Some(Instant::now() + GRACE));
-    }
-
-    /// For poll(2): `longest`, or what is left of the time once one has come.
-    pub(super) fn timeout(&self, longest: Option<Duration>) -> PollTimeout {
+    fn timeout(&self, longest: Option<Duration>) -> PollTimeout {
         let Some(time) = longest.into_iter().chain(self.left()).min() else {
             return PollTimeout::NONE;
         };
         // Up, not down: a look at the clock that comes too early is one too many.
         let milliseconds = time.as_nanos().div_ceil(1_000_000);
-        i32::try_from(milliseconds).map_or(PollTimeout::MAX, |it| {
-            PollTimeout::try_from(it).unwrap_or(PollTimeout::MAX)
-        })
+        PollTimeout::try_from(milliseconds).unwrap_or(PollTimeout::MAX)
     }
 
     fn left(&self) -> Option<Duration> {
@@ -76,20 +86,11 @@ impl<'a> Interruption<'a> {
         longest: Option<Duration>,
     ) -> Result<bool> {
         let mut fds = vec![PollFd::new(fd, PollFlags::POLLIN)];
-        let awaited = self.awaited();
-        fds.extend(awaited.map(|end| PollFd::new(end, PollFlags::POLLIN)));
-        match poll(&mut fds, self.timeout(longest)) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno).context(Code::Sync, "wait for", "init"),
+        self.poll(&mut fds, longest)?;
+        match fds.first().and_then(PollFd::any) {
+            Some(true) => Ok(true),
+            _ => self.look().map(|()| false),
         }
-        let any = |fd: Option<&PollFd<'_>>| fd.and_then(PollFd::any) == Some(true);
-        if any(fds.first()) {
-            return Ok(true);
-        }
-        if any(fds.get(1)) {
-            self.came();
-        }
-        self.look().map(|()| false)
     }
 
     /// The next message, as [`Channel::receive`] does.

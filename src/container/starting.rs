@@ -6,7 +6,7 @@
 use super::hooks_outside::recorded_hooks;
 use super::interruption::Interruption;
 use crate::config;
-use crate::error::{Code, Context, Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::foreground::EndSignals;
 use crate::hooks::{self, Spoken, Tail};
 use crate::plan::Plan;
@@ -16,8 +16,7 @@ use crate::sync::pipes::{Ends, Heard};
 use crate::sys::landing::{Tells, Told};
 use crate::sys::pidfd::pidfd_send_signal;
 use crate::sys::procfs::ProcFs;
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, poll};
+use nix::poll::{PollFd, PollFlags};
 use nix::unistd::Pid;
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
@@ -162,17 +161,8 @@ impl Starting<'_> {
         }
         let spoken = self.spoken.pipes().iter();
         fds.extend(spoken.map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)));
-        let end = interruption.awaited();
-        fds.extend(end.map(|end| PollFd::new(end, PollFlags::POLLIN)));
-        match poll(&mut fds, interruption.timeout(longest)) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno).context(Code::Sync, "wait for", "init"),
-        }
-        let any = |fd: Option<&PollFd<'_>>| fd.and_then(PollFd::any) == Some(true);
-        if end.is_some() && any(fds.last()) {
-            interruption.came();
-        }
-        Ok(any(fds.first()))
+        interruption.poll(&mut fds, longest)?;
+        Ok(fds.first().and_then(PollFd::any) == Some(true))
     }
 
     fn hooks(&self) -> Result<hooks::Plan> {
