@@ -203,25 +203,9 @@ fn file_that_is_copied_is_swapped(lab: &Lab) {
         name: "a file that `tmpcopyup` copies becomes a device of the host's now and then: that is read",
         without: "look-before-open",
     };
-    zoo(lab, &attack, |lab| {
-        let make = |volume: &Path| {
-            fs::write(volume.join("a"), "text").unwrap();
-            let zero = makedev(1, 5);
-            mknod(&volume.join("b"), SFlag::S_IFCHR, Mode::S_IRWXU, zero).unwrap();
-        };
-        race(Swapper::of(lab, "a", make), |volume, _| {
-            let victim = lab
-                .bundle()
-                .bind(volume, "/volume", &[])
-                .mount("/volume", "tmpfs", "tmpfs", &["tmpcopyup", "size=1m"])
-                .args(&["/bin/ls", "-l", "/volume"]);
-            let out = victim.run();
-            // A device of zeros has no end; before Linux 6.5 sendfile(2) does not read it, once it is open.
-            let read = ["no space left", "invalid argument"];
-            let won = read.iter().any(|it| out.stderr.contains(it));
-            (out, won)
-        })
-    });
+    // A device of zeros has no end; before Linux 6.5 sendfile(2) does not read it, once it is open.
+    let read = ["no space left", "invalid argument"];
+    zoo(lab, &attack, |lab| copied_or_swapped(lab, (1, 5), &read));
 }
 
 fn file_that_is_copied_becomes_a_forbidden_device(lab: &Lab) {
@@ -230,22 +214,26 @@ fn file_that_is_copied_becomes_a_forbidden_device(lab: &Lab) {
         name: "a file that `tmpcopyup` copies becomes a device that the rules forbid: init opens it nevertheless",
         without: "look-before-open,rules-before-image",
     };
-    zoo(lab, &attack, |lab| {
-        let make = |volume: &Path| {
-            fs::write(volume.join("a"), "text").unwrap();
-            let log = makedev(1, 11);
-            mknod(&volume.join("b"), SFlag::S_IFCHR, Mode::S_IRWXU, log).unwrap();
-        };
-        race(Swapper::of(lab, "a", make), |volume, _| {
-            let victim = lab
-                .bundle()
-                .bind(volume, "/volume", &[])
-                .mount("/volume", "tmpfs", "tmpfs", &["tmpcopyup", "size=1m"])
-                .args(&["/bin/ls", "-l", "/volume"]);
-            let out = victim.run();
-            // The kernel's log cannot be copied by sendfile(2), once it is open.
-            let won = out.stderr.contains("invalid argument");
-            (out, won)
-        })
-    });
+    // The kernel's log cannot be copied by sendfile(2), once it is open.
+    let open = ["invalid argument"];
+    zoo(lab, &attack, |lab| copied_or_swapped(lab, (1, 11), &open));
+}
+
+/// A file that is copied is now and then the device with this number; `won` is what is said where that was opened.
+fn copied_or_swapped(lab: &Lab, (major, minor): (u64, u64), won: &[&str]) -> Outcome {
+    let make = |volume: &Path| {
+        fs::write(volume.join("a"), "text").unwrap();
+        let number = makedev(major, minor);
+        mknod(&volume.join("b"), SFlag::S_IFCHR, Mode::S_IRWXU, number).unwrap();
+    };
+    race(Swapper::of(lab, "a", make), |volume, _| {
+        let victim = lab
+            .bundle()
+            .bind(volume, "/volume", &[])
+            .mount("/volume", "tmpfs", "tmpfs", &["tmpcopyup", "size=1m"])
+            .args(&["/bin/ls", "-l", "/volume"]);
+        let out = victim.run();
+        let won = won.iter().any(|it| out.stderr.contains(it));
+        (out, won)
+    })
 }
