@@ -742,6 +742,21 @@ impl Drop for UsersSystemd {
     }
 }
 
+/// What that user calls in `folder`, by arguments that are still to come; `groups` is setpriv's option.
+pub(crate) fn of_user(folder: &Path, groups: &str) -> Command {
+    let id = USER.to_string();
+    // The tests' mount namespace is older than the user's folder below /run.
+    let mut command = Command::new("nsenter");
+    command
+        .args(["--target=1", "--mount"])
+        .args(["sh", "-c", "cd \"$0\" && exec \"$@\""])
+        .arg(folder)
+        .args(["setpriv", "--reuid", &id, "--regid", &id])
+        .args([groups, "--inh-caps=-all"])
+        .env("XDG_RUNTIME_DIR", format!("/run/user/{USER}"));
+    command
+}
+
 /// A container of that user's, in a scope of their systemd.
 pub(crate) struct UsersContainer<'lab> {
     lab: &'lab Lab,
@@ -778,25 +793,7 @@ impl<'lab> UsersContainer<'lab> {
 
     /// The runtime, called by the user.
     pub(crate) fn call(&self, args: &[&str]) -> Output {
-        let id = USER.to_string();
-        // The tests' mount namespace is older than the user's folder below /run.
-        let mut command = Command::new("nsenter");
-        command.args([
-            "--target=1",
-            "--mount",
-            "sh",
-            "-c",
-            "cd \"$0\" && exec \"$@\"",
-        ]);
-        command.arg(self.bundle.path()).args([
-            "setpriv",
-            "--reuid",
-            &id,
-            "--regid",
-            &id,
-            "--clear-groups",
-            "--inh-caps=-all",
-        ]);
+        let mut command = of_user(self.bundle.path(), "--clear-groups");
         let runtime = self.lab.command();
         command
             .arg(runtime.get_program())
@@ -805,7 +802,6 @@ impl<'lab> UsersContainer<'lab> {
             .args(args);
         let told = runtime.get_envs();
         command.envs(told.filter_map(|(key, value)| Some((key, value?))));
-        command.env("XDG_RUNTIME_DIR", format!("/run/user/{USER}"));
         finish(command, b"")
     }
 

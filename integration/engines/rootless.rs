@@ -3,11 +3,10 @@
 
 use super::{image, lines};
 use crate::support::{Case, Lab, Output, cases, finish};
-use crate::systemd::{USER, UsersSystemd};
+use crate::systemd::{USER, UsersSystemd, of_user};
 use std::fs;
 use std::os::unix::fs::chown;
 use std::path::PathBuf;
-use std::process::Command;
 
 const PODMAN: &str = "/usr/bin/podman";
 
@@ -55,33 +54,12 @@ impl Podman {
     }
 
     fn call_with(&self, args: &[&str], stdin: &[u8]) -> Output {
-        let id = USER.to_string();
-        // The tests' mount namespace is older than the user's folder below /run.
-        let mut command = Command::new("nsenter");
-        command.args([
-            "--target=1",
-            "--mount",
-            "sh",
-            "-c",
-            "cd \"$HOME\" && exec \"$@\"",
-            "sh",
-        ]);
-        command.args([
-            "setpriv",
-            "--reuid",
-            &id,
-            "--regid",
-            &id,
-            "--init-groups",
-            "--inh-caps=-all",
-        ]);
-        let runtime_dir = format!("/run/user/{USER}");
-        let bus = format!("unix:path={runtime_dir}/bus");
+        let mut command = of_user(&self.home, "--init-groups");
+        let bus = format!("unix:path=/run/user/{USER}/bus");
         command.args([PODMAN, "--storage-driver", "vfs"]).args(args);
         command
             .env("HOME", &self.home)
             .env("CONTAINERS_CONF", self.home.join("containers.conf"))
-            .env("XDG_RUNTIME_DIR", runtime_dir)
             .env("DBUS_SESSION_BUS_ADDRESS", bus);
         finish(command, stdin)
     }
