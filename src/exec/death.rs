@@ -31,3 +31,39 @@ pub(super) fn killed() -> Error {
     Error::new(Code::Process, text)
         .hint("its cgroup was killed (cgroup.kill), or has no memory left (memory.events)")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::errno::Errno;
+
+    #[test]
+    fn an_end_is_told_apart_from_a_death_at_birth() {
+        let shared = Shared::new().expect("a page");
+        let pid = Pid::from_raw(7);
+        let told = |how| of_entrant(how, shared).map(|error| error.to_string());
+        assert_eq!(told(Ok(Some((pid, Ended::Killed(libc::SIGKILL))))), None);
+        let ends = [
+            (
+                Ok(Some((pid, Ended::Killed(11)))),
+                "was killed by signal 11",
+            ),
+            (Ok(Some((pid, Ended::Exited(3)))), "exited with status 3"),
+            (Ok(None), "vanished"),
+            (Err(Errno::ECHILD), "vanished"),
+        ];
+        for (how, said) in ends {
+            let text = told(how).expect("an error");
+            assert_eq!(
+                text,
+                format!("the process that enters the container {said}")
+            );
+        }
+        shared.begin();
+        let killed = told(Ok(Some((pid, Ended::Killed(libc::SIGKILL)))));
+        assert!(killed.is_some_and(|text| text.contains("killed before it could begin")));
+        shared.fail(1, Errno::EACCES);
+        let failed = told(Ok(Some((pid, Ended::Exited(3))))).expect("an error");
+        assert!(failed.contains("permission denied"), "{failed}");
+    }
+}

@@ -38,7 +38,7 @@ pub(super) struct Opened {
     pub(super) kind: Kind,
     pub(super) fd: OwnedFd,
     /// For errors: the path on the host and the JSON path.
-    object: String,
+    pub(super) object: String,
 }
 
 impl Opened {

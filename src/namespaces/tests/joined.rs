@@ -241,3 +241,39 @@ fn joining_the_own_namespaces_changes_nothing() {
         .map(drop)
     });
 }
+
+#[test]
+fn what_a_join_wants_is_said() {
+    let opened = |kind| join::Opened {
+        kind,
+        fd: std::fs::File::open("/proc/self/ns/net")
+            .expect("a namespace")
+            .into(),
+        object: "/it".to_owned(),
+    };
+    let hints = [
+        (
+            Kind::User,
+            Errno::EPERM,
+            "only its owner, or CAP_SYS_ADMIN in its parent",
+        ),
+        (
+            Kind::Network,
+            Errno::EPERM,
+            "in the user namespace that owns it",
+        ),
+        (
+            Kind::Pid,
+            Errno::EPERM,
+            "in the user namespace that owns it",
+        ),
+        (Kind::Pid, Errno::EINVAL, "only from above it"),
+        (Kind::Pid, Errno::ENOMEM, "its process 1 has ended"),
+    ];
+    for (kind, errno, hint) in hints {
+        let text = format!("{:?}", opened(kind).error(errno).hint);
+        assert!(text.contains(hint), "{kind:?}, {errno}: {text}");
+    }
+    let other = format!("{:?}", opened(Kind::Network).error(Errno::EINVAL).hint);
+    assert!(!other.contains("pid namespace"), "{other}");
+}
