@@ -9,7 +9,7 @@
 pub mod update;
 
 use crate::error::{Code, Context, Error, Problems, Result};
-use crate::plan::Options;
+use crate::options::Options;
 use crate::testing::fault::{self, Step};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};

@@ -34,6 +34,7 @@ pub mod log;
 pub mod lsm;
 pub mod namespaces;
 pub mod notify;
+pub mod options;
 pub mod pidfile;
 pub mod plan;
 pub mod process;

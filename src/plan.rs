@@ -7,39 +7,11 @@ use crate::capabilities::SysAdmin;
 use crate::error::{Problems, Result};
 use crate::hooks::Kind;
 use crate::host::Host;
+use crate::options::Options;
 use crate::testing::without::{Defence, without};
 use crate::{cgroups, hooks, intel_rdt, namespaces, process, rootfs, seccomp};
 use oci_spec::runtime::Spec;
 use std::path::PathBuf;
-
-/// What the command line adds to the config.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Options {
-    /// Container id, validated.
-    pub id: String,
-    /// The bundle's folder, absolute.
-    pub bundle: PathBuf,
-    /// `--cgroup-manager` / `--systemd-cgroup`.
-    pub cgroup_manager: CgroupManager,
-    /// `--no-pivot`: MS_MOVE and chroot instead of pivot_root.
-    pub no_pivot: bool,
-    /// `--no-new-keyring`: stay in the caller's session keyring.
-    pub no_new_keyring: bool,
-    /// `--preserve-fds`: how many fds after stderr the process keeps.
-    pub preserve_fds: u32,
-}
-
-/// Which cgroup driver was asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum CgroupManager {
-    /// casulo writes the cgroup files itself.
-    #[default]
-    Cgroupfs,
-    /// systemd makes the scope.
-    Systemd,
-    /// No cgroup is made; the process stays in the caller's.
-    Disabled,
-}
 
 /// All decisions, one part per domain.
 #[derive(Clone, Debug, PartialEq)]

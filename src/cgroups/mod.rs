@@ -34,7 +34,7 @@ pub use tree::PATIENCE;
 use crate::error::Problems;
 use crate::host::Host;
 use crate::namespaces::{self, Kind};
-use crate::plan::{CgroupManager, Options};
+use crate::options::{CgroupManager, Options};
 use caps::Capability;
 use limits::{Current, Setting};
 use oci_spec::runtime::Spec;

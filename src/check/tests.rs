@@ -5,7 +5,7 @@ mod rows;
 use super::{ALL, Code, Files, Finding, check};
 use crate::bundle::Unread;
 use crate::host::{CgroupMount, Host};
-use crate::plan::{CgroupManager, Options};
+use crate::options::{CgroupManager, Options};
 use crate::sys::forked::words_of_child;
 use rows::ROWS;
 use serde_json::{Value, json};

@@ -6,7 +6,7 @@ use crate::cli::{Check, CheckFormat, FailOn, Global};
 use crate::error::{Code as ErrorCode, Error, Result};
 use crate::host::Host;
 use crate::log::one_line;
-use crate::plan::Options;
+use crate::options::Options;
 use serde_json::{Value, json};
 use std::fmt::Write;
 

@@ -5,7 +5,7 @@ use crate::error::{Code, Error, Problems, Result};
 use crate::exec::{self, Executed, Outcome, Request, WhenPaused};
 use crate::foreground::{self, Signals};
 use crate::host::Host;
-use crate::plan::Options;
+use crate::options::Options;
 use crate::state::Status;
 use crate::sys::child;
 use crate::testing::fault::{self, Step};

@@ -26,7 +26,7 @@ use crate::config;
 use crate::error::{Code, Context, Error, Result};
 use crate::foreground::Relay;
 use crate::log::Format;
-use crate::plan::CgroupManager;
+use crate::options::CgroupManager;
 use crate::state::Store;
 use log::LevelFilter;
 use std::fs::File;

@@ -8,7 +8,7 @@ use crate::cgroups::update::{self, Changes, Plan};
 use crate::cgroups::{Cgroup, systemd};
 use crate::error::{Code, Error, Problems, Result};
 use crate::host::Host;
-use crate::plan::Options;
+use crate::options::Options;
 use crate::state::{Dir, Seen, State, Status};
 use crate::testing::fault::{self, Step};
 use crate::{config, intel_rdt};

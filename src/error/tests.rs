@@ -5,7 +5,7 @@ use crate::container::{Force, Update, Whom, delete, kill, pause, resume, start, 
 use crate::exec::{Request, WhenPaused, exec};
 use crate::host::Host;
 use crate::lsm;
-use crate::plan::Options;
+use crate::options::Options;
 use crate::process::{self, fixtures};
 use crate::rootfs::root::Root;
 use crate::state::{Dir, State, Store};

@@ -4,7 +4,8 @@ use super::bytes::Bytes;
 use super::config::{assert_below_the_mount, assert_named, host, options};
 use crate::cgroups::devices;
 use crate::error::Problems;
-use crate::plan::{CgroupManager, Options, Plan};
+use crate::options::{CgroupManager, Options};
+use crate::plan::Plan;
 use oci_spec::runtime::{LinuxDeviceCgroup, Spec};
 use serde_json::{Value, json};
 

@@ -35,7 +35,7 @@ use crate::error::{Code, Context, Problems, Result};
 use crate::host::Host;
 use crate::lsm;
 use crate::namespaces;
-use crate::plan::Options;
+use crate::options::Options;
 use crate::sys::procfs::ProcFs;
 use crate::sys::sched::SchedAttr;
 use crate::testing::without::{Defence, without};

@@ -129,7 +129,7 @@ impl Plan {
 pub fn plan(
     spec: &Spec,
     ns: &namespaces::Plan,
-    options: &crate::plan::Options,
+    options: &crate::options::Options,
     host: &Host,
     problems: &mut Problems,
 ) -> Plan {

@@ -3,7 +3,8 @@
 use casulo::config;
 use casulo::error::Result;
 use casulo::host::{CgroupMount, Host};
-use casulo::plan::{Options, Plan};
+use casulo::options::Options;
+use casulo::plan::Plan;
 use std::path::{Path, PathBuf};
 
 /// Number of the last capability there is: CAP_CHECKPOINT_RESTORE.

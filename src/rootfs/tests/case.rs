@@ -2,7 +2,7 @@
 //! and pass.
 
 use super::*;
-use crate::plan::Options;
+use crate::options::Options;
 use crate::skip;
 use crate::sync::Channel;
 use crate::sys::child::leave;

@@ -8,7 +8,7 @@ use super::super::idmap::Maps;
 use super::super::mounts::{ReadOnly, SourceKind, Target};
 use super::super::options::Symlink;
 use super::*;
-use crate::plan::Options;
+use crate::options::Options;
 use namespaces::IdMap;
 
 const RDONLY: u64 = libc::MOUNT_ATTR_RDONLY;
