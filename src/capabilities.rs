@@ -4,11 +4,11 @@
 //! The order follows capabilities(7): the bounding set is cut while CAP_SETPCAP is still effective,
 //! the other sets are given after setresuid(2), which empties them.
 
+use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Problems, Result};
 use crate::host::Host;
 use crate::namespaces::{self, Kind};
 use crate::sys::capability;
-use crate::testing::without::{Defence, without};
 use caps::Capability as Number;
 use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities};
 use std::fmt;

@@ -34,6 +34,7 @@ pub use update::{Update, update};
 
 use crate::cgroups::Cgroup;
 use crate::error::{Code, Context, Result};
+use crate::fault::{self, Step};
 use crate::foreground::EndSignals;
 use crate::hooks::{Kind, Output, Spoken};
 use crate::host::Host;
@@ -49,7 +50,6 @@ use crate::sync::Channel;
 use crate::sync::pipes::Ends;
 use crate::sys::procfs::ProcFs;
 use crate::sys::shared::Shared;
-use crate::testing::fault::{self, Step};
 use crate::trace::{self, Phase};
 use crate::{caller_socket, intel_rdt, pidfile, seccomp};
 use agent::Agent;

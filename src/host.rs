@@ -1,8 +1,13 @@
 //! What the host offers, asked once, so that [`crate::plan`] stays pure. Runs in the parent.
 
+mod cgroup;
+
+pub use cgroup::{CgroupMount, mount_of_host, path_in};
+
 use crate::error::{Code, Context, Error, Result};
 use crate::sys::host::bounding_has;
 use caps::Capability;
+use cgroup::own_cgroup;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::{Mode, stat};
@@ -47,18 +52,6 @@ pub struct Host {
     pub selinux: bool,
 }
 
-/// The cgroup v2 hierarchy as the host mounts it. Which controllers it has is not asked here: the
-/// kernel says so when a limit needs one, and only then is it looked up why one is missing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CgroupMount {
-    /// `/sys/fs/cgroup`, or `/sys/fs/cgroup/unified` on a host with both versions.
-    pub path: PathBuf,
-    /// casulo's own cgroup in that hierarchy (`/proc/self/cgroup`), absolute below the mount.
-    /// Only asked for a rootless caller, whose containers go beside it; None where it lies
-    /// outside what is mounted.
-    pub own: Option<PathBuf>,
-}
-
 impl Host {
     /// Asks the kernel, with as few system calls as the answers take. With `spec`, what that config
     /// has no use for is not asked (AppArmor, SELinux); without one, everything is. A caller that
@@ -71,11 +64,11 @@ impl Host {
         let release = uname().context(Code::Unsupported, "uname", "")?;
         let in_user_namespace = in_user_namespace();
         let rootless = claim.unwrap_or(status.euid != 0 || in_user_namespace);
-        let mut cgroup = crate::cgroups::fs::mount_of_host();
+        let mut cgroup = mount_of_host();
         if let Some(mount) = &mut cgroup
             && rootless
         {
-            mount.own = crate::cgroups::fs::own_cgroup();
+            mount.own = own_cgroup();
         }
         let (apparmor, selinux) = match spec {
             None => (true, true),

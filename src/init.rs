@@ -7,15 +7,17 @@
 //! will be, or leaves by `_exit` after it has sent its error.
 
 use crate::container::StartBy;
+use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Result};
+use crate::fault::{self, Step};
 use crate::hooks::{self, Call, Kind, Output};
 use crate::namespaces::{self, Joins};
 use crate::plan::Plan;
 use crate::process::asked::Birth;
 use crate::process::last_steps::{LastSteps, Tracer, Wait, WorkingDirectory};
 use crate::process::{Caller, Program, signals};
+use crate::root::Root;
 use crate::rootfs::devices::Nodes;
-use crate::rootfs::root::Root;
 use crate::rootfs::{self, Pids, Sources};
 use crate::seccomp::Bpf;
 use crate::sync::pipes::TheirEnds;
@@ -26,8 +28,6 @@ use crate::sys::fd::close_on_exec_from;
 use crate::sys::landing::{self, Taker};
 use crate::sys::procfs::ProcFs;
 use crate::sys::shared::Shared;
-use crate::testing::fault::{self, Step};
-use crate::testing::without::{Defence, without};
 use crate::trace::{self, Phase};
 use crate::{lsm, terminal};
 use nix::sys::prctl::set_pdeathsig;

@@ -9,8 +9,8 @@
 pub mod update;
 
 use crate::error::{Code, Context, Error, Problems, Result};
+use crate::fault::{self, Step};
 use crate::options::Options;
-use crate::testing::fault::{self, Step};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;

@@ -18,9 +18,11 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod container;
+pub mod defence;
 mod descent;
 pub mod error;
 pub mod exec;
+pub mod fault;
 pub mod foreground;
 #[cfg(any(test, feature = "testing"))]
 #[doc(hidden)]
@@ -38,6 +40,7 @@ pub mod options;
 pub mod pidfile;
 pub mod plan;
 pub mod process;
+pub mod root;
 pub mod rootfs;
 pub mod seccomp;
 #[cfg(test)]
@@ -46,6 +49,5 @@ pub mod state;
 pub mod sync;
 pub mod sys;
 pub mod terminal;
-pub mod testing;
 pub mod trace;
 pub mod whole_file;

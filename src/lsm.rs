@@ -5,10 +5,10 @@
 //! the process unconfined: CVE-2019-16884, CVE-2025-52881), before the change of user, after which
 //! the files of its own /proc folder belong to somebody else.
 
+use crate::defence::{Defence, without};
 use crate::error::{Code, Error, Problems, Result};
 use crate::host::Host;
 use crate::sys::procfs::ProcFs;
-use crate::testing::without::{Defence, without};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;

@@ -4,11 +4,11 @@
 //! domain's `plan` and collects all their problems into one error.
 
 use crate::capabilities::SysAdmin;
+use crate::defence::{Defence, without};
 use crate::error::{Problems, Result};
 use crate::hooks::Kind;
 use crate::host::Host;
 use crate::options::Options;
-use crate::testing::without::{Defence, without};
 use crate::{cgroups, hooks, intel_rdt, namespaces, process, rootfs, seccomp};
 use oci_spec::runtime::Spec;
 use std::path::PathBuf;

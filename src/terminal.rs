@@ -6,11 +6,11 @@
 //! by the time it is opened (CVE-2025-52565).
 
 use crate::caller_socket;
+use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Result};
-use crate::rootfs::root::Root;
+use crate::root::Root;
 use crate::sys::mount::{move_mount, open_tree};
 use crate::sys::tty::{self, Size};
-use crate::testing::without::{Defence, without};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::{Mode, fstat, major, minor};

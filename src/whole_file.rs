@@ -2,7 +2,7 @@
 //!
 //! It is written before it has a name (open(2), `O_TMPFILE`), so a writer that is killed leaves nothing.
 
-use crate::testing::fault::{self, Step};
+use crate::fault::{self, Step};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::Mode;

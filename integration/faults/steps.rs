@@ -7,7 +7,7 @@ use crate::support::{
     Bundle, Lab, Need, Output, OwnNamespace, RESCTRL, Resctrl, Running, cases, finish, wait_until,
     wrapped,
 };
-use casulo::testing::fault::{Side, Step};
+use casulo::fault::{Side, Step};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use serde_json::{Value, json};

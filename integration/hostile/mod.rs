@@ -2,7 +2,7 @@
 //!
 //! An attack is a function that makes a hostile image or container, calls the runtime, and says how it
 //! ended. [`zoo`] runs it against the runtime, which must hold; and against the test build without the
-//! defence that SECURITY.md names (`src/testing/without.rs`), where it must get through: an attack that
+//! defence that SECURITY.md names (`src/defence.rs`), where it must get through: an attack that
 //! cannot win proves nothing. Where several defences stand behind each other, each of them alone holds.
 //!
 //! With `CASULO_TEST_ATTACKS=FILE` it is a comparison: how each attack ended goes to the file, and

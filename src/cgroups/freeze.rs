@@ -6,7 +6,7 @@
 
 use super::fs::Cgroup;
 use crate::error::{Code, Context, Error, Result};
-use crate::testing::fault::{self, Step};
+use crate::fault::{self, Step};
 use std::path::Path;
 use std::time::{Duration, Instant};
 

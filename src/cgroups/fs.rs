@@ -11,45 +11,14 @@ use super::hold::{Holder, Origin};
 use super::limits::{Absent, Setting};
 use super::{Need, Plan, refusal};
 use crate::error::{Code, Context, Error, Result};
-use crate::host::CgroupMount;
-use crate::testing::fault::{self, Step};
+use crate::fault::{self, Step};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, fstat};
-use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, fstatfs, statfs};
+use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, fstatfs};
 use nix::unistd::{AccessFlags, Pid, Uid, faccessat, fchownat};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-
-/// Where a cgroup v2 hierarchy is mounted by custom (file-hierarchy(7)); a search in mountinfo
-/// would find others, at a price that every container would pay.
-const MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
-
-/// Finds the host's cgroup v2 hierarchy: one statfs(2), or two where v1 is mounted beside it.
-/// `own` is left empty: see [`own_cgroup`].
-pub fn mount_of_host() -> Option<CgroupMount> {
-    let path = MOUNTS
-        .iter()
-        .map(Path::new)
-        .find(|path| statfs(*path).is_ok_and(|it| it.filesystem_type() == CGROUP2_SUPER_MAGIC))?;
-    Some(CgroupMount {
-        path: path.to_owned(),
-        own: None,
-    })
-}
-
-/// casulo's own cgroup (`/proc/self/cgroup`), absolute below the mount. Only a rootless plan needs
-/// it. None without a v2 hierarchy, and where the caller's cgroup namespace does not show it.
-pub fn own_cgroup() -> Option<PathBuf> {
-    path_in(&read(AT_FDCWD, Path::new("/proc/self/cgroup")).ok()?)
-}
-
-/// The v2 cgroup that a text of `/proc/PID/cgroup` names, absolute below the mount.
-pub fn path_in(text: &str) -> Option<PathBuf> {
-    let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
-    let is_shown = path.starts_with('/') && !path.split('/').any(|name| name == "..");
-    is_shown.then(|| PathBuf::from(path))
-}
 
 /// A cgroup of a container, by directory fd and path.
 #[derive(Debug)]

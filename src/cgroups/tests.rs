@@ -191,7 +191,7 @@ pub(crate) fn hierarchy() -> Option<CgroupMount> {
     if skip::unless_root() {
         return None;
     }
-    let mount = fs::mount_of_host();
+    let mount = crate::host::mount_of_host();
     if mount.is_none() {
         skip::because("no cgroup v2 hierarchy is mounted");
     }

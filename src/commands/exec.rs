@@ -1,15 +1,15 @@
 //! `exec`: the process from `--process`, or the container's own with what the options change.
 
 use crate::cli::{Exec, Global};
+use crate::defence::{Defence, without};
 use crate::error::{Code, Error, Problems, Result};
 use crate::exec::{self, Executed, Outcome, Request, WhenPaused};
+use crate::fault::{self, Step};
 use crate::foreground::{self, Signals};
 use crate::host::Host;
 use crate::options::Options;
 use crate::state::Status;
 use crate::sys::child;
-use crate::testing::fault::{self, Step};
-use crate::testing::without::{Defence, without};
 use crate::trace::{self, Phase};
 use crate::{capabilities, config, namespaces, process, seccomp};
 use oci_spec::runtime::{Capability, Process, Spec};

@@ -7,12 +7,12 @@ use super::starting::{Decided, Starting};
 use crate::cgroups::Cgroup;
 use crate::cgroups::stats::MemoryEvents;
 use crate::error::{Code, Context, Result};
+use crate::fault::{self, Step};
 use crate::foreground::EndSignals;
 use crate::hooks::Kind;
 use crate::notify::Proxy;
 use crate::state::{State, Status};
 use crate::sys::procfs::ProcFs;
-use crate::testing::fault::{self, Step};
 use std::os::fd::AsFd;
 
 impl Created<'_> {

@@ -7,12 +7,12 @@ use super::interruption::Interruption;
 use super::undo::Made;
 use crate::cgroups::devices::Rules;
 use crate::error::{Code, Error, Result};
+use crate::fault::{self, Step};
 use crate::namespaces::{self, Joins};
 use crate::process::Role;
 use crate::state::State;
 use crate::sync::{Channel, Message};
 use crate::sys::procfs::ProcFs;
-use crate::testing::fault::{self, Step};
 use crate::{intel_rdt, rootfs};
 use nix::unistd::Pid;
 

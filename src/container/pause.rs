@@ -3,8 +3,8 @@
 use super::survivors;
 use crate::cgroups::{Cgroup, PATIENCE};
 use crate::error::{Code, Error, Result};
+use crate::fault::{self, Step};
 use crate::state::{self, Dir, Seen, State, Status};
-use crate::testing::fault::{self, Step};
 use std::time::Instant;
 
 /// `pause`: freezes every process of a running container, or of one that waits to be started;

@@ -3,10 +3,10 @@
 use super::undo::Made;
 use crate::cgroups::systemd;
 use crate::error::Result;
+use crate::fault::{self, Step};
 use crate::namespaces::{self, Bridged, Joins, Kind, Spawned};
 use crate::plan::Plan;
 use crate::sys::procfs::ProcFs;
-use crate::testing::fault::{self, Step};
 
 /// Parent: makes a bridge, has systemd make the scope around it, makes the container's cgroup in
 /// there, and lets the bridge make init in that. Returns twice.

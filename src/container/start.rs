@@ -4,11 +4,11 @@ use super::end::{ends_in_time, kill_all, remove};
 use super::hooks_outside::{recorded_hooks, run_hooks};
 use super::starting::{Decided, Starting};
 use crate::error::{Code, Context, Error, Result};
+use crate::fault::{self, Step};
 use crate::hooks::{Kind, Output, Spoken};
 use crate::notify::Proxy;
 use crate::state::{self, Dir, Seen, State, Status};
 use crate::sys::procfs::ProcFs;
-use crate::testing::fault::{self, Step};
 use nix::unistd::Pid;
 use std::os::fd::AsFd;
 

@@ -7,7 +7,7 @@ use crate::host::Host;
 use crate::lsm;
 use crate::options::Options;
 use crate::process::{self, fixtures};
-use crate::rootfs::root::Root;
+use crate::root::Root;
 use crate::state::{Dir, State, Store};
 use crate::sys::forked::words_of_child;
 use crate::sys::procfs::ProcFs;

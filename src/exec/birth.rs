@@ -7,9 +7,9 @@
 
 use super::Request;
 use crate::cgroups::Cgroup;
-use crate::cgroups::fs::{mount_of_host, path_in};
 use crate::cgroups::systemd::Scope;
 use crate::error::{Code, Context, Error, Result};
+use crate::host::{mount_of_host, path_in};
 use crate::state::State;
 use crate::sys::clone::{Side, clone3};
 use crate::sys::pidfd::pidfd_send_signal;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::rootfs::root::Root;
+use crate::root::Root;
 use crate::skip;
 use crate::sys::child::{fork, leave};
 use crate::sys::clone::Side;

@@ -2,14 +2,14 @@
 
 use super::output::Tail;
 use super::{Call, Hook};
+use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Result};
+use crate::fault::{self, Step};
 use crate::sys::child::{self, Ended, Patience};
 use crate::sys::clone::Side;
 use crate::sys::fd::close_on_exec_from;
 use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
 use crate::sys::{signal, start};
-use crate::testing::fault::{self, Step};
-use crate::testing::without::{Defence, without};
 use crate::whole_file::write_all;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};

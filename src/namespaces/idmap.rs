@@ -1,10 +1,10 @@
 //! uid and gid maps of user namespaces: checked in the plan, written by the parent.
 
 use super::{Kind, Plan};
+use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Problems, Result};
 use crate::host::Host;
 use crate::sys::procfs::ProcFs;
-use crate::testing::without::{Defence, without};
 use caps::Capability;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;

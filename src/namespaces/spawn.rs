@@ -8,11 +8,11 @@
 use super::bridge::{Bridged, bridge};
 use super::join::Joins;
 use super::{Kind, Plan, network};
+use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Result};
 use crate::sys::clone::{Side, clone3};
 use crate::sys::namespace::stop_being_dumpable;
 use crate::sys::pidfd::pidfd_open;
-use crate::testing::without::{Defence, without};
 use nix::errno::Errno;
 use nix::sched::CloneFlags;
 use nix::unistd::Pid;

@@ -4,11 +4,11 @@
 //! message that is thrown away closes what it brought. So messages are looked at while they wait, and one with
 //! descriptors is taken out by a child, for which nobody waits long; they get no number in any table of casulo's.
 
+use crate::defence::{Defence, without};
 use crate::sys::child::{self, Patience};
 use crate::sys::clone::Side;
 use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
 use crate::sys::scm::{self, Brings};
-use crate::testing::without::{Defence, without};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;

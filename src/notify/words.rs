@@ -1,6 +1,6 @@
 //! Which words of a message are passed on. Pure.
 
-use crate::testing::without::{Defence, without};
+use crate::defence::{Defence, without};
 
 /// What a container may say. Not here: `MAINPID`, which it does not know as the host does, the manager's store of
 /// descriptors, and `BARRIER`, which the proxy answers.

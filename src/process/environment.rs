@@ -2,7 +2,7 @@
 //! look up in the container, and its own pid.
 
 use crate::error::Problems;
-use crate::rootfs::root::Root;
+use crate::root::Root;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{Mode, SFlag, fstat};
 use std::collections::HashSet;

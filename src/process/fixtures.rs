@@ -1,6 +1,6 @@
 //! What the tests of this folder share: a process, a config, a root.
 
-use crate::rootfs::root::Root;
+use crate::root::Root;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use oci_spec::runtime::{Process, Spec};

@@ -7,6 +7,7 @@
 
 use super::{Caller, Plan, Program, environment};
 use crate::capabilities::SysAdmin;
+use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Result};
 use crate::hooks;
 use crate::seccomp::{self, Bpf};
@@ -20,7 +21,6 @@ use crate::sys::namespace::stop_being_dumpable;
 use crate::sys::program;
 use crate::sys::rlimit::Limit;
 use crate::sys::shared::Shared;
-use crate::testing::without::{Defence, without};
 use crate::trace::{self, Phase};
 use nix::errno::Errno;
 use nix::sys::prctl::set_dumpable;

@@ -31,6 +31,7 @@ pub mod user;
 pub(crate) mod fixtures;
 
 use crate::capabilities::{self, SysAdmin};
+use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Problems, Result};
 use crate::host::Host;
 use crate::lsm;
@@ -38,7 +39,6 @@ use crate::namespaces;
 use crate::options::Options;
 use crate::sys::procfs::ProcFs;
 use crate::sys::sched::SchedAttr;
-use crate::testing::without::{Defence, without};
 use environment::Environment;
 use keyring::Keyring;
 pub use limits::Rlimit;

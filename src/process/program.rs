@@ -6,10 +6,10 @@
 
 use super::limits::Siblings;
 use super::{Plan, environment, signals};
+use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Problems, Result};
-use crate::rootfs::root::Root;
+use crate::root::Root;
 use crate::sys::{fd, start};
-use crate::testing::without::{Defence, without};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::stat::{Mode, SFlag, fstat};

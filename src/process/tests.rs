@@ -7,7 +7,7 @@ use super::fixtures::{process, root, spec, status_line};
 use super::limits::Siblings;
 use super::*;
 use crate::namespaces::Kind;
-use crate::rootfs::root::Root;
+use crate::root::Root;
 use crate::skip;
 use crate::sys::forked::words_of_child;
 use std::os::unix::fs::{PermissionsExt, symlink};

@@ -1,11 +1,11 @@
 //! `process.user`: who the process is.
 
+use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Problems, Result};
 use crate::host::Host;
 use crate::namespaces::{self, IdMap, Kind};
 use crate::sys::fd;
 use crate::sys::namespace::{set_group, set_groups, set_user};
-use crate::testing::without::{Defence, without};
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, SFlag, fstat, major, umask};
 use nix::unistd::{Gid, Uid, fchown, geteuid};

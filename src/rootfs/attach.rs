@@ -10,14 +10,14 @@ use super::filesystem::{Classic, Content, FileSystem, RootMode};
 use super::joined_proc;
 use super::mounts::{Action, Mount, ReadOnly, Target};
 use super::place::{Before, Beside, Place, find, is_folder};
-use super::root::Root;
 use super::sources::{Source, Sources, Tree, clone};
 use super::{Pids, Plan};
+use crate::defence::{Defence, by_name};
 use crate::error::{Code, Context, Error, Result};
+use crate::root::Root;
 use crate::sys::mount::{
     MountAttr, fsconfig_create, fsconfig_set, fsmount, fsopen, mount_setattr, move_mount,
 };
-use crate::testing::without::{Defence, by_name};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, readlinkat};
 use nix::mount::MsFlags;

@@ -3,8 +3,8 @@
 //! Runs in the child, before the tmpfs is attached. The folder is the image's and thus hostile:
 //! nothing is followed, and what is opened is what was looked at.
 
+use crate::defence::{Defence, late_without, without};
 use crate::sys::xattr;
-use crate::testing::without::{Defence, late_without, without};
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat, readlinkat};

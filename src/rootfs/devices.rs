@@ -13,10 +13,10 @@ mod plan;
 pub use nodes::Nodes;
 pub use plan::{Dev, Device, Kind, Origin, Plan, Way, plan};
 
-use super::root::Root;
+use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Result};
+use crate::root::Root;
 use crate::sys::mount::{MountAttr, mount_setattr, move_mount, open_tree};
-use crate::testing::without::{Defence, without};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open, readlinkat};
 use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag};

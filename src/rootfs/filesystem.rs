@@ -9,10 +9,10 @@ use super::changes::Change;
 use super::label::{self, Label};
 use super::mounts::{Action, At, Bind, SourceKind, c_string};
 use super::options::{Attributes, Depth, Options, Propagation, Symlink};
+use crate::defence::{Defence, without};
 use crate::error::Problems;
 use crate::host::Host;
 use crate::sys::mount::MountAttr;
-use crate::testing::without::{Defence, without};
 use libc::c_ulong;
 use std::ffi::{CStr, CString};
 

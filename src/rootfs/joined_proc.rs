@@ -11,6 +11,7 @@
 //! it has opened the context: without CAP_SYS_PTRACE in the user namespace in which casulo was executed nobody could
 //! take that. Who traces it then has those calls and a procfs of his own processes.
 
+use crate::defence::{Defence, without};
 use crate::sys::capability;
 use crate::sys::child::{self, Patience, leave};
 use crate::sys::clone::Side;
@@ -23,7 +24,6 @@ use crate::sys::namespace::stop_being_dumpable;
 use crate::sys::pidfd::{pidfd_getfd, pidfd_open, pidfd_send_signal};
 use crate::sys::seccomp::{Instruction, set_mode_filter};
 use crate::sys::shared::Shared;
-use crate::testing::without::{Defence, without};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open as open_path};
 use nix::mount::{MntFlags, umount2};

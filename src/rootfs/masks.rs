@@ -7,12 +7,12 @@
 //! path for each CPU, so there is one tmpfs, and every further mask is a clone of its mount.
 
 use super::label::Label;
-use super::root::Root;
+use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Problems, Result};
+use crate::root::Root;
 use crate::sys::mount::{
     self, MountAttr, fsconfig_create, fsconfig_set, fsmount, fsopen, move_mount,
 };
-use crate::testing::without::{Defence, without};
 use nix::errno::Errno;
 use nix::sys::stat::{SFlag, fstat, major, minor};
 use oci_spec::runtime::{LinuxNamespaceType, Spec};

@@ -4,7 +4,7 @@
 //! [`plan`] decides everything, purely. The child then calls, in this order, [`enter`], [`populate`],
 //! [`pivot()`] and [`finish`], as root of its user namespace, while the parent sends what of the host's is
 //! mounted ([`send`]). Until the pivot the child sees the host's tree, and the container's is reached
-//! through [`root::Root`] alone.
+//! through [`Root`] alone.
 
 mod attach;
 pub mod changes;
@@ -19,7 +19,6 @@ pub mod mounts;
 pub mod options;
 mod pivot;
 mod place;
-pub mod root;
 mod sources;
 pub mod sysctl;
 
@@ -27,14 +26,15 @@ pub use attach::Late;
 pub use pivot::pivot;
 pub use sources::{Sent, Sources, send};
 
+use crate::defence::{Defence, by_name};
 use crate::error::{Code, Context, Problems, Result};
+use crate::fault::{self, Step};
 use crate::host::Host;
 use crate::namespaces::{self, Kind};
+use crate::root::Root;
 use crate::sys::landing::Taker;
 use crate::sys::mount::{MountAttr, mount_setattr, move_mount};
 use crate::sys::uts::setdomainname;
-use crate::testing::fault::{self, Step};
-use crate::testing::without::{Defence, by_name};
 use caps::Capability;
 use mounts::{Action, Mount};
 use nix::errno::Errno;
@@ -44,7 +44,6 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::sethostname;
 use oci_spec::runtime::Spec;
 use options::{Depth, Propagation};
-use root::Root;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 

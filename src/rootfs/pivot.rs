@@ -1,11 +1,11 @@
 //! Into the new root and out of the old one. Runs in the child.
 
-use super::root::Root;
 use super::{Plan, Way};
 use crate::error::{Code, Context, Result};
+use crate::fault::{self, Step};
+use crate::root::Root;
 use crate::sys::mount::{fsconfig_create, fsconfig_set, fsmount, fsopen, move_mount};
 use crate::sys::procfs::ProcFs;
-use crate::testing::fault::{self, Step};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, readlinkat};
 use nix::mount::{MntFlags, umount2};

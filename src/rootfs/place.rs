@@ -8,10 +8,10 @@
 //! for all of them.
 
 use super::mounts::{Mount, Target};
-use super::root::{FOLDER_MODE, Root};
+use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Result};
+use crate::root::{FOLDER_MODE, Root};
 use crate::sys::mount::move_mount_to;
-use crate::testing::without::{Defence, without};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{SFlag, fstat, mkdirat};

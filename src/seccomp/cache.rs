@@ -19,8 +19,8 @@
 //! so a reader sees all or nothing. Every failure here means "not cached" and is logged for debugging.
 
 use super::profile::{Action, Filter};
+use crate::fault::Step;
 use crate::sys::seccomp::{BPF_MAXINSNS, Instruction};
-use crate::testing::fault::Step;
 use crate::whole_file;
 use nix::dir::Dir;
 use nix::errno::Errno;

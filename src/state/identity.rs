@@ -6,12 +6,12 @@
 
 use super::{Dir, State};
 use crate::cgroups::Cgroup;
-use crate::cgroups::fs::mount_of_host;
 use crate::cgroups::hold::Holder;
+use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Result};
+use crate::host::mount_of_host;
 use crate::intel_rdt;
 use crate::sys::procfs::ProcFs;
-use crate::testing::without::{Defence, without};
 use nix::errno::Errno;
 use nix::fcntl::readlinkat;
 use nix::sys::stat::{fstat, lstat};

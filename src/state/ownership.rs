@@ -3,8 +3,8 @@
 
 use super::Dir;
 use crate::config;
+use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Result};
-use crate::testing::without::{Defence, without};
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::unistd::geteuid;

@@ -2,10 +2,10 @@
 //! the host.
 
 use super::{Dir, Lock, State};
+use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Result};
 use crate::sys::pidfd::pidfd_open;
 use crate::sys::procfs::ProcFs;
-use crate::testing::without::{Defence, without};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::unistd::Pid;

@@ -2,8 +2,8 @@
 
 use super::{Dir, STATE, State, not_found, ownership};
 use crate::error::{Code, Context, Error, Result};
+use crate::fault::{self, Step};
 use crate::sys::flock::{Operation, flock};
-use crate::testing::fault::{self, Step};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, fchmod, fstat, fstatat, mkdirat};

@@ -2,7 +2,7 @@
 //! casulo that cannot be written, whatever happens to the process later.
 
 use super::{check, fd, mount, program, start};
-use crate::testing::without::{Defence, without};
+use crate::defence::{Defence, without};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, FcntlArg, OFlag, SealFlag, fcntl, open};
 use nix::sys::memfd::{MFdFlags, memfd_create};

@@ -1,7 +1,7 @@
 //! File descriptors: adopting inherited ones, closing many, marking ranges close-on-exec.
 
 use super::check;
-use crate::testing::without::{Defence, without};
+use crate::defence::{Defence, without};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 /// `int close_range(unsigned first, unsigned last, unsigned flags)`, close_range(2), with

@@ -11,7 +11,7 @@ use super::last;
 use super::raw::go_on;
 use super::shared::Shared;
 use super::{capability, program, signal};
-use crate::testing::without::{Defence, without};
+use crate::defence::{Defence, without};
 use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
 use nix::unistd::{Pid, getpid};

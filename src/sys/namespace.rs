@@ -1,7 +1,7 @@
 //! What namespaces(7) needs beyond nix: the kind of an nsfs file, the first interface, bare ids.
 
 use super::check;
-use crate::testing::without::{Defence, without};
+use crate::defence::{Defence, without};
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 

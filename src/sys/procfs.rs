@@ -6,7 +6,7 @@
 //! `openat2(RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_BENEATH)`.
 
 use super::{landing, mount};
-use crate::testing::without::{Defence, without};
+use crate::defence::{Defence, without};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::sys::stat::Mode;

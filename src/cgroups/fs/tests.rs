@@ -161,18 +161,6 @@ fn an_optional_cgroup_that_cannot_be_made_is_done_without() {
 }
 
 #[test]
-fn own_cgroup_is_the_line_of_v2() {
-    for (text, own) in [
-        ("0::/\n", Some("/")),
-        ("9:pids:/x\n0::/user.slice/a b\n", Some("/user.slice/a b")),
-        ("9:pids:/x\n", None),
-        ("0::/../outside\n", None),
-    ] {
-        assert_eq!(path_in(text), own.map(PathBuf::from), "{text}");
-    }
-}
-
-#[test]
 fn parents_that_were_made_go_with_the_cgroup() {
     let Some(test) = TestCgroup::new() else {
         return;

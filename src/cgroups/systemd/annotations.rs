@@ -4,8 +4,8 @@
 use super::Property;
 use super::dbus::value::Value;
 use super::gvariant;
+use crate::defence::{Defence, without};
 use crate::error::Problems;
-use crate::testing::without::{Defence, without};
 use std::collections::HashMap;
 
 const PREFIX: &str = "org.systemd.property.";

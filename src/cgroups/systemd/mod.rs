@@ -22,10 +22,10 @@ use super::fs::{self, Cgroup};
 use super::hold::Holder;
 use super::limits::Setting;
 use super::{JSON, Plan as CgroupPlan, sub_path};
+use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Problems, Result};
-use crate::host::Host;
+use crate::host::{Host, path_in};
 use crate::sys::procfs::ProcFs;
-use crate::testing::without::{Defence, without};
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use nix::unistd::Pid;
@@ -270,7 +270,7 @@ fn folder_of(unit: &str, mount: &Path, bridge: Pid, proc: &ProcFs) -> Result<Pat
         .open(&format!("{bridge}/cgroup"), OFlag::O_RDONLY)
         .context(Code::Cgroup, "read the cgroup of", bridge)?;
     let text = fs::read_all(&file).context(Code::Cgroup, "read the cgroup of", bridge)?;
-    let path = fs::path_in(&text).filter(|path| path.ends_with(unit));
+    let path = path_in(&text).filter(|path| path.ends_with(unit));
     let path = path.ok_or_else(|| {
         Error::new(
             Code::Systemd,

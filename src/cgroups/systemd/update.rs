@@ -6,7 +6,7 @@ use crate::cgroups::fs::Cgroup;
 use crate::cgroups::limits::Setting;
 use crate::cgroups::update::Changes;
 use crate::error::Result;
-use crate::testing::fault::{self, Step};
+use crate::fault::{self, Step};
 use std::path::Path;
 
 /// A scope whose limits change.

@@ -3,9 +3,9 @@
 use crate::check::{Code, Findings, Subject};
 use crate::error::errno_text;
 use crate::hooks;
+use crate::root::Root;
 use crate::rootfs::devices::{Dev, Device, Kind, Origin, Way};
 use crate::rootfs::mounts::{Action, Mount, Target, as_text};
-use crate::rootfs::root::Root;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, readlinkat};
 use nix::sys::stat::{Mode, SFlag, fstat, major, minor};

@@ -2,7 +2,7 @@
 
 use super::files::meets_a_mount;
 use crate::check::{Code, Findings, Subject};
-use crate::rootfs::root::Root;
+use crate::root::Root;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;

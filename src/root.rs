@@ -6,7 +6,7 @@
 //! with an `*at` call on the fd of its real parent (CVE-2019-18837, CVE-2021-30465,
 //! CVE-2024-45310).
 
-use crate::testing::without::{Defence, without};
+use crate::defence::{Defence, without};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2, readlinkat};
 use nix::sys::stat::{Mode, mkdirat};
@@ -18,7 +18,7 @@ use std::path::{Component, Path, PathBuf};
 const MAX_SYMLINKS: usize = 40;
 
 /// The mode of folders that are made for a mount.
-pub(super) const FOLDER_MODE: Mode = Mode::from_bits_truncate(0o755);
+pub(crate) const FOLDER_MODE: Mode = Mode::from_bits_truncate(0o755);
 
 /// The root folder of a container as an O_PATH fd. Paths given to its methods are the container's:
 /// a leading slash and `..` at the top mean this folder.
