@@ -27,7 +27,7 @@ use crate::host::{CgroupMount, Host};
 use crate::namespaces::{self, Kind, Owner};
 use crate::options::Options;
 use crate::plan::Plan;
-use crate::rootfs::mounts::{Action, Mount};
+use crate::rootfs::mount::{Action, Mount};
 use crate::rootfs::options::Symlink;
 use caps::Capability;
 use nix::errno::Errno;

@@ -6,9 +6,9 @@
 
 use super::changes::apply;
 use super::copyup;
-use super::filesystem::{Classic, Content, FileSystem, RootMode};
 use super::joined_proc;
-use super::mounts::{Action, Mount, ReadOnly, Target};
+use super::mount::{Action, Mount, ReadOnly, Target};
+use super::mount::{Classic, Content, FileSystem, RootMode};
 use super::place::{Before, Beside, Place, find, is_folder};
 use super::sources::{Source, Sources, Tree, clone};
 use super::{Pids, Plan};

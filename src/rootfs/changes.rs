@@ -1,31 +1,12 @@
 //! What is changed in a mount after it was cloned or made: attributes and propagation, in as few
 //! mount_setattr(2) calls as possible. Decided here, purely; [`apply`] makes them.
 
-use super::mounts::Mount;
+use super::mount::{Change, Mount};
 use super::options::{Attributes, Depth, Options, Propagation};
 use crate::error::{Code, Error, Result};
 use crate::sys::mount::{MountAttr, mount_setattr};
 use nix::errno::Errno;
 use std::os::fd::BorrowedFd;
-
-/// One mount_setattr(2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// For the mount, or for all mounts of the tree.
-    pub depth: Depth,
-    /// What.
-    pub attr: MountAttr,
-}
-
-impl Change {
-    /// The call's flags.
-    pub fn flags(&self) -> i32 {
-        match self.depth {
-            Depth::One => 0,
-            Depth::Tree => libc::AT_RECURSIVE,
-        }
-    }
-}
 
 /// The changes of a bind mount or of what is there already, in as few calls as possible.
 ///

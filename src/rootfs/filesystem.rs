@@ -5,16 +5,18 @@
 //! failure, and a mount that is complete before anyone can see it. mount(2) is kept for what that
 //! cannot say: `iversion`, `silent`, and values of more than 255 bytes (fsconfig's limit).
 
-use super::changes::Change;
 use super::label::{self, Label};
-use super::mounts::{Action, At, Bind, SourceKind, c_string};
+use super::mount::{
+    Action, At, Bind, Change, Classic, Content, FileSystem, Instead, Parameter, RootMode,
+    SourceKind, c_string,
+};
 use super::options::{Attributes, Depth, Options, Propagation, Symlink};
 use crate::defence::{Defence, without};
 use crate::error::Problems;
 use crate::host::Host;
 use crate::sys::mount::MountAttr;
 use libc::c_ulong;
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 
 /// The longest value (and key) that fsconfig(2) takes.
 const LONGEST_VALUE: usize = 255;
@@ -22,87 +24,6 @@ const LONGEST_VALUE: usize = 255;
 const LONGEST_DATA: usize = 4095;
 /// Since this version overlay takes its layers one by one (`lowerdir+`).
 const OVERLAY_LAYERS: (u32, u32) = (6, 7);
-/// A file system to be made by fsopen, fsconfig and fsmount.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileSystem {
-    /// As in /proc/filesystems.
-    pub fstype: CString,
-    /// In order.
-    pub parameters: Vec<Parameter>,
-    /// `MOUNT_ATTR_*` of the mount.
-    pub attributes: u64,
-    /// The mode of its root.
-    pub mode: RootMode,
-    /// What it starts with.
-    pub content: Content,
-    /// What is done where the kernel refuses with EPERM, because the namespace that the file
-    /// system shows does not belong to the container's user namespace.
-    pub instead: Option<Box<Instead>>,
-}
-
-impl FileSystem {
-    /// The parameter `source`.
-    pub fn source(&self) -> Option<&CStr> {
-        let mut parameters = self.parameters.iter();
-        let source = parameters.find(|it| it.key.as_c_str() == c"source")?;
-        source.value.as_deref()
-    }
-
-    /// Whether something of the folder that it covers goes over to it.
-    pub fn takes_over(&self) -> bool {
-        self.mode == RootMode::OfTarget || self.content == Content::OfTarget
-    }
-}
-
-/// A mount of the host that stands in for a new one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Instead {
-    /// Which; opened by the child.
-    pub bind: Bind,
-    /// What is changed before it is attached.
-    pub change: Change,
-}
-
-/// One call of fsconfig(2): a flag, or a string with its value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parameter {
-    /// Name.
-    pub key: CString,
-    /// None for a flag.
-    pub value: Option<CString>,
-}
-
-/// The mode of a new file system's root.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RootMode {
-    /// As the file system or its parameters have it.
-    Given,
-    /// The mode of the folder that it covers, if there is one: a tmpfs without `mode=`.
-    OfTarget,
-}
-
-/// The content of a new tmpfs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Content {
-    /// Nothing.
-    Empty,
-    /// A copy of the folder that it covers (`tmpcopyup`).
-    OfTarget,
-}
-
-/// The arguments of mount(2).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Classic {
-    /// As in /proc/filesystems; not looked at in a remount.
-    pub fstype: CString,
-    /// Device or dummy.
-    pub source: CString,
-    /// `MS_*`.
-    pub flags: c_ulong,
-    /// Comma-separated.
-    pub data: Option<CString>,
-}
-
 /// What the plan of one file system depends on beside its options.
 #[derive(Debug)]
 pub struct Surroundings<'a> {

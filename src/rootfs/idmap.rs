@@ -4,8 +4,8 @@
 //! A map that is the container's own comes from the container's namespace; any other needs a
 //! namespace made for it, which lives as long as the fd that [`user_namespace`] returns.
 
-use super::changes::Change;
-use super::mounts::{At, as_text};
+use super::mount::Change;
+use super::mount::{At, IdMapping, Maps, as_text};
 use super::options::{Depth, Options};
 use crate::error::{Code, Context, Error, Problems, Result};
 use crate::fault::{self, Step};
@@ -25,31 +25,6 @@ use std::ffi::CStr;
 use std::fmt::Write as _;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
-
-/// What an id-mapped mount needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IdMapping {
-    /// `idmap` or `ridmap`.
-    pub depth: Depth,
-    /// Where the map comes from.
-    pub maps: Maps,
-}
-
-/// Where a mount's map comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Maps {
-    /// The new user namespace of the container, once its maps are written.
-    Container,
-    /// The user namespace that the container joins; absolute on the host.
-    Joined(PathBuf),
-    /// The mount's own.
-    Own {
-        /// Lines of its uid map.
-        uids: Vec<IdMap>,
-        /// Lines of its gid map.
-        gids: Vec<IdMap>,
-    },
-}
 
 /// Decides the map of one mount, if it has any. `at` is the mount's JSON path. Pure.
 ///

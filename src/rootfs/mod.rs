@@ -15,6 +15,7 @@ pub mod idmap;
 mod joined_proc;
 pub mod label;
 pub mod masks;
+pub mod mount;
 pub mod mounts;
 pub mod options;
 mod pivot;
@@ -36,7 +37,7 @@ use crate::sys::landing::Taker;
 use crate::sys::mount::{MountAttr, mount_setattr, move_mount};
 use crate::sys::uts::setdomainname;
 use caps::Capability;
-use mounts::{Action, Mount};
+use mount::{Action, Change, Mount};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::mount::{MsFlags, mount};
@@ -314,7 +315,7 @@ pub fn finish(plan: &Plan, root: &Root, late: Late) -> Result<()> {
         mount_setattr(root, 0, &read_only).context(Code::Mount, "make read-only", "/")?;
     }
     if let Some((kind, depth)) = plan.propagation {
-        let change = changes::Change {
+        let change = Change {
             depth,
             attr: MountAttr {
                 propagation: kind.flag(),

@@ -1,10 +1,11 @@
 //! `mounts` of the config as an ordered list of decided steps. Pure; `sources` clones what is to be bound,
 //! `attach` does the rest in the child.
 
-use super::changes::{Change, changes, own_propagation};
-use super::filesystem::{self, Classic, FileSystem, Surroundings};
-use super::idmap::{self, IdMapping};
+use super::changes::{changes, own_propagation};
+use super::filesystem::{self, Surroundings};
+use super::idmap;
 use super::label::Label;
+use super::mount::{Action, At, Bind, Mount, ReadOnly, SourceKind, Target, c_string};
 use super::options::{self, Depth, Propagation, Symlink};
 use crate::defence::{Defence, without};
 use crate::error::Problems;
@@ -12,126 +13,8 @@ use crate::host::Host;
 use crate::namespaces;
 use oci_spec::runtime::{Mount as SpecMount, Spec};
 use std::borrow::Cow;
-use std::ffi::{CStr, CString};
-use std::fmt::{self, Display};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
-
-/// One entry of `mounts`, decided.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mount {
-    /// Its place in `mounts`, for errors.
-    pub index: usize,
-    /// Below the container's root, absolute, without `.` and `..`.
-    pub destination: PathBuf,
-    /// What the destination must be.
-    pub target: Target,
-    /// What is mounted there.
-    pub action: Action,
-    /// What is changed in the mount, in order.
-    pub changes: Vec<Change>,
-    /// When it becomes read-only, if the changes do not say so.
-    pub read_only: ReadOnly,
-}
-
-/// What is mounted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// A file or folder of the host.
-    Bind(Bind),
-    /// A new file system.
-    FileSystem(FileSystem),
-    /// A new file system by mount(2).
-    Classic(Classic),
-    /// Nothing: what is there already is changed, by mount(2) where its superblock is meant.
-    Remount(Option<Classic>),
-}
-
-/// A bind mount's source.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bind {
-    /// Absolute on the host.
-    pub source: CString,
-    /// Whether the mounts below the source come along.
-    pub depth: Depth,
-    /// What a symlink as the source means.
-    pub symlinks: Symlink,
-    /// The map of an id-mapped mount.
-    pub idmap: Option<IdMapping>,
-    /// What the source must be.
-    pub kind: SourceKind,
-}
-
-/// What a bind source must be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SourceKind {
-    /// Anything.
-    Any,
-    /// A procfs, because it is mounted on /proc.
-    Proc,
-}
-
-/// What a destination must be, and what is made where nothing is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// The container's root itself: the mount becomes the root.
-    Root,
-    /// A folder that no symlink leads to: for proc and sysfs (CVE-2019-19921).
-    RealFolder,
-    /// Anything outside procfs; symlinks are followed inside the root.
-    Any,
-    /// One of the few files of /proc that may be covered (CVE-2019-16884).
-    ProcFile,
-    /// What is there, even if it is a symlink; never made (`dest-nofollow`).
-    NoFollow,
-}
-
-/// When a mount becomes read-only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReadOnly {
-    /// At once or never, as its attributes say.
-    AsMounted,
-    /// At the end: a tmpfs in which later mounts, devices and hooks still need to make targets.
-    Late,
-}
-
-impl fmt::Display for Mount {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let source = match &self.action {
-            Action::Bind(bind) => Some(&bind.source),
-            Action::FileSystem(it) => Some(&it.fstype),
-            Action::Classic(it) => Some(&it.fstype),
-            Action::Remount(_) => None,
-        };
-        if let Some(source) = source {
-            write!(f, "{} on ", as_text(source))?;
-        }
-        write!(f, "{} (mounts[{}])", self.destination.display(), self.index)
-    }
-}
-
-/// For messages.
-pub fn as_text(text: &CStr) -> std::borrow::Cow<'_, str> {
-    text.to_string_lossy()
-}
-
-/// `text` for a system call; a NUL in it is a problem of the value at `at`.
-pub fn c_string(text: impl Into<Vec<u8>>, at: impl Display, problems: &mut Problems) -> CString {
-    CString::new(text).unwrap_or_else(|_| {
-        problems.add(at.to_string(), "contains a NUL");
-        CString::default()
-    })
-}
-
-/// Where a mount is in the config: written out, as `mounts[N]`, only if there is something to say of it.
-#[derive(Clone, Copy, Debug)]
-pub struct At(pub usize);
-
-impl Display for At {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "mounts[{}]", self.0)
-    }
-}
 
 /// What of the config the mounts depend on, beside themselves.
 #[derive(Debug)]

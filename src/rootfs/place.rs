@@ -7,7 +7,7 @@
 //! Most mounts are folders, beside each other, with no symlink on the way: [`Beside`] attaches those with one look-up
 //! for all of them.
 
-use super::mounts::{Mount, Target};
+use super::mount::{Mount, Target};
 use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Result};
 use crate::root::{FOLDER_MODE, Root};

@@ -13,9 +13,11 @@
 //! A message to init is a letter for each descriptor that comes with it ([`FOLDER`], [`OTHER`]), or
 //! [`LINK`] and a text, or [`YOURSELF`] alone.
 
-use super::changes::{Change, apply};
-use super::idmap::{self, IdMapping, Maps};
-use super::mounts::{Action, Bind, Mount, SourceKind, as_text};
+use super::changes::apply;
+use super::idmap;
+use super::mount::Change;
+use super::mount::{Action, Bind, Mount, SourceKind, as_text};
+use super::mount::{IdMapping, Maps};
 use super::options::{Depth, Propagation, Symlink};
 use super::place::is_folder;
 use super::{Plan, Reception, Way};

@@ -5,7 +5,7 @@ use crate::error::errno_text;
 use crate::hooks;
 use crate::root::Root;
 use crate::rootfs::devices::{Dev, Device, Kind, Origin, Way};
-use crate::rootfs::mounts::{Action, Mount, Target, as_text};
+use crate::rootfs::mount::{Action, Mount, Target, as_text};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, readlinkat};
 use nix::sys::stat::{Mode, SFlag, fstat, major, minor};

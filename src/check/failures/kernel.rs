@@ -2,7 +2,7 @@
 
 use crate::check::{Code, Findings, Subject};
 use crate::namespaces::{self, Kind};
-use crate::rootfs::mounts::{Action, as_text};
+use crate::rootfs::mount::{Action, as_text};
 use crate::rootfs::sysctl::Sysctl;
 use crate::{intel_rdt, seccomp};
 use caps::Capability;

@@ -2,7 +2,7 @@
 
 use crate::check::{Code, Findings, Found, Subject};
 use crate::namespaces::Kind;
-use crate::rootfs::mounts::{Action, Mount};
+use crate::rootfs::mount::{Action, Mount};
 use crate::rootfs::options::{self, Options, Propagation};
 use nix::sys::stat::SFlag;
 use std::path::Path;

@@ -2,13 +2,13 @@
 
 mod file_systems;
 
-use super::super::changes::Change;
-use super::super::filesystem::{Content, RootMode};
-use super::super::idmap::Maps;
-use super::super::mounts::{ReadOnly, SourceKind, Target};
 use super::super::options::Symlink;
 use super::*;
 use crate::options::Options;
+use crate::rootfs::mount::Change;
+use crate::rootfs::mount::Maps;
+use crate::rootfs::mount::{Content, RootMode};
+use crate::rootfs::mount::{ReadOnly, SourceKind, Target};
 use namespaces::IdMap;
 
 const RDONLY: u64 = libc::MOUNT_ATTR_RDONLY;
