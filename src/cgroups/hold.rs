@@ -5,7 +5,7 @@
 //! and a container that has ended has none, though its record still stands for the cgroup.
 
 use super::folders::remove_unused;
-use super::fs::Cgroup;
+use super::fs::{Cgroup, Origin};
 use crate::error::{Code, Context, Error, Result};
 use crate::sys::xattr::{create_xattr, fgetxattr, fremovexattr};
 use nix::errno::Errno;
@@ -133,13 +133,4 @@ impl Cgroup {
         }
         .hint("delete that container, or give this one a cgroupsPath of its own")
     }
-}
-
-/// How casulo has come to a cgroup's folder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// It has made it.
-    Made,
-    /// It was there.
-    Found,
 }

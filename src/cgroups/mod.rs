@@ -2,7 +2,7 @@
 //! limits that the container is born in; [`update`] changes both later.
 //!
 //! [`plan`] decides (pure): [`path`] the folder, [`limits`] what is written into which file,
-//! [`devices`] which devices may be used. [`fs`] then makes the cgroup, [`tree`] looks after it
+//! [`devices`] which devices may be used. [`create`] then makes the cgroup, [`tree`] looks after it
 //! (signals, removal), [`stats`] reads what it has used and [`notify`] what happens in it. All of
 //! it runs in the parent with the caller's privileges; the container's first process is cloned into
 //! the finished cgroup (`CLONE_INTO_CGROUP`) and never writes here.
@@ -11,6 +11,7 @@
 //! it is made by the same code.
 
 mod controllers;
+mod create;
 mod delegate;
 pub mod devices;
 mod folders;

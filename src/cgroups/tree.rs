@@ -2,8 +2,8 @@
 //! signals, events, removal. Any casulo process on the host; the container may be running.
 
 use super::folders::remove_empty;
+use super::fs::Origin;
 use super::fs::{Cgroup, read, value_of};
-use super::hold::Origin;
 use super::notify::Announced;
 use super::stats::MemoryEvents;
 use crate::descent::{What, each_folder, remove_below};

@@ -21,7 +21,7 @@ pub use dbus::value::Value;
 use super::fs::{self, Cgroup};
 use super::hold::Holder;
 use super::limits::Setting;
-use super::{JSON, Plan as CgroupPlan, sub_path};
+use super::{JSON, Plan as CgroupPlan, create, sub_path};
 use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Problems, Result};
 use crate::host::{Host, path_in};
@@ -247,7 +247,7 @@ pub fn fill(
     )?;
     Cgroup::open(&waiting_room)?.add(bridge)?;
     Ok(Filled {
-        cgroup: fs::make(plan, &path.join(subgroup), holder)?,
+        cgroup: create::make(plan, &path.join(subgroup), holder)?,
         waiting_room: Some(waiting_room),
     })
 }

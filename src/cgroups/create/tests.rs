@@ -2,6 +2,7 @@ use super::*;
 use crate::cgroups::tests::{TestCgroup, sleeper};
 use crate::skip;
 use std::fs;
+use std::path::PathBuf;
 
 fn setting(file: &str, value: &str) -> Setting {
     Setting {
