@@ -1,8 +1,6 @@
 //! The codes of findings. Their names, severities and hints are rows of [`super::table`]; docs/check.md
 //! explains each.
 
-use super::table::{ALL, Row};
-
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -96,32 +94,4 @@ pub enum Code {
     AnnotationSensitive,
     MemoryUnlimited,
     PidsUnlimited,
-}
-
-impl Code {
-    fn row(self) -> Option<&'static Row> {
-        ALL.iter().find(|(code, ..)| *code == self)
-    }
-
-    /// The code of a text.
-    pub fn parse(text: &str) -> Option<Code> {
-        let row = ALL.iter().find(|(_, name, ..)| *name == text)?;
-        Some(row.0)
-    }
-
-    /// Its text.
-    pub fn as_str(self) -> &'static str {
-        self.row().map_or("", |(_, name, ..)| name)
-    }
-
-    /// How bad it is.
-    pub fn severity(self) -> Severity {
-        self.row()
-            .map_or(Severity::Fail, |(_, _, severity, _)| *severity)
-    }
-
-    /// What can be done about it.
-    pub fn hint(self) -> &'static str {
-        self.row().map_or("", |(.., hint)| hint)
-    }
 }

@@ -5,6 +5,7 @@ mod files;
 mod identity;
 mod kernel;
 mod program;
+mod way;
 
 use super::{Findings, Subject};
 

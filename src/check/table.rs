@@ -1,6 +1,6 @@
 //! The table of codes: one row each. A code is never renamed and never means something else.
 
-use super::code::Code as C;
+use super::code::Code::{self, self as C};
 use super::code::Severity::{self, Danger, Fail, Weak};
 
 /// A row of the table: the code, its text, how bad it is, and what can be done.
@@ -388,3 +388,31 @@ pub(super) const ALL: &[Row] = &[
         "set linux.resources.pids.limit",
     ),
 ];
+
+impl Code {
+    fn row(self) -> Option<&'static Row> {
+        ALL.iter().find(|(code, ..)| *code == self)
+    }
+
+    /// The code of a text.
+    pub fn parse(text: &str) -> Option<Code> {
+        let row = ALL.iter().find(|(_, name, ..)| *name == text)?;
+        Some(row.0)
+    }
+
+    /// Its text.
+    pub fn as_str(self) -> &'static str {
+        self.row().map_or("", |(_, name, ..)| name)
+    }
+
+    /// How bad it is.
+    pub fn severity(self) -> Severity {
+        self.row()
+            .map_or(Severity::Fail, |(_, _, severity, _)| *severity)
+    }
+
+    /// What can be done about it.
+    pub fn hint(self) -> &'static str {
+        self.row().map_or("", |(.., hint)| hint)
+    }
+}

@@ -5,7 +5,7 @@
 //! is not, or where `create` does not get on (it is stopped, or waits for a hook), `create` itself is killed, and init dies
 //! with it: then `delete` undoes what is recorded.
 
-use super::end::not_running;
+use super::processes::not_running;
 use crate::error::{Code, Context, Result};
 use crate::state::{Dir, Lock, PAUSE, Seen, State, Status};
 use crate::sys::pidfd::pidfd_send_signal;

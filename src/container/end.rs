@@ -1,7 +1,7 @@
 //! `kill` and `delete`: signals to a container, and the end of all that it has on the host.
 
 use super::hooks_outside::{recorded_hooks, run_poststop};
-use super::processes::processes_of;
+use super::processes::{not_running, processes_of};
 use super::{creation, survivors};
 use crate::cgroups::{self, Cgroup, PATIENCE, systemd};
 use crate::error::{Code, Context, Error, Result};
@@ -47,7 +47,7 @@ pub fn kill(dir: &Dir, signal: i32, whom: Whom) -> Result<()> {
     }
     // Without a pid namespace of its own, init's death does not take the others along.
     if whom == Whom::All || (signal == libc::SIGKILL && !state.has_own_pids()) {
-        match own_cgroup(&state)? {
+        match state.open_cgroup()? {
             Some(cgroup) if signal == libc::SIGKILL => return end_all_in(&cgroup, &state),
             Some(cgroup) => return cgroup.signal(signal),
             None if whom == Whom::All && status == Status::Stopped => return Ok(()),
@@ -62,11 +62,6 @@ pub fn kill(dir: &Dir, signal: i32, whom: Whom) -> Result<()> {
         Err(Errno::ESRCH) => Err(not_running(&dir.id)),
         result => result.context(Code::Signal, "send a signal to container", &dir.id),
     }
-}
-
-/// What callers look for when there is nobody to act on.
-pub(super) fn not_running(id: &str) -> Error {
-    Error::new(Code::Status, format!("container not running: {id}"))
 }
 
 /// Signals the processes of a container without a cgroup of its own, one by one. Those that are
@@ -167,7 +162,7 @@ fn lock_by_force(dir: &Dir) -> Result<Option<Lock>> {
 pub(super) fn remove(dir: Dir, state: &State) -> Result<()> {
     trace::phase(Phase::CleanUp);
     fault::at(Step::RemoveCgroup)?;
-    let own = own_cgroup(state)?;
+    let own = state.open_cgroup()?;
     let begun = match own {
         Some(_) => None,
         None => state.begun_cgroup(),
@@ -213,14 +208,9 @@ pub(super) fn remove(dir: Dir, state: &State) -> Result<()> {
     dir.remove()
 }
 
-/// The container's own cgroup; `None` where it has none, or has it no more.
-pub(super) fn own_cgroup(state: &State) -> Result<Option<Cgroup>> {
-    state.open_cgroup()
-}
-
 /// Kills every process of the container: all of its cgroup, or init and with it its pid namespace.
 pub(super) fn kill_all(state: &State) -> Result<()> {
-    let cgroup = own_cgroup(state)?;
+    let cgroup = state.open_cgroup()?;
     if let Some(cgroup) = &cgroup {
         cgroup.kill()?;
     }

@@ -4,7 +4,7 @@
 //! One poll(2) over the files whose changes the kernel announces and the caller's stdout; nothing
 //! is asked in between but the statistics that are due.
 
-use super::end::{not_running, own_cgroup};
+use super::processes::not_running;
 use crate::cgroups::Cgroup;
 use crate::cgroups::notify::Announced;
 use crate::cgroups::stats::{MemoryEvents, Stats};
@@ -201,5 +201,5 @@ fn cgroup(dir: &Dir) -> Result<Cgroup> {
         return Err(Error::new(Code::Status, text)
             .hint("what the caller's own cgroup counts is not the container's alone"));
     }
-    own_cgroup(&state)?.ok_or_else(|| not_running(&dir.id))
+    state.open_cgroup()?.ok_or_else(|| not_running(&dir.id))
 }

@@ -1,6 +1,5 @@
 //! `ps`: which processes a container has. Any casulo process on the host.
 
-use super::end::{not_running, own_cgroup};
 use crate::error::{Code, Context, Error, Result};
 use crate::state::{Dir, State};
 use crate::sys::procfs::ProcFs;
@@ -31,13 +30,18 @@ pub fn processes(dir: &Dir) -> Result<Vec<Pid>> {
 /// # Errors
 /// `E_STATUS` where neither is its own: nothing tells its processes from the caller's.
 pub(super) fn processes_of(state: &State) -> Result<Vec<Pid>> {
-    let mut pids = match own_cgroup(state)? {
+    let mut pids = match state.open_cgroup()? {
         Some(cgroup) => cgroup.pids()?,
         None if state.cgroup_is_callers => without_cgroup(state)?,
         None => Vec::new(),
     };
     pids.sort_unstable();
     Ok(pids)
+}
+
+/// What callers look for when there is nobody to act on.
+pub(super) fn not_running(id: &str) -> Error {
+    Error::new(Code::Status, format!("container not running: {id}"))
 }
 
 fn without_cgroup(state: &State) -> Result<Vec<Pid>> {

@@ -1,6 +1,6 @@
 //! One hook: its process, its stdin and its words, its end.
 
-use super::output::Tail;
+use super::output::{AT_ONCE, Tail};
 use super::{Call, Hook};
 use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Result};
@@ -23,9 +23,6 @@ use std::time::{Duration, Instant};
 
 /// The longest single wait, in milliseconds; the deadline is looked at after each.
 const LONGEST_WAIT: u16 = 60_000;
-
-/// How many pieces of 4096 bytes are read at a time: as much as the largest pipe of an ordinary user holds.
-pub(super) const AT_ONCE: usize = 256;
 
 /// Runs `hook` in the caller's namespaces until it ends or its time is up.
 ///

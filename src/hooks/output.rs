@@ -10,6 +10,9 @@ use nix::unistd::read;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
+/// How many pieces of 4096 bytes are read at a time: as much as the largest pipe of an ordinary user holds.
+pub(super) const AT_ONCE: usize = 256;
+
 /// How much of a hook's last words an error shows, in bytes.
 const SHOWN: usize = 1024;
 
@@ -123,7 +126,7 @@ impl Spoken {
         let files = [self.output.stdout.as_ref(), self.output.stderr.as_ref()];
         let mut buffer = [0; 4096];
         for (at, (pipe, file)) in self.pipes.iter().zip(files).enumerate() {
-            for _ in 0..super::execute::AT_ONCE {
+            for _ in 0..AT_ONCE {
                 let Ok(length @ 1..) = read(pipe, &mut buffer) else {
                     break;
                 };

@@ -6,8 +6,9 @@
 //! it makes, before there is an init. An ordinary user's casulo may also clone into such a scope
 //! only from within it (cgroups(7), "Delegation containment").
 
+use super::create::{clone_error, flags};
 use super::join::Joins;
-use super::spawn::{clone_error, flags, hide};
+use super::join::hide;
 use super::{Kind, Plan};
 use crate::error::{Code, Context, Error, Result};
 use crate::fault::{self, Step};

@@ -2,7 +2,7 @@
 
 use super::{Join, Kind, Plan};
 use crate::error::{Code, Context, Error, Result};
-use crate::sys::namespace::namespace_type;
+use crate::sys::namespace::{namespace_type, stop_being_dumpable};
 use crate::sys::procfs::ProcFs;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open};
@@ -63,6 +63,16 @@ impl Opened {
             (Errno::ENOMEM, Kind::Pid) => error.hint("its process 1 has ended"),
             _ => error,
         }
+    }
+}
+
+/// Where a namespace is joined the parent stops being dumpable first, and init and the bridge with
+/// it: a process of that namespace could otherwise ptrace them and use their open files
+/// (CVE-2016-9962).
+pub(super) fn hide(joins: &Joins) -> Result<()> {
+    match joins.is_empty() {
+        true => Ok(()),
+        false => stop_being_dumpable().context(Code::Namespace, "prctl", "PR_SET_DUMPABLE"),
     }
 }
 

@@ -21,6 +21,7 @@
 //! the change of user namespace. In a scope of systemd's there always is one, see [`mod@bridge`]. See namespaces(7), user_namespaces(7).
 
 mod bridge;
+mod create;
 mod enter;
 pub mod idmap;
 mod join;

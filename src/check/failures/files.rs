@@ -1,5 +1,6 @@
 //! Files that must be there: bind sources, the image, devices of the host, hooks.
 
+use super::way::meets_a_mount;
 use crate::check::{Code, Findings, Subject};
 use crate::error::errno_text;
 use crate::hooks;
@@ -7,14 +8,11 @@ use crate::root::Root;
 use crate::rootfs::devices::{Dev, Device, Kind, Origin, Way};
 use crate::rootfs::mount::{Action, Mount, Target, as_text};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open, readlinkat};
+use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, SFlag, fstat, major, minor};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path, PathBuf};
-
-/// Symlinks on the way to a file, as path_resolution(7) counts them.
-const MAX_SYMLINKS: usize = 40;
+use std::path::Path;
 
 /// Bind sources that do not exist or are closed to the caller.
 pub(super) fn sources(subject: &Subject<'_>, findings: &mut Findings) {
@@ -87,57 +85,6 @@ fn mount_points(root: &Root, mounts: &[Mount], findings: &mut Findings) {
             );
         }
     }
-}
-
-/// True if the way to `path` leads through a place where something will be mounted. A place is where its
-/// words say: symlinks on the way to it are not followed, so this errs on the side of true only for paths.
-pub(super) fn meets_a_mount(root: &Root, path: &Path, mounts: &[Mount]) -> bool {
-    let is_place = |path: &Path| mounts.iter().any(|it| it.destination == path);
-    let mut todo: Vec<_> = parts(path);
-    let mut done = PathBuf::from("/");
-    let mut links = 0;
-    if is_place(&done) {
-        return true;
-    }
-    while let Some(part) = todo.pop() {
-        if part == ".." {
-            done.pop();
-            continue;
-        }
-        done.push(&part);
-        if is_place(&done) {
-            return true;
-        }
-        let Some(target) = link(root, &done) else {
-            continue;
-        };
-        links += 1;
-        if links > MAX_SYMLINKS {
-            return false;
-        }
-        done.pop();
-        if target.is_absolute() {
-            done = PathBuf::from("/");
-        }
-        todo.extend(parts(&target));
-    }
-    false
-}
-
-/// The components of a path, the last one first.
-fn parts(path: &Path) -> Vec<std::ffi::OsString> {
-    let mut parts: Vec<_> = path
-        .components()
-        .filter(|it| matches!(it, Component::Normal(_) | Component::ParentDir))
-        .map(|it| it.as_os_str().to_owned())
-        .collect();
-    parts.reverse();
-    parts
-}
-
-fn link(root: &Root, path: &Path) -> Option<PathBuf> {
-    let fd = root.resolve_no_follow(path).ok()?;
-    readlinkat(&fd, "").ok().map(PathBuf::from)
 }
 
 /// Devices that must be the host's own and are not there.

@@ -1,6 +1,6 @@
 //! Whether the program can be executed: it, what its first bytes ask for, and the machine they are for.
 
-use super::files::meets_a_mount;
+use super::way::meets_a_mount;
 use crate::check::{Code, Findings, Subject};
 use crate::root::Root;
 use nix::errno::Errno;
