@@ -4,7 +4,6 @@
 //! Each resource is recorded in the state directory before it is acquired; when a step fails,
 //! everything made so far is undone in reverse and the first error is returned.
 
-pub(crate) mod agent;
 mod conversation;
 mod created;
 mod creation;
@@ -38,21 +37,21 @@ use crate::fault::{self, Step};
 use crate::foreground::EndSignals;
 use crate::hooks::{Kind, Output, Spoken};
 use crate::host::Host;
-use crate::init::{self, Inheritance};
+use crate::init::{self, Inheritance, StartBy};
 use crate::namespaces::{self, Spawned};
 use crate::notify::{self, Proxy};
 use crate::plan::Plan;
 use crate::process::asked::{Asked, Birth, Hooks};
 use crate::process::last_steps::{Tracer, WorkingDirectory};
 use crate::rootfs::devices::Nodes;
-use crate::state::{self, Identity, ProcessRef, State, Status, Store};
+use crate::seccomp::listener::Agent;
+use crate::state::{self, Identity, ProcessRef, State, Store};
 use crate::sync::Channel;
 use crate::sync::pipes::Ends;
 use crate::sys::procfs::ProcFs;
 use crate::sys::shared::Shared;
 use crate::trace::{self, Phase};
 use crate::{caller_socket, intel_rdt, pidfile, seccomp};
-use agent::Agent;
 use conversation::Conversation;
 use facts::facts;
 use interruption::Interruption;
@@ -125,15 +124,6 @@ impl Request<'_> {
             && !self.plan.reports_populated()
             && !self.plan.namespaces.joins(namespaces::Kind::Pid)
     }
-}
-
-/// Who will start the container.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StartBy {
-    /// This process, by [`Created::start`].
-    Parent,
-    /// A later `casulo start`, over the FIFOs in the state directory.
-    Fifo,
 }
 
 /// A container whose init waits to be started.
@@ -228,7 +218,7 @@ fn build<'a>(
         plan.process.ask_filter(bpf, request.asked())?;
     }
     fault::at(Step::ConnectAgent)?;
-    let agent = Agent::connect(filter, Status::Creating)?;
+    let agent = Agent::connect(filter)?;
 
     trace::phase(Phase::Cgroup);
     fault::at(Step::Cgroup)?;

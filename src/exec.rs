@@ -12,13 +12,13 @@ mod entrant;
 mod supervise;
 
 use crate::cgroups::Cgroup;
-use crate::container::agent::Agent;
 use crate::error::{Code, Context, Error, Result};
 use crate::fault::{self, Step};
 use crate::foreground::Signals;
 use crate::process::asked::{Asked, Birth, Hooks};
 use crate::process::last_steps::WorkingDirectory;
 use crate::process::schedule;
+use crate::seccomp::listener::Agent;
 use crate::seccomp::{self, Bpf};
 use crate::state::{Dir, Seen, Status};
 use crate::sync::Channel;
@@ -166,7 +166,7 @@ fn attempt(
     bpf: Option<&Bpf>,
     cgroup: Option<&Cgroup>,
 ) -> Result<Supervised> {
-    let agent = Agent::connect(request.filter, request.seen.status)?;
+    let agent = Agent::connect(request.filter)?;
     let proc = ProcFs::host().context(Code::State, "open", "/proc")?;
     let (channel, parent) = Channel::pair()?;
     let (ends, their_ends) = pipes()?;

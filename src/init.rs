@@ -6,7 +6,6 @@
 //! [`Plan`]. It ends in its last steps ([`crate::process::last_steps`]), in which it waits to be started as what it
 //! will be, or leaves by `_exit` after it has sent its error.
 
-use crate::container::StartBy;
 use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Result};
 use crate::fault::{self, Step};
@@ -33,6 +32,15 @@ use crate::{lsm, terminal};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+/// Who will start the container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartBy {
+    /// This process, by `Created::start`.
+    Parent,
+    /// A later `casulo start`, over the FIFOs in the state directory.
+    Fifo,
+}
 
 /// What init inherits from the parent.
 #[derive(Debug)]

@@ -6,7 +6,7 @@
 //!                               (asked once)                ▼          │ sync socket
 //!                                                          init (child) ──► execve
 //! ```
-//! Imports point one way, left to right; `sys` and `error` are leaves. Start reading at
+//! Imports run one way, down the floors of ARCHITECTURE.md. Start reading at
 //! [`container`]'s `create` for the parent and at [`init`]'s `run` for the child.
 
 pub mod bundle;
@@ -31,7 +31,6 @@ pub mod hooks;
 pub mod host;
 pub mod init;
 pub mod intel_rdt;
-pub mod listener;
 pub mod log;
 pub mod lsm;
 pub mod namespaces;

@@ -2,10 +2,11 @@
 
 use crate::bundle::Bundle;
 use crate::cli::{Create, Global};
-use crate::container::{self, Created, Request, StartBy};
+use crate::container::{self, Created, Request};
 use crate::error::{Code, Error, Result};
 use crate::foreground::EndSignals;
 use crate::host::Host;
+use crate::init::StartBy;
 use crate::options::Options;
 use crate::plan::Plan;
 use crate::state::Store;

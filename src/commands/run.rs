@@ -2,10 +2,10 @@
 
 use super::create::Prepared;
 use crate::cli::{Global, Run};
-use crate::container::StartBy;
 use crate::error::{Code, Context, Error, Result};
 use crate::fault::{self, Step};
 use crate::foreground::{self, EndSignals, Signals};
+use crate::init::StartBy;
 use crate::sys::pidfd::pidfd_open;
 use crate::trace::{self, Phase};
 use std::os::fd::AsFd;

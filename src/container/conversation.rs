@@ -1,19 +1,20 @@
 //! What `create` and `run` say to init, or to the entrant that makes it, until that is ready. Parent.
 
-use super::agent::Agent;
+use super::Request;
 use super::hooks_outside::run_hooks;
 use super::interruption::Interruption;
 use super::outside::attach_device_rules;
 use super::starting::{Decided, Starting};
 use super::undo::Made;
-use super::{Request, StartBy};
 use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Result};
 use crate::fault::{self, Step};
 use crate::hooks::{Kind, Spoken};
-use crate::listener::Listener;
+use crate::init::StartBy;
 use crate::namespaces::{self, Joins};
 use crate::process::last_steps::birth_failed;
+use crate::seccomp::listener::Agent;
+use crate::seccomp::listener::Listener;
 use crate::state::{ProcessRef, State, Status};
 use crate::sync::pipes::Ends;
 use crate::sync::{Channel, Message};
@@ -161,7 +162,10 @@ impl Conversation<'_> {
 
     fn hand_over(&mut self, listener: Listener, state: &State, pid: Pid) -> Result<()> {
         match self.agent.take() {
-            Some(agent) => agent.give(listener, state, pid),
+            Some(agent) => {
+                let document = state.document(Status::Creating, state.init_process_pid);
+                agent.give(listener, document, pid)
+            }
             None => Ok(()),
         }
     }

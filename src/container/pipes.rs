@@ -1,9 +1,10 @@
 //! The pipes of a container's last steps: FIFOs of the state directory for `create`, nameless ones for `run`. Parent.
 
+use super::Request;
 use super::undo::Made;
-use super::{Request, StartBy};
 use crate::error::{Code, Context, Result};
 use crate::hooks::Kind;
+use crate::init::StartBy;
 use crate::state::{self, Fifos, Words};
 use crate::sync::pipes::{Ends, TheirEnds, pipes};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};

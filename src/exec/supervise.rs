@@ -6,12 +6,12 @@ use super::birth::Place;
 use super::death;
 use super::{Executed, Outcome, Request, WhenPaused};
 use crate::cgroups::{Cgroup, systemd};
-use crate::container::agent::Agent;
 use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Result};
 use crate::fault::{self, Step};
 use crate::foreground::EndSignals;
-use crate::listener::Listener;
+use crate::seccomp::listener::Agent;
+use crate::seccomp::listener::Listener;
 use crate::sync::pipes::{Ends, Heard};
 use crate::sync::{Channel, Message};
 use crate::sys::child::{self, Farewell, Patience};
@@ -252,7 +252,11 @@ impl<'a> Supervision<'a> {
     fn let_go_on(&mut self, pid: Pid) -> Waited<u8> {
         self.request.process.grant_at_birth(pid)?;
         if let (Some(listener), Some(agent)) = (self.listener.take(), self.agent.take()) {
-            agent.give(listener, &self.request.seen.state, pid)?;
+            let seen = &self.request.seen;
+            let document = seen
+                .state
+                .document(seen.status, seen.state.init_process_pid);
+            agent.give(listener, document, pid)?;
         }
         let lowered = self
             .request

@@ -16,6 +16,7 @@ mod arch;
 mod asked;
 mod cache;
 mod compile;
+pub mod listener;
 mod load;
 mod machine;
 #[cfg(any(test, feature = "testing"))]

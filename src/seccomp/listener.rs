@@ -1,9 +1,11 @@
 //! The listener of a filter that notifies (`SCMP_ACT_NOTIFY`), on its way from the process under the filter to its
-//! agent. Parent.
+//! agent, an outside process that answers what the filter asks. Parent.
 //!
 //! The filter may notify of any call, so from the moment at which it is loaded the process makes none: it writes
 //! the listener's number into memory that it shares with the parent and spins until the parent has it.
 
+use super::Filter;
+use crate::caller_socket;
 use crate::error::{Code, Context, Result};
 use crate::sys::pidfd::pidfd_getfd;
 use crate::sys::scm;
@@ -11,6 +13,7 @@ use crate::sys::seccomp::{Answer, answer_notification, receive_notification};
 use crate::sys::shared::Shared;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
+use serde_json::Value;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// A listener that has no agent yet.
@@ -57,23 +60,64 @@ impl Listener {
             let _ = answer_notification(self.0.as_fd(), notification, answer);
         }
     }
-
-    /// Hands the listener to the agent in one message: the container process state of the spec
-    /// (config-linux.md, The Container Process State) with the descriptor beside it.
-    ///
-    /// # Errors
-    /// E_SECCOMP.
-    pub fn send(self, agent: &OwnedFd, state: &[u8]) -> Result<()> {
-        scm::send_fd(agent.as_fd(), state, self.0.as_fd()).context(
-            Code::Seccomp,
-            "send the listener to the agent",
-            "",
-        )
-    }
 }
 
 impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+/// A connection to the agent, and what the config tells it.
+#[derive(Debug)]
+pub struct Agent<'a> {
+    socket: OwnedFd,
+    metadata: Option<&'a str>,
+}
+
+impl<'a> Agent<'a> {
+    /// Connects to the agent that `filter` names, while host paths can still be resolved. None where it names none.
+    ///
+    /// # Errors
+    /// E_SECCOMP naming the socket.
+    pub fn connect(filter: Option<&'a Filter>) -> Result<Option<Agent<'a>>> {
+        let Some(filter) = filter else {
+            return Ok(None);
+        };
+        let Some(path) = filter.listener_path.as_deref() else {
+            return Ok(None);
+        };
+        let socket = caller_socket::connect(path).context(
+            Code::Seccomp,
+            "connect to the seccomp agent at",
+            path.display(),
+        )?;
+        Ok(Some(Agent {
+            socket,
+            metadata: filter.listener_metadata.as_deref(),
+        }))
+    }
+
+    /// Gives it the listener of the filter of process `pid`, in one message with the container process state
+    /// (config-linux.md, The Container Process State). `state` is the container's own (runtime.md, State).
+    ///
+    /// # Errors
+    /// E_SECCOMP.
+    pub fn give(self, listener: Listener, state: Value, pid: Pid) -> Result<()> {
+        let mut document = serde_json::json!({
+            "ociVersion": state["ociVersion"],
+            "fds": ["seccompFd"],
+            "pid": pid.as_raw(),
+            "state": state,
+        });
+        if let Some(metadata) = self.metadata {
+            document["metadata"] = metadata.into();
+        }
+        let text = document.to_string();
+        scm::send_fd(self.socket.as_fd(), text.as_bytes(), listener.as_fd()).context(
+            Code::Seccomp,
+            "send the listener to the agent",
+            "",
+        )
     }
 }
