@@ -78,6 +78,12 @@ pub enum Defence {
     OwnRecords,
     /// A cgroup is known by more than its path.
     OwnCgroup,
+    /// The agent gets the listener of a filter when the process is confined, not when the filter is loaded.
+    AgentAfterConfinement,
+    /// The host's hooks run among nobody else's files.
+    HooksApart,
+    /// No procfs is mounted among others in which they would see init before it is confined.
+    ProcApart,
     /// What is being created is not entered.
     NotWhileCreating,
     /// The container says to the service manager only what it may.
@@ -90,6 +96,8 @@ pub enum Defence {
     HookPipes,
     /// The device rules hold before init has the image's tree.
     RulesBeforeImage,
+    /// What `tmpcopyup` opens is what it has looked at.
+    ReopenedIsFound,
     /// What `tmpcopyup` reads is looked at before it is opened.
     LookBeforeOpen,
 }

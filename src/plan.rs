@@ -77,6 +77,10 @@ impl Plan {
                 !policy.allows_mknod(kind, device.major, device.minor)
             });
         }
+        let hooks = hooks::plan(spec, problems);
+        if namespaces.joins(namespaces::Kind::Mount) {
+            keep_apart(&namespaces, &rootfs, &hooks, problems);
+        }
         Plan {
             id: options.id.clone(),
             oci_version: spec.version().clone(),
@@ -85,7 +89,7 @@ impl Plan {
             cgroup,
             rootfs,
             seccomp: seccomp::plan(spec, problems),
-            hooks: hooks::plan(spec, problems),
+            hooks,
             intel_rdt: intel_rdt::plan(spec, options, problems),
             process,
             namespaces,
@@ -138,6 +142,32 @@ impl Plan {
             .iter()
             .find(|(k, _)| k == key)
             .map(|(_, value)| value.as_str())
+    }
+}
+
+/// What cannot be had in a mount namespace of others, who see every mount that is made there, and whose files are what
+/// any path leads to: a program of the host's that runs with init's privileges, and a procfs that shows init from its
+/// first mount on. An entrant is in no procfs.
+fn keep_apart(
+    namespaces: &namespaces::Plan,
+    rootfs: &rootfs::Plan,
+    hooks: &hooks::Plan,
+    problems: &mut Problems,
+) {
+    if hooks.has(Kind::CreateContainer) && !without(Defence::HooksApart) {
+        problems.add(
+            "hooks.createContainer",
+            "none can run in a joined mount namespace, where its program would be that of whoever is in it",
+        );
+    }
+    if namespaces.joins(namespaces::Kind::Pid) || without(Defence::ProcApart) {
+        return;
+    }
+    for mount in rootfs.mounts.iter().filter(|mount| mount.is_new(c"proc")) {
+        problems.add(
+            format!("mounts[{}].type", mount.index),
+            "in a joined mount namespace others would see init in this procfs before it is confined: join their pid namespace, too",
+        );
     }
 }
 

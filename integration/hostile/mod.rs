@@ -11,12 +11,14 @@
 //! There is no restore in casulo, so the attacks on CRIU's images (CVE-2026-119101, CVE-2026-115520,
 //! CVE-2026-119614) and on krun (CVE-2025-24965, CVE-2026-84042) have nothing to attack.
 
+mod agent;
 mod bundles;
 mod creating;
 mod descriptors;
 mod entering;
 mod identity;
 mod inputs;
+mod joined_mounts;
 mod links;
 mod procfs;
 mod races;
@@ -38,12 +40,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub(crate) fn files() -> Vec<(&'static str, &'static [Case])> {
     let mut files: Vec<(&'static str, &'static [Case])> = vec![
         ("hostile", CASES),
+        ("hostile::agent", agent::CASES),
         ("hostile::bundles", bundles::CASES),
         ("hostile::creating", creating::CASES),
         ("hostile::descriptors", descriptors::CASES),
         ("hostile::entering", entering::CASES),
         ("hostile::identity", identity::CASES),
         ("hostile::inputs", inputs::CASES),
+        ("hostile::joined_mounts", joined_mounts::CASES),
         ("hostile::links", links::CASES),
         ("hostile::procfs", procfs::CASES),
         ("hostile::races", races::CASES),

@@ -90,7 +90,7 @@ struct Heard {
     has_ended: bool,
 }
 
-/// An agent that lets every call be made, and notes them.
+/// An agent that notes every call, and lets it be made unless it is told otherwise.
 pub(crate) struct Agent {
     path: PathBuf,
     heard: Arc<Mutex<Heard>>,
@@ -99,6 +99,11 @@ pub(crate) struct Agent {
 impl Agent {
     /// Listens at `path`, for everybody.
     pub(crate) fn new(path: PathBuf) -> Agent {
+        Agent::that_answers(path, |_| Answer::Continue)
+    }
+
+    /// The same; `answers` says what becomes of each number of a call.
+    pub(crate) fn that_answers(path: PathBuf, answers: fn(i64) -> Answer) -> Agent {
         let socket = UnixListener::bind(&path).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
         let heard = Arc::new(Mutex::new(Heard::default()));
@@ -112,7 +117,7 @@ impl Agent {
                     return;
                 }
                 let heard = Arc::clone(&heard);
-                std::thread::spawn(move || serve(&connection.unwrap(), &heard));
+                std::thread::spawn(move || serve(&connection.unwrap(), &heard, answers));
             }
         });
         agent
@@ -142,7 +147,7 @@ impl Drop for Agent {
 }
 
 /// One listener, until nobody is under its filter any more.
-fn serve(connection: &UnixStream, heard: &Mutex<Heard>) {
+fn serve(connection: &UnixStream, heard: &Mutex<Heard>, answers: fn(i64) -> Answer) {
     let message = received(connection);
     // A runtime that fails hangs up.
     let Some(listener) = message.fds.into_iter().next() else {
@@ -158,7 +163,7 @@ fn serve(connection: &UnixStream, heard: &Mutex<Heard>) {
         }
         if let Some(call) = next_call(&listener) {
             heard.lock().unwrap().calls.insert(call.number.into());
-            answer(&listener, &call, Answer::Continue);
+            answer(&listener, &call, answers(call.number.into()));
         }
     }
 }

@@ -4,7 +4,7 @@ use super::Request;
 use super::hooks_outside::run_hooks;
 use super::interruption::Interruption;
 use super::outside::attach_device_rules;
-use super::starting::{Decided, Starting};
+use super::starting::{Decided, LOOK, Starting};
 use super::undo::Made;
 use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Result};
@@ -13,25 +13,19 @@ use crate::hooks::{Kind, Spoken};
 use crate::init::StartBy;
 use crate::namespaces::{self, Joins};
 use crate::process::last_steps::birth_failed;
-use crate::seccomp::listener::Agent;
-use crate::seccomp::listener::Listener;
+use crate::seccomp::listener::{Agent, Listener};
 use crate::state::{ProcessRef, State, Status};
 use crate::sync::pipes::Ends;
 use crate::sync::{Channel, Message};
 use crate::sys::child::{self, Patience};
-use crate::sys::exe;
-use crate::sys::landing;
 use crate::sys::pidfd::pidfd_open;
 use crate::sys::procfs::ProcFs;
 use crate::sys::shared::Shared;
+use crate::sys::{exe, landing};
 use crate::terminal;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
-
-/// The time between two looks at what nobody wakes casulo for.
-const LOOK: Duration = Duration::from_millis(1);
 
 /// One conversation.
 pub(super) struct Conversation<'a> {
@@ -73,16 +67,19 @@ impl Conversation<'_> {
             Err(Errno::ESRCH) => return Err(made.death_of_init(first)),
             opened => opened.context(Code::Io, "open a pidfd of", first)?,
         };
-        let born = match is_entrant {
+        let (born, listener) = match is_entrant {
             false => {
-                if let Some(listener) = self.listener_of(first, &pidfd)? {
-                    self.hand_over(listener, state, first)?;
-                }
-                Born { pid: first, pidfd }
+                let listener = self.listener_of(first, &pidfd)?;
+                (Born { pid: first, pidfd }, listener)
             }
             true => self.wait_for_birth(made, state, first, &pidfd, proc)?,
         };
-        if is_entrant || self.request.start == StartBy::Fifo {
+        let early = without(Defence::AgentAfterConfinement);
+        let listener = match listener {
+            Some(listener) if early => self.hand_over(listener, state, born.pid).map(|()| None)?,
+            listener => listener,
+        };
+        if is_entrant || self.request.start == StartBy::Fifo || self.notifies {
             let starting = Starting {
                 init: born.pid,
                 pidfd: &born.pidfd,
@@ -91,7 +88,10 @@ impl Conversation<'_> {
                 end: self.request.end,
                 decided: Decided::Plan(self.request.plan),
             };
-            starting.wait_until_ready()?;
+            starting.wait_until_ready(listener.as_ref())?;
+        }
+        if let Some(listener) = listener {
+            self.hand_over(listener, state, born.pid)?;
         }
         Ok(born)
     }
@@ -170,7 +170,7 @@ impl Conversation<'_> {
         }
     }
 
-    /// The entrant's end, and then init, which it has made.
+    /// The entrant's end, and then init, which it has made, and the listener of its filter.
     fn wait_for_birth(
         &mut self,
         made: &mut Made<'_>,
@@ -178,7 +178,7 @@ impl Conversation<'_> {
         entrant: Pid,
         pidfd: &OwnedFd,
         proc: &ProcFs,
-    ) -> Result<Born> {
+    ) -> Result<(Born, Option<Listener>)> {
         let listener = self.listener_of(entrant, pidfd)?;
         let longest = listener.as_ref().map(|_| LOOK);
         while !self.interruption.wait_for(pidfd.as_fd(), longest)? {
@@ -199,10 +199,7 @@ impl Conversation<'_> {
         made.dir()?.keep_identity(state)?;
         made.dir()?.write(state)?;
         self.request.plan.process.grant_at_birth(pid)?;
-        if let Some(listener) = listener {
-            self.hand_over(listener, state, pid)?;
-        }
-        Ok(Born { pid, pidfd })
+        Ok((Born { pid, pidfd }, listener))
     }
 
     /// Why a process is gone whose last steps had begun.

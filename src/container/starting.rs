@@ -11,6 +11,7 @@ use crate::foreground::EndSignals;
 use crate::hooks::{self, Spoken, Tail};
 use crate::plan::Plan;
 use crate::process;
+use crate::seccomp::listener::Listener;
 use crate::state::Dir;
 use crate::sync::pipes::{Ends, Heard};
 use crate::sys::landing::{Tells, Told};
@@ -26,6 +27,9 @@ use std::time::{Duration, Instant};
 const LONGEST_LOOK: Duration = Duration::from_millis(100);
 /// So many words are heard at a time: whoever traces init can write more than casulo reads.
 const MOST_WORDS: usize = 16;
+
+/// The time between two looks at what init calls under a filter that notifies.
+pub(super) const LOOK: Duration = Duration::from_millis(1);
 
 /// Where the words for a failure come from.
 #[derive(Clone, Copy, Debug)]
@@ -50,15 +54,21 @@ pub(super) struct Starting<'a> {
 }
 
 impl Starting<'_> {
-    /// Waits until init is what it will be, and waits itself.
+    /// Waits until init is what it will be, and waits itself. What it still calls under a filter that notifies, casulo
+    /// answers by its `listener`: an agent that said that a call is made, and let it not be made, would leave init its
+    /// privileges.
     ///
     /// # Errors
     /// What it told of its failure; E_SYNC when it ended without a word; E_SIGNAL when one asks casulo to end
     /// while something in the container holds init.
-    pub(super) fn wait_until_ready(&self) -> Result<()> {
+    pub(super) fn wait_until_ready(&self, listener: Option<&Listener>) -> Result<()> {
         let mut interruption = Interruption::by(self.end);
+        let longest = listener.map(|_| LOOK);
         loop {
-            let ended = self.wait_for_something(None, Hears::Yes, &mut interruption)?;
+            let ended = self.wait_for_something(longest, Hears::Yes, &mut interruption)?;
+            if let Some(listener) = listener {
+                listener.answer_for(self.init);
+            }
             match self.ends.hear() {
                 Heard::Word(Told {
                     what: Tells::Ready, ..

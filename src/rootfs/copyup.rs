@@ -188,14 +188,18 @@ fn copy_entry(
     Ok(())
 }
 
-/// The file that an O_PATH descriptor stands for, for reading.
+/// The file that an O_PATH descriptor stands for, for reading. ELOOP where what is mounted on /proc leads elsewhere, as
+/// it may in a mount namespace of others.
 fn reopened(found: &OwnedFd) -> nix::Result<OwnedFd> {
     let number = format!("/proc/self/fd/{}", found.as_raw_fd());
-    open(
-        number.as_str(),
-        OFlag::O_RDONLY | OFlag::O_CLOEXEC,
-        Mode::empty(),
-    )
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+    let file = open(number.as_str(), flags, Mode::empty())?;
+    let [wanted, got] = [fstat(found)?, fstat(&file)?];
+    let is_same = (wanted.st_dev, wanted.st_ino) == (got.st_dev, got.st_ino);
+    match is_same || without(Defence::ReopenedIsFound) {
+        true => Ok(file),
+        false => Err(Errno::ELOOP),
+    }
 }
 
 /// No more than the file had when it was looked at: it may grow as fast as it is copied.

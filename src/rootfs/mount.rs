@@ -88,6 +88,17 @@ pub enum ReadOnly {
     Late,
 }
 
+impl Mount {
+    /// Whether it is a new file system of this type.
+    pub fn is_new(&self, fstype: &CStr) -> bool {
+        match &self.action {
+            Action::FileSystem(it) => it.fstype.as_c_str() == fstype,
+            Action::Classic(it) => it.fstype.as_c_str() == fstype,
+            Action::Bind(_) | Action::Remount(_) => false,
+        }
+    }
+}
+
 impl fmt::Display for Mount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let source = match &self.action {
