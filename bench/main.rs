@@ -60,9 +60,6 @@ struct Report {
     /// Fail if something got through that must be held, or if casulo did not start what it was told to.
     #[arg(long)]
     check: bool,
-    /// What `cargo bench` adds by itself.
-    #[arg(long, hide = true)]
-    bench: bool,
 }
 
 /// A part of the report.

@@ -40,11 +40,15 @@ impl FromStr for Runtime {
 impl Runtime {
     /// Our own binary, and those of Debian's packages that are installed.
     pub(crate) fn defaults() -> Vec<Runtime> {
-        let own = concat!(env!("CARGO_MANIFEST_DIR"), "/bin/casulo");
-        [("casulo", own), ("crun", CRUN), ("runc", RUNC)]
-            .into_iter()
-            .filter_map(|(name, path)| format!("{name}={path}").parse().ok())
-            .collect()
+        let own = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("bin/casulo");
+        [
+            ("casulo", own.as_path()),
+            ("crun", Path::new(CRUN)),
+            ("runc", Path::new(RUNC)),
+        ]
+        .into_iter()
+        .filter_map(|(name, path)| format!("{name}={}", path.display()).parse().ok())
+        .collect()
     }
 
     /// True for one that the test host has, too.
@@ -92,10 +96,7 @@ pub(crate) fn equip(runtimes: &mut [Runtime], dir: &Path) {
     let built = Command::new("gcc")
         .args(["-shared", "-fPIC", "-O2", "-o"])
         .arg(&library)
-        .arg(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/bench/ignore-memlock.c"
-        ))
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/ignore-memlock.c"))
         .status();
     if built.is_ok_and(|status| status.success()) {
         for runtime in runtimes.iter_mut().filter(|it| it.name == "crun") {

@@ -66,7 +66,7 @@ fn run(dir: &Path, runtimes: &[Runtime], files: &[&Path], words: &[&str]) -> io:
 
 fn tool(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("integration/testhost")
+        .with_file_name("integration/testhost")
         .join(name)
 }
 

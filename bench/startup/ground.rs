@@ -66,7 +66,7 @@ pub(crate) fn build_floor(program: &Path) -> io::Result<()> {
         .arg(format!("/usr/include/{machine}-linux-gnu"))
         .arg("-o")
         .arg(program)
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/bench/floor.c"))
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/floor.c"))
         .output()
         .map_err(|error| io::Error::other(format!("musl-gcc: {error}")))?;
     match output.status.success() {
