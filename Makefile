@@ -73,13 +73,14 @@ man: native-libs ## the man pages, from the command line's own description
 # ---- check ----------------------------------------------------------------------------------------
 
 .PHONY: check
-check: native-libs ## format, lints, documentation, the design's rules, dependencies, the other architecture
+check: native-libs ## format, lints, documentation, the design's rules, dependencies, the other architecture, the oldest Rust
 	@command -v rustup >/dev/null && { rustup component add rustfmt clippy 2>/dev/null; \
 		rustup target list --installed | grep -qx $(OTHER_TARGET) || rustup target add $(OTHER_TARGET); } || true
 	cargo fmt --all --check
 	cargo clippy --quiet --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --quiet --no-deps --document-private-items
 	cargo check --quiet --target $(OTHER_TARGET) --lib
+	scripts/msrv
 	scripts/lint
 	@scripts/need jq
 	scripts/deny
