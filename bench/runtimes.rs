@@ -1,5 +1,6 @@
 //! The runtimes that are compared.
 
+use anyhow::{Context, Error, Result, anyhow};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -19,12 +20,12 @@ pub(crate) struct Runtime {
 }
 
 impl FromStr for Runtime {
-    type Err = String;
+    type Err = Error;
 
     /// `NAME=PATH`
-    fn from_str(text: &str) -> Result<Runtime, String> {
-        let (name, path) = text.split_once('=').ok_or("expected NAME=PATH")?;
-        let path = std::path::absolute(path).map_err(|error| format!("{path}: {error}"))?;
+    fn from_str(text: &str) -> Result<Runtime> {
+        let (name, path) = text.split_once('=').context("expected NAME=PATH")?;
+        let path = std::path::absolute(path)?;
         let runtime = Runtime {
             name: name.to_owned(),
             path,
@@ -32,7 +33,8 @@ impl FromStr for Runtime {
         };
         match runtime.path.metadata() {
             Ok(_) => Ok(runtime),
-            Err(error) => Err(format!("{}: {error}", runtime.path.display())),
+            // In one piece: clap prints the outermost of a chain alone.
+            Err(error) => Err(anyhow!("{}: {error}", runtime.path.display())),
         }
     }
 }
