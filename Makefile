@@ -68,23 +68,24 @@ hot-functions: native-libs ## link/hot.ld: which functions lie together, when th
 .PHONY: man
 man: native-libs ## the man pages, from the command line's own description
 	@rm -rf man && mkdir -p man
-	cargo run --quiet --example man -- man
+	cargo run --quiet --package casulo-man -- man
 
 # ---- check ----------------------------------------------------------------------------------------
 
 .PHONY: check
-check: native-libs ## format, lints, documentation, the design's rules, dependencies, the other architecture
+check: native-libs ## format, lints, documentation, the design's rules, dependencies, the other architecture, the oldest Rust
 	@command -v rustup >/dev/null && { rustup component add rustfmt clippy 2>/dev/null; \
 		rustup target list --installed | grep -qx $(OTHER_TARGET) || rustup target add $(OTHER_TARGET); } || true
-	cargo fmt --check
-	cargo clippy --quiet --all-targets -- -D warnings
+	cargo fmt --all --check
+	cargo clippy --quiet --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --quiet --no-deps --document-private-items
 	cargo check --quiet --target $(OTHER_TARGET) --lib
+	scripts/msrv
 	scripts/lint
 	@scripts/need jq
 	scripts/deny
 	@rm -rf target/man && mkdir -p target/man
-	cargo run --quiet --example man -- target/man
+	cargo run --quiet --package casulo-man -- target/man
 	diff -r man target/man || { echo "casulo: the man pages are out of date: make man"; exit 1; }
 
 # ---- test -----------------------------------------------------------------------------------------
@@ -100,7 +101,7 @@ test: build test-build test-tools ## all tests: as an ordinary user, as root, an
 
 .PHONY: integration
 integration: build test-build test-tools ## the integration tests on this machine; FILTER=text picks some
-	@exe=$$(cargo test --no-run --test integration --message-format=json 2>/dev/null | \
+	@exe=$$(cargo test --no-run --package casulo-integration --message-format=json 2>/dev/null | \
 		jq -r 'select(.executable != null and .target.name == "integration") | .executable'); \
 	CASULO=$${CASULO:-$(CURDIR)/bin/casulo} CASULO_TESTING=$(CURDIR)/bin/casulo-testing "$$exe" $(FILTER)
 

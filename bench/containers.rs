@@ -3,9 +3,9 @@
 
 use crate::place::{MAPPED, PROGRAM, Place};
 use crate::runtimes::Runtime;
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use std::fs;
-use std::io;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -97,7 +97,7 @@ pub(crate) struct Container<'a> {
 
 impl Container<'_> {
     /// `RUNTIME run`, in the foreground or detached, with the bundle written.
-    pub(crate) fn run(&self, options: &[&str], words: &[&str]) -> io::Result<Command> {
+    pub(crate) fn run(&self, options: &[&str], words: &[&str]) -> Result<Command> {
         let bundle = self.bundle();
         fs::create_dir_all(&bundle)?;
         let config = serde_json::to_vec(&self.config(words))?;
@@ -123,12 +123,12 @@ impl Container<'_> {
     }
 
     /// The number of its process on the host, as `state` prints it.
-    pub(crate) fn pid(&self) -> io::Result<u32> {
+    pub(crate) fn pid(&self) -> Result<u32> {
         let mut command = self.command();
         let output = command.args(["state", &self.id]).output()?;
         let state: Value = serde_json::from_slice(&output.stdout)?;
         let pid = state["pid"].as_u64().and_then(|pid| pid.try_into().ok());
-        pid.ok_or_else(|| io::Error::other("state has no pid"))
+        pid.context("state has no pid")
     }
 
     fn command(&self) -> Command {

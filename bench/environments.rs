@@ -4,7 +4,7 @@
 use crate::containers::{Container, Flavour, Limits};
 use crate::place::{PROGRAM, Place};
 use crate::runtimes::Runtime;
-use std::io;
+use anyhow::Result;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -157,7 +157,7 @@ impl Environment {
         place: &Place,
         limits: Option<Limits>,
         words: &[&str],
-    ) -> io::Result<Command> {
+    ) -> Result<Command> {
         if let Some(container) = self.container(place, limits) {
             return container.run(&[], words);
         }

@@ -22,11 +22,11 @@ mod startup;
 mod sys;
 mod testhost;
 
+use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use place::Place;
 use report::Section;
 use runtimes::Runtime;
-use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -60,9 +60,6 @@ struct Report {
     /// Fail if something got through that must be held, or if casulo did not start what it was told to.
     #[arg(long)]
     check: bool,
-    /// What `cargo bench` adds by itself.
-    #[arg(long, hide = true)]
-    bench: bool,
 }
 
 /// A part of the report.
@@ -74,7 +71,7 @@ enum Part {
 }
 
 /// What makes a part.
-type Measures = fn(&Options, &Place) -> io::Result<Section>;
+type Measures = fn(&Options, &Place) -> Result<Section>;
 
 /// What runs inside an environment, or beside it.
 #[derive(Subcommand)]
@@ -142,34 +139,33 @@ fn main() -> ExitCode {
     match done {
         Ok(code) => code,
         Err(why) => {
-            eprintln!("bench: {why}");
+            eprintln!("bench: {why:#}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn be_inside(what: &Inside) -> Result<ExitCode, String> {
-    let told = |error: io::Error| error.to_string();
+fn be_inside(what: &Inside) -> Result<ExitCode> {
     match what {
         Inside::Probe { name, facts } => isolation::probes::main(name, facts)?,
-        Inside::Victim { socket, .. } => isolation::victim(socket).map_err(told)?,
+        Inside::Victim { socket, .. } => isolation::victim(socket)?,
         Inside::Cells { there, probes } => {
-            let place = Place::prepare().map_err(told)?;
-            isolation::cells(&in_test_host(there), &place, probes).map_err(told)?;
+            let place = Place::prepare()?;
+            isolation::cells(&in_test_host(there), &place, probes)?;
         }
         Inside::Starts { there } => {
-            let place = Place::prepare().map_err(told)?;
-            startup::starts(&in_test_host(there), &place).map_err(told)?;
+            let place = Place::prepare()?;
+            startup::starts(&in_test_host(there), &place)?;
         }
         Inside::CheckPage { dir } => {
-            let wrong = report::check::page(dir).map_err(told)?;
+            let wrong = report::check::page(dir)?;
             if !wrong.is_empty() {
-                return Err(wrong.join("\nbench: "));
+                bail!("{}", wrong.join("\nbench: "));
             }
             println!("the page is as it should be, in light and in dark");
         }
-        Inside::Work { work, file } => cost::work(*work, file).map_err(told)?,
-        Inside::TakeInput => cost::take_input().map_err(told)?,
+        Inside::Work { work, file } => cost::work(*work, file)?,
+        Inside::TakeInput => cost::take_input()?,
         Inside::Idle => loop {
             nix::unistd::pause();
         },
@@ -187,9 +183,8 @@ fn in_test_host(there: &There) -> Options {
     }
 }
 
-fn report(told: Report) -> Result<ExitCode, String> {
-    let failed = |error: io::Error| error.to_string();
-    std::fs::create_dir_all(&told.out).map_err(failed)?;
+fn report(told: Report) -> Result<ExitCode> {
+    std::fs::create_dir_all(&told.out)?;
     let mut options = Options {
         quick: told.quick,
         dangerous_here: told.dangerous_here,
@@ -199,9 +194,8 @@ fn report(told: Report) -> Result<ExitCode, String> {
         },
     };
     runtimes::equip(&mut options.runtimes, &told.out);
-    let place = Place::prepare().map_err(|error| {
-        format!("cannot make namespaces of its own, for which it needs root: {error}")
-    })?;
+    let place =
+        Place::prepare().context("cannot make namespaces of its own, for which it needs root")?;
     let mut facts = machine::describe();
     for runtime in &options.runtimes {
         facts.push((runtime.name.clone(), runtime.version()));
@@ -214,17 +208,17 @@ fn report(told: Report) -> Result<ExitCode, String> {
     let mut sections = Vec::new();
     for (part, section) in parts {
         if told.only.is_empty() || told.only.contains(&part) {
-            let section = section(&options, &place).map_err(failed)?;
+            let section = section(&options, &place)?;
             report::terminal::print(&section);
             sections.push(section);
         }
     }
     let numbers = report::numbers::document(&facts, &sections);
-    std::fs::write(told.out.join("bench.json"), format!("{numbers:#}\n")).map_err(failed)?;
+    std::fs::write(told.out.join("bench.json"), format!("{numbers:#}\n"))?;
     let words: Vec<String> = std::env::args().skip(1).collect();
     let command = format!("make bench ARGS=\"{}\"", words.join(" "));
-    let page = report::page::render(&facts, &sections, &command).map_err(|e| e.to_string())?;
-    std::fs::write(told.out.join("bench.html"), page).map_err(failed)?;
+    let page = report::page::render(&facts, &sections, &command)?;
+    std::fs::write(told.out.join("bench.html"), page)?;
     println!("\nThe page: {}", told.out.join("bench.html").display());
     let surprises: Vec<String> = sections
         .iter()
@@ -235,7 +229,7 @@ fn report(told: Report) -> Result<ExitCode, String> {
         })
         .collect();
     if told.check && !surprises.is_empty() {
-        return Err(surprises.join("\nbench: "));
+        bail!("{}", surprises.join("\nbench: "));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,19 +1,20 @@
 //! Paired measurements: every round runs each case once, in a new random order, and what counts is
 //! the ratio of two figures of the same round. What slows the machine for a while slows both.
 
+use anyhow::Result;
 use std::collections::HashSet;
 
 /// What is measured: once a round, by its function.
 pub(crate) struct Case<'a> {
     pub(crate) name: String,
     /// Returns one figure, in whatever unit the caller likes; or why there is none.
-    pub(crate) measure: Box<dyn FnMut() -> Result<f64, String> + 'a>,
+    pub(crate) measure: Box<dyn FnMut() -> Result<f64> + 'a>,
 }
 
 impl<'a> Case<'a> {
     pub(crate) fn new(
         name: impl Into<String>,
-        measure: impl FnMut() -> Result<f64, String> + 'a,
+        measure: impl FnMut() -> Result<f64> + 'a,
     ) -> Case<'a> {
         Case {
             name: name.into(),
@@ -63,10 +64,11 @@ pub(crate) fn alternate(
             if figure.is_err() && round < WARM_UP {
                 misses[index] += 1;
             }
-            if let Err(why) = &figure
-                && seen.insert((index, why.clone()))
-            {
-                samples[index].failures.push(why.clone());
+            if let Err(why) = &figure {
+                let why = format!("{why:#}");
+                if seen.insert((index, why.clone())) {
+                    samples[index].failures.push(why);
+                }
             }
             if round >= WARM_UP {
                 samples[index].figures.push(figure.ok());

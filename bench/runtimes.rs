@@ -1,5 +1,6 @@
 //! The runtimes that are compared.
 
+use anyhow::{Context, Error, Result, anyhow};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -19,12 +20,12 @@ pub(crate) struct Runtime {
 }
 
 impl FromStr for Runtime {
-    type Err = String;
+    type Err = Error;
 
     /// `NAME=PATH`
-    fn from_str(text: &str) -> Result<Runtime, String> {
-        let (name, path) = text.split_once('=').ok_or("expected NAME=PATH")?;
-        let path = std::path::absolute(path).map_err(|error| format!("{path}: {error}"))?;
+    fn from_str(text: &str) -> Result<Runtime> {
+        let (name, path) = text.split_once('=').context("expected NAME=PATH")?;
+        let path = std::path::absolute(path)?;
         let runtime = Runtime {
             name: name.to_owned(),
             path,
@@ -32,7 +33,8 @@ impl FromStr for Runtime {
         };
         match runtime.path.metadata() {
             Ok(_) => Ok(runtime),
-            Err(error) => Err(format!("{}: {error}", runtime.path.display())),
+            // In one piece: clap prints the outermost of a chain alone.
+            Err(error) => Err(anyhow!("{}: {error}", runtime.path.display())),
         }
     }
 }
@@ -40,11 +42,15 @@ impl FromStr for Runtime {
 impl Runtime {
     /// Our own binary, and those of Debian's packages that are installed.
     pub(crate) fn defaults() -> Vec<Runtime> {
-        let own = concat!(env!("CARGO_MANIFEST_DIR"), "/bin/casulo");
-        [("casulo", own), ("crun", CRUN), ("runc", RUNC)]
-            .into_iter()
-            .filter_map(|(name, path)| format!("{name}={path}").parse().ok())
-            .collect()
+        let own = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("bin/casulo");
+        [
+            ("casulo", own.as_path()),
+            ("crun", Path::new(CRUN)),
+            ("runc", Path::new(RUNC)),
+        ]
+        .into_iter()
+        .filter_map(|(name, path)| format!("{name}={}", path.display()).parse().ok())
+        .collect()
     }
 
     /// True for one that the test host has, too.
@@ -92,10 +98,7 @@ pub(crate) fn equip(runtimes: &mut [Runtime], dir: &Path) {
     let built = Command::new("gcc")
         .args(["-shared", "-fPIC", "-O2", "-o"])
         .arg(&library)
-        .arg(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/bench/ignore-memlock.c"
-        ))
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/ignore-memlock.c"))
         .status();
     if built.is_ok_and(|status| status.success()) {
         for runtime in runtimes.iter_mut().filter(|it| it.name == "crun") {

@@ -2,9 +2,9 @@
 //! and in which systemd is process 1.
 
 use crate::runtimes::Runtime;
+use anyhow::{Context, Result, bail};
 use serde::de::DeserializeOwned;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -18,19 +18,19 @@ pub(crate) fn ask<T: DeserializeOwned>(
     runtimes: &[Runtime],
     files: &[&Path],
     words: &[&str],
-) -> Result<T, String> {
+) -> Result<T> {
     if std::env::var_os("CASULO_NO_TESTHOST").is_some() {
-        return Err("CASULO_NO_TESTHOST is set".into());
+        bail!("CASULO_NO_TESTHOST is set");
     }
     if std::env::consts::ARCH != "x86_64" {
-        return Err("the test host is for x86_64".into());
+        bail!("the test host is for x86_64");
     }
-    let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
-    let answer = run(dir.path(), runtimes, files, words).map_err(|error| error.to_string())?;
-    serde_json::from_slice(&answer).map_err(|error| format!("its answer: {error}"))
+    let dir = tempfile::tempdir()?;
+    let answer = run(dir.path(), runtimes, files, words)?;
+    serde_json::from_slice(&answer).context("its answer")
 }
 
-fn run(dir: &Path, runtimes: &[Runtime], files: &[&Path], words: &[&str]) -> io::Result<Vec<u8>> {
+fn run(dir: &Path, runtimes: &[Runtime], files: &[&Path], words: &[&str]) -> Result<Vec<u8>> {
     let job = dir.join("files");
     let results = dir.join("results");
     fs::create_dir(&job)?;
@@ -61,26 +61,26 @@ fn run(dir: &Path, runtimes: &[Runtime], files: &[&Path], words: &[&str]) -> io:
         .args(words)
         .args(told);
     succeeds(machine)?;
-    fs::read(results.join("answer.json"))
+    Ok(fs::read(results.join("answer.json"))?)
 }
 
 fn tool(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("integration/testhost")
+        .with_file_name("integration/testhost")
         .join(name)
 }
 
-fn succeeds(mut command: Command) -> io::Result<()> {
+fn succeeds(mut command: Command) -> Result<()> {
     let output = command.stdin(Stdio::null()).output()?;
     if output.status.success() {
         return Ok(());
     }
     let why = String::from_utf8_lossy(&output.stderr);
     let why: Vec<&str> = why.lines().rev().take(3).collect();
-    Err(io::Error::other(format!(
+    bail!(
         "{}: {}: {}",
         command.get_program().display(),
         output.status,
         why.into_iter().rev().collect::<Vec<_>>().join(" / ")
-    )))
+    )
 }

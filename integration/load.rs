@@ -9,6 +9,7 @@
 
 use crate::cycles::{everything, state_folders};
 use crate::support::{Lab, cases, field};
+use anyhow::{Context, Result, ensure};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
@@ -124,7 +125,7 @@ struct Load {
 
 impl Load {
     /// A container's life, from create to delete.
-    fn live(&self, turn: usize) -> Result<Life, String> {
+    fn live(&self, turn: usize) -> Result<Life> {
         let id = format!("{}-{turn}", self.prefix);
         let mut life = [Duration::ZERO; VERBS.len()];
         for (verb, took) in VERBS.iter().zip(&mut life) {
@@ -142,11 +143,11 @@ impl Load {
             };
             command.stdin(Stdio::null()).stdout(Stdio::null());
             let begin = Instant::now();
-            let status = command.status().map_err(|error| error.to_string())?;
+            let status = command
+                .status()
+                .with_context(|| format!("{verb} of container {turn}"))?;
             *took = begin.elapsed();
-            if !status.success() {
-                return Err(format!("{verb} of container {turn}: {status}"));
-            }
+            ensure!(status.success(), "{verb} of container {turn}: {status}");
         }
         Ok(life)
     }

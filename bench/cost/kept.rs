@@ -3,8 +3,8 @@
 use crate::containers::Container;
 use crate::environments::{Environment, Kind};
 use crate::place::Place;
+use anyhow::{Context, Result, bail, ensure};
 use std::fs;
-use std::io;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ impl<'a> Kept<'a> {
         environment: &'a Environment,
         place: &'a Place,
         number: usize,
-    ) -> io::Result<Kept<'a>> {
+    ) -> Result<Kept<'a>> {
         let mut kept = Kept {
             environment,
             place,
@@ -39,9 +39,7 @@ impl<'a> Kept<'a> {
             // The container inherits these, so nobody waits for an end of file.
             command.stdin(Stdio::null()).stdout(Stdio::null());
             let status = command.stderr(Stdio::null()).status()?;
-            if !status.success() {
-                return Err(io::Error::other(format!("run --detach: {status}")));
-            }
+            ensure!(status.success(), "run --detach: {status}");
             kept.pid = container.pid()?;
         } else {
             let mut command = environment.run(place, None, &["idle"])?;
@@ -55,7 +53,7 @@ impl<'a> Kept<'a> {
     }
 
     /// A command that runs this program inside, beside the one that waits.
-    pub(crate) fn enter(&self, words: &[&str]) -> io::Result<Command> {
+    pub(crate) fn enter(&self, words: &[&str]) -> Result<Command> {
         if let Some(container) = &self.container {
             return Ok(container.exec(words));
         }
@@ -77,7 +75,7 @@ impl<'a> Kept<'a> {
     }
 
     /// Kilobytes of its processes, pages that are shared with others in part.
-    pub(crate) fn memory(&self) -> io::Result<f64> {
+    pub(crate) fn memory(&self) -> Result<f64> {
         let mut sum = proportional(self.pid)?;
         if let Some(child) = &self.child
             && child.id() != self.pid
@@ -105,7 +103,7 @@ impl Drop for Kept<'_> {
 }
 
 /// The process that runs our program: the child itself, or the child of an unshare(1) that forks.
-fn inner(child: u32, environment: &Environment) -> io::Result<u32> {
+fn inner(child: u32, environment: &Environment) -> Result<u32> {
     let forks = matches!(environment.kind, Kind::Unshare(options) if options.contains(&"--fork"));
     if !forks {
         return Ok(child);
@@ -116,11 +114,11 @@ fn inner(child: u32, environment: &Environment) -> io::Result<u32> {
         found = children.split_whitespace().find_map(|pid| pid.parse().ok());
         Ok(found.is_some())
     })?;
-    found.ok_or_else(|| io::Error::other("no child inside"))
+    found.context("no child inside")
 }
 
 /// Waits until the process has become our program, and sleeps: then its memory is what it stays.
-fn wait_for_idle(pid: u32) -> io::Result<()> {
+fn wait_for_idle(pid: u32) -> Result<()> {
     wait_until("the program inside", || {
         let line = fs::read_to_string(format!("/proc/{pid}/cmdline"))?;
         let state = fs::read_to_string(format!("/proc/{pid}/stat"))?;
@@ -128,11 +126,11 @@ fn wait_for_idle(pid: u32) -> io::Result<()> {
     })
 }
 
-fn wait_until(what: &str, mut holds: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
+fn wait_until(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(10);
     while !holds()? {
         if Instant::now() > deadline {
-            return Err(io::Error::other(format!("{what} does not start")));
+            bail!("{what} does not start");
         }
         std::thread::sleep(Duration::from_millis(1));
     }
@@ -140,15 +138,15 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> io::Result<bool>) -> io::Re
 }
 
 /// proc(5), smaps_rollup: Pss.
-fn proportional(pid: u32) -> io::Result<f64> {
+fn proportional(pid: u32) -> Result<f64> {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
     let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
     line.and_then(|line| line.split_whitespace().next()?.parse().ok())
-        .ok_or_else(|| io::Error::other("smaps_rollup has no Pss"))
+        .context("smaps_rollup has no Pss")
 }
 
 /// Kilobytes that the kernel uses for what it cannot show in a process.
-pub(crate) fn kernel_memory() -> io::Result<f64> {
+pub(crate) fn kernel_memory() -> Result<f64> {
     const KINDS: [&str; 4] = ["Slab:", "KernelStack:", "PageTables:", "Percpu:"];
     let text = fs::read_to_string("/proc/meminfo")?;
     let figures = text.lines().filter_map(|line| {

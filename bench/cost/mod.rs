@@ -13,8 +13,8 @@ use crate::report::Section;
 use crate::report::progress::Progress;
 use crate::rounds::{Case, Samples, alternate};
 use crate::sys;
+use anyhow::{Result, anyhow, bail};
 use kept::Kept;
-use std::io;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -136,7 +136,7 @@ const WEIGHED: u8 = 12;
 const QUICK: usize = 2;
 
 /// All measures as a part of the report.
-pub(crate) fn section(options: &Options, place: &Place) -> io::Result<Section> {
+pub(crate) fn section(options: &Options, place: &Place) -> Result<Section> {
     let mut environments = environments::all(&options.runtimes);
     if options.quick {
         environments.retain(Environment::is_essential);
@@ -175,7 +175,7 @@ fn take(
         .map(|environment| {
             let kept = kept.next();
             Case::new(&environment.name, move || {
-                figure(measure.kind, environment, place, kept).map_err(|error| error.to_string())
+                figure(measure.kind, environment, place, kept)
             })
         })
         .collect();
@@ -186,14 +186,14 @@ fn figure(
     kind: Kind,
     environment: &Environment,
     place: &Place,
-    kept: Option<&io::Result<Kept<'_>>>,
-) -> io::Result<f64> {
+    kept: Option<&Result<Kept<'_>>>,
+) -> Result<f64> {
     match kind {
         Kind::Start => since_now(environment.run(place, None, &[NOW])?),
         Kind::Enter => match kept {
             Some(Ok(kept)) => since_now(kept.enter(&[NOW])?),
-            Some(Err(error)) => Err(io::Error::other(error.to_string())),
-            None => Err(io::Error::other("nothing to enter")),
+            Some(Err(why)) => bail!("{why:#}"),
+            None => bail!("nothing to enter"),
         },
         Kind::Work(work) => {
             let word = clap::ValueEnum::to_possible_value(&work)
@@ -210,20 +210,20 @@ fn figure(
 
 /// Microseconds from now until the program inside runs. CLOCK_MONOTONIC is the same in all these
 /// environments: only the clock since boot is moved in time namespaces.
-fn since_now(command: Command) -> io::Result<f64> {
+fn since_now(command: Command) -> Result<f64> {
     let before = sys::clock(libc::CLOCK_MONOTONIC);
     let after = number(command)?;
     Ok(after - before.as_secs_f64() * 1e6)
 }
 
 /// The number that the program inside has printed.
-fn number(mut command: Command) -> io::Result<f64> {
+fn number(mut command: Command) -> Result<f64> {
     let output = command.stdin(Stdio::null()).output()?;
     let text = String::from_utf8_lossy(&output.stdout);
     text.trim().parse().map_err(|_no_number| {
         let why = String::from_utf8_lossy(&output.stderr);
         let why = why.lines().last().unwrap_or("it printed no number");
-        io::Error::other(why.to_owned())
+        anyhow!("{why}")
     })
 }
 
@@ -233,12 +233,12 @@ pub(crate) fn now() {
 }
 
 /// What the kernel's own memory grows by, shared out.
-fn kernel_memory(environment: &Environment, place: &Place) -> io::Result<f64> {
+fn kernel_memory(environment: &Environment, place: &Place) -> Result<f64> {
     // What earlier ones have left is freed a little later than they end.
     const SETTLES: Duration = Duration::from_millis(150);
     std::thread::sleep(SETTLES);
     let before = kept::kernel_memory()?;
-    let kept: io::Result<Vec<Kept<'_>>> = (0..WEIGHED)
+    let kept: Result<Vec<Kept<'_>>> = (0..WEIGHED)
         .map(|number| Kept::new(environment, place, number.into()))
         .collect();
     std::thread::sleep(SETTLES);

@@ -4,11 +4,12 @@ use super::facts::{Facts, KEY, VICTIMS_VARIABLE};
 use super::probes::interface_names;
 use crate::place::Place;
 use crate::sys::{self, KEYRINGS};
+use anyhow::{Result, bail};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use std::ffi::CString;
 use std::fs;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
@@ -31,7 +32,7 @@ pub(crate) struct Host<'a> {
 }
 
 impl<'a> Host<'a> {
-    pub(crate) fn new(place: &'a Place) -> io::Result<Host<'a>> {
+    pub(crate) fn new(place: &'a Place) -> Result<Host<'a>> {
         let secret = format!("secret-{:016x}", fastrand::u64(..));
         let path = place.join("secret");
         fs::write(&path, &secret)?;
@@ -70,12 +71,13 @@ impl<'a> Host<'a> {
         Ok(host)
     }
 
-    fn lay_facts(&self) -> io::Result<()> {
-        self.place.lay_facts(&serde_json::to_string(&self.facts)?)
+    fn lay_facts(&self) -> Result<()> {
+        let facts = serde_json::to_string(&self.facts)?;
+        Ok(self.place.lay_facts(&facts)?)
     }
 
     /// True if somebody has ended the victim, or does so in time; then there is another one.
-    pub(crate) fn victim_ended(&mut self, in_time: Duration) -> io::Result<bool> {
+    pub(crate) fn victim_ended(&mut self, in_time: Duration) -> Result<bool> {
         let deadline = Instant::now() + in_time;
         while self.victim.try_wait()?.is_none() {
             if Instant::now() >= deadline {
@@ -101,7 +103,7 @@ impl Drop for Host<'_> {
 }
 
 /// A descriptor that every child inherits.
-fn left_open(path: &Path, flags: OFlag) -> io::Result<OwnedFd> {
+fn left_open(path: &Path, flags: OFlag) -> Result<OwnedFd> {
     let fd = open(path, OFlag::O_RDONLY | flags, Mode::empty())?;
     Ok(sys::left_open(fd.as_fd())?)
 }
@@ -121,7 +123,7 @@ fn share_keys(secret: &str) -> Vec<(i64, i32)> {
         .collect()
 }
 
-fn start_victim(place: &Place, facts: &Facts, secret: &str) -> io::Result<(Child, u16)> {
+fn start_victim(place: &Place, facts: &Facts, secret: &str) -> Result<(Child, u16)> {
     let mut victim = Command::new("/proc/self/exe")
         .args(["victim", &facts.victims_word, &facts.socket])
         .env(VICTIMS_VARIABLE, secret)
@@ -135,13 +137,13 @@ fn start_victim(place: &Place, facts: &Facts, secret: &str) -> io::Result<(Child
     }
     match line.trim().parse() {
         Ok(port) => Ok((victim, port)),
-        Err(_) => Err(io::Error::other("the victim did not start")),
+        Err(_) => bail!("the victim did not start"),
     }
 }
 
 /// `bench victim WORD SOCKET`: listens on a port, which it prints, and tells whoever connects to the
 /// abstract socket what is in its environment.
-pub(crate) fn victim(socket: &str) -> io::Result<()> {
+pub(crate) fn victim(socket: &str) -> Result<()> {
     nix::sys::prctl::set_pdeathsig(Some(nix::sys::signal::Signal::SIGKILL))?;
     let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let unix = UnixListener::bind_addr(&SocketAddr::from_abstract_name(socket)?)?;
@@ -154,7 +156,7 @@ pub(crate) fn victim(socket: &str) -> io::Result<()> {
 }
 
 /// The whole disk that a file lies on; none for file systems without one.
-fn disk(path: &Path) -> io::Result<Option<(u64, u64)>> {
+fn disk(path: &Path) -> Result<Option<(u64, u64)>> {
     let device = fs::metadata(path)?.dev();
     let number = |text: &str| {
         let (major, minor) = text.trim().split_once(':')?;

@@ -6,10 +6,10 @@ use super::probes::{Group, Probe, Proof};
 use crate::containers::Limits;
 use crate::environments::{Environment, Kind};
 use crate::place::Place;
+use anyhow::Result;
 use nix::mount::{MntFlags, umount2};
 use nix::unistd::{gethostname, sethostname};
 use serde::{Deserialize, Serialize};
-use std::io;
 use std::process::Output;
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ pub(crate) fn fill(
     environments: &[Environment],
     probes: &[&Probe],
     mut tick: impl FnMut(&str, &str),
-) -> io::Result<Matrix> {
+) -> Result<Matrix> {
     let mut verdicts = Vec::new();
     for environment in environments {
         for probe in probes {
@@ -61,7 +61,7 @@ fn ask(
     host: &mut Host<'_>,
     environment: &Environment,
     probe: &Probe,
-) -> io::Result<Finding> {
+) -> Result<Finding> {
     let limits = match probe.group {
         Group::Resources => Some(Limits {
             disk: host.facts.disk,
@@ -111,7 +111,7 @@ fn heard(output: &Output) -> Finding {
 }
 
 /// Looks at the host where a probe's own word is not enough.
-fn prove(host: &mut Host<'_>, probe: &Probe, finding: Finding) -> io::Result<Finding> {
+fn prove(host: &mut Host<'_>, probe: &Probe, finding: Finding) -> Result<Finding> {
     let said = finding.outcome == Outcome::Leaked;
     let happened = match probe.proof {
         Proof::Answer => return Ok(finding),
@@ -140,7 +140,7 @@ fn prove(host: &mut Host<'_>, probe: &Probe, finding: Finding) -> io::Result<Fin
 }
 
 /// True if a probe's mount is among those of the host, from which it is taken then.
-fn mount_seen() -> io::Result<bool> {
+fn mount_seen() -> Result<bool> {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
     // proc_pid_mountinfo(5): the fifth field is the mount point; the source comes after the dash.
     let ours = mounts.lines().find_map(|line| {

@@ -15,13 +15,13 @@ use crate::place::Place;
 use crate::report::Section;
 use crate::report::progress::Progress;
 use crate::testhost;
+use anyhow::Result;
 use host::Host;
 use matrix::{Matrix, Verdict, fill};
 use probes::Probe;
-use std::io;
 
 /// The matrix as a part of the report.
-pub(crate) fn section(options: &Options, place: &Place) -> io::Result<Section> {
+pub(crate) fn section(options: &Options, place: &Place) -> Result<Section> {
     let environments = environments::all(&options.runtimes);
     let (dangerous, harmless): (Vec<&Probe>, Vec<&Probe>) = probes::all()
         .into_iter()
@@ -37,14 +37,14 @@ pub(crate) fn section(options: &Options, place: &Place) -> io::Result<Section> {
     if options.quick {
         words.push("--quick");
     }
-    let there: Result<Matrix, String> = testhost::ask(&options.runtimes, &[], &words);
+    let there: Result<Matrix> = testhost::ask(&options.runtimes, &[], &words);
     progress.finish();
     let there = match there {
         Ok(there) => {
             here.verdicts.retain(|it| !there.answered(&it.probe));
             there
         }
-        Err(why) => not_asked(&environments, &dangerous, &why),
+        Err(why) => not_asked(&environments, &dangerous, &format!("{why:#}")),
     };
     Ok(shown::section(&environments, &here, &there))
 }
@@ -64,7 +64,7 @@ pub(crate) fn surprises(section: &Section) -> Vec<String> {
 }
 
 /// `bench cells PROBE...`: these rows on this machine, as JSON.
-pub(crate) fn cells(options: &Options, place: &Place, names: &[String]) -> io::Result<()> {
+pub(crate) fn cells(options: &Options, place: &Place, names: &[String]) -> Result<()> {
     let mut environments = environments::all(&options.runtimes);
     if options.quick {
         // The machine is emulated: what is not asserted waits for a full run.
@@ -79,7 +79,7 @@ pub(crate) fn cells(options: &Options, place: &Place, names: &[String]) -> io::R
     Ok(())
 }
 
-fn fill_here(place: &Place, environments: &[Environment], probes: &[&Probe]) -> io::Result<Matrix> {
+fn fill_here(place: &Place, environments: &[Environment], probes: &[&Probe]) -> Result<Matrix> {
     let mut host = Host::new(place)?;
     let progress = Progress::bar("probes", environments.len() * probes.len());
     let matrix = fill(

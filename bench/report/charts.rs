@@ -2,6 +2,7 @@
 //! by its value.
 
 use super::{Chart, Curve, Plot, Scale, Series, round};
+use anyhow::Result;
 use plotters::coord::ranged1d::ValueFormatter;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -26,8 +27,6 @@ const SERIES: usize = 4;
 
 const WIDTH: u32 = 340;
 const LINE: u32 = 18;
-
-type Done = Result<(), Box<dyn std::error::Error>>;
 
 /// The colour of a series on light paper.
 pub(crate) fn series_colour(index: usize) -> &'static str {
@@ -54,7 +53,7 @@ pub(crate) fn svg(chart: &Chart) -> String {
         } => ranges(&mut text, chart, *scale, *base, series),
         Plot::Curves { across, curves } => curves_over(&mut text, chart, across, curves),
     };
-    drawn.map_or_else(|error| format!("<p>{error}</p>"), |()| text)
+    drawn.map_or_else(|error| format!("<p>{error:#}</p>"), |()| text)
 }
 
 fn colour(index: usize) -> RGBColor {
@@ -73,7 +72,7 @@ fn ranges(
     scale: Scale,
     base: Option<f64>,
     series: &[Series],
-) -> Done {
+) -> Result<()> {
     let mut labels: Vec<&str> = Vec::new();
     for (label, _) in series.iter().flat_map(|it| &it.points) {
         if !labels.contains(&label.as_str()) {
@@ -124,7 +123,7 @@ fn rows<'a, X>(
     base: Option<f64>,
     series: &[Series],
     (labels, left): (&[&str], u32),
-) -> Done
+) -> Result<()>
 where
     X: plotters::coord::ranged1d::Ranged<ValueType = f64> + ValueFormatter<f64>,
 {
@@ -179,7 +178,7 @@ where
     Ok(())
 }
 
-fn curves_over(text: &mut String, chart: &Chart, across: &str, curves: &[Curve]) -> Done {
+fn curves_over(text: &mut String, chart: &Chart, across: &str, curves: &[Curve]) -> Result<()> {
     let points = || curves.iter().flat_map(|it| &it.points);
     let right = points().map(|(x, _)| *x).fold(0.0, f64::max);
     let top = points().map(|(_, y)| y.high).fold(0.0, f64::max);

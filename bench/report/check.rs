@@ -2,11 +2,12 @@
 //! is on the screenshot with what is in the page: no message in the console, every chart drawn, every
 //! cell of the matrix in its colour and with its evidence behind it.
 
+use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{self, BufReader};
+use std::io::BufReader;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -52,7 +53,7 @@ struct Rectangle {
 }
 
 /// What is wrong with the page; nothing is good. Leaves both screenshots beside it.
-pub(crate) fn page(dir: &Path) -> io::Result<Vec<String>> {
+pub(crate) fn page(dir: &Path) -> Result<Vec<String>> {
     let numbers: Value = serde_json::from_slice(&fs::read(dir.join("bench.json"))?)?;
     let page = std::path::absolute(dir.join("bench.html"))?;
     let mut wrong = Vec::new();
@@ -78,7 +79,7 @@ struct Browser {
 }
 
 impl Browser {
-    fn run(&self, page: &Path, options: &[String]) -> io::Result<Output> {
+    fn run(&self, page: &Path, options: &[String]) -> Result<Output> {
         let output = Command::new("chromium")
             .args([
                 "--headless",
@@ -97,11 +98,11 @@ impl Browser {
             .output()?;
         match output.status.success() {
             true => Ok(output),
-            false => Err(io::Error::other(format!("chromium: {}", output.status))),
+            false => bail!("chromium: {}", output.status),
         }
     }
 
-    fn survey(&self, page: &Path, wrong: &mut Vec<String>) -> io::Result<Survey> {
+    fn survey(&self, page: &Path, wrong: &mut Vec<String>) -> Result<Survey> {
         let surveyed = self.profile.path().join("surveyed.html");
         fs::write(&surveyed, fs::read_to_string(page)? + SURVEY)?;
         let options = ["--dump-dom".into(), format!("--window-size={WIDTH},1000")];
@@ -116,11 +117,11 @@ impl Browser {
         let survey = dom
             .split_once("<script type=\"application/json\" id=\"survey\">")
             .and_then(|(_, rest)| rest.split_once("</script>"))
-            .ok_or_else(|| io::Error::other("the survey did not run"))?;
+            .context("the survey did not run")?;
         Ok(serde_json::from_str(survey.0)?)
     }
 
-    fn screenshot(&self, page: &Path, picture: &Path, height: u32) -> io::Result<()> {
+    fn screenshot(&self, page: &Path, picture: &Path, height: u32) -> Result<()> {
         let options = [
             format!("--screenshot={}", picture.display()),
             format!("--window-size={WIDTH},{height}"),
@@ -139,13 +140,12 @@ struct Pixels {
 }
 
 impl Pixels {
-    fn read(picture: &Path) -> io::Result<Pixels> {
-        let broken = |error: png::DecodingError| io::Error::other(error.to_string());
+    fn read(picture: &Path) -> Result<Pixels> {
         let decoder = png::Decoder::new(BufReader::new(File::open(picture)?));
-        let mut reader = decoder.read_info().map_err(broken)?;
+        let mut reader = decoder.read_info()?;
         let size = reader.output_buffer_size().unwrap_or_default();
         let mut bytes = vec![0; size];
-        let info = reader.next_frame(&mut bytes).map_err(broken)?;
+        let info = reader.next_frame(&mut bytes)?;
         Ok(Pixels {
             width: info.width,
             height: info.height,

@@ -1,10 +1,11 @@
 //! The cases that are timed: each once a round, by the floor and by every runtime.
 
 use super::ground::{ENDS, Ground, WAITS};
-use super::step::{Outcome, Step, first_to_end, until};
+use super::step::{Step, first_to_end, until};
 use super::trial::{Config, Flavour, Subject, Trial, reap};
 use crate::report::progress::Progress;
 use crate::rounds::{Case, Samples, Spread, alternate};
+use anyhow::{Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
@@ -179,7 +180,7 @@ impl Timed {
     fn take(&self, ground: &Ground<'_>, subjects: &[Subject], extent: Extent) -> Measured {
         let rounds = extent.rounds(self.rounds);
         let progress = Progress::bar(self.title, rounds);
-        let kept: Vec<Outcome<Trial<'_>>> = match self.kind {
+        let kept: Vec<Result<Trial<'_>>> = match self.kind {
             Kind::Exec(flavour) => subjects
                 .iter()
                 .map(|subject| keep(ground, subject, flavour))
@@ -196,8 +197,8 @@ impl Timed {
                     (Kind::Steps, _) => steps(ground, subject),
                     (Kind::AtOnce(many), _) => at_once(ground, subject, many, extent.in_a_row()),
                     (Kind::Exec(_), Some(Ok(kept))) => kept.exec(),
-                    (Kind::Exec(_), Some(Err(why))) => Err(why.clone()),
-                    (Kind::Exec(_), None) => Err("there is no container".into()),
+                    (Kind::Exec(_), Some(Err(why))) => Err(anyhow!("{why:#}")),
+                    (Kind::Exec(_), None) => bail!("there is no container"),
                 })
             })
             .collect();
@@ -207,11 +208,11 @@ impl Timed {
     }
 }
 
-pub(crate) fn run(ground: &Ground<'_>, subject: &Subject, flavour: Flavour) -> Outcome {
+pub(crate) fn run(ground: &Ground<'_>, subject: &Subject, flavour: Flavour) -> Result<f64> {
     Trial::new(ground, subject, Config::of(flavour))?.run()
 }
 
-fn steps(ground: &Ground<'_>, subject: &Subject) -> Outcome {
+fn steps(ground: &Ground<'_>, subject: &Subject) -> Result<f64> {
     let trial = Trial::new(ground, subject, Config::of(Flavour::Plain))?;
     let created = trial.create()?;
     let pid = trial.pid()?;
@@ -221,7 +222,7 @@ fn steps(ground: &Ground<'_>, subject: &Subject) -> Outcome {
 }
 
 /// A container whose program waits.
-fn keep<'a>(ground: &'a Ground<'a>, subject: &'a Subject, flavour: Flavour) -> Outcome<Trial<'a>> {
+fn keep<'a>(ground: &'a Ground<'a>, subject: &'a Subject, flavour: Flavour) -> Result<Trial<'a>> {
     let program = WAITS;
     let trial = Trial::new(ground, subject, Config { flavour, program })?;
     trial.create()?;
@@ -233,14 +234,14 @@ fn keep<'a>(ground: &'a Ground<'a>, subject: &'a Subject, flavour: Flavour) -> O
 }
 
 /// So many in a row, of which as many run at once.
-fn at_once(ground: &Ground<'_>, subject: &Subject, many: usize, count: usize) -> Outcome {
+fn at_once(ground: &Ground<'_>, subject: &Subject, many: usize, count: usize) -> Result<f64> {
     let config = Config {
         flavour: Flavour::Plain,
         program: ENDS,
     };
     let trials: Vec<Trial<'_>> = (0..count)
         .map(|_| Trial::new(ground, subject, config))
-        .collect::<Outcome<_>>()?;
+        .collect::<Result<_>>()?;
     let commands: Vec<_> = trials.iter().map(Trial::run_command).collect();
     let mut commands = commands.into_iter();
     let mut running: Vec<Step> = Vec::new();
@@ -259,6 +260,5 @@ fn at_once(ground: &Ground<'_>, subject: &Subject, many: usize, count: usize) ->
     }
     let took = begin.elapsed().as_secs_f64() * 1e3;
     trials.iter().for_each(Trial::has_run);
-    let count = u32::try_from(count).map_err(|error| error.to_string())?;
-    Ok(took / f64::from(count))
+    Ok(took / f64::from(u32::try_from(count)?))
 }

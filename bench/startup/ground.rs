@@ -1,15 +1,15 @@
 //! What all starts share: the floor, what is in the root file systems, the config that is varied, and
 //! the filter of Docker's profile. It is all on a tmpfs.
 
-use super::step::{Outcome, Steps};
+use super::step::Steps;
 use crate::containers::PROFILE;
 use crate::place::{PROGRAM, Place};
 use crate::runtimes::Runtime;
+use anyhow::{Context, Result, anyhow, ensure};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use serde_json::{Value, json};
 use std::cell::Cell;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -33,7 +33,7 @@ pub(crate) struct Ground<'a> {
     pub(crate) spec: Value,
     /// Docker's seccomp profile, and a file with the program that casulo made of it.
     pub(crate) profile: Value,
-    pub(crate) filter: Outcome<PathBuf>,
+    pub(crate) filter: Result<PathBuf>,
     /// How many ids have been used.
     used: Cell<u32>,
     _tmpfs: Tmpfs,
@@ -43,7 +43,7 @@ pub(crate) struct Ground<'a> {
 struct Tmpfs(PathBuf);
 
 impl Tmpfs {
-    fn on(dir: &Path) -> io::Result<Tmpfs> {
+    fn on(dir: &Path) -> Result<Tmpfs> {
         fs::create_dir(dir)?;
         let none = None::<&str>;
         mount(Some("bench"), dir, Some("tmpfs"), MsFlags::empty(), none)?;
@@ -59,23 +59,19 @@ impl Drop for Tmpfs {
 }
 
 /// Builds the floor. musl's headers lack the kernel's, so those of the system are searched after them.
-pub(crate) fn build_floor(program: &Path) -> io::Result<()> {
+pub(crate) fn build_floor(program: &Path) -> Result<()> {
     let machine = std::env::consts::ARCH;
     let output = Command::new("musl-gcc")
         .args(["-O2", "-static", "-idirafter", "/usr/include", "-idirafter"])
         .arg(format!("/usr/include/{machine}-linux-gnu"))
         .arg("-o")
         .arg(program)
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/bench/floor.c"))
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/floor.c"))
         .output()
-        .map_err(|error| io::Error::other(format!("musl-gcc: {error}")))?;
-    match output.status.success() {
-        true => Ok(()),
-        false => Err(io::Error::other(format!(
-            "musl-gcc: {}",
-            String::from_utf8_lossy(&output.stderr)
-        ))),
-    }
+        .context("musl-gcc")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "musl-gcc: {said}");
+    Ok(())
 }
 
 impl<'a> Ground<'a> {
@@ -84,7 +80,7 @@ impl<'a> Ground<'a> {
         place: &'a Place,
         floor: &Path,
         runtimes: &[Runtime],
-    ) -> io::Result<Ground<'a>> {
+    ) -> Result<Ground<'a>> {
         let dir = place.join("startup");
         let tmpfs = Tmpfs::on(&dir)?;
         for folder in ["bundles", "floor-state", "bound"] {
@@ -104,24 +100,26 @@ impl<'a> Ground<'a> {
             floor: dir.join("floor"),
             spec: Value::Null,
             profile: profile["linux"]["seccomp"].clone(),
-            filter: Err("casulo is not among the runtimes".into()),
+            filter: Err(anyhow!("casulo is not among the runtimes")),
             used: Cell::new(0),
             dir,
             _tmpfs: tmpfs,
         };
-        let first = runtimes.first().ok_or(io::ErrorKind::NotFound)?;
+        let first = runtimes.first().context("there is no runtime")?;
         ground.spec = ground.default_spec(first)?;
         if let Some(casulo) = runtimes.iter().find(|it| it.name == "casulo") {
-            ground.filter = ground.compiled_filter(casulo);
+            ground.filter = ground
+                .compiled_filter(casulo)
+                .context("casulo's compiled filter");
         }
         Ok(ground)
     }
 
     /// `spec`, without a terminal, and with a root that can be written to.
-    fn default_spec(&self, runtime: &Runtime) -> io::Result<Value> {
+    fn default_spec(&self, runtime: &Runtime) -> Result<Value> {
         let mut command = runtime.command();
         command.arg("spec").current_dir(&self.dir);
-        self.steps.time(command).map_err(io::Error::other)?;
+        self.steps.time(command)?;
         let file = self.dir.join("config.json");
         let mut spec: Value = serde_json::from_slice(&fs::read(file)?)?;
         // Older runtimes refuse a later one.
@@ -133,18 +131,17 @@ impl<'a> Ground<'a> {
 
     /// Runs a container with the profile, and takes the program out of the file in which casulo keeps
     /// it; `src/seccomp/cache.rs` says what else is in there.
-    fn compiled_filter(&self, casulo: &Runtime) -> Outcome<PathBuf> {
+    fn compiled_filter(&self, casulo: &Runtime) -> Result<PathBuf> {
         use super::trial::{Config, Flavour, Subject, Trial};
-        let told = |error: io::Error| format!("casulo's compiled filter: {error}");
         let subject = Subject::of(casulo);
         Trial::new(self, &subject, Config::of(Flavour::Seccomp))?.run()?;
         let cache = self.state_of(&subject.name).join(".cache/seccomp");
-        let mut files = fs::read_dir(cache).map_err(told)?;
-        let file = files.next().ok_or("casulo has kept no compiled filter")?;
-        let bytes = fs::read(file.map_err(told)?.path()).map_err(told)?;
-        let program = program_in(&bytes).ok_or("casulo's compiled filter has another format")?;
+        let mut files = fs::read_dir(cache)?;
+        let file = files.next().context("none is kept")?;
+        let bytes = fs::read(file?.path())?;
+        let program = program_in(&bytes).context("its file has another format")?;
         let path = self.dir.join("filter");
-        fs::write(&path, program).map_err(told)?;
+        fs::write(&path, program)?;
         Ok(path)
     }
 

@@ -2,10 +2,10 @@
 
 use super::cases::{Extent, Figure, Measured, run};
 use super::ground::{Ground, MOST_MOUNTS};
-use super::step::Outcome;
 use super::trial::{Config, Flavour, Subject, Trial};
 use crate::report::progress::Progress;
 use crate::rounds::{Case, Samples, Spread, alternate};
+use anyhow::{Context, Result};
 use std::time::Duration;
 
 /// Figures of `run`, by how many there were of something.
@@ -23,7 +23,7 @@ pub(crate) fn beside(ground: &Ground<'_>, subjects: &[Subject], extent: Extent) 
         let figures = subjects.iter().map(|subject| {
             progress.step(&format!("{number} of {}", subject.name));
             let figure = beside_others(ground, subjects, subject, number, extent);
-            figure.unwrap_or_else(|why| Figure::failed(&subject.name, &why))
+            figure.unwrap_or_else(|why| Figure::failed(&subject.name, &format!("{why:#}")))
         });
         Measured {
             id: format!("beside-{number}"),
@@ -43,13 +43,13 @@ fn beside_others(
     subject: &Subject,
     number: u32,
     extent: Extent,
-) -> Outcome<Figure> {
+) -> Result<Figure> {
     const ROUNDS: usize = 25;
     let create = |_| {
         let trial = Trial::new(ground, subject, Config::of(Flavour::Plain))?;
         trial.create().map(|_| trial)
     };
-    let others: Vec<Trial<'_>> = (0..number).map(create).collect::<Outcome<_>>()?;
+    let others: Vec<Trial<'_>> = (0..number).map(create).collect::<Result<_>>()?;
     // The kernel is done with what it does later.
     std::thread::sleep(Duration::from_millis(200));
     let mut cases: Vec<Case<'_>> = subjects
@@ -64,7 +64,7 @@ fn beside_others(
     let floor = samples.iter().find(|it| it.name == Subject::FLOOR);
     let own = samples.iter().find(|it| it.name == subject.name);
     own.map(|own| Figure::of(own, floor))
-        .ok_or_else(|| "it did not run".into())
+        .context("it did not run")
 }
 
 /// `run` with so many bind mounts, and the microseconds of one of them.

@@ -13,11 +13,11 @@ use crate::Options;
 use crate::place::Place;
 use crate::report::Section;
 use crate::sys;
+use anyhow::Result;
 use cases::{Extent, Measured};
 use ground::Ground;
 use growth::Growth;
 use nix::sys::prctl::set_child_subreaper;
-use std::io;
 use std::path::Path;
 use trial::Subject;
 
@@ -34,7 +34,7 @@ struct Results {
 }
 
 /// All starts as a part of the report.
-pub(crate) fn section(options: &Options, place: &Place) -> io::Result<Section> {
+pub(crate) fn section(options: &Options, place: &Place) -> Result<Section> {
     let floor = place.join("floor");
     ground::build_floor(&floor)?;
     let subjects = Subject::all(&options.runtimes);
@@ -85,7 +85,7 @@ pub(crate) fn surprises(section: &Section) -> Vec<String> {
 }
 
 /// `bench starts`: what is asked in the test host, as JSON; the floor is beside this program.
-pub(crate) fn starts(options: &Options, place: &Place) -> io::Result<()> {
+pub(crate) fn starts(options: &Options, place: &Place) -> Result<()> {
     set_child_subreaper(true)?;
     let ground = Ground::prepare(place, Path::new("floor"), &options.runtimes)?;
     let _ = sys::set_real_time(Some(1));

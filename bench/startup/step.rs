@@ -1,16 +1,13 @@
 //! A step of a case: one command, from its spawn to its end, with a limit on its time.
 
 use crate::sys;
+use anyhow::{Context, Result, bail, ensure};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fs::{self, File, OpenOptions};
-use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-
-/// A figure, or why there is none.
-pub(crate) type Outcome<T = f64> = Result<T, String>;
 
 /// No step takes as long, not even in an emulated machine.
 const LONGEST: Duration = Duration::from_secs(10);
@@ -22,30 +19,27 @@ pub(crate) struct Steps {
 }
 
 impl Steps {
-    pub(crate) fn new(path: PathBuf) -> io::Result<Steps> {
+    pub(crate) fn new(path: PathBuf) -> Result<Steps> {
         let errors = OpenOptions::new().append(true).create(true).open(&path)?;
         Ok(Steps { path, errors })
     }
 
     /// Milliseconds of the command.
-    pub(crate) fn time(&self, command: Command) -> Outcome {
+    pub(crate) fn time(&self, command: Command) -> Result<f64> {
         let step = self.begin(command)?;
         step.wait()?;
         step.finish(self)
     }
 
     /// Starts the command.
-    pub(crate) fn begin(&self, mut command: Command) -> Outcome<Step> {
-        let failed = |error: io::Error| error.to_string();
-        self.errors.set_len(0).map_err(failed)?;
-        let errors = self.errors.try_clone().map_err(failed)?;
+    pub(crate) fn begin(&self, mut command: Command) -> Result<Step> {
+        self.errors.set_len(0)?;
+        let errors = self.errors.try_clone()?;
         command.stdin(Stdio::null()).stdout(Stdio::null());
         command.stderr(errors);
         let begun = Instant::now();
-        let child = command
-            .spawn()
-            .map_err(|error| format!("{}: {error}", program(&command)))?;
-        let end = sys::pidfd(child.id()).map_err(|errno| errno.to_string())?;
+        let child = command.spawn().with_context(|| program(&command))?;
+        let end = sys::pidfd(child.id())?;
         Ok(Step {
             command,
             child,
@@ -80,22 +74,18 @@ impl Step {
     }
 
     /// Waits for its end, but not for ever.
-    pub(crate) fn wait(&self) -> Outcome<()> {
+    pub(crate) fn wait(&self) -> Result<()> {
         ends(&self.end, &program(&self.command))
     }
 
     /// Milliseconds since its start, once it has ended, and has succeeded.
-    pub(crate) fn finish(mut self, steps: &Steps) -> Outcome {
-        let status = self.child.wait().map_err(|error| error.to_string())?;
+    pub(crate) fn finish(mut self, steps: &Steps) -> Result<f64> {
+        let status = self.child.wait()?;
         let took = self.begun.elapsed().as_secs_f64() * 1e3;
-        match status.success() {
-            true => Ok(took),
-            false => Err(format!(
-                "{}: {status}: {}",
-                program(&self.command),
-                steps.said()
-            )),
+        if !status.success() {
+            bail!("{}: {status}: {}", program(&self.command), steps.said());
         }
+        Ok(took)
     }
 }
 
@@ -108,39 +98,37 @@ impl Drop for Step {
 }
 
 /// The index of the first of these to end.
-pub(crate) fn first_to_end(steps: &[Step]) -> Outcome<usize> {
+pub(crate) fn first_to_end(steps: &[Step]) -> Result<usize> {
     let mut ends: Vec<PollFd<'_>> = steps
         .iter()
         .map(|step| PollFd::new(step.end.as_fd(), PollFlags::POLLIN))
         .collect();
     wait(&mut ends)?;
     let ended = ends.iter().position(|end| end.any() == Some(true));
-    ended.ok_or_else(|| format!("nothing has ended after {LONGEST:?}"))
+    ended.with_context(|| format!("nothing has ended after {LONGEST:?}"))
 }
 
 /// Waits for the end of a process, by its pidfd.
-pub(crate) fn ends(process: &OwnedFd, what: &str) -> Outcome<()> {
+pub(crate) fn ends(process: &OwnedFd, what: &str) -> Result<()> {
     let mut end = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
-    match wait(&mut end)? {
-        0 => Err(format!("{what} has not ended after {LONGEST:?}")),
-        _ => Ok(()),
-    }
+    let ended = wait(&mut end)?;
+    ensure!(ended > 0, "{what} has not ended after {LONGEST:?}");
+    Ok(())
 }
 
-fn wait(ends: &mut [PollFd<'_>]) -> Outcome<i32> {
-    let limit = PollTimeout::try_from(LONGEST).map_err(|error| error.to_string())?;
-    poll(ends, limit).map_err(|errno| errno.to_string())
+fn wait(ends: &mut [PollFd<'_>]) -> Result<i32> {
+    Ok(poll(ends, PollTimeout::try_from(LONGEST)?)?)
 }
 
 /// Waits until something that a file tells is so.
-pub(crate) fn until<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> Outcome<T> {
+pub(crate) fn until<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> Result<T> {
     let deadline = Instant::now() + LONGEST;
     loop {
         if let Some(found) = found() {
             return Ok(found);
         }
         if Instant::now() > deadline {
-            return Err(format!("{what} is not there after {LONGEST:?}"));
+            bail!("{what} is not there after {LONGEST:?}");
         }
         std::thread::sleep(Duration::from_micros(200));
     }

@@ -2,12 +2,12 @@
 
 use super::cases::{Extent, Figure, Measured, run};
 use super::ground::Ground;
-use super::step::Outcome;
 use super::trial::{Flavour, Subject};
 use crate::report::progress::Progress;
 use crate::rounds::{Case, Samples, alternate};
 use crate::runtimes::Runtime;
 use crate::testhost;
+use anyhow::Result;
 use std::path::Path;
 
 const SYSTEMD: &str = "run-systemd";
@@ -28,8 +28,8 @@ pub(crate) fn ask(runtimes: &[Runtime], floor: &Path, extent: Extent) -> Vec<Mea
     }
     let answer = testhost::ask(runtimes, &[floor], &words);
     progress.finish();
-    answer.unwrap_or_else(|why: String| {
-        let why = format!("{MISSING}: {why}");
+    answer.unwrap_or_else(|why| {
+        let why = format!("{MISSING}: {why:#}");
         let row = |id: &str, title: &str, unit: &str| Measured {
             id: id.into(),
             title: title.into(),
@@ -60,7 +60,7 @@ pub(crate) fn answer(ground: &Ground<'_>, subjects: &[Subject], extent: Extent) 
         .map(|subject| {
             let (figure, failures) = match least_memory(ground, subject, extent) {
                 Ok(figure) => (Some(figure), Vec::new()),
-                Err(why) => (None, vec![why]),
+                Err(why) => (None, vec![format!("{why:#}")]),
             };
             Samples {
                 name: subject.name.clone(),
@@ -76,7 +76,7 @@ pub(crate) fn answer(ground: &Ground<'_>, subjects: &[Subject], extent: Extent) 
 }
 
 /// Halves the distance between a limit that is too small and one that is enough.
-fn least_memory(ground: &Ground<'_>, subject: &Subject, extent: Extent) -> Outcome {
+fn least_memory(ground: &Ground<'_>, subject: &Subject, extent: Extent) -> Result<f64> {
     const MOST: u64 = 64 << 20;
     // A limit is good if it is so every time, since what is charged when varies.
     let tries = match extent {
@@ -86,7 +86,7 @@ fn least_memory(ground: &Ground<'_>, subject: &Subject, extent: Extent) -> Outco
     let starts = |bytes| {
         (0..tries)
             .map(|_| run(ground, subject, Flavour::Memory(bytes)))
-            .collect::<Outcome<Vec<f64>>>()
+            .collect::<Result<Vec<f64>>>()
     };
     starts(MOST)?;
     let near = match extent {
@@ -101,6 +101,6 @@ fn least_memory(ground: &Ground<'_>, subject: &Subject, extent: Extent) -> Outco
             Err(_) => too_small = middle,
         }
     }
-    let kilobytes = u32::try_from(least >> 10).map_err(|error| error.to_string())?;
+    let kilobytes = u32::try_from(least >> 10)?;
     Ok(f64::from(kilobytes) / 1024.0)
 }

@@ -1,10 +1,11 @@
 //! A container that is timed or weighed: made by the floor or by a runtime, and gone in the end.
 
 use super::ground::{ENDS, Ground};
-use super::step::{Outcome, ends, until};
+use super::step::{ends, until};
 use crate::place::MAPPED;
 use crate::runtimes::Runtime;
 use crate::sys;
+use anyhow::{Context, Error, Result, anyhow};
 use nix::sys::signal;
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
@@ -100,9 +101,10 @@ impl<'a> Trial<'a> {
         ground: &'a Ground<'a>,
         subject: &'a Subject,
         config: Config,
-    ) -> Outcome<Trial<'a>> {
+    ) -> Result<Trial<'a>> {
         if subject.is_floor() && config.flavour == Flavour::Seccomp {
-            ground.filter.as_ref().map_err(Clone::clone)?;
+            let filter = ground.filter.as_ref();
+            filter.map_err(|why| anyhow!("{why:#}"))?;
         }
         let trial = Trial {
             ground,
@@ -116,19 +118,19 @@ impl<'a> Trial<'a> {
             let text = trial.spec().to_string();
             fs::create_dir(&bundle)
                 .and_then(|()| fs::write(bundle.join("config.json"), text))
-                .map_err(|error| format!("{}: {error}", bundle.display()))?;
+                .with_context(|| bundle.display().to_string())?;
         }
         Ok(trial)
     }
 
     /// Milliseconds of `run`.
-    pub(crate) fn run(&self) -> Outcome {
+    pub(crate) fn run(&self) -> Result<f64> {
         let took = self.step(self.run_command())?;
         self.gone.set(true);
         Ok(took)
     }
 
-    pub(crate) fn create(&self) -> Outcome {
+    pub(crate) fn create(&self) -> Result<f64> {
         let mut command = self.words("create");
         match self.subject.tool {
             Tool::Floor => drop(command.arg(self.floor_state())),
@@ -138,7 +140,7 @@ impl<'a> Trial<'a> {
         self.step(command)
     }
 
-    pub(crate) fn start(&self) -> Outcome {
+    pub(crate) fn start(&self) -> Result<f64> {
         let mut command = self.words("start");
         match self.subject.tool {
             Tool::Floor => command.arg(self.floor_state()),
@@ -148,7 +150,7 @@ impl<'a> Trial<'a> {
     }
 
     /// Of a container that has ended.
-    pub(crate) fn delete(&self) -> Outcome {
+    pub(crate) fn delete(&self) -> Result<f64> {
         let mut command = self.words("delete");
         match self.subject.tool {
             Tool::Floor => command.arg(self.floor_state()).arg(self.cgroup()),
@@ -160,7 +162,7 @@ impl<'a> Trial<'a> {
     }
 
     /// Of the program that ends at once.
-    pub(crate) fn exec(&self) -> Outcome {
+    pub(crate) fn exec(&self) -> Result<f64> {
         let mut command = self.words("exec");
         match self.subject.tool {
             Tool::Floor => {
@@ -190,7 +192,7 @@ impl<'a> Trial<'a> {
     }
 
     /// The container's process, as the host numbers it, once there is one.
-    pub(crate) fn pid(&self) -> Outcome<u32> {
+    pub(crate) fn pid(&self) -> Result<u32> {
         until("the container's process", || {
             self.processes().first().copied()
         })
@@ -209,10 +211,10 @@ impl<'a> Trial<'a> {
         text.lines().filter_map(|line| line.parse().ok()).collect()
     }
 
-    fn step(&self, command: Command) -> Outcome {
+    fn step(&self, command: Command) -> Result<f64> {
         self.gone.set(false);
         let result = self.ground.steps.time(command);
-        result.map_err(|why| why.replace(&self.id, "ID"))
+        result.map_err(|why| Error::msg(format!("{why:#}").replace(&self.id, "ID")))
     }
 
     /// The command up to and with this word, and the floor's options.
@@ -358,7 +360,7 @@ fn kill(pid: u32) {
 
 /// Waits for the end of a container's process, which becomes a child of the benchmark when the runtime
 /// has ended.
-pub(crate) fn reap(pid: u32) -> Outcome<()> {
+pub(crate) fn reap(pid: u32) -> Result<()> {
     if let Ok(process) = sys::pidfd(pid) {
         ends(&process, "the container's process")?;
     }

@@ -2,10 +2,11 @@
 
 use super::cases::{Extent, Measured};
 use super::ground::{Ground, WAITS};
-use super::step::{Outcome, until};
+use super::step::until;
 use super::trial::{Config, Flavour, Subject, Trial};
 use crate::report::progress::Progress;
 use crate::rounds::{Case, alternate};
+use anyhow::{Context, Result, bail};
 use nix::sys::resource::{UsageWho, getrusage};
 use std::fs;
 use std::process::Command;
@@ -61,7 +62,7 @@ pub(crate) fn weigh(ground: &Ground<'_>, subjects: &[Subject], extent: Extent) -
     measured
 }
 
-fn figure(kind: Kind, ground: &Ground<'_>, subject: &Subject) -> Outcome {
+fn figure(kind: Kind, ground: &Ground<'_>, subject: &Subject) -> Result<f64> {
     match kind {
         Kind::SystemCalls => system_calls(ground, subject),
         Kind::PageFaults => page_faults(ground, subject),
@@ -71,7 +72,7 @@ fn figure(kind: Kind, ground: &Ground<'_>, subject: &Subject) -> Outcome {
 }
 
 /// As strace(1) counts them, in the runtime and in all that it starts.
-fn system_calls(ground: &Ground<'_>, subject: &Subject) -> Outcome {
+fn system_calls(ground: &Ground<'_>, subject: &Subject) -> Result<f64> {
     let trial = Trial::new(ground, subject, Config::of(Flavour::Plain))?;
     let traced = trial.run_command();
     let counts = ground.dir.join("counts");
@@ -87,19 +88,19 @@ fn system_calls(ground: &Ground<'_>, subject: &Subject) -> Outcome {
     strace.arg(traced.get_program()).args(traced.get_args());
     ground.steps.time(strace)?;
     trial.has_run();
-    let text = fs::read_to_string(counts).map_err(|error| error.to_string())?;
+    let text = fs::read_to_string(counts)?;
     let total = text.lines().find_map(|line| line.strip_suffix(" total"));
     total
         .and_then(|count| count.trim().parse().ok())
-        .ok_or_else(|| "strace prints no total".into())
+        .context("strace prints no total")
 }
 
 /// Of all processes that the runtime has waited for, as the kernel counts them.
-fn page_faults(ground: &Ground<'_>, subject: &Subject) -> Outcome {
+fn page_faults(ground: &Ground<'_>, subject: &Subject) -> Result<f64> {
     let trial = Trial::new(ground, subject, Config::of(Flavour::Plain))?;
-    let faults = || {
-        let usage = getrusage(UsageWho::RUSAGE_CHILDREN).map_err(|errno| errno.to_string())?;
-        i32::try_from(usage.minor_page_faults()).map_err(|error| error.to_string())
+    let faults = || -> Result<i32> {
+        let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+        Ok(usage.minor_page_faults().try_into()?)
     };
     let before = faults()?;
     trial.run()?;
@@ -108,7 +109,7 @@ fn page_faults(ground: &Ground<'_>, subject: &Subject) -> Outcome {
 
 /// proc(5), VmHWM of a `run` in the foreground while its container waits. What getrusage(2) says of it
 /// has the memory of this program in it, from before the execve(2).
-fn peak(ground: &Ground<'_>, subject: &Subject, flavour: Flavour) -> Outcome {
+fn peak(ground: &Ground<'_>, subject: &Subject, flavour: Flavour) -> Result<f64> {
     let program = WAITS;
     let trial = Trial::new(ground, subject, Config { flavour, program })?;
     let runtime = ground.steps.begin(trial.run_command())?;
@@ -117,7 +118,7 @@ fn peak(ground: &Ground<'_>, subject: &Subject, flavour: Flavour) -> Outcome {
     })?;
     if runtime.has_ended() {
         runtime.finish(&ground.steps)?;
-        return Err("it did not wait for its container".into());
+        bail!("it did not wait for its container");
     }
     let figure = megabytes(&format!("/proc/{}/status", runtime.pid()), "VmHWM:");
     drop(trial);
@@ -126,17 +127,17 @@ fn peak(ground: &Ground<'_>, subject: &Subject, flavour: Flavour) -> Outcome {
 }
 
 /// proc(5), Pss in smaps_rollup of the process that `create` leaves.
-fn init(ground: &Ground<'_>, subject: &Subject) -> Outcome {
+fn init(ground: &Ground<'_>, subject: &Subject) -> Result<f64> {
     let trial = Trial::new(ground, subject, Config::of(Flavour::Plain))?;
     trial.create()?;
     megabytes(&format!("/proc/{}/smaps_rollup", trial.pid()?), "Pss:")
 }
 
 /// A line of kilobytes in a file of /proc.
-fn megabytes(file: &str, name: &str) -> Outcome {
-    let text = fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
+fn megabytes(file: &str, name: &str) -> Result<f64> {
+    let text = fs::read_to_string(file).with_context(|| file.to_owned())?;
     let line = text.lines().find_map(|line| line.strip_prefix(name));
     line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok())
         .map(|kilobytes| kilobytes / 1024.0)
-        .ok_or_else(|| format!("{file} has no {name}"))
+        .with_context(|| format!("{file} has no {name}"))
 }

@@ -11,6 +11,7 @@ use super::cri_client::{
 use super::image::{self, Image};
 use super::{containerd, daemon, lines};
 use crate::support::{Case, Lab, cases, wait_until};
+use anyhow::Result;
 use serde_json::json;
 use std::cell::RefCell;
 use std::fs;
@@ -158,7 +159,7 @@ impl<'lab> Pod<'lab> {
 
     #[track_caller]
     fn tell(&self, method: &str, question: &impl prost::Message) {
-        let answer: Result<Nothing, String> = self.client.call(method, question);
+        let answer: Result<Nothing> = self.client.call(method, question);
         println!("  {method} = {answer:?}");
         answer.unwrap();
     }
@@ -219,16 +220,11 @@ impl<'lab> Pod<'lab> {
         id
     }
 
-    fn exec(&self, container: &str, script: &str) -> Result<(i32, String), String> {
+    fn exec(&self, container: &str, script: &str) -> Result<(i32, String)> {
         self.exec_within(container, script, 0)
     }
 
-    fn exec_within(
-        &self,
-        container: &str,
-        script: &str,
-        seconds: i64,
-    ) -> Result<(i32, String), String> {
+    fn exec_within(&self, container: &str, script: &str, seconds: i64) -> Result<(i32, String)> {
         let question = ExecSyncRequest {
             container_id: container.into(),
             cmd: ["/bin/sh", "-c", script].map(str::to_owned).into(),
@@ -293,7 +289,7 @@ impl Drop for Pod<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             for method in ["StopPodSandbox", "RemovePodSandbox"] {
-                let _: Result<Nothing, String> = self.client.call(method, &of(&self.id));
+                let _: Result<Nothing> = self.client.call(method, &of(&self.id));
             }
         }
     }
@@ -320,10 +316,8 @@ const LIMIT_FILES: &str = "cd /sys/fs/cgroup; cat cpu.max cpu.weight memory.max 
 fn smoke_test(lab: &Lab) {
     let pod = Pod::on_node_network(lab);
     let container = pod.running("exec sleep 1000", None);
-    assert_eq!(
-        pod.exec(&container, "echo inside; exit 3"),
-        Ok((3, "inside".into()))
-    );
+    let answer = pod.exec(&container, "echo inside; exit 3").unwrap();
+    assert_eq!(answer, (3, "inside".into()));
     pod.remove();
 }
 
@@ -380,7 +374,7 @@ fn probes(lab: &Lab) {
         .map(|code| {
             let begin = Instant::now();
             let answer = pod.exec(&container, &format!("echo {code}; exit {code}"));
-            assert_eq!(answer, Ok((code, code.to_string())));
+            assert_eq!(answer.unwrap(), (code, code.to_string()));
             begin.elapsed()
         })
         .collect();
@@ -401,12 +395,14 @@ fn a_probe_that_takes_too_long(lab: &Lab) {
     let pod = Pod::on_node_network(lab);
     let container = pod.running("exec sleep 1000", None);
     let error = pod.exec_within(&container, "sleep 1003", 1).unwrap_err();
+    let error = format!("{error:#}");
     assert!(
         error.contains("timeout") || error.contains("deadline"),
         "{error}"
     );
     wait_until("its process is gone", || {
-        pod.exec(&container, "ps -o args | grep -c '^sleep 1003'") == Ok((1, "0".into()))
+        pod.exec(&container, "ps -o args | grep -c '^sleep 1003'")
+            .is_ok_and(|answer| answer == (1, "0".into()))
     });
     pod.remove();
 }
@@ -418,7 +414,7 @@ fn stop_and_remove(lab: &Lab) {
     for container in [&polite, &stubborn] {
         wait_until("the trap is set", || {
             pod.exec(container, "kill -0 1 && ps -o args | grep -c '^sleep 0.1'")
-                == Ok((0, "1".into()))
+                .is_ok_and(|answer| answer == (0, "1".into()))
         });
     }
     pod.stop(&polite, 60);
@@ -447,8 +443,8 @@ fn users_by_name(lab: &Lab) {
 fn failed_start(lab: &Lab) {
     let pod = Pod::on_node_network(lab);
     let container = pod.create(Container::of(&["no-such-program"]));
-    let answer: Result<Nothing, String> = pod.client.call("StartContainer", &of(&container));
-    let error = answer.unwrap_err();
+    let answer: Result<Nothing> = pod.client.call("StartContainer", &of(&container));
+    let error = format!("{:#}", answer.unwrap_err());
     assert!(error.contains("no-such-program"), "{error}");
     let status = pod.status(&container);
     assert_eq!((status.state, status.exit_code), (2, 128));

@@ -2,6 +2,7 @@
 //! engine's socket. The messages have the fields that the tests use, with the numbers of
 //! `runtime.v1`.
 
+use anyhow::{Context, Result, bail};
 use bytes::{Bytes, BytesMut};
 use prost::Message;
 use std::collections::HashMap;
@@ -30,47 +31,41 @@ impl Client {
         &self,
         method: &str,
         question: &impl Message,
-    ) -> Result<A, String> {
+    ) -> Result<A> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .unwrap();
-        let body = runtime.block_on(async {
+        let answer: Result<A> = runtime.block_on(async {
             let call = self.exchange(method, framed(question));
-            tokio::time::timeout(LIMIT, call)
-                .await
-                .map_err(|late| format!("{method}: {late}"))?
-        })?;
-        let message = body.get(PREFIX..).unwrap_or_default();
-        A::decode(message).map_err(|e| format!("{method}: {e}"))
+            let body = tokio::time::timeout(LIMIT, call).await??;
+            Ok(A::decode(body.get(PREFIX..).unwrap_or_default())?)
+        });
+        answer.with_context(|| method.to_owned())
     }
 
-    async fn exchange(&self, method: &str, question: Bytes) -> Result<BytesMut, String> {
-        let said = |e: &dyn std::fmt::Display| format!("{method}: {e}");
-        let stream = tokio::net::UnixStream::connect(&self.socket)
-            .await
-            .map_err(|e| said(&e))?;
-        let (sender, connection) = h2::client::handshake(stream).await.map_err(|e| said(&e))?;
+    async fn exchange(&self, method: &str, question: Bytes) -> Result<BytesMut> {
+        let stream = tokio::net::UnixStream::connect(&self.socket).await?;
+        let (sender, connection) = h2::client::handshake(stream).await?;
         tokio::spawn(connection);
         let request = http::Request::post(format!("http://cri/runtime.v1.RuntimeService/{method}"))
             .header("content-type", "application/grpc")
             .header("te", "trailers")
-            .body(())
-            .map_err(|e| said(&e))?;
-        let mut sender = sender.ready().await.map_err(|e| said(&e))?;
-        let (response, mut stream) = sender.send_request(request, false).map_err(|e| said(&e))?;
-        stream.send_data(question, true).map_err(|e| said(&e))?;
-        let response = response.await.map_err(|e| said(&e))?;
+            .body(())?;
+        let mut sender = sender.ready().await?;
+        let (response, mut stream) = sender.send_request(request, false)?;
+        stream.send_data(question, true)?;
+        let response = response.await?;
         // An error without a message is in the headers, any other in the trailers.
         let mut end = response.headers().clone();
         let mut answer = response.into_body();
         let mut body = BytesMut::new();
         while let Some(chunk) = answer.data().await {
-            let chunk = chunk.map_err(|e| said(&e))?;
+            let chunk = chunk?;
             let _ = answer.flow_control().release_capacity(chunk.len());
             body.extend_from_slice(&chunk);
         }
-        if let Some(trailers) = answer.trailers().await.map_err(|e| said(&e))? {
+        if let Some(trailers) = answer.trailers().await? {
             end.extend(trailers);
         }
         let text = |name: &str| {
@@ -79,7 +74,7 @@ impl Client {
         };
         match text("grpc-status").as_deref() {
             Some("0") => Ok(body),
-            status => Err(format!("{method}: {status:?} {:?}", text("grpc-message"))),
+            status => bail!("{status:?} {:?}", text("grpc-message")),
         }
     }
 }

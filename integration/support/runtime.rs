@@ -5,7 +5,7 @@ use nix::unistd::Pid;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -75,11 +75,18 @@ pub(crate) fn field(status: &str, name: &str) -> String {
         .unwrap_or_default()
 }
 
+/// What `make build` and `make test-build` leave in the project's directory.
+fn built(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .with_file_name("bin")
+        .join(name)
+}
+
 /// The runtime's binary, as `CASULO` names it.
 pub(crate) fn original() -> PathBuf {
     match std::env::var_os("CASULO") {
         Some(path) => PathBuf::from(path),
-        None => PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("bin/casulo"),
+        None => built("casulo"),
     }
 }
 
@@ -87,7 +94,7 @@ pub(crate) fn original() -> PathBuf {
 pub(crate) fn test_build() -> PathBuf {
     match std::env::var_os("CASULO_TESTING") {
         Some(path) => PathBuf::from(path),
-        None => PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("bin/casulo-testing"),
+        None => built("casulo-testing"),
     }
 }
 

@@ -9,7 +9,7 @@ use nix::sched::CloneFlags;
 /// Makes all that is to be made `by` the calling process; nothing where that is nothing.
 ///
 /// # Errors
-/// E_NAMESPACE, as [`unshare`].
+/// E_NAMESPACE, as [`super::unshare`].
 pub(super) fn unshare_all(plan: &Plan, by: Creator) -> Result<()> {
     let kinds = made_by(plan, by);
     if kinds.is_empty() {

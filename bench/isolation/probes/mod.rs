@@ -29,6 +29,7 @@ pub(crate) use network::interface_names;
 pub(crate) use resources::use_memory;
 
 use super::facts::{FACTS, Facts, Finding};
+use anyhow::{Context, Result};
 use nix::errno::Errno;
 use std::path::Path;
 
@@ -113,17 +114,14 @@ pub(crate) fn all() -> Vec<&'static Probe> {
 }
 
 /// `bench probe NAME FACTS`: one probe, inside. Prints its finding as a line of JSON.
-pub(crate) fn main(name: &str, facts: &Path) -> Result<(), String> {
-    let text = std::fs::read_to_string(facts).map_err(|e| format!("{FACTS}: {e}"))?;
-    let facts: Facts = serde_json::from_str(&text).map_err(|e| format!("{FACTS}: {e}"))?;
+pub(crate) fn main(name: &str, facts: &Path) -> Result<()> {
+    let text = std::fs::read_to_string(facts).context(FACTS)?;
+    let facts: Facts = serde_json::from_str(&text).context(FACTS)?;
     let all = all();
     let probe = all.iter().find(|probe| probe.name == name);
-    let probe = probe.ok_or_else(|| format!("no probe {name}"))?;
+    let probe = probe.with_context(|| format!("no probe {name}"))?;
     let finding = (probe.run)(&facts);
-    println!(
-        "{}",
-        serde_json::to_string(&finding).map_err(|e| e.to_string())?
-    );
+    println!("{}", serde_json::to_string(&finding)?);
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use super::{Group, Probe, Proof, done};
 use crate::isolation::facts::{Facts, Finding, VICTIMS_VARIABLE};
 use crate::sys;
+use anyhow::{Context, Result};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, read};
 use std::fs;
@@ -18,8 +19,8 @@ probes! {
 }
 
 /// The folders of processes in /proc.
-fn processes() -> Result<Vec<PathBuf>, String> {
-    let entries = fs::read_dir("/proc").map_err(|error| format!("/proc: {error}"))?;
+fn processes() -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir("/proc").context("/proc")?;
     Ok(entries
         .flatten()
         .filter(|entry| entry.file_name().to_string_lossy().parse::<i32>().is_ok())
@@ -30,7 +31,7 @@ fn processes() -> Result<Vec<PathBuf>, String> {
 fn see(facts: &Facts) -> Finding {
     let processes = match processes() {
         Ok(processes) => processes,
-        Err(why) => return Finding::held(why),
+        Err(why) => return Finding::held(format!("{why:#}")),
     };
     let found = processes.iter().find(|process| {
         fs::read(process.join("cmdline"))
@@ -56,7 +57,7 @@ fn signal(facts: &Facts) -> Finding {
 fn environment(_: &Facts) -> Finding {
     let processes = match processes() {
         Ok(processes) => processes,
-        Err(why) => return Finding::held(why),
+        Err(why) => return Finding::held(format!("{why:#}")),
     };
     let mut refused = 0;
     for process in &processes {

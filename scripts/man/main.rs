@@ -1,10 +1,11 @@
 //! Writes the man pages, one per verb, into the folder named by the only argument.
 
+use anyhow::{Context, Result};
 use clap::Command;
 use std::path::Path;
 
-fn main() -> std::io::Result<()> {
-    let folder = std::env::args_os().nth(1).expect("usage: man FOLDER");
+fn main() -> Result<()> {
+    let folder = std::env::args_os().nth(1).context("usage: man FOLDER")?;
     let mut command = casulo::cli::command();
     command.build();
     write_page(Path::new(&folder), &command, "casulo")?;
@@ -19,12 +20,13 @@ fn main() -> std::io::Result<()> {
 }
 
 /// Writes `NAME.8`. The date is left out: a page changes when the command line does.
-fn write_page(folder: &Path, command: &Command, name: &str) -> std::io::Result<()> {
+fn write_page(folder: &Path, command: &Command, name: &str) -> Result<()> {
     let mut page = Vec::new();
     clap_mangen::Man::new(command.clone().name(name.to_owned()))
         .section("8")
         .date("")
         .manual("casulo")
         .render(&mut page)?;
-    std::fs::write(folder.join(format!("{name}.8")), page)
+    let file = folder.join(format!("{name}.8"));
+    std::fs::write(&file, page).with_context(|| file.display().to_string())
 }
