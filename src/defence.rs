@@ -78,6 +78,8 @@ pub enum Defence {
     OwnRecords,
     /// A cgroup is known by more than its path.
     OwnCgroup,
+    /// A failure that a process tells of is one only if it ends and has executed nothing.
+    FailureEnds,
     /// The agent gets the listener of a filter when the process is confined, not when the filter is loaded.
     AgentAfterConfinement,
     /// The host's hooks run among nobody else's files.

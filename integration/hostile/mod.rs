@@ -26,6 +26,7 @@ mod records;
 mod strings;
 mod systemd;
 mod unseen;
+mod words;
 
 use crate::support::{Bundle, Case, Lab, Output, cases};
 pub(crate) use entering::catch_program;
@@ -54,6 +55,7 @@ pub(crate) fn files() -> Vec<(&'static str, &'static [Case])> {
         ("hostile::records", records::CASES),
         ("hostile::strings", strings::CASES),
         ("hostile::systemd", systemd::CASES),
+        ("hostile::words", words::CASES),
     ];
     files.extend(unseen::files());
     files

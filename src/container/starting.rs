@@ -5,18 +5,18 @@
 
 use super::hooks_outside::recorded_hooks;
 use super::interruption::Interruption;
-use crate::config;
+use crate::defence::{Defence, without};
 use crate::error::{Code, Error, Result};
 use crate::foreground::EndSignals;
 use crate::hooks::{self, Spoken, Tail};
 use crate::plan::Plan;
-use crate::process;
 use crate::seccomp::listener::Listener;
 use crate::state::Dir;
 use crate::sync::pipes::{Ends, Heard};
 use crate::sys::landing::{Tells, Told};
 use crate::sys::pidfd::pidfd_send_signal;
 use crate::sys::procfs::ProcFs;
+use crate::{config, process};
 use nix::poll::{PollFd, PollFlags};
 use nix::unistd::Pid;
 use std::ffi::CString;
@@ -89,6 +89,7 @@ impl Starting<'_> {
     pub(super) fn wait_for_execve(&self, proc: &ProcFs) -> Result<()> {
         let mut said = Tail::default();
         let mut hook: Option<(usize, Option<Instant>)> = None;
+        let mut failure = None;
         let mut hears = Hears::Yes;
         let mut look = LONGEST_LOOK;
         let mut looked = Instant::now();
@@ -117,8 +118,10 @@ impl Starting<'_> {
                         }
                     }
                     Heard::Word(told) => {
-                        self.spoken.listen(&mut said)?;
-                        return Err(self.explain(told, &said.line()));
+                        failure.get_or_insert(told);
+                        if without(Defence::FailureEnds) {
+                            return Err(self.explain(told, &said.line()));
+                        }
                     }
                     Heard::Junk => {}
                     Heard::Nothing => break,
@@ -129,9 +132,16 @@ impl Starting<'_> {
                     }
                 }
             }
-            // How a program that has ended has ended is no business of who has started it.
+            // How a program that has ended has ended is no business of who has started it. One that fails before ends
+            // by itself; whoever traces it can only say so.
             if ended {
-                return Ok(());
+                return match failure {
+                    Some(told) if proc.has_executed(self.init) != Some(true) => {
+                        self.spoken.listen(&mut said)?;
+                        Err(self.explain(told, &said.line()))
+                    }
+                    _ => Ok(()),
+                };
             }
             // A tracer can hold or flood the other end of the pipe, so the end of file may not come.
             if hears == Hears::No || looked.elapsed() >= LONGEST_LOOK {

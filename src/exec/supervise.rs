@@ -279,6 +279,7 @@ impl<'a> Supervision<'a> {
         let mut look = LONGEST_LOOK;
         let mut looked = Instant::now();
         let mut hears = true;
+        let mut failure = None;
         // Once it goes on, its end of the pipe or a failure's end wakes casulo; what it says meanwhile does not.
         let mut wakes = PollFlags::POLLIN;
         loop {
@@ -301,9 +302,11 @@ impl<'a> Supervision<'a> {
                         break;
                     }
                     Heard::Word(told) => {
-                        if let Some(error) = self.request.process.explain(told) {
-                            return Err(error.into());
+                        let told = self.request.process.explain(told);
+                        if let (Some(_), true) = (&told, without(Defence::FailureEnds)) {
+                            return told.map_or(Ok(()), |error| Err(error.into()));
                         }
+                        failure = failure.or(told);
                     }
                     Heard::Junk => {}
                     Heard::Nothing => break,
@@ -314,9 +317,13 @@ impl<'a> Supervision<'a> {
                     }
                 }
             }
-            // How one that has ended has ended its exit status says, as for any command that ends at once.
+            // How one that has ended has ended its exit status says, as for any command that ends at once. One that fails
+            // before ends by itself; whoever traces it can only say so.
             if ended {
-                return Ok(());
+                return match failure {
+                    Some(error) if self.proc.has_executed(pid) != Some(true) => Err(error.into()),
+                    _ => Ok(()),
+                };
             }
             // A tracer can hold or flood the other end of the pipe, so the end of file may not come.
             if !hears || looked.elapsed() >= LONGEST_LOOK {
