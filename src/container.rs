@@ -122,6 +122,7 @@ impl Request<'_> {
             && *self.notify == notify::Socket::None
             && self.plan.process.terminal.is_none()
             && !self.plan.reports_populated()
+            && !self.plan.notifies()
             && !self.plan.namespaces.joins(namespaces::Kind::Pid)
     }
 }

@@ -107,6 +107,12 @@ impl Plan {
                 .is_some_and(|filter| filter.listener_path.is_some())
     }
 
+    /// True if the filter notifies of calls: its listener is for the agent, as soon as casulo has no more use for it.
+    pub fn notifies(&self) -> bool {
+        let filter = self.seccomp.as_ref();
+        filter.is_some_and(seccomp::Filter::notifies)
+    }
+
     /// True if init says when its mounts and nodes are in place: hooks run then, or the device rules begin to hold.
     pub fn reports_populated(&self) -> bool {
         self.has_hooks_before_pivot() || self.rules_wait_for_mounts()

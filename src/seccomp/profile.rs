@@ -152,6 +152,13 @@ pub(super) fn filter(profile: &LinuxSeccomp, problems: &mut Problems) -> Filter 
     }
 }
 
+impl Filter {
+    /// Whether loading it makes a listener.
+    pub fn notifies(&self) -> bool {
+        self.flags & kernel::FILTER_FLAG_NEW_LISTENER != 0
+    }
+}
+
 /// The action of a name and an `errnoRet`, whose path `at` makes when it is wrong.
 fn action(
     action: LinuxSeccompAction,
