@@ -11,6 +11,7 @@
 //! There is no restore in casulo, so the attacks on CRIU's images (CVE-2026-119101, CVE-2026-115520,
 //! CVE-2026-119614) and on krun (CVE-2025-24965, CVE-2026-84042) have nothing to attack.
 
+mod begun;
 mod bundles;
 mod creating;
 mod descriptors;
@@ -38,6 +39,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub(crate) fn files() -> Vec<(&'static str, &'static [Case])> {
     let mut files: Vec<(&'static str, &'static [Case])> = vec![
         ("hostile", CASES),
+        ("hostile::begun", begun::CASES),
         ("hostile::bundles", bundles::CASES),
         ("hostile::creating", creating::CASES),
         ("hostile::descriptors", descriptors::CASES),

@@ -168,8 +168,10 @@ pub(super) fn remove(dir: Dir, state: &State) -> Result<()> {
         None => state.begun_cgroup(),
     };
     let cgroup = own.or_else(|| dir.open_held_cgroup(begun?));
-    if let (None, Some(path)) = (&cgroup, begun) {
-        // A create that was killed may have made it, and nobody is in there: in a cgroup that is used this fails.
+    if let (None, Some(path)) = (&cgroup, begun)
+        && dir.may_have_made(path)
+    {
+        // It does not say whose it is, so nobody is in there: in a cgroup that is used this fails.
         cgroups::remove_unused(path);
     }
     if let Some(cgroup) = cgroup
@@ -185,7 +187,7 @@ pub(super) fn remove(dir: Dir, state: &State) -> Result<()> {
         })?;
     }
     fault::at(Step::RemoveParents)?;
-    cgroups::remove_empty(&state.own_cgroup_parents());
+    cgroups::remove_empty(&dir.own_cgroup_parents(state));
     fault::at(Step::StopScope)?;
     if let Some(scope) = &state.systemd_scope
         && state.is_of_this_boot()
