@@ -2,6 +2,7 @@
 
 use super::{Attack, Outcome, zoo};
 use crate::support::{Bundle, HostCgroup, Lab, Output, cases, finish, wait_until};
+use nix::fcntl::{Flock, FlockArg};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
@@ -14,6 +15,7 @@ cases! {
     [Root, Casulo] => a_cgroup_of_another_container_is_refused, a_cgroup_of_a_record_that_is_gone_is_used,
         the_cgroup_of_others_stays_after_a_failure, creates_at_once_have_a_winner,
         broken_records_are_listed_and_deleted, records_that_are_no_files;
+    [Root, Casulo, Program("/usr/bin/setpriv")] => a_cgroup_that_an_ordinary_user_has_locked;
     [Root, Casulo, Program("/usr/bin/strace")] => a_cgroup_that_cannot_be_held_is_refused;
 }
 
@@ -373,4 +375,37 @@ fn records_that_are_no_files(lab: &Lab) {
     }
     fs::rename(&kept, &record).expect("moved back");
     bundle.call("delete", &["--force"], &[]).ok();
+}
+
+/// Everybody may open a cgroup's folder, and lock it.
+fn a_cgroup_that_an_ordinary_user_has_locked(lab: &Lab) {
+    let bundle = lab.bundle().args(&["/bin/true"]);
+    let folder = bundle.cgroup();
+    fs::create_dir_all(&folder).expect("made before");
+    let kill = folder.join("cgroup.kill");
+    let locked = |path: &Path, write: bool| {
+        let file = fs::OpenOptions::new().read(!write).write(write).open(path);
+        Flock::lock(file.expect("open"), FlockArg::LockExclusiveNonblock).expect("locked")
+    };
+    let of_root = locked(&kill, true);
+    finish(bundle.command(&[], "create", &[]), b"")
+        .fails_with(&["is just being taken by another container"]);
+    drop(of_root);
+    // What casulo locks no ordinary user can open.
+    for open in ["<", ">"] {
+        let mut ordinary = Command::new("setpriv");
+        ordinary.args([
+            "--reuid",
+            "54321",
+            "--regid",
+            "54321",
+            "--clear-groups",
+            "sh",
+            "-c",
+        ]);
+        ordinary.arg(format!("exec 3{open}{}", kill.display()));
+        finish(ordinary, b"").fails_with(&["Permission denied"]);
+    }
+    let _of_anybody = locked(&folder, false);
+    bundle.run();
 }

@@ -93,19 +93,17 @@ impl Cgroup {
     /// Takes the hold of a record that is gone away, one casulo at a time: the lock is for the caller to keep
     /// until it holds the cgroup.
     fn give_way(&self, holder: &Holder) -> Result<Flock<OwnedFd>> {
-        let folder = self
-            .readable()
+        let file = self
+            .lockable()
             .context(Code::Cgroup, "open cgroup", self.path.display())?;
         // Who has it does as little as this.
-        let lock = Flock::lock(folder, FlockArg::LockExclusiveNonblock)
+        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock)
             .map_err(|_locked| self.is_held(None))?;
         match self.holder() {
             Some(other) if other != *holder && other.is_live() => Err(self.is_held(Some(&other))),
             _ => {
-                for name in NAMES {
-                    // Nobody's, or not ours to remove: then it cannot be set, either.
-                    let _ = fremovexattr(lock.as_fd(), name);
-                }
+                // Nobody's, or not ours to remove: then it cannot be set, either.
+                self.release();
                 Ok(lock)
             }
         }
@@ -128,9 +126,18 @@ impl Cgroup {
             .iter()
             .find_map(|name| fgetxattr(folder.as_fd(), name, &mut text).ok())?;
         serde_json::from_slice(text.get(..length)?).ok()
+    }
+
     /// Whether casulo has made its folder, by the mode that it has from the first moment on.
     pub fn was_made(&self) -> bool {
         fstat(&self.folder).is_ok_and(|stat| stat.st_mode & libc::S_ISVTX != 0)
+    }
+
+    /// What of it is locked: a file that only who may kill all in it can open. Everybody can open the folder, and lock
+    /// it then; it stands in for a caller to whom no more than the folder was given.
+    fn lockable(&self) -> nix::Result<OwnedFd> {
+        let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+        openat(&self.folder, "cgroup.kill", flags, Mode::empty()).or_else(|_| self.readable())
     }
 
     fn readable(&self) -> nix::Result<OwnedFd> {
