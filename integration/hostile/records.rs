@@ -11,7 +11,7 @@ use std::process::Command;
 
 cases! {
     [Root, TestBuild] => a_path_that_is_another_cgroups_by_now, a_record_of_another_users,
-        a_record_that_names_folders_elsewhere;
+        a_record_that_names_folders_elsewhere, a_root_of_another_users;
     [Root, Casulo] => a_cgroup_of_another_container_is_refused, a_cgroup_of_a_record_that_is_gone_is_used,
         the_cgroup_of_others_stays_after_a_failure, creates_at_once_have_a_winner,
         broken_records_are_listed_and_deleted, records_that_are_no_files;
@@ -95,6 +95,35 @@ fn a_record_of_another_users(lab: &Lab) {
             assert!(dir.join("state.json").exists());
         }
         Outcome::of(&out, got_through)
+    });
+}
+
+/// As root, in a directory that another user may fill as he likes.
+fn a_root_of_another_users(lab: &Lab) {
+    let attack = Attack {
+        cve: "(hardening)",
+        name: "root makes a container in another user's directory, whose record that user can replace",
+        without: "own-records",
+    };
+    zoo(lab, &attack, |lab| {
+        let bundle = lab.bundle().args(&["/bin/true"]);
+        let root = lab.folder(&format!("root-{}", bundle.id()));
+        chown(&root, Some(54321), Some(54321)).expect("given away");
+        bundle.write();
+        let call = |args: &[&str]| {
+            let mut command = lab.command();
+            command.arg("--root").arg(&root).args(args);
+            command.stdout(std::process::Stdio::null());
+            finish(command, b"")
+        };
+        let path = bundle.path().to_string_lossy();
+        let out = call(&["run", "--bundle", &path, bundle.id()]);
+        let left = fs::read_dir(&root).expect("listed").count();
+        let outcome = Outcome::of(&out, out.code == 0 || left > 0);
+        if !matches!(outcome, Outcome::GotThrough(_)) {
+            out.fails_with(&["belongs to uid 54321", "run casulo as that user"]);
+        }
+        outcome
     });
 }
 
