@@ -14,7 +14,7 @@ cases! {
         a_record_that_names_folders_elsewhere, a_root_of_another_users;
     [Root, Casulo] => a_cgroup_of_another_container_is_refused, a_cgroup_of_a_record_that_is_gone_is_used,
         the_cgroup_of_others_stays_after_a_failure, creates_at_once_have_a_winner,
-        broken_records_are_listed_and_deleted, records_that_are_no_files;
+        broken_records_are_listed_and_deleted, records_that_are_no_files, records_that_no_casulo_writes;
     [Root, Casulo, Program("/usr/bin/setpriv")] => a_cgroup_that_an_ordinary_user_has_locked;
     [Root, Casulo, Program("/usr/bin/strace")] => a_cgroup_that_cannot_be_held_is_refused;
 }
@@ -437,4 +437,35 @@ fn a_cgroup_that_an_ordinary_user_has_locked(lab: &Lab) {
     }
     let _of_anybody = locked(&folder, false);
     bundle.run();
+}
+
+fn records_that_no_casulo_writes(lab: &Lab) {
+    let bundle = lab.bundle().args(&["/bin/sleep", "1000"]);
+    bundle.run_detached();
+    let file = lab.root().join(bundle.id()).join("state.json");
+    let good = fs::read_to_string(&file).expect("a record");
+    for (field, value) in [
+        ("namespaces", json!(1u64 << 31)),
+        ("namespaces", json!(u64::MAX)),
+        ("created", json!("x".repeat(100_000))),
+        ("delegate_cgroup", json!("../../..")),
+        ("bundle", json!("x".repeat(100_000))),
+    ] {
+        let mut forged: Value = serde_json::from_str(&good).expect("JSON");
+        forged[field] = value;
+        fs::write(&file, forged.to_string()).expect("written");
+        for verb in ["state", "ps", "pause", "start"] {
+            bundle
+                .verb(verb)
+                .fails_with(&["no casulo writes this", field]);
+        }
+        bundle
+            .call("exec", &[], &["/bin/true"])
+            .fails_with(&["no casulo writes this", field]);
+        let out = lab.casulo(&["list"]).ok();
+        assert!(out.stdout.contains(bundle.id()), "{field}: {out:?}");
+    }
+    fs::write(&file, good).expect("written");
+    assert_eq!(bundle.status(), "running");
+    bundle.call("delete", &["--force"], &[]).ok();
 }
