@@ -42,6 +42,8 @@ pub enum Defence {
     DevNoFollow,
     /// Mounts are attached to what was looked up, not to its name.
     MountOnFds,
+    /// A device of the config gets its mode by what was looked at, not by its name.
+    SettleByFd,
     /// Of /proc only a few files are covered.
     ProcTargets,
     /// What is written to /proc is written through a procfs of our own.

@@ -65,6 +65,8 @@ steps! {
     ReplaceRecord "replace-record" Parent;
     /// The cgroup's folder.
     Cgroup "cgroup" Parent;
+    /// It is there, and does not name its record yet.
+    HoldCgroup "hold-cgroup" Parent;
     /// Its limits.
     Limits "limits" Parent;
     /// Its owner.

@@ -77,6 +77,7 @@ pub(super) fn way(step: Step) -> Way {
         | Step::NameRecord
         | Step::ReplaceRecord
         | Step::Cgroup
+        | Step::HoldCgroup
         | Step::Limits
         | Step::DeviceProgram
         | Step::DeviceRules

@@ -12,6 +12,7 @@
 //! CVE-2026-119614) and on krun (CVE-2025-24965, CVE-2026-84042) have nothing to attack.
 
 mod agent;
+mod begun;
 mod bundles;
 mod creating;
 mod descriptors;
@@ -42,6 +43,7 @@ pub(crate) fn files() -> Vec<(&'static str, &'static [Case])> {
     let mut files: Vec<(&'static str, &'static [Case])> = vec![
         ("hostile", CASES),
         ("hostile::agent", agent::CASES),
+        ("hostile::begun", begun::CASES),
         ("hostile::bundles", bundles::CASES),
         ("hostile::creating", creating::CASES),
         ("hostile::descriptors", descriptors::CASES),

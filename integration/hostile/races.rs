@@ -5,12 +5,14 @@ use crate::support::{Bundle, Lab, Mount, Output, Running, cases, mounts, wait_un
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use serde_json::json;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::fs::Permissions;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 cases! {
     [Root, TestBuild, TwoCpus] => target_is_swapped, target_is_swapped_for_proc, folder_of_the_target_is_swapped,
-        null_device_is_swapped, file_that_is_copied_is_swapped, file_that_is_copied_becomes_a_forbidden_device;
+        null_device_is_swapped, device_is_swapped, file_that_is_copied_is_swapped, file_that_is_copied_becomes_a_forbidden_device;
 }
 
 /// How often the runtime is called, until the attacker has won once.
@@ -34,6 +36,11 @@ impl<'lab> Swapper<'lab> {
 
     /// `make` makes both in the volume.
     fn of(lab: &'lab Lab, name: &str, make: impl FnOnce(&Path)) -> Swapper<'lab> {
+        Swapper::slow(lab, name, Duration::ZERO, make)
+    }
+
+    /// It rests after each exchange, for what looks twice in a moment before the one that counts.
+    fn slow(lab: &'lab Lab, name: &str, rest: Duration, make: impl FnOnce(&Path)) -> Swapper<'lab> {
         let volume = Prey::new(lab).folder;
         make(&volume);
         let container = lab.bundle().bind(&volume, "/volume", &[]);
@@ -44,6 +51,7 @@ impl<'lab> Swapper<'lab> {
             "/volume/stop",
             &name,
             "/volume/b",
+            &rest.as_micros().to_string(),
         ]);
         let process = container.running();
         wait_until("it swaps", || process.stdout().contains("swaps begin"));
@@ -236,4 +244,42 @@ fn copied_or_swapped(lab: &Lab, (major, minor): (u64, u64), won: &[&str]) -> Out
         let won = won.iter().any(|it| out.stderr.contains(it));
         (out, won)
     })
+}
+
+/// A device that is there is exchanged for a file of the host's on the same file system.
+fn device_is_swapped(lab: &Lab) {
+    let attack = Attack {
+        cve: "(hardening)",
+        name: "a device of the image is swapped for another file between check and chmod: that gets its mode",
+        without: "settle-by-fd",
+    };
+    zoo(lab, &attack, |lab| {
+        let make = |volume: &Path| {
+            let node = volume.join("a");
+            mknod(&node, SFlag::S_IFCHR, Mode::S_IRUSR, makedev(1, 3)).unwrap();
+            fs::write(volume.join("b"), "secret").unwrap();
+            fs::set_permissions(volume.join("b"), Permissions::from_mode(0o600)).unwrap();
+        };
+        race(
+            Swapper::slow(lab, "a", Duration::from_millis(1), make),
+            |volume, number| {
+                let victim = lab
+                    .bundle()
+                    .bind(volume, "/volume", &[])
+                    .push(
+                        "/linux/devices",
+                        json!({"path": "/volume/a", "type": "c", "major": 1, "minor": 3,
+                        // Another one each time, so that there is always one to set.
+                        "fileMode": 0o604 + (number % 2) as u32, "uid": 0, "gid": 0}),
+                    )
+                    .args(&["/bin/true"]);
+                let out = victim.run();
+                let is_open = |name: &str| {
+                    let about = fs::symlink_metadata(volume.join(name));
+                    about.is_ok_and(|it| it.is_file() && it.mode() & 0o777 != 0o600)
+                };
+                (out, is_open("a") || is_open("b"))
+            },
+        )
+    });
 }

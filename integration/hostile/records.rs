@@ -2,6 +2,7 @@
 
 use super::{Attack, Outcome, zoo};
 use crate::support::{Bundle, HostCgroup, Lab, Output, cases, finish, wait_until};
+use nix::fcntl::{Flock, FlockArg};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
@@ -10,10 +11,11 @@ use std::process::Command;
 
 cases! {
     [Root, TestBuild] => a_path_that_is_another_cgroups_by_now, a_record_of_another_users,
-        a_record_that_names_folders_elsewhere;
+        a_record_that_names_folders_elsewhere, a_root_of_another_users;
     [Root, Casulo] => a_cgroup_of_another_container_is_refused, a_cgroup_of_a_record_that_is_gone_is_used,
         the_cgroup_of_others_stays_after_a_failure, creates_at_once_have_a_winner,
-        broken_records_are_listed_and_deleted, records_that_are_no_files;
+        broken_records_are_listed_and_deleted, records_that_are_no_files, records_that_no_casulo_writes;
+    [Root, Casulo, Program("/usr/bin/setpriv")] => a_cgroup_that_an_ordinary_user_has_locked;
     [Root, Casulo, Program("/usr/bin/strace")] => a_cgroup_that_cannot_be_held_is_refused;
 }
 
@@ -93,6 +95,35 @@ fn a_record_of_another_users(lab: &Lab) {
             assert!(dir.join("state.json").exists());
         }
         Outcome::of(&out, got_through)
+    });
+}
+
+/// As root, in a directory that another user may fill as he likes.
+fn a_root_of_another_users(lab: &Lab) {
+    let attack = Attack {
+        cve: "(hardening)",
+        name: "root makes a container in another user's directory, whose record that user can replace",
+        without: "own-records",
+    };
+    zoo(lab, &attack, |lab| {
+        let bundle = lab.bundle().args(&["/bin/true"]);
+        let root = lab.folder(&format!("root-{}", bundle.id()));
+        chown(&root, Some(54321), Some(54321)).expect("given away");
+        bundle.write();
+        let call = |args: &[&str]| {
+            let mut command = lab.command();
+            command.arg("--root").arg(&root).args(args);
+            command.stdout(std::process::Stdio::null());
+            finish(command, b"")
+        };
+        let path = bundle.path().to_string_lossy();
+        let out = call(&["run", "--bundle", &path, bundle.id()]);
+        let left = fs::read_dir(&root).expect("listed").count();
+        let outcome = Outcome::of(&out, out.code == 0 || left > 0);
+        if !matches!(outcome, Outcome::GotThrough(_)) {
+            out.fails_with(&["belongs to uid 54321", "run casulo as that user"]);
+        }
+        outcome
     });
 }
 
@@ -372,5 +403,69 @@ fn records_that_are_no_files(lab: &Lab) {
         .expect("removed");
     }
     fs::rename(&kept, &record).expect("moved back");
+    bundle.call("delete", &["--force"], &[]).ok();
+}
+
+/// Everybody may open a cgroup's folder, and lock it.
+fn a_cgroup_that_an_ordinary_user_has_locked(lab: &Lab) {
+    let bundle = lab.bundle().args(&["/bin/true"]);
+    let folder = bundle.cgroup();
+    fs::create_dir_all(&folder).expect("made before");
+    let kill = folder.join("cgroup.kill");
+    let locked = |path: &Path, write: bool| {
+        let file = fs::OpenOptions::new().read(!write).write(write).open(path);
+        Flock::lock(file.expect("open"), FlockArg::LockExclusiveNonblock).expect("locked")
+    };
+    let of_root = locked(&kill, true);
+    finish(bundle.command(&[], "create", &[]), b"")
+        .fails_with(&["is just being taken by another container"]);
+    drop(of_root);
+    // What casulo locks no ordinary user can open.
+    for open in ["<", ">"] {
+        let mut ordinary = Command::new("setpriv");
+        ordinary.args([
+            "--reuid",
+            "54321",
+            "--regid",
+            "54321",
+            "--clear-groups",
+            "sh",
+            "-c",
+        ]);
+        ordinary.arg(format!("exec 3{open}{}", kill.display()));
+        finish(ordinary, b"").fails_with(&["Permission denied"]);
+    }
+    let _of_anybody = locked(&folder, false);
+    bundle.run();
+}
+
+fn records_that_no_casulo_writes(lab: &Lab) {
+    let bundle = lab.bundle().args(&["/bin/sleep", "1000"]);
+    bundle.run_detached();
+    let file = lab.root().join(bundle.id()).join("state.json");
+    let good = fs::read_to_string(&file).expect("a record");
+    for (field, value) in [
+        ("namespaces", json!(1u64 << 31)),
+        ("namespaces", json!(u64::MAX)),
+        ("created", json!("x".repeat(100_000))),
+        ("delegate_cgroup", json!("../../..")),
+        ("bundle", json!("x".repeat(100_000))),
+    ] {
+        let mut forged: Value = serde_json::from_str(&good).expect("JSON");
+        forged[field] = value;
+        fs::write(&file, forged.to_string()).expect("written");
+        for verb in ["state", "ps", "pause", "start"] {
+            bundle
+                .verb(verb)
+                .fails_with(&["no casulo writes this", field]);
+        }
+        bundle
+            .call("exec", &[], &["/bin/true"])
+            .fails_with(&["no casulo writes this", field]);
+        let out = lab.casulo(&["list"]).ok();
+        assert!(out.stdout.contains(bundle.id()), "{field}: {out:?}");
+    }
+    fs::write(&file, good).expect("written");
+    assert_eq!(bundle.status(), "running");
     bundle.call("delete", &["--force"], &[]).ok();
 }

@@ -2,7 +2,7 @@
 //!
 //! | call | does, and prints at its end |
 //! |---|---|
-//! | `probe swap-loop FILE A B` | exchanges A and B (renameat2(2)): `swaps N` |
+//! | `probe swap-loop FILE A B MICROSECONDS` | exchanges A and B (renameat2(2)), and rests so long: `swaps N` |
 //! | `probe watch-loop FILE` | looks at every new process by /proc/N/exe and traces it: a line `won …` for each that was the runtime's own, then `pids N`, `traced N` |
 //! | `probe write-loop FILE` | keeps every new process's program by O_PATH and tries to write it, again and again: `caught: PID` at once, then `caught N`, `wrote N` |
 //! | `probe look PID` | what it sees of a process (`self`): one JSON object (`attacker/look.rs`) |
@@ -27,8 +27,10 @@ use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::ptr::null_mut;
+use std::time::Duration;
 
-pub(super) fn swap_loop(file: &str, a: &str, b: &str) {
+pub(super) fn swap_loop(file: &str, a: &str, b: &str, rest: &str) {
+    let rest = Duration::from_micros(rest.parse().unwrap());
     let [a, b] = [a, b].map(|name| CString::new(name).unwrap());
     println!("swaps begin");
     let mut swaps = 0_u64;
@@ -47,6 +49,9 @@ pub(super) fn swap_loop(file: &str, a: &str, b: &str) {
                 )
             };
             swaps += u64::from(result == 0);
+            if !rest.is_zero() {
+                std::thread::sleep(rest);
+            }
         }
     }
     println!("swaps {swaps}");

@@ -282,6 +282,11 @@ impl Lab {
         self.told.replace(None);
     }
 
+    /// The program of the test build.
+    pub(crate) fn test_build(&self) -> PathBuf {
+        shared().base.path().join("test-build")
+    }
+
     /// A bundle with a rootfs, a plain config and an id of its own.
     pub(crate) fn bundle(&self) -> Bundle<'_> {
         let id = self.new_id();
@@ -310,7 +315,7 @@ impl Lab {
         let mut command = match self.told.borrow().as_ref() {
             None => Command::new(self.runtime()),
             Some((variable, value)) => {
-                let mut command = Command::new(shared().base.path().join("test-build"));
+                let mut command = Command::new(self.test_build());
                 command.env(variable, value);
                 command
             }

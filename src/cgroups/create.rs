@@ -26,7 +26,7 @@ impl Cgroup {
     /// A folder that exists is taken over if it has no processes, is not frozen and is not held by another
     /// record ([`super::hold`]); device
     /// programs that are attached to it stay and restrict too. After an error nothing that was
-    /// made here is left. The folder's mode is 0755.
+    /// made here is left. The folder's mode is 01755: the sticky bit says that casulo made it.
     ///
     /// # Errors
     /// `E_CGROUP` naming the file, the value and the controller that is missing.
@@ -155,7 +155,7 @@ impl Cgroup {
 
 /// Makes the cgroup at `path` as [`Cgroup::create`] says.
 pub(super) fn make(plan: &Plan, path: &Path, holder: Option<&Holder>) -> Result<Cgroup> {
-    let Folders { mut made, existed } = make_folders(path, &plan.mount)?;
+    let Folders { mut made, existed } = make_folders(path, &plan.mount, holder)?;
     let origin = if existed { Origin::Found } else { Origin::Made };
     let taken = Cgroup::open(path).and_then(|cgroup| {
         if existed {

@@ -16,7 +16,7 @@ impl Cgroup {
     /// `E_CGROUP`
     pub fn delegate(&self, name: &Path, init: Pid, owner: Option<u32>) -> Result<()> {
         let path = self.path.join(name);
-        make_folders(&path, &self.path)?;
+        make_folders(&path, &self.path, None)?;
         let below = Cgroup::open(&path)?;
         if let Some(uid) = owner {
             below.give_to(uid)?;

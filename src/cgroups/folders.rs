@@ -1,7 +1,9 @@
 //! The folders of a cgroup and of those above it: made from the top down, removed from the bottom
 //! up, while neighbours may do the same. Parent.
 
+use super::hold::{self, Holder};
 use crate::error::{Code, Error, Result};
+use crate::fault::{self, Step};
 use nix::errno::Errno;
 use nix::sys::stat::Mode;
 use nix::unistd::{AccessFlags, access, mkdir};
@@ -10,7 +12,9 @@ use std::path::{Path, PathBuf};
 /// How often folders are made anew when somebody else removes them at the same time.
 const ATTEMPTS: usize = 8;
 
-const MODE: Mode = Mode::from_bits_truncate(0o755);
+/// With the sticky bit, which means nothing here: a folder that has it was made by casulo, also where that was killed
+/// before it could say for which record ([`hold`]).
+const MODE: Mode = Mode::from_bits_truncate(0o1755);
 
 /// What [`make_folders`] did.
 pub(super) struct Folders {
@@ -20,8 +24,8 @@ pub(super) struct Folders {
     pub(super) existed: bool,
 }
 
-/// Makes the folder at `path` and those above it, below `mount`.
-pub(super) fn make_folders(path: &Path, mount: &Path) -> Result<Folders> {
+/// Makes the folder at `path` and those above it, below `mount`. Those above are held by `holder` at once.
+pub(super) fn make_folders(path: &Path, mount: &Path, holder: Option<&Holder>) -> Result<Folders> {
     let mut made = Vec::new();
     let mut attempts = 0;
     // The parents exist almost always, so the folder itself is tried first.
@@ -43,7 +47,7 @@ pub(super) fn make_folders(path: &Path, mount: &Path) -> Result<Folders> {
             // Also when a neighbour removed a parent that had just become empty.
             Err(Errno::ENOENT) if attempts < ATTEMPTS => {
                 attempts += 1;
-                match make_parents(path, mount, &mut made) {
+                match make_parents(path, mount, holder, &mut made) {
                     Ok(()) => continue,
                     Err(failure) => failure,
                 }
@@ -87,6 +91,7 @@ pub(super) fn missing_above(path: &Path, mount: &Path) -> Vec<PathBuf> {
 fn make_parents<'a>(
     path: &'a Path,
     mount: &Path,
+    holder: Option<&Holder>,
     made: &mut Vec<PathBuf>,
 ) -> std::result::Result<(), (&'a Path, Errno)> {
     let mut above: Vec<&Path> = path
@@ -97,7 +102,13 @@ fn make_parents<'a>(
     above.reverse();
     for folder in above {
         match mkdir(folder, MODE) {
-            Ok(()) => made.push(folder.to_owned()),
+            Ok(()) => {
+                made.push(folder.to_owned());
+                fault::errno_at(Step::HoldCgroup).map_err(|errno| (folder, errno))?;
+                if let Some(holder) = holder {
+                    hold::hold_parent(folder, holder);
+                }
+            }
             // ENOENT: a neighbour has just removed the one above; the caller tries again.
             Err(Errno::EEXIST | Errno::ENOENT) => {}
             Err(errno) => return Err((folder, errno)),

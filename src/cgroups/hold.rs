@@ -1,20 +1,23 @@
 //! Whose a cgroup is: an extended attribute of its folder names the record of the container that uses it, from
 //! before anything is written there until the folder is removed. The kernel lets one of several set it. Parent.
 //!
+//! The folders above that are made for it name the record, too, so that it is known whose they are when `create` was
+//! killed before it recorded which it has made ([`crate::state::Identity`]).
+//!
 //! A look at the processes is not enough: between the look and the birth of init another `create` may look, too,
 //! and a container that has ended has none, though its record still stands for the cgroup.
 
-use super::folders::remove_unused;
 use super::fs::{Cgroup, Origin};
 use crate::error::{Code, Context, Error, Result};
-use crate::sys::xattr::{create_xattr, fgetxattr, fremovexattr};
+use crate::fault::{self, Step};
+use crate::sys::xattr::{create_xattr, create_xattr_at, fgetxattr, fremovexattr};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag, openat};
-use nix::sys::stat::{Mode, lstat};
+use nix::sys::stat::{Mode, fstat, lstat};
 use serde::{Deserialize, Serialize};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The attribute, and the one for callers without CAP_SYS_ADMIN on the host (xattr(7)). What is inside a
 /// container cannot read or set the first.
@@ -39,6 +42,16 @@ impl Holder {
     }
 }
 
+/// Names `holder` on a folder above its cgroup, which was made just now. Where that fails the folder's mode still says
+/// that casulo made it.
+pub(super) fn hold_parent(folder: &Path, holder: &Holder) {
+    if let Ok(text) = serde_json::to_vec(holder) {
+        let _ = NAMES
+            .iter()
+            .find(|name| create_xattr_at(folder, name, &text).is_ok());
+    }
+}
+
 impl Cgroup {
     /// Takes the cgroup for the record `holder`, or refuses it. `existed` where casulo has not made the folder
     /// just now: then the hold of a record that is gone gives way.
@@ -60,13 +73,14 @@ impl Cgroup {
         };
         let text = serde_json::to_vec(holder).map_err(|_a_path| failed(Errno::EILSEQ))?;
         for name in NAMES {
-            match create_xattr(self.folder.as_fd(), name, &text) {
+            let set = || create_xattr(self.folder.as_fd(), name, &text);
+            match fault::errno_at(Step::HoldCgroup).and_then(|()| set()) {
                 Ok(()) => return Ok(()),
                 Err(Errno::EPERM | Errno::EACCES | Errno::EOPNOTSUPP) => {}
                 Err(Errno::EEXIST) => return Err(self.is_held(self.holder().as_ref())),
                 Err(errno) => {
                     if folders == Origin::Made && self.holder().is_none() {
-                        remove_unused(&self.path);
+                        let _ = std::fs::remove_dir(&self.path);
                     }
                     return Err(failed(errno));
                 }
@@ -79,19 +93,17 @@ impl Cgroup {
     /// Takes the hold of a record that is gone away, one casulo at a time: the lock is for the caller to keep
     /// until it holds the cgroup.
     fn give_way(&self, holder: &Holder) -> Result<Flock<OwnedFd>> {
-        let folder = self
-            .readable()
+        let file = self
+            .lockable()
             .context(Code::Cgroup, "open cgroup", self.path.display())?;
         // Who has it does as little as this.
-        let lock = Flock::lock(folder, FlockArg::LockExclusiveNonblock)
+        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock)
             .map_err(|_locked| self.is_held(None))?;
         match self.holder() {
             Some(other) if other != *holder && other.is_live() => Err(self.is_held(Some(&other))),
             _ => {
-                for name in NAMES {
-                    // Nobody's, or not ours to remove: then it cannot be set, either.
-                    let _ = fremovexattr(lock.as_fd(), name);
-                }
+                // Nobody's, or not ours to remove: then it cannot be set, either.
+                self.release();
                 Ok(lock)
             }
         }
@@ -114,6 +126,18 @@ impl Cgroup {
             .iter()
             .find_map(|name| fgetxattr(folder.as_fd(), name, &mut text).ok())?;
         serde_json::from_slice(text.get(..length)?).ok()
+    }
+
+    /// Whether casulo has made its folder, by the mode that it has from the first moment on.
+    pub fn was_made(&self) -> bool {
+        fstat(&self.folder).is_ok_and(|stat| stat.st_mode & libc::S_ISVTX != 0)
+    }
+
+    /// What of it is locked: a file that only who may kill all in it can open. Everybody can open the folder, and lock
+    /// it then; it stands in for a caller to whom no more than the folder was given.
+    fn lockable(&self) -> nix::Result<OwnedFd> {
+        let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+        openat(&self.folder, "cgroup.kill", flags, Mode::empty()).or_else(|_| self.readable())
     }
 
     fn readable(&self) -> nix::Result<OwnedFd> {

@@ -22,27 +22,12 @@ impl Cgroup {
     /// `E_SIGNAL` for the first process that could not be signalled, and where the caller's pid namespace does not
     /// see some; the others still were. `E_CGROUP` when it cannot be looked at.
     pub fn signal(&self, signal: i32) -> Result<()> {
-        let mut result = Ok(());
-        let (unseen, mut pids): (Vec<Pid>, Vec<Pid>) = self
+        let (unseen, pids): (Vec<Pid>, Vec<Pid>) = self
             .listed()?
             .into_iter()
             .partition(|pid| pid.as_raw() == 0);
-        while !pids.is_empty() {
-            let held = hold(&mut pids)?;
-            // Between the list and the pidfd a process may have ended and its number gone to a
-            // stranger. Whoever is listed once more, with the pidfd open, is the container's.
-            let still_here: HashSet<Pid> = self.pids()?.into_iter().collect();
-            for (pid, fd) in held {
-                if !still_here.contains(&pid) {
-                    continue;
-                }
-                match pidfd_send_signal(fd.as_fd(), signal) {
-                    Ok(()) | Err(Errno::ESRCH) => {}
-                    Err(errno) => result = result.and(Err(failed(pid, errno))),
-                }
-            }
-        }
-        result.and_then(|()| self.check_none_unseen(unseen.len()))
+        signal_each(pids, signal, || self.pids())?;
+        self.check_none_unseen(unseen.len())
     }
 
     /// Those that the caller's pid namespace does not see are not passed over in silence.
@@ -58,6 +43,34 @@ impl Cgroup {
         }
         .hint("run casulo in the host's pid namespace; KILL reaches them from here, too"))
     }
+}
+
+/// Sends `signal` to each of `pids` that `list` has once more.
+///
+/// # Errors
+/// `E_SIGNAL` for the first process that could not be signalled; the others still were. Those of `list`.
+pub fn signal_each(
+    mut pids: Vec<Pid>,
+    signal: i32,
+    list: impl Fn() -> Result<Vec<Pid>>,
+) -> Result<()> {
+    let mut result = Ok(());
+    while !pids.is_empty() {
+        let held = hold(&mut pids)?;
+        // Between the list and the pidfd a process may have ended and its number gone to a
+        // stranger. Whoever is listed once more, with the pidfd open, is the container's.
+        let still_here: HashSet<Pid> = list()?.into_iter().collect();
+        for (pid, fd) in held {
+            if !still_here.contains(&pid) {
+                continue;
+            }
+            match pidfd_send_signal(fd.as_fd(), signal) {
+                Ok(()) | Err(Errno::ESRCH) => {}
+                Err(errno) => result = result.and(Err(failed(pid, errno))),
+            }
+        }
+    }
+    result
 }
 
 /// Takes pids from the end of the list and opens a pidfd of each, as many as there is room for.
@@ -86,4 +99,30 @@ fn hold(pids: &mut Vec<Pid>) -> Result<Vec<(Pid, OwnedFd)>> {
 
 fn failed(pid: Pid, errno: Errno) -> Error {
     Error::step(Code::Signal, "signal process", pid.to_string(), errno)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::{Child, Command};
+
+    fn sleeper() -> (Child, Pid) {
+        let child = Command::new("sleep").arg("1000").spawn().expect("sleep");
+        let pid = i32::try_from(child.id()).expect("a pid");
+        (child, Pid::from_raw(pid))
+    }
+
+    #[test]
+    fn a_number_that_is_a_strangers_by_now_is_not_signalled() {
+        let (mut ours, our_pid) = sleeper();
+        let (mut stranger, its_pid) = sleeper();
+        signal_each(vec![our_pid, its_pid], libc::SIGTERM, || Ok(vec![our_pid])).expect("sent");
+        let ended = ours.wait().expect("waited");
+        assert_eq!(ended.signal(), Some(libc::SIGTERM));
+        // What ends it first is told it.
+        stranger.kill().expect("killed");
+        let ended = stranger.wait().expect("waited");
+        assert_eq!(ended.signal(), Some(libc::SIGKILL));
+    }
 }

@@ -5,7 +5,6 @@ use crate::cli::{Global, List, ListFormat};
 use crate::error::{Code, Result};
 use crate::state::{Seen, Store};
 use serde_json::Value;
-use std::fmt::Write;
 
 /// `casulo list`
 #[inline(never)]
@@ -70,19 +69,14 @@ fn table(containers: &[Value]) -> String {
     let mut text = String::new();
     for row in &rows {
         for (column, value) in row.iter().enumerate() {
-            let width = rows
-                .iter()
-                .filter_map(|row| row.get(column))
-                .map(String::len)
-                .max()
-                .unwrap_or(0);
-            let width = if column == row.len() - 1 {
-                0
-            } else {
-                (width + 3).max(12)
-            };
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{value:width$}");
+            text.push_str(value);
+            if column == row.len() - 1 {
+                continue;
+            }
+            let length = |row: &[String; 6]| row.get(column).map_or(0, |it| it.chars().count());
+            let widest = rows.iter().map(length).max().unwrap_or(0);
+            let blanks = (widest + 3).max(12) - value.chars().count();
+            text.extend(std::iter::repeat_n(' ', blanks));
         }
         text.push('\n');
     }

@@ -8,7 +8,7 @@ use crate::error::{Code, Context, Error, Result};
 use crate::fault::{self, Step};
 use crate::intel_rdt;
 use crate::state::{Dir, Lock, Seen, State, Status};
-use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
+use crate::sys::pidfd::pidfd_send_signal;
 use crate::sys::procfs::ProcFs;
 use crate::trace::{self, Phase};
 use nix::errno::Errno;
@@ -52,7 +52,9 @@ pub fn kill(dir: &Dir, signal: i32, whom: Whom) -> Result<()> {
             Some(cgroup) => return cgroup.signal(signal),
             None if whom == Whom::All && status == Status::Stopped => return Ok(()),
             None if whom == Whom::All && state.cgroup_is_callers => {
-                return signal_each(&state, signal);
+                // Those that are born meanwhile are missed, unless the death of init takes them along.
+                let listed = || processes_of(&state);
+                return cgroups::signal_each(listed()?, signal, listed);
             }
             None => {}
         }
@@ -62,22 +64,6 @@ pub fn kill(dir: &Dir, signal: i32, whom: Whom) -> Result<()> {
         Err(Errno::ESRCH) => Err(not_running(&dir.id)),
         result => result.context(Code::Signal, "send a signal to container", &dir.id),
     }
-}
-
-/// Signals the processes of a container without a cgroup of its own, one by one. Those that are
-/// born meanwhile are missed, unless the death of init takes them along.
-fn signal_each(state: &State, signal: i32) -> Result<()> {
-    let mut result = Ok(());
-    for pid in processes_of(state)? {
-        match pidfd_open(pid).and_then(|fd| pidfd_send_signal(fd.as_fd(), signal)) {
-            Ok(()) | Err(Errno::ESRCH) => {}
-            Err(errno) => {
-                let error = Error::step(Code::Signal, "signal process", pid.to_string(), errno);
-                result = result.and(Err(error));
-            }
-        }
-    }
-    result
 }
 
 /// How `delete` treats a container that still runs.
@@ -168,8 +154,10 @@ pub(super) fn remove(dir: Dir, state: &State) -> Result<()> {
         None => state.begun_cgroup(),
     };
     let cgroup = own.or_else(|| dir.open_held_cgroup(begun?));
-    if let (None, Some(path)) = (&cgroup, begun) {
-        // A create that was killed may have made it, and nobody is in there: in a cgroup that is used this fails.
+    if let (None, Some(path)) = (&cgroup, begun)
+        && dir.may_have_made(path)
+    {
+        // It does not say whose it is, so nobody is in there: in a cgroup that is used this fails.
         cgroups::remove_unused(path);
     }
     if let Some(cgroup) = cgroup
@@ -185,7 +173,7 @@ pub(super) fn remove(dir: Dir, state: &State) -> Result<()> {
         })?;
     }
     fault::at(Step::RemoveParents)?;
-    cgroups::remove_empty(&state.own_cgroup_parents());
+    cgroups::remove_empty(&dir.own_cgroup_parents(state));
     fault::at(Step::StopScope)?;
     if let Some(scope) = &state.systemd_scope
         && state.is_of_this_boot()

@@ -2,11 +2,13 @@
 
 use crate::error::{Code, Context, Error, Result};
 use crate::state::{Dir, State};
+use crate::sys::pidfd::pidfd_send_signal;
 use crate::sys::procfs::ProcFs;
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, readlinkat};
 use nix::unistd::Pid;
 use std::ffi::OsString;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 /// All processes of the container, init and whatever is below it or was executed in it, as the
 /// caller's pid namespace numbers them; in order.
@@ -46,7 +48,10 @@ pub(super) fn not_running(id: &str) -> Error {
 
 fn without_cgroup(state: &State) -> Result<Vec<Pid>> {
     let proc = ProcFs::host().context(Code::State, "open", "/proc")?;
-    let Some(init) = state.init().filter(|init| init.open(&proc).is_some()) else {
+    let Some((init, pidfd)) = state
+        .init()
+        .and_then(|init| Some((init, init.open(&proc)?)))
+    else {
         return Ok(Vec::new());
     };
     if !state.has_own_pids() {
@@ -57,8 +62,21 @@ fn without_cgroup(state: &State) -> Result<Vec<Pid>> {
         return Err(Error::new(Code::Status, text)
             .hint("it has neither a cgroup nor a pid namespace of its own"));
     }
-    let all = all_processes(&proc).context(Code::State, "list", "/proc")?;
-    Ok(in_namespace_of(init.pid, &all))
+    members_of(init.pid, &pidfd, || all_processes(&proc)).context(Code::State, "list", "/proc")
+}
+
+/// Who of those that `list` finds is in the pid namespace of `init`, or came from it; nobody where init has ended.
+fn members_of(
+    init: i32,
+    pidfd: &OwnedFd,
+    list: impl FnOnce() -> nix::Result<Vec<Process>>,
+) -> nix::Result<Vec<Pid>> {
+    let all = list()?;
+    // Only then is it sure that the number was still init's: with a stranger's, all of the host would be in it.
+    match pidfd_send_signal(pidfd.as_fd(), 0) {
+        Err(Errno::ESRCH) => Ok(Vec::new()),
+        result => result.map(|()| in_namespace_of(init, &all)),
+    }
 }
 
 /// A process as /proc shows it.
@@ -128,6 +146,30 @@ fn in_namespace_of(init: i32, all: &[Process]) -> Vec<Pid> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_number_of_an_init_that_has_ended_leads_to_nobody() {
+        let mut child = std::process::Command::new("sleep")
+            .arg("1000")
+            .spawn()
+            .expect("sleep");
+        let init = i32::try_from(child.id()).expect("a pid");
+        let pidfd = crate::sys::pidfd::pidfd_open(Pid::from_raw(init)).expect("a pidfd");
+        let process = |pid| Process {
+            pid,
+            parent: 1,
+            namespace: Some("pid:[1]".into()),
+        };
+        let all = || vec![process(init), process(init + 1)];
+        let found = members_of(init, &pidfd, || Ok(all())).expect("listed");
+        assert_eq!(found.len(), 2);
+        let found = members_of(init, &pidfd, || {
+            child.kill().and_then(|()| child.wait()).expect("ended");
+            // By now a stranger has the number.
+            Ok(all())
+        });
+        assert_eq!(found.expect("listed"), []);
+    }
 
     #[test]
     fn a_pid_namespace_holds_what_was_executed_in_it_and_what_is_nested() {

@@ -154,7 +154,10 @@ pub(super) fn state(bytes: &[u8]) {
     let text = serde_json::to_vec(&state).expect("a state is JSON");
     let again: State = serde_json::from_slice(&text).expect("its own text");
     assert_eq!(state, again);
-    let _ = (state.init(), state.process_cgroup(), state.has_own_pids());
+    if state.unsound().is_none() {
+        let _ = (state.init(), state.process_cgroup(), state.has_own_pids());
+        let _ = (state.namespace_flags(), state.creator());
+    }
 }
 
 /// Words of `mounts[].options`, at commas and line ends.

@@ -13,7 +13,7 @@ mod plan;
 pub use nodes::Nodes;
 pub use plan::{Dev, Device, Kind, Origin, Plan, Way, plan};
 
-use crate::defence::{Defence, without};
+use crate::defence::{Defence, by_name, without};
 use crate::error::{Code, Context, Error, Result};
 use crate::root::Root;
 use crate::sys::mount::{MountAttr, mount_setattr, move_mount, open_tree};
@@ -24,7 +24,7 @@ use nix::sys::stat::{fchmodat, fstat, makedev, mkdirat, mknodat, umask};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, read, symlinkat, unlinkat};
 use std::ffi::{CString, OsStr, OsString};
 use std::iter;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -257,12 +257,17 @@ fn settle(device: &Device, parent: &Root, name: &OsStr) -> Result<()> {
     }
     // A change of owner clears the set-id bits.
     if device.mode != stat.st_mode & 0o7777 || (owner && device.mode & 0o6000 != 0) {
-        let mode = permissions(device);
-        fchmodat(parent, name, mode, FchmodatFlags::NoFollowSymlink).context(
-            Code::Device,
-            "set the mode of",
-            &shown,
-        )?;
+        // Not by its name, which may be another's by now.
+        let named = by_name(Defence::SettleByFd, node.as_fd());
+        let fd = named.as_ref().unwrap_or(&node).as_raw_fd();
+        let place = format!("/proc/self/fd/{fd}");
+        fchmodat(
+            AT_FDCWD,
+            place.as_str(),
+            permissions(device),
+            FchmodatFlags::FollowSymlink,
+        )
+        .context(Code::Device, "set the mode of", &shown)?;
     }
     Ok(())
 }

@@ -124,16 +124,7 @@ impl State {
         (is_in && self.identity.is_none()).then_some(path)
     }
 
-    /// Of the folders above the cgroup that were made for it those that are still the same, from the top down.
-    pub fn own_cgroup_parents(&self) -> Vec<PathBuf> {
-        self.still_there(
-            &self.cgroup_parents,
-            |identity| &identity.parents,
-            cgroup_mount,
-        )
-    }
-
-    /// The same for the Intel RDT groups.
+    /// Of the Intel RDT groups those that are still the same, from the top down.
     pub fn own_intel_rdt_paths(&self) -> Vec<PathBuf> {
         self.still_there(
             &self.intel_rdt_paths,
@@ -142,7 +133,8 @@ impl State {
         )
     }
 
-    /// Before there is an identity, create is at it, or was killed: it recorded only what was not there.
+    /// Before there is an identity, create is at it, or was killed: it recorded only what was not there, but somebody
+    /// else may have made it since.
     fn still_there(
         &self,
         paths: &[PathBuf],
@@ -210,7 +202,32 @@ impl Dir {
     pub fn open_held_cgroup(&self, path: &Path) -> Option<Cgroup> {
         let cgroup = Cgroup::open(path).ok()?;
         let holder = cgroup.holder()?;
-        (holder.directory == self.holder().ok()?.directory).then_some(cgroup)
+        self.is(&holder).then_some(cgroup)
+    }
+
+    fn is(&self, holder: &Holder) -> bool {
+        self.holder()
+            .is_ok_and(|own| own.directory == holder.directory)
+    }
+
+    /// Of the folders above the cgroup that were made for it those that are still the same, from the top down.
+    pub fn own_cgroup_parents(&self, state: &State) -> Vec<PathBuf> {
+        let numbers: fn(&Identity) -> &Vec<u64> = |identity| &identity.parents;
+        let mut parents = state.still_there(&state.cgroup_parents, numbers, cgroup_mount);
+        if state.identity.is_none() {
+            parents.retain(|path| self.may_have_made(path));
+        }
+        parents
+    }
+
+    /// Whether the cgroup at `path` is one that a create of this record has made, which was killed before it recorded
+    /// that. It says so itself; where it names no record yet, that a casulo has made it.
+    pub fn may_have_made(&self, path: &Path) -> bool {
+        let is_made = |cgroup: Cgroup| match cgroup.holder() {
+            Some(holder) => self.is(&holder),
+            None => cgroup.was_made(),
+        };
+        without(Defence::OwnCgroup) || Cgroup::open(path).is_ok_and(is_made)
     }
 
     /// This record as the holder of a cgroup.
@@ -268,6 +285,6 @@ impl Dir {
     pub fn kept_identity(&self) -> Option<State> {
         let text = readlinkat(self.as_fd(), IDENTITY).ok()?;
         let state: State = serde_json::from_slice(text.as_bytes()).ok()?;
-        (state.id == self.id).then_some(state)
+        (state.id == self.id && state.unsound().is_none()).then_some(state)
     }
 }

@@ -9,6 +9,7 @@
 pub mod identity;
 mod lock;
 mod ownership;
+mod sound;
 mod start_fifo;
 mod status;
 mod store;
@@ -283,10 +284,13 @@ impl Dir {
         let wrong = |why: String| Error::new(Code::State, format!("{}: {why}", path.display()));
         let state: State =
             serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
-        match state.id == self.id {
-            true => Ok(state),
+        if state.id != self.id {
             // Whatever it is, no process and no cgroup of this container is known by it.
-            false => Err(wrong(format!("is not the state of container {}", self.id))),
+            return Err(wrong(format!("is not the state of container {}", self.id)));
+        }
+        match state.unsound() {
+            None => Ok(state),
+            Some(field) => Err(wrong(format!("{field}: no casulo writes this"))),
         }
     }
 

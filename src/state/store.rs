@@ -61,7 +61,7 @@ impl Store {
     /// free.
     ///
     /// # Errors
-    /// `E_ID`, `E_EXISTS`, or `E_STATE` when `--root` cannot be made or written. Nothing is left.
+    /// `E_ID`, `E_EXISTS`, or `E_STATE` when `--root` cannot be made or written, or is somebody else's. Nothing is left.
     pub fn reserve(&self, state: &State) -> Result<Dir> {
         check_id(&state.id)?;
         fault::at(Step::Reserve)?;
@@ -69,6 +69,8 @@ impl Store {
             Err(Errno::ENOENT) => self.make_root()?,
             result => result.context(Code::State, "open", self.root.display())?,
         };
+        // What is made in another user's no later command would believe.
+        ownership::check(&parent, &self.root)?;
         let path = self.root.join(&state.id);
         let (name, fd) = make_unnamed(&parent).context(Code::State, "make", path.display())?;
         let dir = Dir {

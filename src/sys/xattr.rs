@@ -4,6 +4,8 @@ use super::check;
 use nix::errno::Errno;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 fn length(result: libc::ssize_t) -> nix::Result<usize> {
     check(result as libc::c_long)
@@ -61,8 +63,20 @@ pub fn fsetxattr(fd: BorrowedFd<'_>, name: &CStr, value: &[u8]) -> nix::Result<(
 /// # Errors
 /// EEXIST, ENOENT without /proc, and those of [`fsetxattr`].
 pub fn create_xattr(fd: BorrowedFd<'_>, name: &CStr, value: &[u8]) -> nix::Result<()> {
-    let path = CString::new(format!("/proc/self/fd/{}", fd.as_raw_fd()));
-    let path = path.map_err(|_nul| Errno::EINVAL)?;
+    create_xattr_at(
+        Path::new(&format!("/proc/self/fd/{}", fd.as_raw_fd())),
+        name,
+        value,
+    )
+}
+
+/// `int setxattr(const char *path, const char *name, const void *value, size_t size, XATTR_CREATE)`, setxattr(2): for an
+/// attribute that is not there yet, so of several callers one succeeds.
+///
+/// # Errors
+/// EEXIST, ENOENT, and those of [`fsetxattr`].
+pub fn create_xattr_at(path: &Path, name: &CStr, value: &[u8]) -> nix::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes()).map_err(|_nul| Errno::EINVAL)?;
     // SAFETY: `path` and `name` are live C strings and `value` a live slice of the length passed.
     let result = unsafe {
         libc::setxattr(
