@@ -36,7 +36,7 @@ use std::path::Path;
 
 /// Part of every key: raise it whenever the same filter compiles to another program or the
 /// file's layout changes.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// No file is longer, so that a strange one does not fill the memory.
 const LONGEST: usize = 16 << 20;

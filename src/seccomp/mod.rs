@@ -2,30 +2,33 @@
 //!
 //! ```text
 //! profile.rs   linux.seccomp ─► Filter       parent, pure: checked, names still names
-//! compile.rs   Filter ─► program             parent: by libseccomp, with prelude.rs in front
+//! compile.rs   Filter ─► rules by number     parent: names looked up in numbers.rs
+//! tree.rs      rules by number ─► program    parent: with conditions.rs, written by assembly.rs
 //! cache.rs     Filter ─► program             parent: the same, from a file, in microseconds
 //! asked.rs     program, a call ─► a verdict   parent: before anything is made
 //! load.rs      program ─► the kernel         child: seccomp(2), last thing before it waits or is born
 //! ```
 //! What a profile means is in docs/seccomp.md, and once more in `meaning.rs` for the tests.
-//! `arch.rs` and `numbers.rs` are the tables: which ABIs this kernel has, and the numbers that
-//! libseccomp does not know. The kernel's side is in seccomp(2) and in
+//! `arch.rs` and `numbers.rs` are the tables: which ABIs this kernel has, and the numbers of calls,
+//! libseccomp's and those that it does not know. The kernel's side is in seccomp(2) and in
 //! `Documentation/userspace-api/seccomp_filter.rst`.
 
 mod arch;
 mod asked;
+mod assembly;
 mod cache;
 mod compile;
+mod conditions;
 pub mod listener;
 mod load;
 mod machine;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod meaning;
 mod numbers;
-mod prelude;
 mod profile;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 pub use asked::Call;
 pub use load::{Bpf, refused};
@@ -71,14 +74,14 @@ fn refuse_unknown_names(filter: &Filter, problems: &mut Problems) {
     }
 }
 
-/// Parent: the program for `filter`, from `cache` or by libseccomp; what is compiled is kept in
+/// Parent: the program for `filter`, from `cache` or compiled; what is compiled is kept in
 /// `cache`.
 ///
 /// `cache` is a folder, `.cache/seccomp` below `--root`; it and its parent are made if missing.
 /// A folder or file that cannot be used or trusted costs time and nothing else.
 ///
 /// # Errors
-/// E_SECCOMP when libseccomp refuses the filter, when the program is too long for the kernel, or
+/// E_SECCOMP when two rules contradict each other, when the program is too long for the kernel, or
 /// when the kernel does not know one of the filter's flags, which is named.
 pub fn compile(filter: &Filter, cache: &Path) -> Result<Bpf> {
     load::check_flags(filter.flags)?;

@@ -4,6 +4,7 @@
 mod abis;
 mod kernel;
 mod rules;
+mod tree;
 
 use super::arch::ABIS;
 use super::machine::{Data, run};
