@@ -5,9 +5,13 @@ use super::step::{Outcome, Steps};
 use crate::containers::PROFILE;
 use crate::place::{PROGRAM, Place};
 use crate::runtimes::Runtime;
+use casulo::error::Problems;
+use casulo::seccomp;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use oci_spec::runtime::Spec;
 use serde_json::{Value, json};
 use std::cell::Cell;
+use std::fmt::Display;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -111,8 +115,8 @@ impl<'a> Ground<'a> {
         };
         let first = runtimes.first().ok_or(io::ErrorKind::NotFound)?;
         ground.spec = ground.default_spec(first)?;
-        if let Some(casulo) = runtimes.iter().find(|it| it.name == "casulo") {
-            ground.filter = ground.compiled_filter(casulo);
+        if runtimes.iter().any(|it| it.name == "casulo") {
+            ground.filter = ground.compiled_filter();
         }
         Ok(ground)
     }
@@ -131,20 +135,16 @@ impl<'a> Ground<'a> {
         Ok(spec)
     }
 
-    /// Runs a container with the profile, and takes the program out of the file in which casulo keeps
-    /// it; `src/seccomp/cache.rs` says what else is in there.
-    fn compiled_filter(&self, casulo: &Runtime) -> Outcome<PathBuf> {
-        use super::trial::{Config, Flavour, Subject, Trial};
-        let told = |error: io::Error| format!("casulo's compiled filter: {error}");
-        let subject = Subject::of(casulo);
-        Trial::new(self, &subject, Config::of(Flavour::Seccomp))?.run()?;
-        let cache = self.state_of(&subject.name).join(".cache/seccomp");
-        let mut files = fs::read_dir(cache).map_err(told)?;
-        let file = files.next().ok_or("casulo has kept no compiled filter")?;
-        let bytes = fs::read(file.map_err(told)?.path()).map_err(told)?;
-        let program = program_in(&bytes).ok_or("casulo's compiled filter has another format")?;
+    /// The program that casulo makes of the profile, as the kernel takes it.
+    fn compiled_filter(&self) -> Outcome<PathBuf> {
+        let told = |error: &dyn Display| format!("casulo's compiled filter: {error}");
+        let spec = json!({"ociVersion": "1.0.2", "linux": {"seccomp": self.profile}});
+        let spec: Spec = serde_json::from_value(spec).map_err(|error| told(&error))?;
+        let filter = seccomp::plan(&spec, &mut Problems::default()).ok_or("there is no profile")?;
+        let bpf = seccomp::compile(&filter).map_err(|error| told(&error))?;
         let path = self.dir.join("filter");
-        fs::write(&path, program).map_err(told)?;
+        let bytes: Vec<u8> = bpf.program().iter().flat_map(|it| it.to_bytes()).collect();
+        fs::write(&path, bytes).map_err(|error| told(&error))?;
         Ok(path)
     }
 
@@ -158,13 +158,4 @@ impl<'a> Ground<'a> {
         self.used.set(self.used.get() + 1);
         format!("start-{}-{}", std::process::id(), self.used.get())
     }
-}
-
-/// Behind a word, a checksum, the length of the key, and the key.
-fn program_in(bytes: &[u8]) -> Option<&[u8]> {
-    let (_, rest) = bytes.split_at_checked(16)?;
-    let (length, rest) = rest.split_first_chunk()?;
-    let length = usize::try_from(u64::from_ne_bytes(*length)).ok()?;
-    let program = rest.get(length..)?;
-    (!program.is_empty() && program.len().is_multiple_of(8)).then_some(program)
 }

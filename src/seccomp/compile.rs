@@ -15,6 +15,7 @@ use super::tree::{self, Call, Defaults, Table, When};
 use crate::error::{Code, Error, Result};
 use crate::sys::seccomp::{BPF_MAXINSNS, Instruction};
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, DefaultHasher};
 
 /// Compiles `filter` for the ABIs of this kernel that it covers.
 ///
@@ -71,31 +72,47 @@ fn names(filter: &Filter) -> impl Iterator<Item = (usize, &Rule, &str)> {
     })
 }
 
+/// The first rule without conditions for each name. The same names give the same table in every process: nobody but
+/// the profile's author could make them collide, and randomness costs a system call.
+type Settled<'a> = HashMap<&'a str, usize, BuildHasherDefault<DefaultHasher>>;
+
 /// Whether the rule of each of the [`names`] changes anything about its call.
 fn effects(filter: &Filter) -> Vec<bool> {
-    let mut settled: HashMap<&str, usize> = HashMap::with_capacity(names(filter).count());
-    let differs = |rule: &Rule| rule.action != filter.default;
+    let count = names(filter).count();
+    let mut settled = Settled::with_capacity_and_hasher(count, BuildHasherDefault::default());
+    let mut effects = Vec::with_capacity(count);
     for (index, rule, name) in names(filter) {
-        if rule.conditions.is_empty() && differs(rule) {
-            settled.entry(name).or_insert(index);
+        let differs = rule.action != filter.default;
+        let settles = differs && rule.conditions.is_empty();
+        let settler = if settles {
+            *settled.entry(name).or_insert(index)
+        } else {
+            index
+        };
+        effects.push(differs && !is_beaten(filter, index, name, settler));
+    }
+    // Now all rules without conditions are known, those behind a rule with conditions too.
+    for ((index, rule, name), has_effect) in names(filter).zip(&mut effects) {
+        if *has_effect
+            && !rule.conditions.is_empty()
+            && let Some(settler) = settled.get(name)
+        {
+            *has_effect = !is_beaten(filter, index, name, *settler);
         }
     }
-    let has_effect = |(index, rule, name): (usize, &Rule, &str)| {
-        let settler = match settled.get(name) {
-            _ if !differs(rule) => return false,
-            Some(settler) if *settler != index => *settler,
-            _ => return true,
-        };
-        let wins = filter.rules.get(settler);
-        if wins.is_some_and(|wins| wins.action != rule.action) {
-            log::info!(
-                "linux.seccomp.syscalls[{index}]: has no effect on {name}, which \
-                 syscalls[{settler}] settles without conditions"
-            );
-        }
-        false
-    };
-    names(filter).map(has_effect).collect()
+    effects
+}
+
+/// Whether another rule settles the call; said where that makes a difference.
+fn is_beaten(filter: &Filter, index: usize, name: &str, settler: usize) -> bool {
+    let action = |index: usize| filter.rules.get(index).map(|rule| rule.action);
+    if action(settler) != action(index) {
+        log::info!(
+            "linux.seccomp.syscalls[{index}]: has no effect on {name}, which \
+             syscalls[{settler}] settles without conditions"
+        );
+    }
+    settler != index
 }
 
 /// What the rules say about each ABI.

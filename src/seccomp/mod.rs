@@ -4,7 +4,6 @@
 //! profile.rs   linux.seccomp ─► Filter       parent, pure: checked, names still names
 //! compile.rs   Filter ─► rules by number     parent: names looked up in numbers.rs
 //! tree.rs      rules by number ─► program    parent: with conditions.rs, written by assembly.rs
-//! cache.rs     Filter ─► program             parent: the same, from a file, in microseconds
 //! asked.rs     program, a call ─► a verdict   parent: before anything is made
 //! load.rs      program ─► the kernel         child: seccomp(2), last thing before it waits or is born
 //! ```
@@ -16,7 +15,6 @@
 mod arch;
 mod asked;
 mod assembly;
-mod cache;
 mod compile;
 mod conditions;
 pub mod listener;
@@ -37,7 +35,6 @@ pub use profile::{Action, Condition, Filter, Rule};
 use crate::config::names;
 use crate::error::{Problems, Result};
 use oci_spec::runtime::Spec;
-use std::path::Path;
 
 /// The annotation that makes unknown names an error, unless its value is `0`.
 const STRICT_NAMES: &str = "run.oci.seccomp_fail_unknown_syscall";
@@ -74,36 +71,14 @@ fn refuse_unknown_names(filter: &Filter, problems: &mut Problems) {
     }
 }
 
-/// Parent: the program for `filter`, from `cache` or compiled; what is compiled is kept in
-/// `cache`.
-///
-/// `cache` is a folder, `.cache/seccomp` below `--root`; it and its parent are made if missing.
-/// A folder or file that cannot be used or trusted costs time and nothing else.
+/// Parent: the program for `filter`. Nothing is loaded.
 ///
 /// # Errors
 /// E_SECCOMP when two rules contradict each other, when the program is too long for the kernel, or
 /// when the kernel does not know one of the filter's flags, which is named.
-pub fn compile(filter: &Filter, cache: &Path) -> Result<Bpf> {
+pub fn compile(filter: &Filter) -> Result<Bpf> {
     load::check_flags(filter.flags)?;
-    let key = cache::key(filter);
-    let folder = cache::open(cache);
-    if let Some(program) = folder.as_ref().and_then(|folder| cache::read(folder, &key)) {
-        return Ok(Bpf::new(program, filter.flags));
-    }
-    let program = compile::program(filter)?;
-    if let Some(folder) = &folder {
-        cache::write(folder, &key, &program);
-    }
-    Ok(Bpf::new(program, filter.flags))
-}
-
-/// Parent: whether [`compile()`] will succeed here, without a cache.
-///
-/// # Errors
-/// As [`compile()`].
-pub fn check(filter: &Filter) -> Result<()> {
-    load::check_flags(filter.flags)?;
-    compile::program(filter).map(drop)
+    Ok(Bpf::new(compile::program(filter)?, filter.flags))
 }
 
 /// The names in a filter that no architecture has a system call of, each with its rule and place.

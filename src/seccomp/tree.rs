@@ -108,7 +108,7 @@ impl<'a> Table<'a> {
 
     /// All numbers, from the ABI's lowest on. The calls are sorted.
     fn ranges(&self, defaults: Defaults) -> Vec<Range<'_>> {
-        let mut ranges: Vec<Range<'_>> = Vec::new();
+        let mut ranges: Vec<Range<'_>> = Vec::with_capacity(self.calls.len());
         let mut next = self.abi.bit;
         let mut push = |from: u32, answer| match ranges.last() {
             Some(last) if last.answer.is_that_of(answer) => {}
