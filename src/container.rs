@@ -210,11 +210,8 @@ fn build<'a>(
     let plan = request.plan;
     trace::phase(Phase::Record);
     fault::at(Step::CompileFilter)?;
-    // After the id is reserved: the cache lies in the folder that this makes.
     let filter = plan.seccomp.as_ref();
-    let bpf = filter
-        .map(|filter| seccomp::compile(filter, &request.store.seccomp_cache()))
-        .transpose()?;
+    let bpf = filter.map(seccomp::compile).transpose()?;
     if let Some(bpf) = &bpf {
         plan.process.ask_filter(bpf, request.asked())?;
     }

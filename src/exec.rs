@@ -46,8 +46,6 @@ pub struct Request<'a> {
     pub process: &'a process::Plan,
     /// The container's seccomp filter.
     pub filter: Option<&'a seccomp::Filter>,
-    /// Folder of compiled filters.
-    pub seccomp_cache: &'a Path,
     /// Where the pid goes, in digits; only written once the program runs.
     pub pid_file: Option<&'a Path>,
     /// Unix socket that gets the master of the pty.
@@ -132,10 +130,7 @@ fn has_ended(init: &OwnedFd, error: &Error) -> bool {
 
 /// [`exec`] in a container whose init lives.
 fn execute_beside(request: &Request<'_>, init: &OwnedFd) -> Result<Outcome> {
-    let bpf = request
-        .filter
-        .map(|filter| seccomp::compile(filter, request.seccomp_cache))
-        .transpose()?;
+    let bpf = request.filter.map(seccomp::compile).transpose()?;
     if let Some(bpf) = &bpf {
         let asked = Asked {
             birth: Birth::Sibling,

@@ -58,7 +58,6 @@ steps! {
     /// The filter is compiled, or found compiled.
     CompileFilter "compile-filter" Parent;
     /// A compiled filter that is written takes its name.
-    KeepFilter "keep-filter" Parent;
     /// A connection to the seccomp agent.
     ConnectAgent "connect-agent" Parent;
     /// The facts that are written replace the old ones.

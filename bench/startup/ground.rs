@@ -6,7 +6,10 @@ use crate::containers::PROFILE;
 use crate::place::{PROGRAM, Place};
 use crate::runtimes::Runtime;
 use anyhow::{Context, Result, anyhow, ensure};
+use casulo::error::Problems;
+use casulo::seccomp;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use oci_spec::runtime::Spec;
 use serde_json::{Value, json};
 use std::cell::Cell;
 use std::fs;
@@ -107,10 +110,8 @@ impl<'a> Ground<'a> {
         };
         let first = runtimes.first().context("there is no runtime")?;
         ground.spec = ground.default_spec(first)?;
-        if let Some(casulo) = runtimes.iter().find(|it| it.name == "casulo") {
-            ground.filter = ground
-                .compiled_filter(casulo)
-                .context("casulo's compiled filter");
+        if runtimes.iter().any(|it| it.name == "casulo") {
+            ground.filter = ground.compiled_filter().context("casulo's compiled filter");
         }
         Ok(ground)
     }
@@ -129,19 +130,15 @@ impl<'a> Ground<'a> {
         Ok(spec)
     }
 
-    /// Runs a container with the profile, and takes the program out of the file in which casulo keeps
-    /// it; `src/seccomp/cache.rs` says what else is in there.
-    fn compiled_filter(&self, casulo: &Runtime) -> Result<PathBuf> {
-        use super::trial::{Config, Flavour, Subject, Trial};
-        let subject = Subject::of(casulo);
-        Trial::new(self, &subject, Config::of(Flavour::Seccomp))?.run()?;
-        let cache = self.state_of(&subject.name).join(".cache/seccomp");
-        let mut files = fs::read_dir(cache)?;
-        let file = files.next().context("none is kept")?;
-        let bytes = fs::read(file?.path())?;
-        let program = program_in(&bytes).context("its file has another format")?;
+    /// The program that casulo makes of the profile, as the kernel takes it.
+    fn compiled_filter(&self) -> Result<PathBuf> {
+        let spec = json!({"ociVersion": "1.0.2", "linux": {"seccomp": self.profile}});
+        let spec: Spec = serde_json::from_value(spec)?;
+        let filter = seccomp::plan(&spec, &mut Problems::default());
+        let bpf = seccomp::compile(&filter.context("there is no profile")?)?;
         let path = self.dir.join("filter");
-        fs::write(&path, program)?;
+        let bytes: Vec<u8> = bpf.program().iter().flat_map(|it| it.to_bytes()).collect();
+        fs::write(&path, bytes)?;
         Ok(path)
     }
 
@@ -155,13 +152,4 @@ impl<'a> Ground<'a> {
         self.used.set(self.used.get() + 1);
         format!("start-{}-{}", std::process::id(), self.used.get())
     }
-}
-
-/// Behind a word, a checksum, the length of the key, and the key.
-fn program_in(bytes: &[u8]) -> Option<&[u8]> {
-    let (_, rest) = bytes.split_at_checked(16)?;
-    let (length, rest) = rest.split_first_chunk()?;
-    let length = usize::try_from(u64::from_ne_bytes(*length)).ok()?;
-    let program = rest.get(length..)?;
-    (!program.is_empty() && program.len().is_multiple_of(8)).then_some(program)
 }

@@ -51,7 +51,6 @@ fn moment(step: Step) -> Moment {
         (
             _,
             Step::CompileFilter
-            | Step::KeepFilter
             | Step::ConnectAgent
             | Step::Cgroup
             | Step::Limits

@@ -71,7 +71,6 @@ pub(super) fn way(step: Step) -> Way {
     match step {
         Step::Reserve
         | Step::CompileFilter
-        | Step::KeepFilter
         | Step::ConnectAgent
         | Step::Record
         | Step::NameRecord
@@ -395,7 +394,6 @@ impl<'a> Attempt<'a> {
             let mut left: Vec<String> = self.lab.leftovers(id);
             left.extend(now.difference(&self.before).filter(is_ours).cloned());
             left.extend(files(&self.bundle).difference(&self.files).cloned());
-            left.extend(half_written(self.lab));
             let class = Path::new(RESCTRL).join(id);
             left.extend(class.exists().then(|| class.display().to_string()));
             if self.way == Way::CreateWithDevice && Device::of(&self.bundle).is_elsewhere() {
@@ -479,12 +477,6 @@ fn files(bundle: &Bundle<'_>) -> BTreeSet<String> {
     names.filter(|name| name != PID_FILE).collect()
 }
 
-/// Filters in the cache without the name of a whole one.
-fn half_written(lab: &Lab) -> impl Iterator<Item = String> {
-    let names = names(&lab.root().join(".cache/seccomp")).into_iter();
-    names.filter(|name| name.len() != 16)
-}
-
 fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries
@@ -494,9 +486,8 @@ fn names(folder: &Path) -> Vec<String> {
 
 /// Steps whose failure the command does without.
 fn is_tolerated(step: Step) -> bool {
-    // A filter that is not kept is compiled again next time.
     // What an id-mapped mount needs of the holder is there as long as nobody has waited for it.
-    matches!(step, Step::KeepFilter | Step::MapHolder)
+    step == Step::MapHolder
 }
 
 /// True if this host lets the command come to the step.

@@ -76,7 +76,6 @@ pub(super) fn run(global: &Global, args: &Exec) -> Result<u8> {
         seen: &seen,
         process: &plan,
         filter: filter.as_ref(),
-        seccomp_cache: &store.seccomp_cache(),
         pid_file: pid_file.as_deref(),
         console_socket: args.console_socket.as_deref(),
         pidfd_socket: args.pidfd_socket.as_deref(),

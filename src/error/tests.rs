@@ -101,14 +101,13 @@ fn planned(more: &str) -> process::Plan {
 }
 
 fn exec_in(dir: Dir) -> Result<()> {
-    let (id, path) = (dir.id.clone(), dir.path().to_owned());
+    let id = dir.id.clone();
     let seen = dir.look()?;
     let request = Request {
         id: &id,
         seen: &seen,
         process: &planned("{}"),
         filter: None,
-        seccomp_cache: &path,
         pid_file: None,
         console_socket: None,
         pidfd_socket: None,

@@ -1,5 +1,5 @@
-//! The kernel's machine for seccomp programs: what a program says about a call. For the parent, which asks a
-//! filter before anything is made ([`super::asked`]), and for tests and fuzzing.
+//! The kernel's machine for seccomp programs, as far as casulo's use it: what a program says about a call. For the parent,
+//! which asks a filter before anything is made ([`super::asked`]), and for tests and fuzzing.
 
 use crate::sys::seccomp::Instruction;
 
@@ -35,28 +35,25 @@ impl Data {
 
 /// Runs `program` and returns its verdict; None for what the kernel would refuse to load.
 pub(super) fn run(program: &[Instruction], data: &Data) -> Option<u32> {
-    let (mut a, mut x, mut pc) = (0u32, 0u32, 0usize);
-    let mut memory = [0u32; 16];
+    run_counting(program, data).map(|(verdict, _)| verdict)
+}
+
+/// The same, and how many instructions it takes.
+pub(super) fn run_counting(program: &[Instruction], data: &Data) -> Option<(u32, usize)> {
+    let (mut a, mut pc, mut count) = (0u32, 0usize, 0usize);
     loop {
+        count += 1;
         let Instruction { code, jt, jf, k } = *program.get(pc)?;
         pc += 1;
         let mut branch = |holds: bool| pc += usize::from(if holds { jt } else { jf });
-        let place = usize::try_from(k).ok()?;
         match code {
             0x20 => a = data.word(k)?,
-            0x00 => a = k,
-            0x01 => x = k,
-            0x60 => a = *memory.get(place)?,
-            0x02 => *memory.get_mut(place)? = a,
-            0x07 => x = a,
-            0x87 => a = x,
             0x54 => a &= k,
-            0x05 => pc += place,
+            0x05 => pc += usize::try_from(k).ok()?,
             0x15 => branch(a == k),
             0x25 => branch(a > k),
             0x35 => branch(a >= k),
-            0x45 => branch(a & k != 0),
-            0x06 => return Some(k),
+            0x06 => return Some((k, count)),
             _ => return None,
         }
     }

@@ -4,7 +4,7 @@
 use super::arch::{Abi, MACHINES, Width, covered};
 use super::compile::program_for;
 use super::machine::{Data, run};
-use super::numbers::{multiplexed, number};
+use super::numbers::{look_up, number};
 use super::profile::{Action, Condition, Filter, Rule};
 use crate::sys::seccomp::Instruction;
 use oci_spec::runtime::LinuxSeccompOperator as Operator;
@@ -83,10 +83,13 @@ impl<'a> Meaning<'a> {
         machine: &'static [Abi],
         abi: &'static Abi,
     ) -> Meaning<'a> {
-        let known = |name: &String| Known {
-            number: number(name, abi),
-            through: multiplexed(name, abi)
-                .and_then(|way| Some((number(way.by, abi)?, way.selector))),
+        let known = |name: &String| {
+            let found = look_up(name, abi);
+            let way = found.through;
+            Known {
+                number: found.number,
+                through: way.and_then(|way| Some((number(way.by, abi)?, way.selector))),
+            }
         };
         Meaning {
             filter,

@@ -2,30 +2,31 @@
 //!
 //! ```text
 //! profile.rs   linux.seccomp ─► Filter       parent, pure: checked, names still names
-//! compile.rs   Filter ─► program             parent: by libseccomp, with prelude.rs in front
-//! cache.rs     Filter ─► program             parent: the same, from a file, in microseconds
+//! compile.rs   Filter ─► rules by number     parent: names looked up in numbers.rs
+//! tree.rs      rules by number ─► program    parent: with conditions.rs, written by assembly.rs
 //! asked.rs     program, a call ─► a verdict   parent: before anything is made
 //! load.rs      program ─► the kernel         child: seccomp(2), last thing before it waits or is born
 //! ```
 //! What a profile means is in docs/seccomp.md, and once more in `meaning.rs` for the tests.
-//! `arch.rs` and `numbers.rs` are the tables: which ABIs this kernel has, and the numbers that
-//! libseccomp does not know. The kernel's side is in seccomp(2) and in
+//! `arch.rs` and `numbers.rs` are the tables: which ABIs this kernel has, and the numbers of calls,
+//! libseccomp's and those that it does not know. The kernel's side is in seccomp(2) and in
 //! `Documentation/userspace-api/seccomp_filter.rst`.
 
 mod arch;
 mod asked;
-mod cache;
+mod assembly;
 mod compile;
+mod conditions;
 pub mod listener;
 mod load;
 mod machine;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod meaning;
 mod numbers;
-mod prelude;
 mod profile;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 pub use asked::Call;
 pub use load::{Bpf, refused};
@@ -34,7 +35,6 @@ pub use profile::{Action, Condition, Filter, Rule};
 use crate::config::names;
 use crate::error::{Problems, Result};
 use oci_spec::runtime::Spec;
-use std::path::Path;
 
 /// The annotation that makes unknown names an error, unless its value is `0`.
 const STRICT_NAMES: &str = "run.oci.seccomp_fail_unknown_syscall";
@@ -71,36 +71,14 @@ fn refuse_unknown_names(filter: &Filter, problems: &mut Problems) {
     }
 }
 
-/// Parent: the program for `filter`, from `cache` or by libseccomp; what is compiled is kept in
-/// `cache`.
-///
-/// `cache` is a folder, `.cache/seccomp` below `--root`; it and its parent are made if missing.
-/// A folder or file that cannot be used or trusted costs time and nothing else.
+/// Parent: the program for `filter`. Nothing is loaded.
 ///
 /// # Errors
-/// E_SECCOMP when libseccomp refuses the filter, when the program is too long for the kernel, or
+/// E_SECCOMP when two rules contradict each other, when the program is too long for the kernel, or
 /// when the kernel does not know one of the filter's flags, which is named.
-pub fn compile(filter: &Filter, cache: &Path) -> Result<Bpf> {
+pub fn compile(filter: &Filter) -> Result<Bpf> {
     load::check_flags(filter.flags)?;
-    let key = cache::key(filter);
-    let folder = cache::open(cache);
-    if let Some(program) = folder.as_ref().and_then(|folder| cache::read(folder, &key)) {
-        return Ok(Bpf::new(program, filter.flags));
-    }
-    let program = compile::program(filter)?;
-    if let Some(folder) = &folder {
-        cache::write(folder, &key, &program);
-    }
-    Ok(Bpf::new(program, filter.flags))
-}
-
-/// Parent: whether [`compile()`] will succeed here, without a cache.
-///
-/// # Errors
-/// As [`compile()`].
-pub fn check(filter: &Filter) -> Result<()> {
-    load::check_flags(filter.flags)?;
-    compile::program(filter).map(drop)
+    Ok(Bpf::new(compile::program(filter)?, filter.flags))
 }
 
 /// The names in a filter that no architecture has a system call of, each with its rule and place.

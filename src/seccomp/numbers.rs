@@ -71,20 +71,13 @@ const OF_ONE: &[(&str, Arch, u32)] = &[
     ("msgctl", Arch::ScmpArchX86, 402),
 ];
 
-/// The number of `name` in `abi`, with the ABI's bit. None if the ABI has no such call.
-pub(super) fn number(name: &str, abi: &Abi) -> Option<u32> {
-    let known = ScmpSyscall::from_name_by_arch(name, abi.library).ok();
-    if let Some(number) = known.and_then(|call| u32::try_from(call.as_raw_syscall()).ok()) {
-        return Some(number);
-    }
-    let newer = NEWER.iter().find(|(it, _)| *it == name);
-    if let (None, Some((_, number))) = (known, newer) {
-        return Some(number | abi.bit);
-    }
-    OF_ONE
-        .iter()
-        .find(|(it, arch, _)| *it == name && *arch == abi.name)
-        .map(|(_, _, number)| *number)
+/// How a call is made on one ABI.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Known {
+    /// Its number, with the ABI's bit.
+    pub(super) number: Option<u32>,
+    /// How it is made through another call.
+    pub(super) through: Option<Multiplexed>,
 }
 
 /// How i386 makes a call through another one.
@@ -96,42 +89,61 @@ pub(super) struct Multiplexed {
     pub(super) selector: u32,
 }
 
-/// The calls through which i386 makes others.
-pub(super) const MULTIPLEXERS: [&str; 2] = ["socketcall", "ipc"];
+impl Known {
+    /// False if the ABI has no such call.
+    pub(super) fn exists(self) -> bool {
+        self.number.is_some() || self.through.is_some()
+    }
+}
 
-/// How `abi` reaches `name` through another call, if it does.
-pub(super) fn multiplexed(name: &str, abi: &Abi) -> Option<Multiplexed> {
+/// How `abi` makes the call `name`. The library is asked once: its answer is most of what compiling costs.
+pub(super) fn look_up(name: &str, abi: &Abi) -> Known {
+    let asked = ScmpSyscall::from_name_by_arch(name, abi.library).ok();
+    let answer = asked.map(|call| call.as_raw_syscall());
+    let number = answer.and_then(|answer| u32::try_from(answer).ok());
+    Known {
+        number: number.or_else(|| beside_library(name, abi, answer.is_some())),
+        through: answer.and_then(|answer| stand_in(answer, abi)),
+    }
+}
+
+/// The number of `name` in `abi`, with the ABI's bit. None if the ABI has no such call.
+pub(super) fn number(name: &str, abi: &Abi) -> Option<u32> {
+    look_up(name, abi).number
+}
+
+/// The number of a call that has none in the library, which may know the name nevertheless.
+fn beside_library(name: &str, abi: &Abi, is_known: bool) -> Option<u32> {
+    let newer = NEWER.iter().find(|(it, _)| *it == name);
+    if let (false, Some((_, number))) = (is_known, newer) {
+        return Some(number | abi.bit);
+    }
+    OF_ONE
+        .iter()
+        .find(|(it, arch, _)| *it == name && *arch == abi.name)
+        .map(|(_, _, number)| *number)
+}
+
+/// What libseccomp's stand-ins for numbers mean: -101 is the first call of socketcall(2), -201 ipc(2)'s.
+fn stand_in(answer: i32, abi: &Abi) -> Option<Multiplexed> {
     if abi.library != ScmpArch::X86 {
         return None;
     }
-    // libseccomp's stand-ins: -101 for the first call of socketcall(2), -201 for ipc(2)'s.
-    let call = ScmpSyscall::from_name_by_arch(name, abi.library).ok()?;
-    let stand_in = call.as_raw_syscall().checked_neg()?;
-    let (by, first) = match stand_in {
+    let place = answer.checked_neg()?;
+    let (by, first) = match place {
         101..=199 => ("socketcall", 100),
         201..=299 => ("ipc", 200),
         _ => return None,
     };
     Some(Multiplexed {
         by,
-        selector: u32::try_from(stand_in - first).ok()?,
+        selector: u32::try_from(place - first).ok()?,
     })
-}
-
-/// The library's handle for a rule on `name`, if it knows a call of that name on any of `abis`.
-pub(super) fn in_library(name: &str, abis: &[&'static Abi]) -> Option<ScmpSyscall> {
-    let native = ScmpSyscall::from_name(name).ok()?;
-    let has = |abi: &&'static Abi| {
-        ScmpSyscall::from_name_by_arch(name, abi.library)
-            .is_ok_and(|call| call.as_raw_syscall() >= 0)
-            || multiplexed(name, abi).is_some()
-    };
-    abis.iter().any(has).then_some(native)
 }
 
 /// True if some of `abis` has a call of this name.
 pub(super) fn is_known(name: &str, abis: &[&'static Abi]) -> bool {
-    in_library(name, abis).is_some() || abis.iter().any(|abi| number(name, abi).is_some())
+    abis.iter().any(|abi| look_up(name, abi).exists())
 }
 
 /// The architectures of libseccomp, whatever this kernel runs.
@@ -194,13 +206,14 @@ mod tests {
         let [x86_64, x86, _] = ABIS else {
             panic!("three ABIs")
         };
+        let through = |name, abi| look_up(name, abi).through;
         for (name, by, selector) in [("socket", "socketcall", 1), ("shmat", "ipc", 21)] {
-            assert_eq!(multiplexed(name, x86), Some(Multiplexed { by, selector }));
-            assert_eq!(multiplexed(name, x86_64), None);
+            assert_eq!(through(name, x86), Some(Multiplexed { by, selector }));
+            assert_eq!(through(name, x86_64), None);
         }
-        assert_eq!(multiplexed("read", x86), None);
+        assert_eq!(through("read", x86), None);
         assert_eq!(number("send", x86), None);
-        assert!(in_library("send", &[x86_64]).is_none());
-        assert!(in_library("send", &[x86_64, x86]).is_some());
+        assert!(!is_known("send", &[x86_64]));
+        assert!(is_known("send", &[x86_64, x86]));
     }
 }

@@ -1,7 +1,6 @@
 //! Turns `linux.seccomp` into a [`Filter`]: the profile checked, as plain data. Pure; the parent.
 //!
-//! Names stay names here. They are looked up when the filter is compiled, which a hit in the
-//! cache saves.
+//! Names stay names here. They are looked up when the filter is compiled.
 
 use crate::error::Problems;
 use crate::sys::seccomp as kernel;

@@ -49,11 +49,6 @@ impl Store {
         Store { root }
     }
 
-    /// The folder of compiled seccomp filters.
-    pub fn seccomp_cache(&self) -> PathBuf {
-        self.root.join(".cache/seccomp")
-    }
-
     /// Makes the container's directory with `state` as its first record, and takes its lock ([`Dir::unlock`]): from now on
     /// the id is taken.
     ///

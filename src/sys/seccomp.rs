@@ -21,29 +21,11 @@ pub struct Instruction {
 }
 
 impl Instruction {
-    /// Size of an instruction in bytes.
-    pub const SIZE: usize = 8;
-
-    /// The instruction as the kernel and libseccomp's export lay it out, in this machine's byte order.
-    pub fn to_bytes(self) -> [u8; Self::SIZE] {
+    /// The instruction as the kernel lays it out, in this machine's byte order.
+    pub fn to_bytes(self) -> [u8; 8] {
         let [a, b] = self.code.to_ne_bytes();
         let [e, f, g, h] = self.k.to_ne_bytes();
         [a, b, self.jt, self.jf, e, f, g, h]
-    }
-
-    /// A whole program from such bytes; None if their number is not a multiple of [`Self::SIZE`].
-    pub fn parse(bytes: &[u8]) -> Option<Vec<Instruction>> {
-        let (chunks, rest) = bytes.as_chunks::<{ Self::SIZE }>();
-        let program = chunks
-            .iter()
-            .map(|&[a, b, jt, jf, e, f, g, h]| Instruction {
-                code: u16::from_ne_bytes([a, b]),
-                jt,
-                jf,
-                k: u32::from_ne_bytes([e, f, g, h]),
-            })
-            .collect();
-        rest.is_empty().then_some(program)
     }
 }
 

@@ -186,7 +186,7 @@ pub(super) fn seccomp(subject: &Subject<'_>, findings: &mut Findings) {
     let Some(filter) = &subject.plan.seccomp else {
         return;
     };
-    if let Err(error) = seccomp::check(filter) {
+    if let Err(error) = seccomp::compile(filter) {
         findings.add(Code::SeccompRefused, "linux.seccomp", error.to_string());
     }
     // A relative one starts where `create` is called.
