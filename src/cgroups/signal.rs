@@ -56,10 +56,18 @@ pub fn signal_each(
 ) -> Result<()> {
     let mut result = Ok(());
     while !pids.is_empty() {
-        let held = hold(&mut pids)?;
+        let mut held = hold(&mut pids)?;
         // Between the list and the pidfd a process may have ended and its number gone to a
         // stranger. Whoever is listed once more, with the pidfd open, is the container's.
-        let still_here: HashSet<Pid> = list()?.into_iter().collect();
+        let listed = match list() {
+            // There was room for the last pidfd, and not for a look beside it.
+            Err(error) if is_lack_of_room(error.errno) && held.len() > FOR_A_LOOK => {
+                make_room(&mut held, &mut pids);
+                list()?
+            }
+            result => result?,
+        };
+        let still_here: HashSet<Pid> = listed.into_iter().collect();
         for (pid, fd) in held {
             if !still_here.contains(&pid) {
                 continue;
@@ -85,16 +93,25 @@ fn hold(pids: &mut Vec<Pid>) -> Result<Vec<(Pid, OwnedFd)>> {
         match pidfd_open(pid) {
             Ok(fd) => held.push((pid, fd)),
             Err(Errno::ESRCH) => {}
-            Err(Errno::EMFILE | Errno::ENFILE) if held.len() > FOR_A_LOOK => {
+            Err(errno) if is_lack_of_room(Some(errno)) && held.len() > FOR_A_LOOK => {
                 pids.push(pid);
-                let rest = held.split_off(held.len() - FOR_A_LOOK);
-                pids.extend(rest.into_iter().map(|(pid, _)| pid));
+                make_room(&mut held, pids);
                 break;
             }
             Err(errno) => return Err(failed(pid, errno)),
         }
     }
     Ok(held)
+}
+
+fn is_lack_of_room(errno: Option<Errno>) -> bool {
+    matches!(errno, Some(Errno::EMFILE | Errno::ENFILE))
+}
+
+/// Lets go of as many as a look needs; their turn comes later.
+fn make_room(held: &mut Vec<(Pid, OwnedFd)>, pids: &mut Vec<Pid>) {
+    let rest = held.split_off(held.len() - FOR_A_LOOK);
+    pids.extend(rest.into_iter().map(|(pid, _)| pid));
 }
 
 fn failed(pid: Pid, errno: Errno) -> Error {
