@@ -29,6 +29,7 @@ fn conditions_that_socketcall_hides_let_nothing_through() {
         ]})
     };
     let socketcall = json!({"names": ["socketcall"], "action": "SCMP_ACT_ALLOW"});
+    let always = json!({"names": ["socket"], "action": "SCMP_ACT_ALLOW"});
     for (default, syscalls, expected) in [
         // Through socketcall(2): socket, bind. Directly: socket(38), socket(2).
         (
@@ -45,6 +46,11 @@ fn conditions_that_socketcall_hides_let_nothing_through() {
             "SCMP_ACT_ERRNO",
             json!([sometimes("SCMP_ACT_ALLOW"), socketcall]),
             [ALLOW, ALLOW, ALLOW, EPERM],
+        ),
+        (
+            "SCMP_ACT_ERRNO",
+            json!([sometimes("SCMP_ACT_KILL"), always]),
+            [ALLOW, EPERM, ALLOW, ALLOW],
         ),
     ] {
         let bpf = bpf(&filter(&json!({

@@ -163,3 +163,36 @@ fn a_rule_without_conditions_settles_its_call_in_any_order() {
         }
     }
 }
+
+#[test]
+fn a_mask_without_high_bits_does_not_match_a_value_that_has_some() {
+    for (value_two, expected) in [(3, ALLOW), (1u64 << 32 | 3, EPERM)] {
+        let bpf = bpf(&filter(&json!({
+            "defaultAction": "SCMP_ACT_ERRNO",
+            "syscalls": [{"names": ["splice"], "action": "SCMP_ACT_ALLOW", "args": [
+                {"index": 0, "value": 7, "valueTwo": value_two, "op": "SCMP_CMP_MASKED_EQ"},
+            ]}],
+        })));
+        let nr = number("splice", &ABIS[0]).unwrap();
+        for arg in [3, 1 << 32 | 3] {
+            let found = verdict(bpf.program(), &ABIS[0], nr, &[arg]);
+            assert_eq!(found, expected, "{arg:#x} {value_two:#x}");
+        }
+    }
+}
+
+#[test]
+fn a_rule_with_conditions_contradicts_nothing_where_a_later_one_settles_the_call() {
+    let sometimes = |action: &str| {
+        json!({"names": ["splice"], "action": action, "args": [
+            {"index": 0, "value": 5, "op": "SCMP_CMP_EQ"},
+        ]})
+    };
+    let always = json!({"names": ["splice"], "action": "SCMP_ACT_ALLOW"});
+    let bpf = bpf(&filter(&json!({
+        "defaultAction": "SCMP_ACT_ERRNO",
+        "syscalls": [sometimes("SCMP_ACT_KILL"), sometimes("SCMP_ACT_TRAP"), always],
+    })));
+    let nr = number("splice", &ABIS[0]).unwrap();
+    assert_eq!(verdict(bpf.program(), &ABIS[0], nr, &[5]), ALLOW);
+}
