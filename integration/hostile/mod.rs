@@ -13,6 +13,7 @@
 
 mod bundles;
 mod creating;
+mod deaf;
 mod descriptors;
 mod entering;
 mod identity;
@@ -40,6 +41,8 @@ pub(crate) fn files() -> Vec<(&'static str, &'static [Case])> {
         ("hostile", CASES),
         ("hostile::bundles", bundles::CASES),
         ("hostile::creating", creating::CASES),
+        ("hostile::deaf", deaf::CASES),
+        ("hostile::deaf::systemd", deaf::systemd::CASES),
         ("hostile::descriptors", descriptors::CASES),
         ("hostile::entering", entering::CASES),
         ("hostile::identity", identity::CASES),
