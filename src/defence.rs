@@ -104,6 +104,8 @@ pub enum Defence {
     ReopenedIsFound,
     /// What `tmpcopyup` reads is looked at before it is opened.
     LookBeforeOpen,
+    /// Who waits for somebody else in the foreground looks for signals that ask casulo to end.
+    AskedToEnd,
 }
 
 #[cfg(feature = "testing")]

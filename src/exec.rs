@@ -26,9 +26,11 @@ use crate::sync::pipes::pipes;
 use crate::sys::clone::Side;
 use crate::sys::procfs::ProcFs;
 use crate::sys::shared::Shared;
+use crate::sys::signal;
 use crate::trace::{self, Phase};
 use crate::{caller_socket, pidfile, process};
 use entrant::Entrant;
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::unistd::Pid;
 use std::os::fd::{AsFd, OwnedFd};
@@ -108,9 +110,11 @@ pub fn exec(dir: Dir, request: &Request<'_>) -> Result<Outcome> {
         }
         _ => return Err(not_running(request.id)),
     };
-    execute_beside(request, init).map_err(|error| match has_ended(init, &error) {
-        true => not_running(request.id),
-        false => error,
+    execute_beside(request, init).or_else(|error| match signal::ending() {
+        // A wait for somebody else ended for it.
+        Some(number) if error.errno == Some(Errno::EINTR) => Ok(Outcome::Interrupted(number)),
+        _ if has_ended(init, &error) => Err(not_running(request.id)),
+        _ => Err(error),
     })
 }
 

@@ -13,7 +13,7 @@ use crate::error::{Code, Context, Result};
 use crate::notify::Proxy;
 use crate::sys::child::{self, Ended, Patience, ignores};
 use crate::sys::pidfd::pidfd_send_signal;
-use crate::sys::signal;
+use crate::sys::signal::{self, ENDING};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
@@ -29,9 +29,6 @@ const OWN: &[i32] = &[
     libc::SIGTTOU,
     libc::SIGURG,
 ];
-
-/// Signals that a user who waits for the last output sends to stop waiting.
-const IMPATIENT: &[i32] = &[libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
 
 /// All signals, blocked and read from a file descriptor.
 #[derive(Debug)]
@@ -70,7 +67,7 @@ impl EndSignals {
     /// E_SIGNAL.
     pub fn of(_signals: &Signals) -> Result<EndSignals> {
         let mut set = SigSet::empty();
-        for number in IMPATIENT.iter().copied().filter(|number| !ignores(*number)) {
+        for number in ENDING.into_iter().filter(|number| !ignores(*number)) {
             if let Ok(signal) = Signal::try_from(number) {
                 set.add(signal);
             }
@@ -80,10 +77,9 @@ impl EndSignals {
         Ok(EndSignals(fd))
     }
 
-    /// The number of one that has arrived.
-    pub fn next(&self) -> Option<i32> {
-        let info = self.0.read_signal().ok().flatten()?;
-        i32::try_from(info.ssi_signo).ok()
+    /// The number of one that has arrived. It stays where it is: the undo that follows may have to wait, too.
+    pub fn arrived(&self) -> Option<i32> {
+        signal::ending()
     }
 }
 
@@ -119,12 +115,13 @@ pub fn wait(
         if let Some(relay) = &mut relay {
             relay.serve();
         }
+        // The process is gone, and whoever reads our output is not reading it. The signal stays: what is to be cleared
+        // away may take its time, too.
+        if let Some(ended) = ended.filter(|_| signal::ending().is_some()) {
+            return Ok(exit_code(ended));
+        }
         while let Some(number) = next(signals)? {
-            match ended {
-                // The process is gone, and whoever reads our output is not reading it.
-                Some(ended) if IMPATIENT.contains(&number) => return Ok(exit_code(ended)),
-                _ => handle(number, pidfd, relay.as_mut()),
-            }
+            handle(number, pidfd, relay.as_mut());
             look |= number == libc::SIGCHLD;
         }
         if look && ended.is_none() {

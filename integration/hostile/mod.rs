@@ -15,6 +15,7 @@ mod agent;
 mod begun;
 mod bundles;
 mod creating;
+mod deaf;
 mod descriptors;
 mod entering;
 mod identity;
@@ -46,6 +47,8 @@ pub(crate) fn files() -> Vec<(&'static str, &'static [Case])> {
         ("hostile::begun", begun::CASES),
         ("hostile::bundles", bundles::CASES),
         ("hostile::creating", creating::CASES),
+        ("hostile::deaf", deaf::CASES),
+        ("hostile::deaf::systemd", deaf::systemd::CASES),
         ("hostile::descriptors", descriptors::CASES),
         ("hostile::entering", entering::CASES),
         ("hostile::identity", identity::CASES),

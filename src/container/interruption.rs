@@ -71,7 +71,7 @@ impl<'a> Interruption<'a> {
         if self.left() != Some(Duration::ZERO) {
             return Ok(());
         }
-        let number = self.end.and_then(EndSignals::next).unwrap_or_default();
+        let number = self.end.and_then(EndSignals::arrived).unwrap_or_default();
         let text = format!("signal {number} came, and there was no program that runs");
         Err(Error::new(Code::Signal, text))
     }

@@ -241,7 +241,7 @@ impl<'a> Supervision<'a> {
 
     fn end_asked(&self, is_readable: bool) -> Waited<()> {
         let end = self.end.as_ref().filter(|_| is_readable);
-        match end.and_then(EndSignals::next) {
+        match end.and_then(EndSignals::arrived) {
             Some(number) => Err(Stop::Signal(number)),
             None => Ok(()),
         }

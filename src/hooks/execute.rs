@@ -9,7 +9,8 @@ use crate::sys::child::{self, Ended, Patience};
 use crate::sys::clone::Side;
 use crate::sys::fd::close_on_exec_from;
 use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
-use crate::sys::{signal, start};
+use crate::sys::signal::{self, Watch};
+use crate::sys::start;
 use crate::whole_file::write_all;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -20,9 +21,6 @@ use nix::unistd::{
 };
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
-
-/// The longest single wait, in milliseconds; the deadline is looked at after each.
-const LONGEST_WAIT: u16 = 60_000;
 
 /// Runs `hook` in the caller's namespaces until it ends or its time is up.
 ///
@@ -46,6 +44,7 @@ pub(super) fn run(hook: &Hook, call: &Call<'_>) -> Result<()> {
             "killed after its timeout of {:?}",
             hook.timeout.unwrap_or_default()
         ),
+        End::Asked => "killed, as a signal asked casulo to end".to_owned(),
     };
     Err(failed(hook, &how, &process.words.line()))
 }
@@ -81,8 +80,10 @@ enum End {
     Of(Ended),
     /// The program could not be executed.
     NotExecuted(Errno),
-    /// We killed it.
+    /// We killed it: its time was up.
     TimedOut,
+    /// We killed it: a signal asked casulo to end.
+    Asked,
 }
 
 /// A running hook.
@@ -182,13 +183,17 @@ impl<'a> Process<'a> {
     /// background may keep the pipes: only the hook itself is waited for.
     fn attend(&mut self, mut state: &[u8], timeout: Option<Duration>) -> nix::Result<End> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let mut timed_out = false;
-        while !timed_out && !self.wait_for_something(deadline)? {
+        let mut watch = Watch::begin();
+        let mut over = None;
+        while over.is_none() && !self.wait_for_something(deadline, watch.left())? {
             self.feed(&mut state)?;
             self.listen()?;
-            timed_out = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            over = match deadline {
+                Some(deadline) if Instant::now() >= deadline => Some(End::TimedOut),
+                _ => watch.asked_to_end().then_some(End::Asked),
+            };
         }
-        if timed_out {
+        if over.is_some() {
             self.kill();
         }
         let ended = self.reap()?;
@@ -196,8 +201,10 @@ impl<'a> Process<'a> {
         let mut errno = [0; 4];
         Ok(match read(&self.failure, &mut errno) {
             Ok(4) => End::NotExecuted(Errno::from_raw(i32::from_ne_bytes(errno))),
-            _ if timed_out && ended == Ended::Killed(libc::SIGKILL) => End::TimedOut,
-            _ => End::Of(ended),
+            _ => match over {
+                Some(over) if ended == Ended::Killed(libc::SIGKILL) => over,
+                _ => End::Of(ended),
+            },
         })
     }
 
@@ -220,24 +227,22 @@ impl<'a> Process<'a> {
         }
     }
 
-    /// Waits until the hook reads, speaks or ends, at most to the deadline. True if it has ended.
-    fn wait_for_something(&self, deadline: Option<Instant>) -> nix::Result<bool> {
+    /// Waits until the hook reads, speaks or ends, for `longest` and to the deadline at most. True if it has ended.
+    fn wait_for_something(
+        &self,
+        deadline: Option<Instant>,
+        longest: Duration,
+    ) -> nix::Result<bool> {
         let mut fds = vec![PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
         let pipes = self.said.iter().map(|it| it.pipe.as_fd());
         fds.extend(pipes.map(|pipe| PollFd::new(pipe, PollFlags::POLLIN)));
         if let Some(stdin) = &self.to_stdin {
             fds.push(PollFd::new(stdin.as_fd(), PollFlags::POLLOUT));
         }
-        let left = deadline.map_or(u128::MAX, |deadline| {
-            // Rounded up: a wait that ends just before the deadline would only be repeated.
-            deadline
-                .saturating_duration_since(Instant::now())
-                .as_millis()
-                + 1
-        });
-        let wait = u16::try_from(left)
-            .unwrap_or(LONGEST_WAIT)
-            .min(LONGEST_WAIT);
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let wait = left.map_or(longest, |left| left.min(longest));
+        // Rounded up: a wait that ends just before the time would only be repeated.
+        let wait = u16::try_from(wait.as_millis() + 1).expect("about a second at most");
         match poll(&mut fds, PollTimeout::from(wait)) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),

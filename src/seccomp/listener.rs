@@ -8,7 +8,6 @@ use super::Filter;
 use crate::caller_socket;
 use crate::error::{Code, Context, Result};
 use crate::sys::pidfd::pidfd_getfd;
-use crate::sys::scm;
 use crate::sys::seccomp::{Answer, answer_notification, receive_notification};
 use crate::sys::shared::Shared;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -114,7 +113,7 @@ impl<'a> Agent<'a> {
             document["metadata"] = metadata.into();
         }
         let text = document.to_string();
-        scm::send_fd(self.socket.as_fd(), text.as_bytes(), listener.as_fd()).context(
+        caller_socket::send_fd_over(self.socket.as_fd(), text.as_bytes(), listener.as_fd()).context(
             Code::Seccomp,
             "send the listener to the agent",
             "",

@@ -24,6 +24,23 @@ pub fn send_fd(socket: BorrowedFd<'_>, payload: &[u8], fd: BorrowedFd<'_>) -> ni
     Ok(())
 }
 
+/// `sendmsg(socket, {payload, SCM_RIGHTS fd}, MSG_NOSIGNAL | MSG_DONTWAIT)`, sendmsg(2): as many of the bytes as a stream
+/// takes now, the first of them with the fd.
+///
+/// # Errors
+/// EAGAIN when there is no room; EINTR; EPIPE when the other side is gone.
+pub fn send_some(
+    socket: BorrowedFd<'_>,
+    payload: &[u8],
+    fd: Option<BorrowedFd<'_>>,
+) -> nix::Result<usize> {
+    let numbers: Vec<RawFd> = fd.iter().map(AsRawFd::as_raw_fd).collect();
+    let rights = fd.map(|_| ControlMessage::ScmRights(&numbers));
+    let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+    let (raw, parts) = (socket.as_raw_fd(), [IoSlice::new(payload)]);
+    sendmsg::<()>(raw, &parts, rights.as_slice(), flags, None)
+}
+
 fn retried(mut call: impl FnMut() -> nix::Result<usize>) -> nix::Result<usize> {
     loop {
         match call() {

@@ -1,7 +1,69 @@
-//! Signal dispositions. nix's enum has no real-time signals, and the C library's sigaction refuses
-//! the two or three that it keeps for itself, which a caller may have left ignored all the same.
+//! Signal dispositions, and signals that wait. nix's enum has no real-time signals, and the C library's sigaction
+//! refuses the two or three that it keeps for itself, which a caller may have left ignored all the same.
 
 use super::check;
+use super::child::ignores;
+use crate::defence::{Defence, without};
+use std::mem::MaybeUninit;
+use std::time::{Duration, Instant};
+
+/// Signals that ask a program to end, and by default end it.
+pub const ENDING: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
+
+/// `int sigpending(sigset_t *set)`, sigpending(2): the first of [`ENDING`] that has come and, being blocked, waits. It
+/// stays where it is. What this process ignores asks for nothing.
+pub fn ending() -> Option<i32> {
+    let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: `set` is room for one sigset_t, which the kernel fills.
+    let result = unsafe { libc::sigpending(set.as_mut_ptr()) };
+    // SAFETY: all-zero bytes are a valid sigset_t, and the call may have filled them.
+    let set = unsafe { set.assume_init() };
+    let waits = |number: i32| {
+        // SAFETY: the call reads the live set.
+        let is_in = unsafe { libc::sigismember(&raw const set, number) };
+        is_in == 1 && !ignores(number)
+    };
+    ENDING.into_iter().find(|it| result == 0 && waits(*it))
+}
+
+/// Whether a signal waits that asks casulo to end. The foreground has all signals blocked, and one that waits
+/// interrupts no call: whoever waits for somebody else there waits for at most a second at a time, and looks here
+/// between two.
+pub fn asked_to_end() -> bool {
+    !without(Defence::AskedToEnd) && ending().is_some()
+}
+
+/// When a wait of many short ones looks at [`asked_to_end`]: once a second, the first time after a second. So what is
+/// quick is done even by who is asked to end, an undo's steps for instance.
+#[derive(Clone, Copy, Debug)]
+pub struct Watch {
+    next: Instant,
+}
+
+impl Watch {
+    const PERIOD: Duration = Duration::from_secs(1);
+
+    /// Begins with the wait.
+    pub fn begin() -> Watch {
+        Watch {
+            next: Instant::now() + Watch::PERIOD,
+        }
+    }
+
+    /// The longest single wait until the next look.
+    pub fn left(&self) -> Duration {
+        self.next.saturating_duration_since(Instant::now())
+    }
+
+    /// [`asked_to_end`], if it is time to look.
+    pub fn asked_to_end(&mut self) -> bool {
+        if !self.left().is_zero() {
+            return false;
+        }
+        *self = Watch::begin();
+        asked_to_end()
+    }
+}
 
 /// `rt_sigaction(number, {SIG_DFL}, null, 8)`, sigaction(2). `number` is 1 to 64.
 ///
@@ -48,4 +110,31 @@ pub(super) fn set_handler(number: i32, handler: extern "C" fn(i32)) -> nix::Resu
         )
     };
     check(result).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::forked::words_of_child;
+    use nix::sys::signal::{SigHandler, SigSet, Signal, raise, signal};
+
+    #[test]
+    fn a_signal_that_ends_waits_where_it_is_blocked_and_not_ignored() {
+        let result = words_of_child(|| {
+            SigSet::all().thread_block().expect("block");
+            let mut said = vec![ending()];
+            // It ends nobody by default.
+            raise(Signal::SIGCHLD).expect("raise");
+            said.push(ending());
+            // SAFETY: no code of this program runs in signal context.
+            unsafe { signal(Signal::SIGHUP, SigHandler::SigIgn) }.expect("signal");
+            raise(Signal::SIGHUP).expect("raise");
+            said.push(ending());
+            raise(Signal::SIGTERM).expect("raise");
+            // Asked twice: it stays.
+            said.extend([ending(), ending()]);
+            Ok(format!("{said:?}"))
+        });
+        assert_eq!(result, "[None, None, None, Some(15), Some(15)]");
+    }
 }

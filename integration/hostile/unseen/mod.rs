@@ -62,7 +62,7 @@ fn limit() -> Duration {
 }
 
 /// A time for this machine: an emulated one gets six times as much.
-fn patient(time: Duration) -> Duration {
+pub(super) fn patient(time: Duration) -> Duration {
     match Need::Quick.check() {
         Ok(()) => time,
         Err(_) => time * 6,
@@ -913,7 +913,7 @@ fn until_its_end(running: &Running, limit: Duration) -> (Option<Duration>, BTree
 }
 
 /// How long a command takes to its end; None: it is not there within `limit`.
-fn time_to_end(running: &Running, limit: Duration) -> Option<Duration> {
+pub(super) fn time_to_end(running: &Running, limit: Duration) -> Option<Duration> {
     let begin = Instant::now();
     while begin.elapsed() < limit {
         let stat = fs::read_to_string(format!("/proc/{}/stat", running.pid())).unwrap_or_default();

@@ -340,6 +340,10 @@ pub(super) fn failed(verb: &str, scope: &Scope, socket: Option<&Path>, failure: 
             PATIENCE.as_secs()
         ))
         .hint(look_at(scope)),
+        Failure::AskedToEnd => Error {
+            errno: Some(Errno::EINTR),
+            ..error(format!("a signal came before {socket} had answered"))
+        },
         Failure::Protocol => error(format!("{socket} does not speak D-Bus as systemd does")),
         Failure::Refused(name, text) => {
             let kind = name.rsplit('.').next().unwrap_or_default();

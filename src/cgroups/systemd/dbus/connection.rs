@@ -1,14 +1,15 @@
 //! A connection to systemd or to a message bus: the handshake, then messages. Parent.
 //!
-//! Everything on it is done by one deadline: a systemd that hangs must not hang casulo.
+//! Everything on it is done by one deadline: a systemd that hangs must not hang casulo. No single wait is longer than
+//! a second: the foreground has signals blocked, and looks for those that ask it to end.
 
 use super::message::{Call, FIXED, Kind, Message, length};
 use super::value::Value;
+use crate::sys::signal::Watch;
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, setsockopt, socket, sockopt,
+    AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket, sockopt,
 };
-use nix::sys::time::{TimeVal, TimeValLike};
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
@@ -26,6 +27,8 @@ pub(crate) enum Failure {
     OtherPids,
     /// The deadline is over.
     TimedOut,
+    /// A signal asked casulo to end meanwhile.
+    AskedToEnd,
     /// The other side does not speak the protocol.
     Protocol,
     /// The call failed: the name of the error, and its text.
@@ -40,6 +43,7 @@ pub(crate) type Result<T> = std::result::Result<T, Failure>;
 pub(crate) struct Connection {
     stream: UnixStream,
     deadline: Instant,
+    watch: Watch,
     serial: u32,
 }
 
@@ -57,28 +61,34 @@ impl Connection {
             None,
         )
         .map_err(Failure::Connect)?;
-        // A full queue of connections makes connect(2) wait, by this limit (socket(7)).
-        let seconds = i64::try_from(patience.as_secs()).expect("some seconds");
-        setsockopt(&fd, sockopt::SendTimeout, &TimeVal::seconds(seconds))
-            .map_err(Failure::Connect)?;
         let address = UnixAddr::new(path).map_err(Failure::Connect)?;
-        match connect(fd.as_raw_fd(), &address) {
-            Err(Errno::EAGAIN) => return Err(Failure::TimedOut),
-            result => result.map_err(Failure::Connect)?,
-        }
-        // unix(7): who listens, with the pid that it has here. It is told pids, and would take them
-        // for those of strangers.
-        match getsockopt(&fd, sockopt::PeerCredentials) {
-            Ok(peer) if peer.pid() == 0 => return Err(Failure::OtherPids),
-            result => result.map_err(Failure::Connect)?,
-        };
         let mut connection = Connection {
             stream: fd.into(),
             deadline,
+            watch: Watch::begin(),
             serial: 0,
+        };
+        connection.connect(&address)?;
+        // unix(7): who listens, with the pid that it has here. It is told pids, and would take them
+        // for those of strangers.
+        match getsockopt(&connection.stream, sockopt::PeerCredentials) {
+            Ok(peer) if peer.pid() == 0 => return Err(Failure::OtherPids),
+            result => result.map_err(Failure::Connect)?,
         };
         connection.authenticate()?;
         Ok(connection)
+    }
+
+    /// A full queue of connections makes connect(2) wait, by the limit for writing (socket(7)).
+    fn connect(&mut self, address: &UnixAddr) -> Result<()> {
+        loop {
+            let left = self.time_left()?;
+            self.stream.set_write_timeout(Some(left)).map_err(broken)?;
+            match connect(self.stream.as_raw_fd(), address) {
+                Err(Errno::EAGAIN | Errno::EINTR) => {}
+                result => return result.map_err(Failure::Connect),
+            }
+        }
     }
 
     /// "Authentication Protocol": a NUL, which carries our credentials, then EXTERNAL without
@@ -154,7 +164,7 @@ impl Connection {
             self.stream.set_write_timeout(Some(left)).map_err(broken)?;
             match self.stream.write(bytes) {
                 Ok(n) => bytes = bytes.get(n..).unwrap_or_default(),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if is_passing(&error) => {}
                 Err(error) => return Err(broken(error)),
             }
         }
@@ -168,21 +178,32 @@ impl Connection {
             match self.stream.read(bytes) {
                 Ok(0) => return Err(Failure::Broken(Errno::ECONNRESET)),
                 Ok(n) => bytes = bytes.get_mut(n..).unwrap_or_default(),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if is_passing(&error) => {}
                 Err(error) => return Err(broken(error)),
             }
         }
         Ok(())
     }
 
-    /// Never zero, which would mean without a limit.
-    fn time_left(&self) -> Result<Duration> {
+    /// How long the next wait may be. Never zero, which would mean without a limit.
+    fn time_left(&mut self) -> Result<Duration> {
+        if self.watch.asked_to_end() {
+            return Err(Failure::AskedToEnd);
+        }
         let left = self.deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(Failure::TimedOut);
         }
-        Ok(left.max(Duration::from_millis(1)))
+        Ok(left.min(self.watch.left()).max(Duration::from_millis(1)))
     }
+}
+
+/// Whether a wait was over, or interrupted: [`Connection::time_left`] says whether there is another.
+fn is_passing(error: &std::io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+    )
 }
 
 /// What `message` says to the call with `serial`; None if it is about something else.
@@ -206,8 +227,5 @@ pub(crate) fn answer(message: &Message, serial: u32) -> Option<Result<Vec<Value>
 }
 
 fn broken(error: std::io::Error) -> Failure {
-    match error.kind() {
-        ErrorKind::WouldBlock | ErrorKind::TimedOut => Failure::TimedOut,
-        _ => Failure::Broken(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)),
-    }
+    Failure::Broken(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
 }
