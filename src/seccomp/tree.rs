@@ -6,7 +6,7 @@
 //!   a search in the ranges of numbers that get the same answer, newer ones than the profile names included
 //!   → return, or this number's rules with conditions: the first that holds, else the default action
 //! ```
-//! docs/seccomp.md says what the answers are, and [`super::compile`] finds them.
+//! docs/seccomp.md says what the answers are, and [`super::compile()`] finds them.
 
 use super::arch::{Abi, Width};
 use super::assembly::{Code, Label, Test};
