@@ -1,7 +1,9 @@
-//! The only unsafe code: raw system calls that nix lacks, one concern a file.
+//! The only unsafe code, one concern a file.
 //!
-//! Every wrapper makes one system call, takes borrowed fds and C strings, and returns owned fds
-//! or an errno. None decides anything.
+//! Most files are raw system calls that nix lacks: a wrapper makes one, takes borrowed fds and C strings, returns owned
+//! fds or an errno, and decides nothing. The others are what casulo does with its own program: its start (`start`), its
+//! memory (`arena`, `shared`), its protection (`exe`, `program`), a look at /proc (`procfs`), and the last steps of what
+//! becomes a process in a container (`landing`, `area`, `last`).
 #![allow(
     unsafe_code,
     reason = "the raw system calls live here and nowhere else"
