@@ -73,54 +73,82 @@ pub enum Code {
 }
 
 impl Code {
-    /// Every code with its text, in order.
-    pub const ALL: &'static [(Code, &'static str)] = &[
-        (Code::Usage, "E_USAGE"),
-        (Code::Config, "E_CONFIG"),
-        (Code::Bundle, "E_BUNDLE"),
-        (Code::Id, "E_ID"),
-        (Code::Exists, "E_EXISTS"),
-        (Code::NotFound, "E_NOT_FOUND"),
-        (Code::Status, "E_STATUS"),
-        (Code::State, "E_STATE"),
-        (Code::Namespace, "E_NAMESPACE"),
-        (Code::IdMap, "E_ID_MAP"),
-        (Code::Cgroup, "E_CGROUP"),
-        (Code::Systemd, "E_SYSTEMD"),
-        (Code::Devices, "E_DEVICES"),
-        (Code::Mount, "E_MOUNT"),
-        (Code::Device, "E_DEVICE"),
-        (Code::UnsafePath, "E_UNSAFE_PATH"),
-        (Code::Sysctl, "E_SYSCTL"),
-        (Code::Seccomp, "E_SECCOMP"),
-        (Code::Lsm, "E_LSM"),
-        (Code::Process, "E_PROCESS"),
-        (Code::Exec, "E_EXEC"),
-        (Code::Hook, "E_HOOK"),
-        (Code::Terminal, "E_TERMINAL"),
-        (Code::Network, "E_NETWORK"),
-        (Code::IntelRdt, "E_INTEL_RDT"),
-        (Code::Signal, "E_SIGNAL"),
-        (Code::OutOfMemory, "E_OUT_OF_MEMORY"),
-        (Code::Sync, "E_SYNC"),
-        (Code::Unsupported, "E_UNSUPPORTED"),
-        (Code::Io, "E_IO"),
+    /// Every code, in order.
+    pub const ALL: &'static [Code] = &[
+        Code::Usage,
+        Code::Config,
+        Code::Bundle,
+        Code::Id,
+        Code::Exists,
+        Code::NotFound,
+        Code::Status,
+        Code::State,
+        Code::Namespace,
+        Code::IdMap,
+        Code::Cgroup,
+        Code::Systemd,
+        Code::Devices,
+        Code::Mount,
+        Code::Device,
+        Code::UnsafePath,
+        Code::Sysctl,
+        Code::Seccomp,
+        Code::Lsm,
+        Code::Process,
+        Code::Exec,
+        Code::Hook,
+        Code::Terminal,
+        Code::Network,
+        Code::IntelRdt,
+        Code::Signal,
+        Code::OutOfMemory,
+        Code::Sync,
+        Code::Unsupported,
+        Code::Io,
     ];
 
     /// The text of the code, as it stands in the log.
-    pub fn as_str(self) -> &'static str {
-        Self::ALL
-            .iter()
-            .find(|(code, _)| *code == self)
-            .map_or("E_IO", |(_, text)| text)
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Code::Usage => "E_USAGE",
+            Code::Config => "E_CONFIG",
+            Code::Bundle => "E_BUNDLE",
+            Code::Id => "E_ID",
+            Code::Exists => "E_EXISTS",
+            Code::NotFound => "E_NOT_FOUND",
+            Code::Status => "E_STATUS",
+            Code::State => "E_STATE",
+            Code::Namespace => "E_NAMESPACE",
+            Code::IdMap => "E_ID_MAP",
+            Code::Cgroup => "E_CGROUP",
+            Code::Systemd => "E_SYSTEMD",
+            Code::Devices => "E_DEVICES",
+            Code::Mount => "E_MOUNT",
+            Code::Device => "E_DEVICE",
+            Code::UnsafePath => "E_UNSAFE_PATH",
+            Code::Sysctl => "E_SYSCTL",
+            Code::Seccomp => "E_SECCOMP",
+            Code::Lsm => "E_LSM",
+            Code::Process => "E_PROCESS",
+            Code::Exec => "E_EXEC",
+            Code::Hook => "E_HOOK",
+            Code::Terminal => "E_TERMINAL",
+            Code::Network => "E_NETWORK",
+            Code::IntelRdt => "E_INTEL_RDT",
+            Code::Signal => "E_SIGNAL",
+            Code::OutOfMemory => "E_OUT_OF_MEMORY",
+            Code::Sync => "E_SYNC",
+            Code::Unsupported => "E_UNSUPPORTED",
+            Code::Io => "E_IO",
+        }
     }
 
     /// The code of a text; unknown texts are [`Code::Sync`] (they only come over the socket).
     pub fn parse(text: &str) -> Code {
-        Self::ALL
-            .iter()
-            .find(|(_, t)| *t == text)
-            .map_or(Code::Sync, |(code, _)| *code)
+        let mut codes = Self::ALL.iter().copied();
+        codes
+            .find(|code| code.as_str() == text)
+            .unwrap_or(Code::Sync)
     }
 }
 

@@ -92,7 +92,7 @@ pub fn document(rootless: Option<(u32, u32)>) -> Value {
         },
         "root": {"path": "rootfs", "readonly": true},
         "hostname": "casulo",
-        "mounts": mounts(rootless.is_some()),
+        "mounts": mounts(rootless),
         "linux": linux,
     })
 }
@@ -101,7 +101,8 @@ fn namespaces(types: &[&str]) -> Value {
     types.iter().map(|name| json!({"type": name})).collect()
 }
 
-fn mounts(rootless: bool) -> Value {
+/// `rootless` is whom the user namespace maps, if there is one.
+fn mounts(rootless: Option<(u32, u32)>) -> Value {
     let mut pts = vec![
         "nosuid",
         "noexec",
@@ -109,11 +110,11 @@ fn mounts(rootless: bool) -> Value {
         "ptmxmode=0666",
         "mode=0620",
     ];
-    if !rootless {
+    if rootless.is_none() {
         // The tty group of most distributions. In the user namespace it would not be mapped.
         pts.push("gid=5");
     }
-    let sys = if rootless {
+    let sys = if rootless.is_some() {
         mount(
             "/sys",
             "none",

@@ -235,13 +235,15 @@ impl<'a> Supervision<'a> {
         };
         let end = self.end.is_some() && any(fds.len() - 1);
         drop(fds);
-        self.end_asked(end)?;
+        if end {
+            self.look_for_end()?;
+        }
         Ok((ended, heard))
     }
 
-    fn end_asked(&self, is_readable: bool) -> Waited<()> {
-        let end = self.end.as_ref().filter(|_| is_readable);
-        match end.and_then(EndSignals::arrived) {
+    /// Whether a signal has come that asks casulo to end.
+    fn look_for_end(&self) -> Waited<()> {
+        match self.end.as_ref().and_then(EndSignals::arrived) {
             Some(number) => Err(Stop::Signal(number)),
             None => Ok(()),
         }
@@ -293,7 +295,9 @@ impl<'a> Supervision<'a> {
             let any = |at: usize| fds.get(at).and_then(PollFd::any) == Some(true);
             let (ended, end) = (any(0), self.end.is_some() && any(fds.len() - 1));
             drop(fds);
-            self.end_asked(end)?;
+            if end {
+                self.look_for_end()?;
+            }
             for _ in 0..if hears { MOST_WORDS } else { 0 } {
                 match self.ends.hear() {
                     Heard::Word(told) if told.what == Tells::Ready => {

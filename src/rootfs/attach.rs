@@ -9,7 +9,7 @@ use super::copyup;
 use super::joined_proc;
 use super::mount::{Action, Mount, ReadOnly, Target};
 use super::mount::{Classic, Content, FileSystem, RootMode};
-use super::place::{Before, Beside, Place, find, is_folder};
+use super::place::{Before, Beside, Place, Shape, find};
 use super::sources::{Source, Sources, Tree, clone};
 use super::{Pids, Plan};
 use crate::defence::{Defence, by_name};
@@ -99,8 +99,8 @@ fn attach_bind<'a>(
 ) -> Result<Option<OwnedFd>> {
     match source {
         Source::Link(text) => make_link(root, mount, &text).map(|()| None),
-        Source::Tree(Tree { fd, is_folder }) => {
-            attach(root, mount, fd.as_fd(), is_folder, beside)?;
+        Source::Tree(Tree { fd, shape }) => {
+            attach(root, mount, fd.as_fd(), shape, beside)?;
             Ok(Some(fd))
         }
     }
@@ -114,7 +114,7 @@ fn attach_new<'a>(
     pids: Pids<'_>,
 ) -> Result<OwnedFd> {
     let place = match it.takes_over() {
-        true => Some(find(root, mount, true)?),
+        true => Some(find(root, mount, Shape::Directory)?),
         false => None,
     };
     let covered = place.as_ref().filter(|it| it.before == Before::There);
@@ -151,8 +151,8 @@ fn attach_new<'a>(
             attach_at(&place, mount, new.as_fd())?;
         }
         None => {
-            let is_folder = is_folder(new.as_fd()).context(Code::Mount, "look at", mount)?;
-            attach(root, mount, new.as_fd(), is_folder, beside)?;
+            let shape = Shape::of(new.as_fd()).context(Code::Mount, "look at", mount)?;
+            attach(root, mount, new.as_fd(), shape, beside)?;
         }
     }
     Ok(new)
@@ -228,7 +228,7 @@ fn words_of_kernel(fs: &OwnedFd) -> String {
 /// mount(2), for what fsconfig(2) cannot say. Its target is `.`, the current folder, which is set by
 /// fd: no path is looked up here either.
 fn mount_classic(root: &Root, mount: &Mount, classic: &Classic) -> Result<Option<OwnedFd>> {
-    let place = find(root, mount, true)?;
+    let place = find(root, mount, Shape::Directory)?;
     call_mount(&place.fd, classic).context(Code::Mount, "mount", mount)?;
     if mount.changes.is_empty() {
         return Ok(None);
@@ -274,14 +274,14 @@ fn attach<'a>(
     root: &Root,
     mount: &'a Mount,
     tree: BorrowedFd<'_>,
-    is_folder: bool,
+    shape: Shape,
     beside: &mut Beside<'a>,
 ) -> Result<()> {
     // Only a folder is certain not to be mounted on a symlink itself: the kernel mounts it on folders alone.
-    if is_folder && beside.attach(root, mount, tree) {
+    if shape == Shape::Directory && beside.attach(root, mount, tree) {
         return Ok(());
     }
-    let place = find(root, mount, is_folder)?;
+    let place = find(root, mount, shape)?;
     attach_at(&place, mount, tree)
 }
 
@@ -291,7 +291,7 @@ fn attach_at(place: &Place, mount: &Mount, tree: BorrowedFd<'_>) -> Result<()> {
     let target = named.as_ref().unwrap_or(&place.fd);
     move_mount(tree, target.as_fd()).map_err(|errno| {
         let error = Error::step(Code::Mount, "mount", mount.to_string(), errno);
-        let (from, to) = (is_folder(tree), is_folder(place.fd.as_fd()));
+        let (from, to) = (Shape::of(tree), Shape::of(place.fd.as_fd()));
         // The kernel says EINVAL to that, which says nothing.
         if from.is_ok() && to.is_ok() && from != to {
             return Error {

@@ -155,16 +155,18 @@ fn plan_one(
         changes,
         read_only: ReadOnly::AsMounted,
     };
-    make_late(&mut mount, is_root);
+    if !is_root {
+        make_late(&mut mount);
+    }
     mount
 }
 
 /// A read-only tmpfs stays writable until the end, so that what comes after it can make its targets
 /// inside. (Not so a read-only bind: nothing may be made in somebody's read-only source.)
-fn make_late(mount: &mut Mount, is_root: bool) {
+fn make_late(mount: &mut Mount) {
     if let Action::FileSystem(it) = &mut mount.action {
         let read_only = it.attributes & libc::MOUNT_ATTR_RDONLY != 0;
-        if read_only && !is_root && it.fstype.as_c_str() == c"tmpfs" {
+        if read_only && it.fstype.as_c_str() == c"tmpfs" {
             it.attributes &= !libc::MOUNT_ATTR_RDONLY;
             mount.read_only = ReadOnly::Late;
         }

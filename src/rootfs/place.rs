@@ -80,14 +80,26 @@ fn split(path: &Path) -> Option<(&Path, &[u8])> {
     (!name.is_empty()).then_some((Path::new(OsStr::from_bytes(above)), name))
 }
 
-/// True if `fd` stands for a folder.
-pub(super) fn is_folder(fd: BorrowedFd<'_>) -> nix::Result<bool> {
-    let mode = fstat(fd)?.st_mode & SFlag::S_IFMT.bits();
-    Ok(mode == SFlag::S_IFDIR.bits())
+/// What can be mounted on each other: directories, or what is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    Directory,
+    File,
 }
 
-/// Finds the destination, or makes it: a folder where `wants_folder`, else an empty file.
-pub(super) fn find(root: &Root, mount: &Mount, wants_folder: bool) -> Result<Place> {
+impl Shape {
+    /// That of what `fd` stands for.
+    pub(super) fn of(fd: BorrowedFd<'_>) -> nix::Result<Shape> {
+        let mode = fstat(fd)?.st_mode & SFlag::S_IFMT.bits();
+        Ok(match mode == SFlag::S_IFDIR.bits() {
+            true => Shape::Directory,
+            false => Shape::File,
+        })
+    }
+}
+
+/// Finds the destination, or makes it: a directory, or an empty file.
+pub(super) fn find(root: &Root, mount: &Mount, shape: Shape) -> Result<Place> {
     let path = &mount.destination;
     let step = "open the target of";
     let there = |fd| Place {
@@ -112,7 +124,7 @@ pub(super) fn find(root: &Root, mount: &Mount, wants_folder: bool) -> Result<Pla
             Ok(there(fd))
         }
         Target::Any | Target::ProcFile => {
-            let (found, mut before) = plain(root, mount, OFlag::empty(), wants_folder)?;
+            let (found, mut before) = plain(root, mount, OFlag::empty(), shape)?;
             if !matches!(found, Err(Errno::ELOOP)) {
                 let fd = found.context(Code::Mount, step, mount)?;
                 return Ok(Place { fd, before });
@@ -121,7 +133,7 @@ pub(super) fn find(root: &Root, mount: &Mount, wants_folder: bool) -> Result<Pla
             let fd = match root.resolve(path) {
                 Err(Errno::ENOENT) => {
                     before = Before::Made;
-                    make_target(root, path, wants_folder)
+                    make_target(root, path, shape)
                 }
                 result => result,
             }
@@ -139,30 +151,30 @@ fn plain(
     root: &Root,
     mount: &Mount,
     flags: OFlag,
-    wants_folder: bool,
+    shape: Shape,
 ) -> Result<(nix::Result<OwnedFd>, Before)> {
     let path = &mount.destination;
     match root.resolve_plain(path, flags) {
         Err(Errno::ENOENT) => {}
         found => return Ok((found, Before::There)),
     }
-    make_target(root, path, wants_folder).context(Code::Mount, "make the target of", mount)?;
+    make_target(root, path, shape).context(Code::Mount, "make the target of", mount)?;
     // Looked up again, because what was made need not be where the path says.
     Ok((root.resolve_plain(path, flags), Before::Made))
 }
 
 /// Makes what is missing of a destination, following symlinks inside the root: a folder or a file.
-fn make_target(root: &Root, path: &Path, wants_folder: bool) -> nix::Result<OwnedFd> {
-    match wants_folder {
-        true => root.make_folders(path),
-        false => root.create_file(path),
+fn make_target(root: &Root, path: &Path, shape: Shape) -> nix::Result<OwnedFd> {
+    match shape {
+        Shape::Directory => root.make_folders(path),
+        Shape::File => root.create_file(path),
     }
 }
 
 /// A folder that no symlink leads to. An image whose /proc is a symlink would have the procfs
 /// mounted elsewhere and its own files read in its place (CVE-2019-19921).
 fn real_folder(root: &Root, mount: &Mount) -> Result<Place> {
-    let (found, before) = plain(root, mount, OFlag::O_DIRECTORY, true)?;
+    let (found, before) = plain(root, mount, OFlag::O_DIRECTORY, Shape::Directory)?;
     match found {
         Ok(fd) => Ok(Place { fd, before }),
         Err(errno @ (Errno::ELOOP | Errno::ENOTDIR)) => Err(Error::step(

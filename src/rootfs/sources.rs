@@ -19,7 +19,7 @@ use super::mount::Change;
 use super::mount::{Action, Bind, Mount, SourceKind, as_text};
 use super::mount::{IdMapping, Maps};
 use super::options::{Depth, Propagation, Symlink};
-use super::place::is_folder;
+use super::place::Shape;
 use super::{Plan, Reception, Way};
 use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Result};
@@ -65,7 +65,7 @@ pub(super) enum Source {
 #[derive(Debug)]
 pub(super) struct Tree {
     pub(super) fd: OwnedFd,
-    pub(super) is_folder: bool,
+    pub(super) shape: Shape,
 }
 
 /// The parent's descriptors of what it has sent. Where one is closed last the kernel has work to do: while
@@ -133,9 +133,9 @@ struct Batch {
 
 impl Batch {
     fn push(&mut self, tree: Tree, channel: &Channel) -> Result<()> {
-        self.letters.push(match tree.is_folder {
-            true => FOLDER,
-            false => OTHER,
+        self.letters.push(match tree.shape {
+            Shape::Directory => FOLDER,
+            Shape::File => OTHER,
         });
         self.trees.push(tree.fd);
         match self.trees.len() {
@@ -230,8 +230,11 @@ impl<'a> Sources<'a> {
             }
             Some(letters) if letters.len() == fds.len() => {
                 let trees = letters.iter().zip(fds).map(|(letter, fd)| {
-                    let is_folder = *letter == FOLDER;
-                    Source::Tree(Tree { fd, is_folder })
+                    let shape = match *letter == FOLDER {
+                        true => Shape::Directory,
+                        false => Shape::File,
+                    };
+                    Source::Tree(Tree { fd, shape })
                 });
                 self.ready.extend(trees);
             }
@@ -300,13 +303,13 @@ fn open_source(
             ));
         }
     }
-    let is_folder = is_folder(fd.as_fd()).context(Code::Mount, step, mount)?;
+    let shape = Shape::of(fd.as_fd()).context(Code::Mount, step, mount)?;
     idmap(fd.as_fd())?;
     apply(fd.as_fd(), changes, mount)?;
     if bind.depth == Depth::Tree && only_the_top_is_read_only(&mount.changes) {
         read_only_below(fd.as_fd()).context(Code::Mount, "make read-only", mount)?;
     }
-    Ok(Source::Tree(Tree { fd, is_folder }))
+    Ok(Source::Tree(Tree { fd, shape }))
 }
 
 /// Whether the config says `ro` of a tree, and nothing of what is mounted below.

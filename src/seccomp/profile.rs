@@ -145,7 +145,7 @@ pub(super) fn filter(profile: &LinuxSeccomp, problems: &mut Problems) -> Filter 
         default,
         architectures: profile.architectures().clone().unwrap_or_default(),
         rules,
-        flags: flags(profile.flags().as_deref(), notifies.is_some()),
+        flags: flags(profile.flags().as_deref(), notifies.as_deref()),
         listener_path: listener_path.filter(|_| notifies.is_some()),
         listener_metadata: listener_metadata.filter(|_| notifies.is_some()),
     }
@@ -247,13 +247,13 @@ fn condition(
 /// list means no flag.
 ///
 /// `WAIT_KILLABLE_RECV` speaks about waiting for a listener; the kernel refuses it on a filter
-/// that has none (EINVAL), where it could not change anything.
-fn flags(listed: Option<&[LinuxSeccompFilterFlag]>, notifies: bool) -> u32 {
+/// that has none (EINVAL), where it could not change anything. `notifying` is what notifies, if anything does.
+fn flags(listed: Option<&[LinuxSeccompFilterFlag]>, notifying: Option<&str>) -> u32 {
     let mut flags = match listed {
         None => kernel::FILTER_FLAG_SPEC_ALLOW,
         Some(listed) => listed.iter().fold(0, |flags, flag| flags | value(*flag)),
     };
-    if notifies {
+    if notifying.is_some() {
         flags |= kernel::FILTER_FLAG_NEW_LISTENER;
         if flags & kernel::FILTER_FLAG_TSYNC != 0 {
             flags |= kernel::FILTER_FLAG_TSYNC_ESRCH;
