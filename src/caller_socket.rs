@@ -1,11 +1,11 @@
 //! Unix sockets on which a caller of casulo waits for a descriptor: the console socket, the pidfd
 //! socket, the seccomp agent, the service manager. Used by the parent, in the caller's mount namespace.
 //!
-//! Who listens there may never accept or read. casulo waits for [`PATIENCE`], and for a second at a time: the
+//! Who listens there may never accept or read. casulo waits for [`timeout::CALLER_SOCKET`], and for a second at a time: the
 //! foreground has signals blocked, and looks for those that ask it to end.
 
-use crate::sys::scm;
-use crate::sys::signal;
+use crate::sys::{scm, signal};
+use crate::timeout;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, poll};
@@ -19,10 +19,7 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::time::{Duration, Instant};
-
-/// How long who listens may take to accept a connection, and how long to read what is sent.
-const PATIENCE: Duration = Duration::from_secs(10);
+use std::time::Instant;
 
 /// Connects to the stream socket at `path` (relative to the working directory, of any length).
 ///
@@ -72,7 +69,7 @@ fn connect_as(kind: SockType, flags: SockFlag, path: &Path) -> nix::Result<Owned
 
 /// A datagram socket that cannot be connected at once is refused at once.
 fn connect_in_time(fd: &OwnedFd, address: &UnixAddr) -> nix::Result<()> {
-    let last = Instant::now() + PATIENCE;
+    let last = Instant::now() + timeout::CALLER_SOCKET;
     loop {
         match connect_socket(fd.as_raw_fd(), address) {
             Err(Errno::EAGAIN | Errno::EINTR) => go_on_until(last)?,
@@ -104,7 +101,7 @@ pub fn send_fd(path: &Path, payload: &[u8], fd: BorrowedFd<'_>) -> nix::Result<(
 /// # Errors
 /// Those of sendmsg(2); ETIMEDOUT where nobody reads; EINTR when casulo is asked to end.
 pub fn send_fd_over(socket: BorrowedFd<'_>, payload: &[u8], fd: BorrowedFd<'_>) -> nix::Result<()> {
-    let last = Instant::now() + PATIENCE;
+    let last = Instant::now() + timeout::CALLER_SOCKET;
     let (mut rest, mut fd) = (payload, Some(fd));
     while !rest.is_empty() {
         match scm::send_some(socket, rest, fd) {

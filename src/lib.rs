@@ -48,5 +48,6 @@ pub mod state;
 pub mod sync;
 pub mod sys;
 pub mod terminal;
+pub mod timeout;
 pub mod trace;
 pub mod whole_file;

@@ -31,7 +31,6 @@ pub mod update;
 pub use folders::{remove_empty, remove_unused};
 pub use fs::Cgroup;
 pub use signal::signal_each;
-pub use tree::PATIENCE;
 
 use crate::error::Problems;
 use crate::host::Host;

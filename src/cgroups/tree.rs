@@ -8,6 +8,7 @@ use super::notify::Announced;
 use super::stats::MemoryEvents;
 use crate::descent::{What, each_folder, remove_below};
 use crate::error::{Code, Context, Error, Result};
+use crate::timeout;
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
@@ -17,10 +18,6 @@ use nix::unistd::{Pid, UnlinkatFlags};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
-
-/// How long a killed process is waited for. Enough for anything but a system call that does not
-/// return.
-pub const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Cgroup {
     /// Pids in it and below, as the caller's pid namespace numbers them: without those that it does not
@@ -109,7 +106,7 @@ impl Cgroup {
     /// # Errors
     /// `E_CGROUP` when processes are left after ten seconds, naming them.
     pub fn remove(&self) -> Result<()> {
-        self.remove_until(Instant::now() + PATIENCE)
+        self.remove_until(Instant::now() + timeout::KILL)
     }
 
     fn remove_until(&self, end: Instant) -> Result<()> {

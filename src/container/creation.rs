@@ -10,12 +10,10 @@ use crate::error::{Code, Context, Result};
 use crate::state::{Dir, Lock, PAUSE, Seen, State, Status};
 use crate::sys::pidfd::pidfd_send_signal;
 use crate::sys::procfs::ProcFs;
+use crate::timeout;
 use nix::errno::Errno;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::{Duration, Instant};
-
-/// How long `create` may take to notice and to undo what it has made.
-const GRACE: Duration = Duration::from_secs(2);
+use std::time::Instant;
 
 /// `kill`: ends the creation if `signal` ends a process by default; any other goes to `init`.
 ///
@@ -36,7 +34,7 @@ pub(super) fn kill(state: &State, init: Option<OwnedFd>, signal: i32) -> Result<
 /// `E_NOT_FOUND` when `create` has undone all; `E_SIGNAL`, `E_STATE`.
 pub(super) fn end(dir: &Dir) -> Result<Option<Lock>> {
     dir.mark_as_deleted()?;
-    let end = Instant::now() + GRACE;
+    let end = Instant::now() + timeout::UNDO;
     while Instant::now() < end {
         if let Some(lock) = dir.lock_now()? {
             return Ok(Some(lock));

@@ -3,13 +3,14 @@
 use super::hooks_outside::{recorded_hooks, run_poststop};
 use super::processes::{not_running, processes_of};
 use super::{creation, survivors};
-use crate::cgroups::{self, Cgroup, PATIENCE, systemd};
+use crate::cgroups::{self, Cgroup, systemd};
 use crate::error::{Code, Context, Error, Result};
 use crate::fault::{self, Step};
 use crate::intel_rdt;
 use crate::state::{Dir, Lock, Seen, State, Status};
 use crate::sys::pidfd::pidfd_send_signal;
 use crate::sys::procfs::ProcFs;
+use crate::timeout;
 use crate::trace::{self, Phase};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -228,7 +229,7 @@ pub(super) fn kill_all(state: &State) -> Result<()> {
 /// SIGKILL for everything in the cgroup, until it is empty.
 fn end_all_in(cgroup: &Cgroup, state: &State) -> Result<()> {
     cgroup.kill()?;
-    if cgroup.wait_until_empty(Instant::now() + PATIENCE) {
+    if cgroup.wait_until_empty(Instant::now() + timeout::KILL) {
         return Ok(());
     }
     Err(survivors::error(&state.id, &cgroup.pids()?))
@@ -237,6 +238,6 @@ fn end_all_in(cgroup: &Cgroup, state: &State) -> Result<()> {
 /// Waits until a killed process has ended; false when it does not.
 pub(super) fn ends_in_time(pidfd: &OwnedFd) -> nix::Result<bool> {
     let mut ended = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-    let timeout = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
+    let timeout = PollTimeout::try_from(timeout::KILL).unwrap_or(PollTimeout::MAX);
     poll(&mut ended, timeout).map(|count| count > 0)
 }

@@ -3,13 +3,11 @@
 use crate::error::{Code, Context, Error, Result};
 use crate::foreground::EndSignals;
 use crate::sync::{Channel, Message};
+use crate::timeout;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
-
-/// How long a signal that asks casulo to end waits for the program to run, which then gets it.
-const GRACE: Duration = Duration::from_secs(1);
 
 /// Whether one has come, and when casulo gives up for it. It stays where it is: who runs by then gets it.
 #[derive(Debug)]
@@ -46,7 +44,7 @@ impl<'a> Interruption<'a> {
             Err(errno) => return Err(errno).context(Code::Sync, "wait for", "init"),
         }
         if end.is_some() && fds.pop().as_ref().and_then(PollFd::any) == Some(true) {
-            self.gives_up = Some(Instant::now() + GRACE);
+            self.gives_up = Some(Instant::now() + timeout::SIGNAL);
         }
         Ok(())
     }

@@ -1,10 +1,11 @@
 //! `pause` and `resume`: all processes of a container freeze, and run on.
 
 use super::survivors;
-use crate::cgroups::{Cgroup, PATIENCE};
+use crate::cgroups::Cgroup;
 use crate::error::{Code, Error, Result};
 use crate::fault::{self, Step};
 use crate::state::{self, Dir, Seen, State, Status};
+use crate::timeout;
 use std::time::Instant;
 
 /// `pause`: freezes every process of a running container, or of one that waits to be started;
@@ -29,7 +30,7 @@ pub fn pause(dir: &Dir) -> Result<()> {
 
 fn freeze(dir: &Dir, cgroup: &Cgroup) -> Result<()> {
     fault::at(Step::Freeze)?;
-    if cgroup.freeze(Instant::now() + PATIENCE)? {
+    if cgroup.freeze(Instant::now() + timeout::KILL)? {
         return Ok(());
     }
     if !dir.is_there() {

@@ -1,9 +1,9 @@
 //! Processes that SIGKILL has not ended, or that do not freeze: who they are and what they wait for,
 //! for the one line of error that `kill`, `delete` and `pause` give. Any casulo process on the host.
 
-use crate::cgroups::PATIENCE;
 use crate::error::{Code, Error};
 use crate::sys::procfs::ProcFs;
+use crate::timeout;
 use nix::fcntl::OFlag;
 use nix::unistd::Pid;
 
@@ -15,7 +15,7 @@ pub(super) fn error(id: &str, pids: &[Pid]) -> Error {
     let names = ProcFs::host().map(|proc| describe(pids, &proc));
     let message = format!(
         "container {id} still has processes {} s after SIGKILL: {}",
-        PATIENCE.as_secs(),
+        timeout::KILL.as_secs(),
         names.unwrap_or_default().join(", ")
     );
     Error::new(Code::Signal, message).hint(
@@ -36,7 +36,7 @@ pub(super) fn not_frozen(id: &str, pids: &[Pid]) -> Error {
     });
     let message = format!(
         "container {id} is not frozen after {} s, and runs on: {}",
-        PATIENCE.as_secs(),
+        timeout::KILL.as_secs(),
         names.unwrap_or_default().join(", ")
     );
     Error::new(Code::Cgroup, message)

@@ -1,8 +1,8 @@
 //! What `create` has made so far, and how it goes away again when a later step fails.
 
 use super::hooks_outside::run_poststop;
+use crate::cgroups::Cgroup;
 use crate::cgroups::systemd::{self, Scope};
-use crate::cgroups::{Cgroup, PATIENCE};
 use crate::error::{Code, Error, Result};
 use crate::intel_rdt;
 use crate::namespaces::MovedDevices;
@@ -10,6 +10,7 @@ use crate::pidfile;
 use crate::plan::Plan;
 use crate::state::{Dir, State, Status};
 use crate::sys::child::{self, Farewell};
+use crate::timeout;
 use nix::errno::Errno;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -44,7 +45,7 @@ impl Made<'_> {
         // Who is held by a tracer in the container is waited for no longer.
         let patience = match self.init.take().map(child::end) {
             Some(Farewell::Kept) => Duration::ZERO,
-            Some(Farewell::Gone) | None => PATIENCE,
+            Some(Farewell::Gone) | None => timeout::KILL,
         };
         if let Some(devices) = self.net_devices.take() {
             devices.give_back();

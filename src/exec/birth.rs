@@ -14,19 +14,17 @@ use crate::state::State;
 use crate::sys::clone::{Side, clone3};
 use crate::sys::pidfd::pidfd_send_signal;
 use crate::sys::procfs::ProcFs;
+use crate::timeout;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::unistd::read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// How often init is looked up while it may move. Its cgroup takes processes as long as it is there,
 /// so whoever moves it to and fro wins every time only by chance, or on a loaded host.
 const ATTEMPTS: usize = 50;
-
-/// How long the container may take to freeze after that.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Where a process is after its birth.
 pub(super) enum Place {
@@ -178,7 +176,7 @@ fn clone_beside_frozen(
     proc: &ProcFs,
 ) -> Result<Cloned> {
     // Not all need be frozen, if only init is.
-    container.freeze(Instant::now() + PATIENCE)?;
+    container.freeze(Instant::now() + timeout::FREEZE)?;
     let cloned = clone_beside_init(state, init, proc);
     match cloned {
         Ok((Ok(Side::Child), _)) => cloned,

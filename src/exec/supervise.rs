@@ -22,6 +22,7 @@ use crate::sys::procfs::ProcFs;
 use crate::sys::rlimit;
 use crate::sys::shared::Shared;
 use crate::terminal;
+use crate::timeout;
 use crate::trace::{self, Phase};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -29,8 +30,6 @@ use nix::unistd::Pid;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// How long a process may be visible and not have executed its program.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// The longest time between two looks at what nobody wakes casulo for.
 const LONGEST_LOOK: Duration = Duration::from_millis(100);
 /// So many words are heard at a time: whoever traces the process can write more than casulo reads.
@@ -275,7 +274,7 @@ impl<'a> Supervision<'a> {
     /// Lets the process go on once it is there, and waits until it has executed its program.
     fn wait_for_execve(&self, pid: Pid, process: &OwnedFd, go: u8) -> Waited<()> {
         let deadline = match self.request.paused {
-            WhenPaused::Refuse => Some(Instant::now() + PATIENCE),
+            WhenPaused::Refuse => Some(Instant::now() + timeout::EXECVE),
             WhenPaused::Wait => None,
         };
         let mut look = LONGEST_LOOK;
@@ -372,7 +371,7 @@ fn held() -> Error {
         Code::Process,
         format!(
             "the process did not execute its program within {} s",
-            PATIENCE.as_secs()
+            timeout::EXECVE.as_secs()
         ),
     )
     .hint("the container is frozen, or something in it stops or traces what enters it")

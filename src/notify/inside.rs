@@ -13,6 +13,7 @@ use crate::sys::clone::Side;
 use crate::sys::mount::{MountAttr, mount_setattr, open_tree};
 use crate::sys::namespace::stop_being_dumpable;
 use crate::sys::scm;
+use crate::timeout;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -26,9 +27,6 @@ use std::path::Path;
 
 /// How many inodes the tmpfs has: its root, the socket, and what a label of theirs may take.
 pub(super) const INODES: u64 = 4;
-
-/// How long the child may take, in milliseconds: it looks a path up in the image.
-const PATIENCE: u16 = 10_000;
 
 /// Parent: the container's socket, bound in the `folder` of the container whose init is `pidfd`. `namespaces` are those
 /// that are not the caller's, as clone flags.
@@ -63,7 +61,10 @@ pub(super) fn bound_in(
     let mut answer = [0; 4];
     let received = loop {
         let mut fds = [PollFd::new(ours.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut fds, PollTimeout::from(PATIENCE)) {
+        match poll(
+            &mut fds,
+            PollTimeout::try_from(timeout::NOTIFY_SOCKET).expect("ten seconds"),
+        ) {
             Err(Errno::EINTR) => {}
             Err(errno) => break Err(errno),
             Ok(0) => break Err(Errno::ETIMEDOUT),

@@ -3,23 +3,20 @@
 use super::queue::{Queue, Waiting};
 use super::words::{Readiness, filtered};
 use super::{inside, manager_socket};
-use crate::caller_socket;
 use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Result};
 use crate::state::State;
 use crate::sys::scm::{self, Brings};
+use crate::{caller_socket, timeout};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{Pid, pipe2};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// How many messages are passed on at a time.
 const AT_ONCE: usize = 64;
-
-/// How long a manager may take to read what it was sent (sd_notify_barrier(3)).
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The container's socket and the manager's.
 #[derive(Debug)]
@@ -51,7 +48,7 @@ enum Until {
 impl Held {
     fn until(until: Until) -> Held {
         Held {
-            end: Instant::now() + PATIENCE,
+            end: Instant::now() + timeout::NOTIFY_MANAGER,
             until,
         }
     }
@@ -222,7 +219,7 @@ impl Proxy {
 
     /// Waits until the manager has read everything. One that does not answer has been told all the same.
     fn wait_for_manager(&mut self) {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + timeout::NOTIFY_MANAGER;
         loop {
             match self.begin_barrier() {
                 Ok(reader) => self.held = held_until_read(reader, Readiness::Ready),

@@ -9,6 +9,7 @@ use crate::sys::child::{self, Patience};
 use crate::sys::clone::Side;
 use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
 use crate::sys::scm::{self, Brings};
+use crate::timeout;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
@@ -17,9 +18,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The longest message that systemd takes (`PIPE_BUF`), and room to see that one is longer.
 pub(super) const LONGEST: usize = 4097;
-
-/// How long the end of what came with a message is waited for, in milliseconds.
-const PATIENCE: u16 = 500;
 
 /// The container's socket. Never closed but by the end of casulo, when the kernel lingers for nobody.
 #[derive(Debug)]
@@ -62,7 +60,7 @@ impl Queue {
         }))
     }
 
-    /// Takes the first message out, of which `brings` is known. After [`PATIENCE`] a child that does this is killed.
+    /// Takes the first message out, of which `brings` is known. After [`timeout::NOTIFY_MESSAGE`] a child that does this is killed.
     pub(super) fn take_out(&self, brings: Brings) {
         if brings == Brings::Descriptors && !without(Defence::NotifyApart) {
             let parent = Pid::this();
@@ -89,7 +87,12 @@ fn wait_shortly(pid: Pid) {
     };
     for _ in 0..2 {
         let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-        if poll(&mut fds, PollTimeout::from(PATIENCE)).is_ok_and(|count| count > 0) {
+        if poll(
+            &mut fds,
+            PollTimeout::try_from(timeout::NOTIFY_MESSAGE).expect("half a second"),
+        )
+        .is_ok_and(|count| count > 0)
+        {
             // Whoever ignores SIGCHLD finds no child any more.
             let _ = child::wait(Some(pid), Patience::Now);
             return;

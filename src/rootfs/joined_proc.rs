@@ -24,6 +24,7 @@ use crate::sys::namespace::stop_being_dumpable;
 use crate::sys::pidfd::{pidfd_getfd, pidfd_open, pidfd_send_signal};
 use crate::sys::seccomp::{Instruction, set_mode_filter};
 use crate::sys::shared::Shared;
+use crate::timeout;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open as open_path};
 use nix::mount::{MntFlags, umount2};
@@ -35,8 +36,6 @@ use nix::unistd::{fchdir, pivot_root, setsid};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// How long the maker may take to open the context: what has been seen inside can be stopped.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two looks.
 const PAUSE: Duration = Duration::from_micros(100);
 
@@ -105,7 +104,7 @@ fn context_of_maker(namespace: BorrowedFd<'_>, taker: Taker) -> nix::Result<Owne
 }
 
 fn take_context(maker: &OwnedFd, taker: Taker) -> nix::Result<OwnedFd> {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + timeout::PROCFS;
     loop {
         match (pidfd_getfd(maker.as_fd(), 0), taker) {
             // It has not opened it yet, or is not dumpable yet.

@@ -7,12 +7,12 @@
 use super::{Dir, not_found};
 use crate::error::{Code, Context, Error, Result};
 use crate::sys::flock::{Operation, flock};
+use crate::timeout;
 use nix::errno::Errno;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-/// How long [`Dir::lock_in_time`] waits, and how long between two looks.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two looks at the lock.
 pub(crate) const PAUSE: Duration = Duration::from_millis(10);
 
 /// The lock of a container that is there, until it is dropped.
@@ -53,12 +53,12 @@ impl Dir {
         self.take(Operation::ExclusiveNow)
     }
 
-    /// [`Dir::lock`] whoever has it, but that one may be stopped or hang: after [`PATIENCE`] there is none.
+    /// [`Dir::lock`] whoever has it, but that one may be stopped or hang: after [`timeout::LOCK`] there is none.
     ///
     /// # Errors
     /// As [`Dir::lock`].
     pub fn lock_in_time(&self) -> Result<Option<Lock>> {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + timeout::LOCK;
         loop {
             let lock = self.lock_now()?;
             if lock.is_some() || Instant::now() >= end {

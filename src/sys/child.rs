@@ -2,6 +2,7 @@
 
 use super::clone::Side;
 use super::pidfd::pidfd_open;
+use crate::timeout;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::prctl::set_pdeathsig;
@@ -46,9 +47,6 @@ pub fn end_with(parent: Pid) -> nix::Result<()> {
     }
 }
 
-/// How long [`end`] waits.
-const FAREWELL: Duration = Duration::from_millis(700);
-
 /// Whether a child that was killed is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Farewell {
@@ -65,7 +63,7 @@ pub fn end(pid: Pid) -> Farewell {
     let _ = kill(pid, Signal::SIGKILL);
     // Without a descriptor to spare it is looked at again and again.
     let pidfd = pidfd_open(pid).ok();
-    let last = Instant::now() + FAREWELL;
+    let last = Instant::now() + timeout::REAP;
     loop {
         let left = last.saturating_duration_since(Instant::now());
         if let Some(pidfd) = &pidfd {

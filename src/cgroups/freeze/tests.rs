@@ -1,9 +1,9 @@
 use super::*;
-use crate::cgroups::PATIENCE;
 use crate::cgroups::tests::{TestCgroup, sleeper};
+use crate::timeout;
 
 fn soon() -> Instant {
-    Instant::now() + PATIENCE
+    Instant::now() + timeout::KILL
 }
 
 #[test]

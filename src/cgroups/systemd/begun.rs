@@ -10,11 +10,9 @@ use super::unit::{self, manager_call};
 use super::{Property, Scope};
 use crate::cgroups::hold::Holder;
 use crate::error::Result;
+use crate::timeout;
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
-
-/// How long systemd may take to give a unit that it knows an invocation.
-const LAST_MOMENTS: Duration = Duration::from_secs(1);
 
 const DOCUMENTATION: &str = "Documentation";
 
@@ -70,7 +68,7 @@ fn find(connection: &mut Connection, scope: &Scope, holder: &Holder) -> Answer<O
                 };
                 return Ok(is_of(connection, &scope, holder)?.then_some(scope));
             }
-            None if begin.elapsed() < LAST_MOMENTS => {
+            None if begin.elapsed() < timeout::INVOCATION => {
                 std::thread::sleep(Duration::from_millis(10));
             }
             None => return Ok(None),

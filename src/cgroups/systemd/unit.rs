@@ -8,14 +8,10 @@ use super::{Manager, Property, Scope};
 use crate::defence::{Defence, without};
 use crate::error::{Code, Error, Result};
 use crate::fault::{self, Step};
+use crate::timeout;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-/// How long systemd may take for everything that a command wants of it. Starting a scope is a
-/// matter of milliseconds; a loaded host has been seen to take seconds.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 const SYSTEMD: &str = "org.freedesktop.systemd1";
 const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
@@ -233,7 +229,7 @@ fn sockets(manager: &Manager) -> [PathBuf; 2] {
 pub(super) fn connect(verb: &str, scope: &Scope) -> Result<Connection> {
     let [private, bus] = sockets(&scope.manager);
     let failed = |socket: &Path, failure| failed(verb, scope, Some(socket), failure);
-    match Connection::open(&private, PATIENCE) {
+    match Connection::open(&private, timeout::SYSTEMD) {
         Err(Failure::Connect(errno)) => match over_bus(&bus) {
             // The first one is what is missing; that there is no bus either is no news.
             Err(Failure::Connect(_)) => Err(failed(&private, Failure::Connect(errno))),
@@ -245,7 +241,7 @@ pub(super) fn connect(verb: &str, scope: &Scope) -> Result<Connection> {
 
 /// A message bus wants to be greeted, and passes on signals only to those who ask.
 fn over_bus(path: &Path) -> Answer<Connection> {
-    let mut connection = Connection::open(path, PATIENCE)?;
+    let mut connection = Connection::open(path, timeout::SYSTEMD)?;
     let rule = "type='signal',sender='org.freedesktop.systemd1',\
                 interface='org.freedesktop.systemd1.Manager',member='JobRemoved'";
     connection.call(&bus_call("Hello", &[]))?;
@@ -337,7 +333,7 @@ pub(super) fn failed(verb: &str, scope: &Scope, socket: Option<&Path>, failure: 
             .hint("run casulo in that one, or use --cgroup-manager cgroupfs"),
         Failure::TimedOut => error(format!(
             "no answer from {socket} within {} seconds",
-            PATIENCE.as_secs()
+            timeout::SYSTEMD.as_secs()
         ))
         .hint(look_at(scope)),
         Failure::AskedToEnd => Error {

@@ -101,7 +101,7 @@ fn a_frozen_process_dies_without_thawing() {
     let process = sleeper(&cgroup);
     assert!(!cgroup.is_frozen());
     cgroup.write("cgroup.freeze", "1").expect("frozen");
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + timeout::KILL;
     while !cgroup.is_frozen() && Instant::now() < end {
         std::thread::sleep(Duration::from_millis(1));
     }
@@ -199,7 +199,7 @@ fn waiting_for_the_end_gives_up_in_time() {
     let process = sleeper(&cgroup);
     assert!(!cgroup.wait_until_empty(Instant::now() + Duration::from_millis(20)));
     cgroup.kill().expect("killed");
-    assert!(cgroup.wait_until_empty(Instant::now() + PATIENCE));
+    assert!(cgroup.wait_until_empty(Instant::now() + timeout::KILL));
     assert_eq!(signal_that_ended(process), Some(libc::SIGKILL));
     cgroup.remove().expect("removed");
     assert!(cgroup.wait_until_empty(Instant::now()), "it is gone");
