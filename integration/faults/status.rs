@@ -53,6 +53,7 @@ fn moment(step: Step) -> Moment {
             Step::CompileFilter
             | Step::ConnectAgent
             | Step::Cgroup
+            | Step::HoldCgroup
             | Step::Limits
             | Step::CgroupOwner
             | Step::OpenNamespaces
