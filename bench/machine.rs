@@ -41,9 +41,12 @@ pub(crate) fn describe() -> Vec<(String, String)> {
         ("Load at the start", read("/proc/loadavg")),
     ]
     .into_iter()
-    .map(|(name, value)| match value.is_empty() {
-        true => (name.to_owned(), "none".to_owned()),
-        false => (name.to_owned(), value),
+    .map(|(name, value)| {
+        if value.is_empty() {
+            (name.to_owned(), "none".to_owned())
+        } else {
+            (name.to_owned(), value)
+        }
     })
     .collect()
 }

@@ -188,9 +188,10 @@ fn report(told: Report) -> Result<ExitCode> {
     let mut options = Options {
         quick: told.quick,
         dangerous_here: told.dangerous_here,
-        runtimes: match told.runtimes.is_empty() {
-            true => Runtime::defaults(),
-            false => told.runtimes,
+        runtimes: if told.runtimes.is_empty() {
+            Runtime::defaults()
+        } else {
+            told.runtimes
         },
     };
     runtimes::equip(&mut options.runtimes, &told.out);

@@ -121,9 +121,10 @@ fn denying_group_cannot_be_dropped(lab: &Lab) {
         let user = as_user(lab, bundle.path(), &["run", bundle.id()]);
         let mut command = Command::new(user.get_program());
         for arg in user.get_args() {
-            match arg == "--clear-groups" {
-                true => command.args(groups),
-                false => command.arg(arg),
+            if arg == "--clear-groups" {
+                command.args(groups)
+            } else {
+                command.arg(arg)
             };
         }
         command.current_dir(bundle.path());

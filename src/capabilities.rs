@@ -81,9 +81,10 @@ pub fn plan(
         mask
     });
     let bounding = granted("bounding", all, bounding_now);
-    let available = match without(Defence::WithinBounding) {
-        false => held & bounding,
-        true => held,
+    let available = if without(Defence::WithinBounding) {
+        held
+    } else {
+        held & bounding
     };
     let permitted = granted("permitted", set(LinuxCapabilities::permitted), available);
     let inheritable = granted("inheritable", inheritable, available);

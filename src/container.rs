@@ -90,13 +90,15 @@ impl Request<'_> {
     /// What the filter is asked about.
     fn asked(&self) -> Asked {
         Asked {
-            birth: match self.plan.namespaces.joins(namespaces::Kind::Pid) {
-                true => Birth::Sibling,
-                false => Birth::Itself,
+            birth: if self.plan.namespaces.joins(namespaces::Kind::Pid) {
+                Birth::Sibling
+            } else {
+                Birth::Itself
             },
-            hooks: match self.plan.hooks.has(Kind::StartContainer) {
-                true => Hooks::Some,
-                false => Hooks::None,
+            hooks: if self.plan.hooks.has(Kind::StartContainer) {
+                Hooks::Some
+            } else {
+                Hooks::None
             },
             working_directory: match self.start {
                 StartBy::Fifo => WorkingDirectory::VerifyAgain,
@@ -181,9 +183,10 @@ pub fn create<'a>(request: &Request<'a>) -> Result<Created<'a>> {
         }),
         Err(error) => {
             // Whatever failed then failed for that.
-            let error = match made.dir()?.is_deleted() {
-                true => state::deleted_meanwhile(&plan.id),
-                false => error,
+            let error = if made.dir()?.is_deleted() {
+                state::deleted_meanwhile(&plan.id)
+            } else {
+                error
             };
             // The lock is held while all is undone.
             Err(made.undo(error))

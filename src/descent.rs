@@ -168,9 +168,10 @@ fn remove_in(descent: &Descent, what: What) -> nix::Result<Option<CString>> {
         if is_dots(name) || (what == What::Folders && !is_folder) {
             continue;
         }
-        let kind = match is_folder {
-            true => UnlinkatFlags::RemoveDir,
-            false => UnlinkatFlags::NoRemoveDir,
+        let kind = if is_folder {
+            UnlinkatFlags::RemoveDir
+        } else {
+            UnlinkatFlags::NoRemoveDir
         };
         match unlinkat(&descent.here, name, kind) {
             Ok(()) | Err(Errno::ENOENT) => {}

@@ -69,9 +69,10 @@ pub struct Inheritance {
 
 impl Inheritance {
     fn birth(&self) -> Birth {
-        match self.joins.joins(namespaces::Kind::Pid) {
-            true => Birth::Sibling,
-            false => Birth::Itself,
+        if self.joins.joins(namespaces::Kind::Pid) {
+            Birth::Sibling
+        } else {
+            Birth::Itself
         }
     }
 }
@@ -316,9 +317,10 @@ fn last_steps(plan: &Plan, ready: SetUp, inherited: Inheritance, birth: Birth) -
         shared,
         tracer,
         hooks: &hooks,
-        hook_output: match without(Defence::HookPipes) {
-            false => [word(0), word(1)],
-            true => output.descriptors(),
+        hook_output: if without(Defence::HookPipes) {
+            output.descriptors()
+        } else {
+            [word(0), word(1)]
         },
         fault: fault::last(Step::StartHooks).or_else(|| fault::last(Step::Execute)),
     };
@@ -353,9 +355,10 @@ fn last_steps(plan: &Plan, ready: SetUp, inherited: Inheritance, birth: Birth) -
 fn end_with_parent(parent: &Channel) -> Result<()> {
     set_pdeathsig(Signal::SIGKILL).context(Code::Process, "set the parent-death signal", "")?;
     // For a death before that the kernel sends nothing. getppid(2) knows nobody outside a pid namespace.
-    match parent.is_closed() {
-        false => Ok(()),
-        true => Err(parent_left("container")),
+    if parent.is_closed() {
+        Err(parent_left("container"))
+    } else {
+        Ok(())
     }
 }
 

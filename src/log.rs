@@ -135,9 +135,10 @@ pub(crate) fn one_line(message: &str) -> String {
         .join(" | ");
     let mut shown = String::with_capacity(line.len());
     for letter in line.chars() {
-        match letter.is_control() {
-            true => shown.extend(letter.escape_default()),
-            false => shown.push(letter),
+        if letter.is_control() {
+            shown.extend(letter.escape_default())
+        } else {
+            shown.push(letter)
         }
     }
     shortened(shown)

@@ -47,12 +47,13 @@ impl Root {
         mode: Mode,
         resolve: ResolveFlag,
     ) -> nix::Result<OwnedFd> {
-        let (path, resolve) = match without(Defence::InRoot) {
-            false => (path, ResolveFlag::RESOLVE_IN_ROOT | resolve),
-            true => (
+        let (path, resolve) = if without(Defence::InRoot) {
+            (
                 path.strip_prefix("/").unwrap_or(path),
                 resolve - ResolveFlag::RESOLVE_NO_MAGICLINKS,
-            ),
+            )
+        } else {
+            (path, ResolveFlag::RESOLVE_IN_ROOT | resolve)
         };
         let mut how = OpenHow::new()
             .flags(flags | OFlag::O_CLOEXEC)
@@ -100,9 +101,10 @@ impl Root {
     /// # Errors
     /// ELOOP where a component is a symlink; else as [`Root::open`].
     pub fn resolve_plain(&self, path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {
-        let symlinks = match without(Defence::NoSymlinks) {
-            false => ResolveFlag::RESOLVE_NO_SYMLINKS,
-            true => ResolveFlag::empty(),
+        let symlinks = if without(Defence::NoSymlinks) {
+            ResolveFlag::empty()
+        } else {
+            ResolveFlag::RESOLVE_NO_SYMLINKS
         };
         self.open_resolving(path, OFlag::O_PATH | flags, Mode::empty(), symlinks)
     }

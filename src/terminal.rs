@@ -102,9 +102,10 @@ impl Terminal {
             })?;
         let place = console(&dev)?;
         let here = libc::OPEN_TREE_CLONE | libc::AT_EMPTY_PATH.cast_unsigned();
-        let (from, name) = match without(Defence::ConsoleByFd) {
-            false => (self.slave.as_fd(), c""),
-            true => (root.as_fd(), c"dev/pts/0"),
+        let (from, name) = if without(Defence::ConsoleByFd) {
+            (root.as_fd(), c"dev/pts/0")
+        } else {
+            (self.slave.as_fd(), c"")
         };
         open_tree(from, name, here)
             .and_then(|tree| move_mount(tree.as_fd(), place.as_fd()))

@@ -156,10 +156,7 @@ where
             let figure = one.points.iter().find(|(it, _)| it == label);
             let Some((_, figure)) = figure else { continue };
             let ours = series.len() > 1 || label.starts_with("casulo");
-            let shade = match ours {
-                true => FIRST + index % SERIES,
-                false => OTHERS,
-            };
+            let shade = if ours { FIRST + index % SERIES } else { OTHERS };
             // Series lie below each other within the line of their label, and off those of the next.
             const GAP: f64 = 0.12;
             let count = f64::from(u32::try_from(series.len())?);
@@ -229,8 +226,9 @@ fn label_width(labels: &[&str]) -> u32 {
 /// A number at an axis.
 fn short(value: f64) -> String {
     let text = format!("{value:.2}");
-    match text.contains('.') {
-        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
-        false => text,
+    if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        text
     }
 }

@@ -96,9 +96,10 @@ impl Browser {
             .args(options)
             .arg(format!("file://{}", page.display()))
             .output()?;
-        match output.status.success() {
-            true => Ok(output),
-            false => bail!("chromium: {}", output.status),
+        if output.status.success() {
+            Ok(output)
+        } else {
+            bail!("chromium: {}", output.status)
         }
     }
 

@@ -20,9 +20,10 @@ fn render(table: &Table) -> comfy_table::Table {
     // Heads of several words are broken: a column is as wide as its cells.
     shown.set_header(table.head.iter().map(|cell| cell.text.replace(' ', "\n")));
     for row in &table.rows {
-        let mut cells = vec![match row.cells.is_empty() {
-            true => format!("\n{}", row.label.text),
-            false => format!("  {}", row.label.text),
+        let mut cells = vec![if row.cells.is_empty() {
+            format!("\n{}", row.label.text)
+        } else {
+            format!("  {}", row.label.text)
         }];
         cells.extend(row.cells.iter().map(|cell| match cell.mark {
             Mark::Held => "✓".to_owned(),

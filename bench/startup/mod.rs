@@ -96,8 +96,9 @@ pub(crate) fn starts(options: &Options, place: &Place) -> Result<()> {
 }
 
 fn extent(options: &Options) -> Extent {
-    match options.quick {
-        true => Extent::Quick,
-        false => Extent::Full,
+    if options.quick {
+        Extent::Quick
+    } else {
+        Extent::Full
     }
 }

@@ -109,9 +109,10 @@ impl Shim {
         for stream in [&stdout, &stderr] {
             let (reader, writer) = std::io::pipe().unwrap();
             stream.read_in_background(reader);
-            match std::ptr::eq(stream, &stdout) {
-                true => shim.stdout(writer),
-                false => shim.stderr(writer),
+            if std::ptr::eq(stream, &stdout) {
+                shim.stdout(writer)
+            } else {
+                shim.stderr(writer)
             };
         }
         let child = shim.spawn().unwrap();

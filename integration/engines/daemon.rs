@@ -172,9 +172,10 @@ fn cgroups_of(id: &str, parent: &Path, left: &mut Vec<String>) {
         if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             continue;
         }
-        match entry.file_name().to_string_lossy().contains(id) {
-            true => left.push(path.display().to_string()),
-            false => cgroups_of(id, &path, left),
+        if entry.file_name().to_string_lossy().contains(id) {
+            left.push(path.display().to_string())
+        } else {
+            cgroups_of(id, &path, left)
         }
     }
 }

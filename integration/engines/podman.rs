@@ -68,9 +68,10 @@ fn store(lab: &Lab) -> &'static Store {
     STORE.get_or_init(|| {
         let folder = lab.shared_folder("podman");
         let config = folder.join("containers.conf");
-        let manager = match lines::under_systemd() {
-            true => "systemd",
-            false => "cgroupfs",
+        let manager = if lines::under_systemd() {
+            "systemd"
+        } else {
+            "cgroupfs"
         };
         let pids_limit = match Need::Controller("pids").check() {
             Ok(()) => "",

@@ -149,9 +149,10 @@ fn exec_that_systemd_moves_ends_with_its_runtime(lab: &Lab) {
             lab.use_test_build("CASULO_FAULT", &what);
             let out = container.call(&["exec", id, "/bin/sleep", "1000"]);
             lab.use_runtime();
-            match what.ends_with("kill") {
-                true => assert_eq!((out.code, out.stderr.as_str()), (137, ""), "{what}"),
-                false => assert_one_error(&what, &out),
+            if what.ends_with("kill") {
+                assert_eq!((out.code, out.stderr.as_str()), (137, ""), "{what}")
+            } else {
+                assert_one_error(&what, &out)
             }
             wait_until(&what, || !is_there() && container.processes().len() == 1);
         }

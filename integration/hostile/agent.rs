@@ -11,9 +11,10 @@ cases! {
 
 /// Says of `capset` that it was made, and lets everything else be made.
 fn lies_about_capset(number: i64) -> Answer {
-    match number == libc::SYS_capset {
-        true => Answer::Value(0),
-        false => Answer::Continue,
+    if number == libc::SYS_capset {
+        Answer::Value(0)
+    } else {
+        Answer::Continue
     }
 }
 

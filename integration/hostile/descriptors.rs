@@ -307,9 +307,10 @@ fn a_socket_that_lingers_in_a_message(lab: &Lab) {
         running.signal(Signal::SIGTERM);
         let out = running.wait();
         assert_eq!(out.code, 7, "{out:?}");
-        match began.elapsed() > Duration::from_secs(3) {
-            true => Outcome::GotThrough(format!("after {:?}", began.elapsed())),
-            false => Outcome::Held,
+        if began.elapsed() > Duration::from_secs(3) {
+            Outcome::GotThrough(format!("after {:?}", began.elapsed()))
+        } else {
+            Outcome::Held
         }
     });
 }
@@ -368,9 +369,10 @@ fn the_state_directory_cannot_be_filled(lab: &Lab) {
             .bundle()
             .capabilities(&["CAP_SYS_ADMIN", "CAP_DAC_OVERRIDE"])
             .sh(script);
-        let bundle = match in_user_namespace {
-            true => bundle.in_user_namespace(),
-            false => bundle,
+        let bundle = if in_user_namespace {
+            bundle.in_user_namespace()
+        } else {
+            bundle
         };
         let mut command = bundle.command(&[], "run", &[]);
         command.env("NOTIFY_SOCKET", &path);

@@ -116,9 +116,10 @@ fn who_has_the_callers_capabilities_looks_into_init(lab: &Lab) {
         }
         let said = watch.end();
         assert!(count(&said, "pids") >= 10, "{said:?}");
-        match said.stdout.contains("won") {
-            true => Outcome::GotThrough(said.stdout),
-            false => Outcome::Held,
+        if said.stdout.contains("won") {
+            Outcome::GotThrough(said.stdout)
+        } else {
+            Outcome::Held
         }
     });
 }
@@ -145,9 +146,10 @@ fn thousand_execs_are_traced(lab: &Lab) {
         );
         // On a busy machine he misses many.
         assert!(seen > done / 20, "{seen} of {done}");
-        match said.stdout.contains("won") {
-            true => Outcome::GotThrough(said.stdout),
-            false => Outcome::Held,
+        if said.stdout.contains("won") {
+            Outcome::GotThrough(said.stdout)
+        } else {
+            Outcome::Held
         }
     });
 }
@@ -284,9 +286,10 @@ fn entry_point_is_the_runtime(lab: &Lab) {
         }
         let said = writer.end();
         assert!(count(&said, "caught") > 0, "{said:?}");
-        match fs::read(&copy).unwrap() == before {
-            true => Outcome::Held,
-            false => Outcome::GotThrough(said.stdout),
+        if fs::read(&copy).unwrap() == before {
+            Outcome::Held
+        } else {
+            Outcome::GotThrough(said.stdout)
         }
     });
 }

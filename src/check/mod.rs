@@ -188,9 +188,10 @@ fn decide(
         {
             continue;
         }
-        let code = match everywhere.contains(&problem) {
-            true => Code::ConfigInvalid,
-            false => Code::HostUnable,
+        let code = if everywhere.contains(&problem) {
+            Code::ConfigInvalid
+        } else {
+            Code::HostUnable
         };
         findings.add(code, problem.0, problem.1);
     }

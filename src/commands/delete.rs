@@ -16,10 +16,7 @@ pub(super) fn run(global: &Global, args: &Delete) -> Result<u8> {
         // Never there, or another delete was faster.
         Err(error) if error.code == Code::NotFound => {
             store.remove_unnamed()?;
-            match args.force {
-                true => Ok(0),
-                false => Err(error),
-            }
+            if args.force { Ok(0) } else { Err(error) }
         }
         result => result.map(|()| 0),
     }

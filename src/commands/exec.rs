@@ -80,9 +80,10 @@ pub(super) fn run(global: &Global, args: &Exec) -> Result<u8> {
         console_socket: args.console_socket.as_deref(),
         pidfd_socket: args.pidfd_socket.as_deref(),
         cgroup: args.cgroup.as_deref().map(sub_cgroup).transpose()?,
-        paused: match args.ignore_paused {
-            true => WhenPaused::Wait,
-            false => WhenPaused::Refuse,
+        paused: if args.ignore_paused {
+            WhenPaused::Wait
+        } else {
+            WhenPaused::Refuse
         },
         signals: signals.as_ref(),
     };
@@ -226,15 +227,16 @@ fn inherit(mut process: Process, own: &Process) -> Process {
 /// leads out of it: a cgroup hierarchy has no symbolic links.
 fn sub_cgroup(path: &Path) -> Result<&Path> {
     let inside = path.strip_prefix("/").unwrap_or(path);
-    match inside.components().any(|part| part == Component::ParentDir) {
-        true => Err(Error::new(
+    if inside.components().any(|part| part == Component::ParentDir) {
+        Err(Error::new(
             Code::Usage,
             format!(
                 "--cgroup {}: `..` components are not allowed",
                 path.display()
             ),
-        )),
-        false => Ok(inside),
+        ))
+    } else {
+        Ok(inside)
     }
 }
 
@@ -242,9 +244,10 @@ fn sub_cgroup(path: &Path) -> Result<&Path> {
 /// (CVE-2026-30892).
 pub(crate) fn parse_user(text: &str) -> Result<(u32, Option<u32>)> {
     let number = |part: &str| -> Option<u32> {
-        let part = match without(Defence::UserDigits) {
-            false => part,
-            true => part.trim_end_matches(|it: char| !it.is_ascii_digit()),
+        let part = if without(Defence::UserDigits) {
+            part.trim_end_matches(|it: char| !it.is_ascii_digit())
+        } else {
+            part
         };
         let digits = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
         digits

@@ -67,12 +67,11 @@ impl Conversation<'_> {
             Err(Errno::ESRCH) => return Err(made.death_of_init(first)),
             opened => opened.context(Code::Io, "open a pidfd of", first)?,
         };
-        let (born, listener) = match is_entrant {
-            false => {
-                let listener = self.listener_of(first, &pidfd)?;
-                (Born { pid: first, pidfd }, listener)
-            }
-            true => self.wait_for_birth(made, state, first, &pidfd, proc)?,
+        let (born, listener) = if is_entrant {
+            self.wait_for_birth(made, state, first, &pidfd, proc)?
+        } else {
+            let listener = self.listener_of(first, &pidfd)?;
+            (Born { pid: first, pidfd }, listener)
         };
         let early = without(Defence::AgentAfterConfinement);
         let listener = match listener {

@@ -37,9 +37,10 @@ pub(super) fn work(
     namespaces::write_maps(&plan.namespaces, init, request.host)?;
     made.net_devices = namespaces::move_devices(&plan.namespaces, joins, init)?;
     fault::at(Step::Grant)?;
-    let role = match joins.joins(namespaces::Kind::Pid) {
-        true => Role::Entrant,
-        false => Role::Init,
+    let role = if joins.joins(namespaces::Kind::Pid) {
+        Role::Entrant
+    } else {
+        Role::Init
     };
     plan.process.grant(init, proc, role)?;
     if let Some(rdt) = &plan.intel_rdt {

@@ -32,12 +32,11 @@ pub(super) fn spawn(
     let filled = systemd::fill(&plan.cgroup, scope, bridge.pid(), proc, Some(&holder))?;
     // As in a cgroup without systemd: from a foreign cgroup namespace init could not be put there, and where a pid
     // namespace is joined the bridge is the entrant.
-    let init = match joins.joins(Kind::Cgroup) || joins.joins(Kind::Pid) {
-        true => {
-            filled.cgroup.add(bridge.pid())?;
-            bridge.make_init(&plan.namespaces, joins, None)
-        }
-        false => bridge.make_init(&plan.namespaces, joins, filled.cgroup.fd()),
+    let init = if joins.joins(Kind::Cgroup) || joins.joins(Kind::Pid) {
+        filled.cgroup.add(bridge.pid())?;
+        bridge.make_init(&plan.namespaces, joins, None)
+    } else {
+        bridge.make_init(&plan.namespaces, joins, filled.cgroup.fd())
     };
     made.cgroup = Some(filled.without_bridge());
     init.map(Spawned::Parent)

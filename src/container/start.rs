@@ -39,9 +39,10 @@ pub fn start(dir: Dir) -> Result<()> {
     let notify = Proxy::listen(&state, pidfd.as_fd())?;
     fault::at(Step::ConnectToInit)?;
     let (ends, words) = state::connect_to_init(&dir)?;
-    let spoken = match words.is_empty() {
-        true => Spoken::default(),
-        false => Spoken::of(words, Output::open(&recorded_hooks(&dir)?, &state.bundle)?),
+    let spoken = if words.is_empty() {
+        Spoken::default()
+    } else {
+        Spoken::of(words, Output::open(&recorded_hooks(&dir)?, &state.bundle)?)
     };
     let proc = ProcFs::host().context(Code::State, "open", "/proc")?;
     fault::at(Step::TellStart)?;

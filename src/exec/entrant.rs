@@ -215,9 +215,10 @@ fn move_to(processes: OwnedFd, id: &str) -> Result<()> {
 
 fn end_with_parent(parent: &Channel) -> Result<()> {
     set_pdeathsig(Signal::SIGKILL).context(Code::Process, "set the parent-death signal", "")?;
-    match parent.is_closed() {
-        false => Ok(()),
-        true => Err(parent_left()),
+    if parent.is_closed() {
+        Err(parent_left())
+    } else {
+        Ok(())
     }
 }
 

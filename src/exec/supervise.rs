@@ -228,9 +228,10 @@ impl<'a> Supervision<'a> {
         wait(&mut fds, timeout)?;
         let any = |at: usize| fds.get(at).and_then(PollFd::any) == Some(true);
         let ended = any(0);
-        let heard = match speaks {
-            true => channel > 0 && any(channel),
-            false => ended && self.channel.is_some(),
+        let heard = if speaks {
+            channel > 0 && any(channel)
+        } else {
+            ended && self.channel.is_some()
         };
         let end = self.end.is_some() && any(fds.len() - 1);
         drop(fds);

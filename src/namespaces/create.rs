@@ -76,14 +76,15 @@ pub(super) fn clone_error(plan: &Plan, errno: Errno) -> Error {
 /// Why a process, or these namespaces, could not be made.
 fn creation_error(plan: &Plan, kinds: &[Kind], errno: Errno) -> Error {
     let names: Vec<&str> = kinds.iter().map(|kind| kind.spec_name()).collect();
-    let error = match names.is_empty() {
-        true => Error::step(Code::Namespace, "create", "process", errno),
-        false => Error::step(
+    let error = if names.is_empty() {
+        Error::step(Code::Namespace, "create", "process", errno)
+    } else {
+        Error::step(
             Code::Namespace,
             "create namespaces",
             names.join(", "),
             errno,
-        ),
+        )
     };
     match errno {
         Errno::ENOSPC => {

@@ -70,9 +70,10 @@ impl Opened {
 /// it: a process of that namespace could otherwise ptrace them and use their open files
 /// (CVE-2016-9962).
 pub(super) fn hide(joins: &Joins) -> Result<()> {
-    match joins.is_empty() {
-        true => Ok(()),
-        false => stop_being_dumpable().context(Code::Namespace, "prctl", "PR_SET_DUMPABLE"),
+    if joins.is_empty() {
+        Ok(())
+    } else {
+        stop_being_dumpable().context(Code::Namespace, "prctl", "PR_SET_DUMPABLE")
     }
 }
 

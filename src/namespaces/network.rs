@@ -266,9 +266,10 @@ impl MovedDevices {
         for address in &moved.addresses {
             self.host.add_address(link.index, address)?;
         }
-        match moved.up {
-            true => self.host.up(link.index),
-            false => Ok(()),
+        if moved.up {
+            self.host.up(link.index)
+        } else {
+            Ok(())
         }
     }
 }

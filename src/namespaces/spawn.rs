@@ -50,9 +50,10 @@ fn spawn_over_bridge(
     // A process in a foreign cgroup namespace may not move one from outside into it (nsdelegate),
     // so there the bridge itself is born in the cgroup and init inherits it. Elsewhere the bridge
     // stays out: it would count against the limits.
-    let (bridge_cgroup, init_cgroup) = match joins.joins(Kind::Cgroup) {
-        true => (cgroup, None),
-        false => (None, cgroup),
+    let (bridge_cgroup, init_cgroup) = if joins.joins(Kind::Cgroup) {
+        (cgroup, None)
+    } else {
+        (None, cgroup)
     };
     match bridge(plan, joins, bridge_cgroup)? {
         Bridged::Init => Ok(Spawned::Init),
@@ -77,9 +78,10 @@ fn spawn_here(plan: &Plan, cgroup: Option<BorrowedFd<'_>>) -> Result<Spawned> {
 /// E_NAMESPACE: what could not be made, with the limit to raise where one is known; E_NETWORK.
 pub fn unshare(plan: &Plan) -> Result<()> {
     unshare_all(plan, Creator::Init)?;
-    match plan.is_new(Kind::Network) {
-        true => network::loopback_up(),
-        false => Ok(()),
+    if plan.is_new(Kind::Network) {
+        network::loopback_up()
+    } else {
+        Ok(())
     }
 }
 
@@ -106,9 +108,10 @@ pub fn join_pids_for_birth(plan: &Plan, joins: &Joins) -> Result<()> {
     if without(Defence::JoinedBeforeBirth) {
         join_callers()?;
     }
-    match plan.is_new(Kind::User) {
-        true => Ok(()),
-        false => join_pids(joins),
+    if plan.is_new(Kind::User) {
+        Ok(())
+    } else {
+        join_pids(joins)
     }
 }
 

@@ -218,10 +218,11 @@ fn start_in(
     let (ready, give_ready) = says("pipe", pipe())?;
     let pid = match says("spawn", spawn(plan, &joins, cgroup))? {
         Spawned::Init => {
-            let joined = match joins.joins(Kind::Pid) {
-                true => says("join", join_as_entrant(plan, &joins))
-                    .and_then(|()| says("join", join_pids_for_birth(plan, &joins))),
-                false => Ok(()),
+            let joined = if joins.joins(Kind::Pid) {
+                says("join", join_as_entrant(plan, &joins))
+                    .and_then(|()| says("join", join_pids_for_birth(plan, &joins)))
+            } else {
+                Ok(())
             };
             let made = joined.and_then(|()| says("unshare", super::unshare(plan)));
             let _ = write(&give_ready, b"!");

@@ -80,9 +80,10 @@ pub fn plan(env: &[String], path: &str, problems: &mut Problems) -> (Environment
     }
     kept.retain(|entry| *entry != "HOME=");
     kept.reverse();
-    let listen_pid = match names.contains("LISTEN_FDS") && !names.contains("LISTEN_PID") {
-        true => ListenPid::Own,
-        false => ListenPid::AsGiven,
+    let listen_pid = if names.contains("LISTEN_FDS") && !names.contains("LISTEN_PID") {
+        ListenPid::Own
+    } else {
+        ListenPid::AsGiven
     };
     let value = |name: &str| {
         let mut entries = kept.iter();

@@ -191,9 +191,10 @@ pub fn plan(
         command,
         ignored_signals: host.ignored_signals,
         first_closed_fd: options.preserve_fds.saturating_add(3),
-        caller: match host.has_capability(caps::Capability::CAP_SYS_PTRACE) {
-            true => Caller::MayTrace,
-            false => Caller::MayNot,
+        caller: if host.has_capability(caps::Capability::CAP_SYS_PTRACE) {
+            Caller::MayTrace
+        } else {
+            Caller::MayNot
         },
     }
 }

@@ -113,9 +113,10 @@ fn attach_new<'a>(
     beside: &mut Beside<'a>,
     pids: Pids<'_>,
 ) -> Result<OwnedFd> {
-    let place = match it.takes_over() {
-        true => Some(find(root, mount, Shape::Directory)?),
-        false => None,
+    let place = if it.takes_over() {
+        Some(find(root, mount, Shape::Directory)?)
+    } else {
+        None
     };
     let covered = place.as_ref().filter(|it| it.before == Before::There);
     let new =

@@ -147,14 +147,15 @@ fn copy_entry(
         return Ok(set_times(&target, &status)?);
     }
     if kind == SFlag::S_IFREG {
-        let source = match late_without(Defence::LookBeforeOpen) {
-            true => openat(
+        let source = if late_without(Defence::LookBeforeOpen) {
+            openat(
                 from,
                 name,
                 OFlag::O_RDONLY | OFlag::O_CLOEXEC,
                 Mode::empty(),
-            )?,
-            false => reopened(&found)?,
+            )?
+        } else {
+            reopened(&found)?
         };
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
         let target = openat(to, name, flags, private)?;
@@ -196,9 +197,10 @@ fn reopened(found: &OwnedFd) -> nix::Result<OwnedFd> {
     let file = open(number.as_str(), flags, Mode::empty())?;
     let [wanted, got] = [fstat(found)?, fstat(&file)?];
     let is_same = (wanted.st_dev, wanted.st_ino) == (got.st_dev, got.st_ino);
-    match is_same || without(Defence::ReopenedIsFound) {
-        true => Ok(file),
-        false => Err(Errno::ELOOP),
+    if is_same || without(Defence::ReopenedIsFound) {
+        Ok(file)
+    } else {
+        Err(Errno::ELOOP)
     }
 }
 

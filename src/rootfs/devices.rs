@@ -83,9 +83,10 @@ fn open_dev(root: &Root) -> Result<Root> {
 
 /// The entry `name` of `parent`, which must be a folder and not a link to one.
 fn real_folder(parent: &Root, name: &OsStr) -> nix::Result<Root> {
-    let no_follow = match without(Defence::DevNoFollow) {
-        false => OFlag::O_NOFOLLOW,
-        true => OFlag::empty(),
+    let no_follow = if without(Defence::DevNoFollow) {
+        OFlag::empty()
+    } else {
+        OFlag::O_NOFOLLOW
     };
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | no_follow;
     let folder = parent.open(Path::new(name), flags, Mode::empty())?;

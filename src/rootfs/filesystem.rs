@@ -220,9 +220,10 @@ fn instead(fstype: &str, attributes: u64, host: &Host) -> Option<Instead> {
         "mqueue" => (c"/dev/mqueue".to_owned(), attributes),
         "cgroup2" => {
             let path = host.cgroup.as_ref()?.path.to_str()?;
-            let read_only = match without(Defence::CgroupReadOnly) {
-                false => libc::MOUNT_ATTR_RDONLY,
-                true => 0,
+            let read_only = if without(Defence::CgroupReadOnly) {
+                0
+            } else {
+                libc::MOUNT_ATTR_RDONLY
             };
             (CString::new(path).ok()?, attributes | read_only)
         }
@@ -237,9 +238,10 @@ fn instead(fstype: &str, attributes: u64, host: &Host) -> Option<Instead> {
             kind: SourceKind::Any,
         },
         change: Change {
-            depth: match without(Defence::SysReadOnly) {
-                false => Depth::Tree,
-                true => Depth::One,
+            depth: if without(Defence::SysReadOnly) {
+                Depth::One
+            } else {
+                Depth::Tree
             },
             attr: MountAttr {
                 attr_set: attributes & !libc::MOUNT_ATTR__ATIME,

@@ -57,9 +57,10 @@ pub fn plan(
         );
         return None;
     } else if !uids.is_empty() {
-        match ns.is_new(Kind::User) && uids == ns.uid_map && gids == ns.gid_map {
-            true => Maps::Container,
-            false => Maps::Own { uids, gids },
+        if ns.is_new(Kind::User) && uids == ns.uid_map && gids == ns.gid_map {
+            Maps::Container
+        } else {
+            Maps::Own { uids, gids }
         }
     } else if let Some(text) = text {
         match parse(text, ns) {
@@ -129,9 +130,10 @@ fn parse_triplet(triplet: &str, own: &[IdMap]) -> std::result::Result<IdMap, Str
     let Some(&[inside, to, count]) = numbers.as_deref() else {
         return Err(format!("{triplet:?} is not three numbers"));
     };
-    let outside = match relative {
-        false => Some(to),
-        true => namespaces::outside_of(own, to),
+    let outside = if relative {
+        namespaces::outside_of(own, to)
+    } else {
+        Some(to)
     };
     match outside {
         Some(outside) => Ok(IdMap {

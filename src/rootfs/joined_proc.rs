@@ -69,9 +69,10 @@ pub(super) fn verify(mount: BorrowedFd<'_>, namespace: BorrowedFd<'_>) -> nix::R
         fstatat(mount, "1/ns/pid", AtFlags::empty())?,
         fstat(namespace)?,
     );
-    match (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino) {
-        true => Ok(()),
-        false => Err(Errno::EPERM),
+    if (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino) {
+        Ok(())
+    } else {
+        Err(Errno::EPERM)
     }
 }
 

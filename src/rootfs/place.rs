@@ -91,9 +91,10 @@ impl Shape {
     /// That of what `fd` stands for.
     pub(super) fn of(fd: BorrowedFd<'_>) -> nix::Result<Shape> {
         let mode = fstat(fd)?.st_mode & SFlag::S_IFMT.bits();
-        Ok(match mode == SFlag::S_IFDIR.bits() {
-            true => Shape::Directory,
-            false => Shape::File,
+        Ok(if mode == SFlag::S_IFDIR.bits() {
+            Shape::Directory
+        } else {
+            Shape::File
         })
     }
 }

@@ -230,9 +230,10 @@ impl<'a> Sources<'a> {
             }
             Some(letters) if letters.len() == fds.len() => {
                 let trees = letters.iter().zip(fds).map(|(letter, fd)| {
-                    let shape = match *letter == FOLDER {
-                        true => Shape::Directory,
-                        false => Shape::File,
+                    let shape = if *letter == FOLDER {
+                        Shape::Directory
+                    } else {
+                        Shape::File
                     };
                     Source::Tree(Tree { fd, shape })
                 });

@@ -51,9 +51,10 @@ impl Listener {
             let Ok(notification) = receive_notification(self.0.as_fd()) else {
                 return;
             };
-            let answer = match i32::try_from(notification.pid) == Ok(process.as_raw()) {
-                true => Answer::Continue,
-                false => Answer::Interrupt,
+            let answer = if i32::try_from(notification.pid) == Ok(process.as_raw()) {
+                Answer::Continue
+            } else {
+                Answer::Interrupt
             };
             // Who asked may be gone.
             let _ = answer_notification(self.0.as_fd(), notification, answer);

@@ -55,9 +55,10 @@ fn all_hold(conditions: &[Condition], args: &[u64], width: Width) -> bool {
             .count()
             > 1
     };
-    match conditions.iter().any(twice) {
-        true => conditions.iter().any(|it| holds(it, args, width)),
-        false => conditions.iter().all(|it| holds(it, args, width)),
+    if conditions.iter().any(twice) {
+        conditions.iter().any(|it| holds(it, args, width))
+    } else {
+        conditions.iter().all(|it| holds(it, args, width))
     }
 }
 
@@ -151,9 +152,10 @@ impl<'a> Meaning<'a> {
         settled(&names_it).or_else(|| {
             let is_hidden_settled = settled(&hides).is_some();
             let mut rules = self.rules();
-            let found = rules.find(|(rule, names)| match always(rule) {
-                true => hides(names),
-                false => {
+            let found = rules.find(|(rule, names)| {
+                if always(rule) {
+                    hides(names)
+                } else {
                     let unseen = hides(names) && !rule.action.lets_pass() && !is_hidden_settled;
                     unseen || names_it(names) && all_hold(&rule.conditions, args, self.abi.width)
                 }

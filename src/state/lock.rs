@@ -97,9 +97,10 @@ impl Dir {
         }
         let lock = Lock { fd };
         // Who has waited for the lock may have the one of a container that is gone.
-        match self.is_there() {
-            true => Ok(Some(lock)),
-            false => Err(not_found(&self.id)),
+        if self.is_there() {
+            Ok(Some(lock))
+        } else {
+            Err(not_found(&self.id))
         }
     }
 }

@@ -88,9 +88,10 @@ fn a_document_may_be_longer_than_a_socket_holds() {
         }
         drop(parent);
         let received = init.receive_document(length).map_err(|it| it.to_string())?;
-        match received == document {
-            true => Ok(()),
-            false => Err("it is not the same".to_owned()),
+        if received == document {
+            Ok(())
+        } else {
+            Err("it is not the same".to_owned())
         }
     });
 }

@@ -41,9 +41,10 @@ pub fn leave(code: i32) -> ! {
 /// somebody else's by now.
 pub fn end_with(parent: Pid) -> nix::Result<()> {
     set_pdeathsig(Signal::SIGKILL)?;
-    match getppid() == parent {
-        true => Ok(()),
-        false => Err(Errno::ESRCH),
+    if getppid() == parent {
+        Ok(())
+    } else {
+        Err(Errno::ESRCH)
     }
 }
 
@@ -95,9 +96,10 @@ impl Ended {
     /// What a wait status says, wait(2).
     #[must_use]
     pub fn of_status(status: i32) -> Ended {
-        match libc::WIFSIGNALED(status) {
-            true => Ended::Killed(libc::WTERMSIG(status)),
-            false => Ended::Exited(libc::WEXITSTATUS(status)),
+        if libc::WIFSIGNALED(status) {
+            Ended::Killed(libc::WTERMSIG(status))
+        } else {
+            Ended::Exited(libc::WEXITSTATUS(status))
         }
     }
 }

@@ -102,14 +102,15 @@ impl ProcFs {
     /// # Errors
     /// As [`ProcFs::open`].
     pub fn open_for_writing(&self, path: &str) -> nix::Result<OwnedFd> {
-        match without(Defence::PrivateProc) {
-            false => self.open(path, OFlag::O_WRONLY),
-            true => openat(
+        if without(Defence::PrivateProc) {
+            openat(
                 AT_FDCWD,
                 Path::new("/proc").join(path).as_path(),
                 OFlag::O_WRONLY,
                 Mode::empty(),
-            ),
+            )
+        } else {
+            self.open(path, OFlag::O_WRONLY)
         }
     }
 

@@ -72,9 +72,10 @@ fn parts() -> nix::Result<impl Iterator<Item = Part>> {
         .filter(|header| header.p_type == libc::PT_LOAD)
         .filter_map(Part::of);
     // Headers that are not where they say have been relocated, and everything else with them.
-    match loaded.clone().any(|part| part.holds(headers)) {
-        true => Ok(loaded),
-        false => Err(Errno::ENOEXEC),
+    if loaded.clone().any(|part| part.holds(headers)) {
+        Ok(loaded)
+    } else {
+        Err(Errno::ENOEXEC)
     }
 }
 

@@ -85,9 +85,10 @@ pub enum Brings {
 pub fn look(socket: BorrowedFd<'_>, payload: &mut [u8]) -> nix::Result<(usize, Brings)> {
     let mut slices = [IoSliceMut::new(payload)];
     let message = recvmsg::<()>(socket.as_raw_fd(), &mut slices, None, MsgFlags::MSG_PEEK)?;
-    let brings = match message.flags.contains(MsgFlags::MSG_CTRUNC) {
-        true => Brings::Descriptors,
-        false => Brings::Text,
+    let brings = if message.flags.contains(MsgFlags::MSG_CTRUNC) {
+        Brings::Descriptors
+    } else {
+        Brings::Text
     };
     Ok((message.bytes, brings))
 }

@@ -84,12 +84,13 @@ fn reboot(_: &Facts) -> Finding {
     );
     // pid_namespaces(7): in any but the first it would end that namespace's init, and no more.
     let namespace = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
-    match namespace.to_string_lossy() == FIRST_PID_NAMESPACE {
-        true => finding,
-        false => Finding::held(format!(
+    if namespace.to_string_lossy() == FIRST_PID_NAMESPACE {
+        finding
+    } else {
+        Finding::held(format!(
             "{}; in a pid namespace of its own",
             finding.evidence
-        )),
+        ))
     }
 }
 

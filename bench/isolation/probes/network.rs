@@ -23,13 +23,15 @@ fn interfaces(facts: &Facts) -> Finding {
         Ok(text) => interface_names(&text),
         Err(error) => return Finding::held(format!("/proc/self/net/dev: {error}")),
     };
-    let shown = match seen.is_empty() {
-        true => "sees lo alone".to_owned(),
-        false => format!("sees {}", seen.join(", ")),
+    let shown = if seen.is_empty() {
+        "sees lo alone".to_owned()
+    } else {
+        format!("sees {}", seen.join(", "))
     };
-    match seen.iter().any(|name| facts.interfaces.contains(name)) {
-        true => Finding::leaked(shown),
-        false => Finding::held(shown),
+    if seen.iter().any(|name| facts.interfaces.contains(name)) {
+        Finding::leaked(shown)
+    } else {
+        Finding::held(shown)
     }
 }
 

@@ -29,9 +29,10 @@ fn capabilities(_: &Facts) -> Finding {
     let wanted = Capability::CAP_SYS_ADMIN;
     let has = |set| caps::has_cap(None, set, wanted).unwrap_or(false);
     if has(CapSet::Effective) {
-        return match over_all_users() {
-            true => Finding::leaked("CAP_SYS_ADMIN is effective"),
-            false => Finding::held("has CAP_SYS_ADMIN over its own user namespace alone"),
+        return if over_all_users() {
+            Finding::leaked("CAP_SYS_ADMIN is effective")
+        } else {
+            Finding::held("has CAP_SYS_ADMIN over its own user namespace alone")
         };
     }
     let raised = caps::raise(None, CapSet::Permitted, wanted)

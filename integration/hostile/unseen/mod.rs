@@ -236,9 +236,12 @@ fn nothing_is_found(
     of: &[Kind],
     catch: impl Fn(&Lab) -> Vec<Finding>,
 ) {
-    let outcome = |found: Vec<Finding>| match found.is_empty() {
-        true => Outcome::Held,
-        false => Outcome::GotThrough(format!("{found:#?}")),
+    let outcome = |found: Vec<Finding>| {
+        if found.is_empty() {
+            Outcome::Held
+        } else {
+            Outcome::GotThrough(format!("{found:#?}"))
+        }
     };
     let whole = Attack {
         cve: "hardening",
@@ -292,10 +295,7 @@ fn goes_without(lab: &Lab) -> bool {
 
 /// So many processes are caught before a test has seen enough.
 fn enough(lab: &Lab) -> usize {
-    match goes_without(lab) {
-        false => ENOUGH,
-        true => 2,
-    }
+    if goes_without(lab) { 2 } else { ENOUGH }
 }
 
 fn every_defence_has_a_switch(lab: &Lab) {
@@ -666,9 +666,10 @@ impl Beside {
     /// Makes containers until enough of `of` are caught; what was found in all that was.
     fn catch(&self, lab: &Lab, of: Who) -> Vec<Finding> {
         let first = attacking(lab, self.capabilities);
-        let first = match self.in_user_namespace {
-            true => first.in_user_namespace(),
-            false => first,
+        let first = if self.in_user_namespace {
+            first.in_user_namespace()
+        } else {
+            first
         };
         first.run_detached();
         let pid = first.pid();

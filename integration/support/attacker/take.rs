@@ -191,9 +191,10 @@ impl Pipes {
         let begin = Instant::now();
         while begin.elapsed() < life {
             for mut file in &self.files {
-                let _ = match self.fills {
-                    true => file.write(&[0xff; 4096]),
-                    false => file.read(&mut [0; 64]),
+                let _ = if self.fills {
+                    file.write(&[0xff; 4096])
+                } else {
+                    file.read(&mut [0; 64])
                 };
             }
         }

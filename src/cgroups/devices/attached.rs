@@ -30,9 +30,10 @@ impl Cgroup {
     /// `E_DEVICES`; the old rules then hold.
     pub fn replace_devices(&self, policy: &Policy) -> Result<()> {
         // Before anything is changed: a program that the kernel refuses leaves all as it was.
-        let new = match policy.allows_everything() {
-            true => None,
-            false => Some(Rules::load(policy)?.0),
+        let new = if policy.allows_everything() {
+            None
+        } else {
+            Some(Rules::load(policy)?.0)
         };
         let old = self.our_programs()?;
         let mut old = old.iter();

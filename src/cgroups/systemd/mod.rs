@@ -92,11 +92,12 @@ pub(super) fn plan(
     host: &Host,
     problems: &mut Problems,
 ) -> Option<Plan> {
-    let manager = match host.rootless {
-        true => Manager::User {
+    let manager = if host.rootless {
+        Manager::User {
             runtime_dir: host.runtime_dir.clone(),
-        },
-        false => Manager::System,
+        }
+    } else {
+        Manager::System
     };
     let names = name::plan(path, id, &manager)
         .map_err(|why| problems.add(JSON, why))

@@ -180,9 +180,10 @@ pub(super) fn stop(scope: &Scope) -> Result<()> {
 /// `E_SYSTEMD`
 pub(super) fn stop_over(connection: &mut Connection, scope: &Scope) -> Result<()> {
     let body = [Value::text("replace")];
-    let path = object(match without(Defence::OwnCgroup) {
-        true => &scope.unit,
-        false => &scope.invocation,
+    let path = object(if without(Defence::OwnCgroup) {
+        &scope.unit
+    } else {
+        &scope.invocation
     });
     match job(
         connection,

@@ -127,33 +127,36 @@ impl Format {
         // Only little-endian files can be this machine's.
         let is_elf = head.starts_with(b"\x7fELF") && head.get(5) == Some(&1);
         let (true, Some(machine)) = (is_elf, number(18, 2)) else {
-            return match head.starts_with(b"\x7fELF") {
-                true => Format::Elf {
+            return if head.starts_with(b"\x7fELF") {
+                Format::Elf {
                     machine: 0,
                     interpreter: None,
-                },
-                false => Format::Unknown,
+                }
+            } else {
+                Format::Unknown
             };
         };
         // The class decides where the fields are: elf(5), Elf32_Ehdr and Elf64_Ehdr.
         let is_64 = head.get(4) == Some(&2);
         let interpreter = || {
-            let (table, entry, count) = match is_64 {
-                true => (number(32, 8)?, number(54, 2)?, number(56, 2)?),
-                false => (number(28, 4)?, number(42, 2)?, number(44, 2)?),
+            let (table, entry, count) = if is_64 {
+                (number(32, 8)?, number(54, 2)?, number(56, 2)?)
+            } else {
+                (number(28, 4)?, number(42, 2)?, number(44, 2)?)
             };
             (0..count).find_map(|index| {
                 const PT_INTERP: usize = 3;
                 let at = table.checked_add(index.checked_mul(entry)?)?;
-                let (offset, size) = match is_64 {
-                    true => (
+                let (offset, size) = if is_64 {
+                    (
                         number(at.checked_add(8)?, 8)?,
                         number(at.checked_add(32)?, 8)?,
-                    ),
-                    false => (
+                    )
+                } else {
+                    (
                         number(at.checked_add(4)?, 4)?,
                         number(at.checked_add(16)?, 4)?,
-                    ),
+                    )
                 };
                 let name = head.get(offset..offset.checked_add(size)?)?;
                 let name = name.split(|byte| *byte == 0).next()?;

@@ -166,9 +166,12 @@ pub(super) fn kernel_files(subject: &Subject<'_>, findings: &mut Findings) {
     };
     let proc = file_system(subject, "/proc", "proc");
     let sys = file_system(subject, "/sys", "sysfs");
-    let is_there = |path: &&str| match path.starts_with("/proc") {
-        true => proc.is_some(),
-        false => sys.is_some() || binds_sys(subject),
+    let is_there = |path: &&str| {
+        if path.starts_with("/proc") {
+            proc.is_some()
+        } else {
+            sys.is_some() || binds_sys(subject)
+        }
     };
     let of_host = !subject.is_in_user_namespace();
     let shown: Vec<&str> = MASKED

@@ -52,24 +52,16 @@ fn rows() -> Vec<Row> {
             (notifies, &["close", "prctl"]),
             (!has_no_new_privileges, &["capset"]),
         ];
-        let limits = match has_limit {
-            true => json!([{"type": "RLIMIT_NPROC", "soft": 10, "hard": 10}]),
-            false => json!([]),
+        let limits = if has_limit {
+            json!([{"type": "RLIMIT_NPROC", "soft": 10, "hard": 10}])
+        } else {
+            json!([])
         };
         rows.push(Row {
             asked: Asked {
-                birth: match is_sibling {
-                    true => Birth::Sibling,
-                    false => Birth::Itself,
-                },
-                hooks: match has_hooks {
-                    true => Hooks::Some,
-                    false => Hooks::None,
-                },
-                working_directory: match looks {
-                    true => WorkingDirectory::VerifyAgain,
-                    false => WorkingDirectory::Verified,
-                },
+                birth: if is_sibling { Birth::Sibling } else { Birth::Itself },
+                hooks: if has_hooks { Hooks::Some } else { Hooks::None },
+                working_directory: if looks { WorkingDirectory::VerifyAgain } else { WorkingDirectory::Verified },
             },
             config: json!({
                 "terminal": has_terminal, "rlimits": limits, "noNewPrivileges": has_no_new_privileges,

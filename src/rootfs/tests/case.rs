@@ -264,9 +264,10 @@ pub(super) fn line_of(path: &str) -> std::result::Result<String, String> {
 
 pub(super) fn expect(path: &str, part: &str) -> Outcome {
     let line = line_of(path)?;
-    match line.contains(part) {
-        true => Ok(()),
-        false => Err(format!("{line:?} does not contain {part:?}")),
+    if line.contains(part) {
+        Ok(())
+    } else {
+        Err(format!("{line:?} does not contain {part:?}"))
     }
 }
 
