@@ -145,8 +145,8 @@ impl Starting<'_> {
             }
             // A tracer can hold or flood the other end of the pipe, so the end of file may not come.
             if hears == Hears::No || looked.elapsed() >= LONGEST_LOOK {
-                // One that is gone has had its time.
-                if proc.has_executed(self.init).unwrap_or(true) {
+                // One that is gone has had its time, unless it has said that it fails: its end comes at once.
+                if proc.has_executed(self.init).unwrap_or(failure.is_none()) {
                     return Ok(());
                 }
                 self.ends.say_go();
