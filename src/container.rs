@@ -308,7 +308,6 @@ fn build<'a>(
         channel: &channel,
         ends: &ends,
         agent,
-        notifies: bpf.as_ref().is_some_and(seccomp::Bpf::has_listener),
         shared,
         console: None,
         interruption: Interruption::by(request.end),

@@ -304,9 +304,7 @@ fn last_steps(plan: &Plan, ready: SetUp, inherited: Inheritance, birth: Birth) -
         go: ends.go.as_fd(),
         tell: ends.tell.as_fd(),
         wait: match (start, birth) {
-            (StartBy::Parent, Birth::Itself) if !bpf.as_ref().is_some_and(Bpf::has_listener) => {
-                Wait::Silent
-            }
+            (StartBy::Parent, Birth::Itself) if !plan.notifies() => Wait::Silent,
             _ => Wait::Announced,
         },
         working_directory: match start {

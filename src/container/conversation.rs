@@ -33,8 +33,6 @@ pub(super) struct Conversation<'a> {
     pub(super) channel: &'a Channel,
     pub(super) ends: &'a Ends,
     pub(super) agent: Option<Agent<'a>>,
-    /// Whether the filter has a listener.
-    pub(super) notifies: bool,
     pub(super) shared: &'static Shared,
     /// The master of the pty, if nobody else took it.
     pub(super) console: Option<OwnedFd>,
@@ -78,7 +76,7 @@ impl Conversation<'_> {
             Some(listener) if early => self.hand_over(listener, state, born.pid).map(|()| None)?,
             listener => listener,
         };
-        if is_entrant || self.request.start == StartBy::Fifo || self.notifies {
+        if is_entrant || self.request.start == StartBy::Fifo || self.request.plan.notifies() {
             let starting = Starting {
                 init: born.pid,
                 pidfd: &born.pidfd,
@@ -146,7 +144,7 @@ impl Conversation<'_> {
 
     /// The listener that the process hands over, if its filter has one. It spins until then.
     fn listener_of(&mut self, pid: Pid, pidfd: &OwnedFd) -> Result<Option<Listener>> {
-        if !self.notifies {
+        if !self.request.plan.notifies() {
             return Ok(None);
         }
         loop {

@@ -132,8 +132,8 @@ impl Starting<'_> {
                     }
                 }
             }
-            // How a program that has ended has ended is no business of who has started it. One that fails before ends
-            // by itself; whoever traces it can only say so.
+            // How a program that has ended has ended is no business of who has started it. One that fails before
+            // that ends by itself; whoever traces it can only say so.
             if ended {
                 return match failure {
                     Some(told) if proc.has_executed(self.init) != Some(true) => {

@@ -10,8 +10,7 @@ use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Result};
 use crate::fault::{self, Step};
 use crate::foreground::EndSignals;
-use crate::seccomp::listener::Agent;
-use crate::seccomp::listener::Listener;
+use crate::seccomp::listener::{Agent, Listener};
 use crate::sync::pipes::{Ends, Heard};
 use crate::sync::{Channel, Message};
 use crate::sys::child::{self, Farewell, Patience};
@@ -322,7 +321,7 @@ impl<'a> Supervision<'a> {
                 }
             }
             // How one that has ended has ended its exit status says, as for any command that ends at once. One that fails
-            // before ends by itself; whoever traces it can only say so.
+            // before that ends by itself; whoever traces it can only say so.
             if ended {
                 return match failure {
                     Some(error) if self.proc.has_executed(pid) != Some(true) => Err(error.into()),

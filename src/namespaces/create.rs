@@ -56,9 +56,7 @@ pub(super) fn made_by(plan: &Plan, by: Creator) -> Vec<Kind> {
 
 /// The `CLONE_NEW*` flags of init's clone3.
 pub(super) fn flags(plan: &Plan) -> u64 {
-    made_by(plan, Creator::Clone)
-        .iter()
-        .fold(0, |flags, kind| flags | kind.flag())
+    Kind::flags(made_by(plan, Creator::Clone))
 }
 
 /// Why the clone3 of init failed.

@@ -86,7 +86,7 @@ impl Joins {
 
     /// Clone flags of the kinds for which [`Joins::is_own`]: what `exec` need not, and partly cannot, join.
     pub fn own_flags(&self) -> u64 {
-        self.own.iter().fold(0, |flags, kind| flags | kind.flag())
+        Kind::flags(self.own.iter().copied())
     }
 
     /// True if nothing is to be joined.

@@ -102,6 +102,11 @@ impl Kind {
         }
     }
 
+    /// The `CLONE_NEW*` flags of several.
+    pub fn flags(kinds: impl IntoIterator<Item = Kind>) -> u64 {
+        kinds.into_iter().fold(0, |flags, kind| flags | kind.flag())
+    }
+
     /// The `CLONE_NEW*` flag, for clone3 and as NS_GET_NSTYPE reports it.
     pub fn flag(self) -> u64 {
         let flag = match self {
@@ -179,10 +184,7 @@ impl Plan {
 
     /// Clone flags of all namespaces that are not the caller's own: what `exec` joins.
     pub fn clone_flags(&self) -> u64 {
-        Kind::ALL
-            .iter()
-            .filter(|kind| self.has(**kind))
-            .fold(0, |flags, kind| flags | kind.flag())
+        Kind::flags(Kind::ALL.into_iter().filter(|kind| self.has(*kind)))
     }
 
     /// True if init must wait until the parent has written its id maps.

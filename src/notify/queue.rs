@@ -85,14 +85,10 @@ fn wait_shortly(pid: Pid) {
     let Ok(pidfd) = pidfd_open(pid) else {
         return;
     };
+    let limit = PollTimeout::try_from(timeout::NOTIFY_MESSAGE).expect("half a second");
     for _ in 0..2 {
         let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-        if poll(
-            &mut fds,
-            PollTimeout::try_from(timeout::NOTIFY_MESSAGE).expect("half a second"),
-        )
-        .is_ok_and(|count| count > 0)
-        {
+        if poll(&mut fds, limit).is_ok_and(|count| count > 0) {
             // Whoever ignores SIGCHLD finds no child any more.
             let _ = child::wait(Some(pid), Patience::Now);
             return;

@@ -11,7 +11,7 @@ const LONGEST_TIME: usize = 64;
 impl State {
     /// The first field with a value that none has; None for a sound record.
     pub(crate) fn unsound(&self) -> Option<&'static str> {
-        let known = Kind::ALL.iter().fold(0, |all, kind| all | kind.flag());
+        let known = Kind::flags(Kind::ALL);
         let is_below = |path: &Path| {
             path.components()
                 .all(|part| matches!(part, Component::Normal(_)))
@@ -61,7 +61,7 @@ mod tests {
         let sound = State {
             id: "web".to_owned(),
             created: now(),
-            namespaces: Kind::ALL.iter().fold(0, |all, kind| all | kind.flag()),
+            namespaces: Kind::flags(Kind::ALL),
             delegate_cgroup: Some("a/b".into()),
             ..State::default()
         };

@@ -6,8 +6,8 @@ use nix::sys::socket::{ControlMessage, MsgFlags, recvmsg, sendmsg};
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-/// `sendmsg(socket, {payload, SCM_RIGHTS fd}, MSG_NOSIGNAL)`, sendmsg(2): one fd, with the first byte of the payload.
-/// Over a stream the payload is of any length; the call waits until the other side has taken nearly all of it.
+/// `sendmsg(socket, {payload, SCM_RIGHTS fd}, MSG_NOSIGNAL)`, sendmsg(2): one message with one fd, over a socket that
+/// keeps messages apart.
 ///
 /// # Errors
 /// EPIPE when the other side is gone; EMSGSIZE for a payload that is too long for a message.
@@ -16,12 +16,7 @@ pub fn send_fd(socket: BorrowedFd<'_>, payload: &[u8], fd: BorrowedFd<'_>) -> ni
     let rights = [ControlMessage::ScmRights(&fds)];
     let flags = MsgFlags::MSG_NOSIGNAL;
     let (raw, parts) = (socket.as_raw_fd(), [IoSlice::new(payload)]);
-    let mut sent = retried(|| sendmsg::<()>(raw, &parts, &rights, flags, None))?;
-    // A signal may come between the pieces in which the kernel takes a long one.
-    while let Some(rest) = payload.get(sent..).filter(|rest| !rest.is_empty()) {
-        sent += retried(|| nix::sys::socket::send(raw, rest, flags))?;
-    }
-    Ok(())
+    retried(|| sendmsg::<()>(raw, &parts, &rights, flags, None)).map(drop)
 }
 
 /// `sendmsg(socket, {payload, SCM_RIGHTS fd}, MSG_NOSIGNAL | MSG_DONTWAIT)`, sendmsg(2): as many of the bytes as a stream
