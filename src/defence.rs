@@ -100,8 +100,8 @@ pub enum Defence {
     HookPipes,
     /// The device rules hold before init has the image's tree.
     RulesBeforeImage,
-    /// What `tmpcopyup` opens is what it has looked at.
-    ReopenedIsFound,
+    /// What init reaches by the number of a descriptor is what that stands for.
+    OwnDescriptors,
     /// What `tmpcopyup` reads is looked at before it is opened.
     LookBeforeOpen,
     /// Who waits for somebody else in the foreground looks for signals that ask casulo to end.

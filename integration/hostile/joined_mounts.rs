@@ -4,10 +4,10 @@ use super::{Attack, Outcome, zoo};
 use crate::support::{Bundle, Lab, cases};
 use serde_json::json;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 cases! {
-    [Root, TestBuild] => hook_of_the_host, init_before_it_is_confined, what_is_copied;
+    [Root, TestBuild] => hook_of_the_host, init_before_it_is_confined, what_is_copied, what_gets_a_mode;
 }
 
 /// A container that runs `script`, and one that joins its mount namespace.
@@ -73,26 +73,32 @@ fn init_before_it_is_confined(lab: &Lab) {
     });
 }
 
+/// A container with links of its own where a process looks for its descriptors. They lead to its file `/mine`.
+fn with_descriptors(lab: &Lab) -> Bundle<'_> {
+    let host = lab
+        .bundle()
+        .without_mount("/proc")
+        .remove("/linux/maskedPaths")
+        .remove("/linux/readonlyPaths")
+        .sh("sleep 1000");
+    let descriptors = host.rootfs().join("proc/self/fd");
+    fs::create_dir_all(&descriptors).unwrap();
+    fs::write(host.rootfs().join("mine"), "mine").unwrap();
+    for number in 3..60 {
+        symlink("/mine", descriptors.join(number.to_string())).unwrap();
+    }
+    host.run_detached();
+    host
+}
+
 fn what_is_copied(lab: &Lab) {
     let attack = Attack {
         cve: "hardening",
         name: "a container whose mount namespace is joined has files of its own where `tmpcopyup` opens those of the image",
-        without: "reopened-is-found",
+        without: "own-descriptors",
     };
     zoo(lab, &attack, |lab| {
-        let host = lab
-            .bundle()
-            .without_mount("/proc")
-            .remove("/linux/maskedPaths")
-            .remove("/linux/readonlyPaths")
-            .sh("sleep 1000");
-        let descriptors = host.rootfs().join("proc/self/fd");
-        fs::create_dir_all(&descriptors).unwrap();
-        fs::write(host.rootfs().join("mine"), "mine").unwrap();
-        for number in 3..60 {
-            symlink("/mine", descriptors.join(number.to_string())).unwrap();
-        }
-        host.run_detached();
+        let host = with_descriptors(lab);
         let guest = lab
             .bundle()
             .join_namespace("mount", &format!("/proc/{}/ns/mnt", host.pid()))
@@ -105,5 +111,30 @@ fn what_is_copied(lab: &Lab) {
         let out = guest.run();
         host.call("delete", &["--force"], &[]).ok();
         Outcome::of(&out, out.stdout.contains("mine"))
+    });
+}
+
+fn what_gets_a_mode(lab: &Lab) {
+    let attack = Attack {
+        cve: "hardening",
+        name: "a container whose mount namespace is joined has files of its own where a node of the other's gets its mode",
+        without: "own-descriptors",
+    };
+    zoo(lab, &attack, |lab| {
+        let host = with_descriptors(lab);
+        // The owner takes the set-user-id bit away, so the mode is set once more.
+        let pipe = json!({"path": "/run/pipe", "type": "p", "fileMode": 0o4640, "uid": 7});
+        let out = lab
+            .bundle()
+            .join_namespace("mount", &format!("/proc/{}/ns/mnt", host.pid()))
+            .without_mount("/proc")
+            .push("/linux/devices", pipe)
+            .args(&["/bin/stat", "-c", "%a", "/run/pipe"])
+            .run();
+        let mode = fs::metadata(host.rootfs().join("mine")).unwrap().mode();
+        host.call("delete", &["--force"], &[]).ok();
+        let got_through = mode & 0o7777 == 0o4640;
+        assert!(got_through || out.text() == "4640", "{out:?}");
+        Outcome::of(&out, got_through)
     });
 }

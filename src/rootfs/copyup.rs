@@ -4,10 +4,11 @@
 //! nothing is followed, and what is opened is what was looked at.
 
 use crate::defence::{Defence, late_without, without};
+use crate::sys::procfs::ProcFs;
 use crate::sys::xattr;
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, open, openat, readlinkat};
+use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
 use nix::sys::sendfile::sendfile;
 use nix::sys::stat::{
     FileStat, Mode, SFlag, UtimensatFlags, fchmod, fstat, futimens, mkdirat, mknodat, utimensat,
@@ -27,8 +28,10 @@ const DEEPEST: usize = 128;
 /// How many files, folders and others, which is the image's to choose where the tmpfs has no limit of its own.
 const MOST: u32 = 1 << 20;
 
-/// What may still be copied.
+/// What may still be copied, and what it takes to read a file.
 struct Room {
+    /// [`ProcFs::own_descriptors`].
+    descriptors: OwnedFd,
     bytes: u64,
     entries: u32,
 }
@@ -80,6 +83,7 @@ fn room_in(to: &OwnedFd) -> Result<Room> {
         _ => size.blocks_available().saturating_mul(size.fragment_size()),
     };
     Ok(Room {
+        descriptors: ProcFs::own_descriptors()?,
         bytes,
         entries: MOST,
     })
@@ -155,7 +159,7 @@ fn copy_entry(
                 Mode::empty(),
             )?
         } else {
-            reopened(&found)?
+            reopened(&found, room)?
         };
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
         let target = openat(to, name, flags, private)?;
@@ -189,19 +193,11 @@ fn copy_entry(
     Ok(())
 }
 
-/// The file that an O_PATH descriptor stands for, for reading. ELOOP where what is mounted on /proc leads elsewhere, as
-/// it may in a mount namespace of others.
-fn reopened(found: &OwnedFd) -> nix::Result<OwnedFd> {
-    let number = format!("/proc/self/fd/{}", found.as_raw_fd());
-    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
-    let file = open(number.as_str(), flags, Mode::empty())?;
-    let [wanted, got] = [fstat(found)?, fstat(&file)?];
-    let is_same = (wanted.st_dev, wanted.st_ino) == (got.st_dev, got.st_ino);
-    if is_same || without(Defence::ReopenedIsFound) {
-        Ok(file)
-    } else {
-        Err(Errno::ELOOP)
-    }
+/// The file that an O_PATH descriptor stands for, for reading.
+fn reopened(found: &OwnedFd, room: &Room) -> nix::Result<OwnedFd> {
+    let number = found.as_raw_fd().to_string();
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    openat(&room.descriptors, number.as_str(), flags, Mode::empty())
 }
 
 /// No more than the file had when it was looked at: it may grow as fast as it is copied.
@@ -272,6 +268,7 @@ fn times(status: &FileStat) -> (TimeSpec, TimeSpec) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::fcntl::open;
     use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 
     #[test]
@@ -347,6 +344,7 @@ mod tests {
         let mut status = fstat(&source).expect("looked at");
         status.st_size = 5;
         let mut room = Room {
+            descriptors: ProcFs::own_descriptors().expect("a procfs"),
             bytes: 7,
             entries: 0,
         };

@@ -17,6 +17,7 @@ use crate::defence::{Defence, by_name, without};
 use crate::error::{Code, Context, Error, Result};
 use crate::root::Root;
 use crate::sys::mount::{MountAttr, mount_setattr, move_mount, open_tree};
+use crate::sys::procfs::ProcFs;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open, readlinkat};
 use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag};
@@ -260,15 +261,14 @@ fn settle(device: &Device, parent: &Root, name: &OsStr) -> Result<()> {
     if device.mode != stat.st_mode & 0o7777 || (owner && device.mode & 0o6000 != 0) {
         // Not by its name, which may be another's by now.
         let named = by_name(Defence::SettleByFd, node.as_fd());
-        let fd = named.as_ref().unwrap_or(&node).as_raw_fd();
-        let place = format!("/proc/self/fd/{fd}");
-        fchmodat(
-            AT_FDCWD,
-            place.as_str(),
-            permissions(device),
-            FchmodatFlags::FollowSymlink,
-        )
-        .context(Code::Device, "set the mode of", &shown)?;
+        let number = named.as_ref().unwrap_or(&node).as_raw_fd().to_string();
+        let follow = FchmodatFlags::FollowSymlink;
+        let set = |descriptors: OwnedFd| {
+            fchmodat(&descriptors, number.as_str(), permissions(device), follow)
+        };
+        ProcFs::own_descriptors()
+            .and_then(set)
+            .context(Code::Device, "set the mode of", &shown)?;
     }
     Ok(())
 }

@@ -53,6 +53,19 @@ impl ProcFs {
         }
     }
 
+    /// For the child: the directory in which the number of a descriptor of its own leads to what it stands for, whatever is
+    /// mounted on the /proc of its mount namespace, which others may share.
+    ///
+    /// # Errors
+    /// As [`ProcFs::private`].
+    pub fn own_descriptors() -> nix::Result<OwnedFd> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        if without(Defence::OwnDescriptors) {
+            return openat(AT_FDCWD, "/proc/self/fd", flags, Mode::empty());
+        }
+        ProcFs::private()?.open("self/fd", flags)
+    }
+
     fn checked(fd: OwnedFd) -> nix::Result<ProcFs> {
         if fstatfs(&fd)?.filesystem_type() != PROC_SUPER_MAGIC {
             return Err(Errno::EXDEV);
