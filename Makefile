@@ -25,7 +25,7 @@ build-tools:
 	@command -v rustup >/dev/null && { rustup target list --installed | grep -qx $(TARGET) || { \
 		echo "casulo: adding Rust's target $(TARGET)"; rustup target add $(TARGET); }; } || true
 
-# The archive alone: the system's own folder would bring glibc's libc.a into the link.
+# The archive alone: the system's own directory would bring glibc's libc.a into the link.
 target/native/libseccomp.a: | build-tools
 	@mkdir -p target/native
 	cp "$$(gcc -print-file-name=libseccomp.a)" $@

@@ -13,9 +13,9 @@
  *
  *   -u  in a user namespace: ids 0 to 65535 are 100000 and up of the host
  *   -s  loads this file, an array of struct sock_filter
- *   -b  binds the folder DIR at /b/0, /b/1, ... in the container
+ *   -b  binds the directory DIR at /b/0, /b/1, ... in the container
  *
- * STATE is a folder that `create` makes; a waiting container has a FIFO in it, its pid in `pid`.
+ * STATE is a directory that `create` makes; a waiting container has a FIFO in it, its pid in `pid`.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -103,18 +103,18 @@ static int device_program(void)
 static int make_cgroup(const char *path)
 {
 	MUST(mkdir(path, 0755));
-	int folder = open(path, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
-	MUST(folder);
+	int directory = open(path, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+	MUST(directory);
 	int code = device_program();
 	union bpf_attr attach;
 	memset(&attach, 0, sizeof attach);
-	attach.target_fd = folder;
+	attach.target_fd = directory;
 	attach.attach_bpf_fd = code;
 	attach.attach_type = BPF_CGROUP_DEVICE;
 	attach.attach_flags = BPF_F_ALLOW_MULTI;
 	MUST(syscall(SYS_bpf, BPF_PROG_ATTACH, &attach, sizeof attach));
 	close(code);
-	return folder;
+	return directory;
 }
 
 static long clone_into(int cgroup, uint64_t namespaces)
@@ -273,8 +273,8 @@ static long make_container(const char *rootfs, const char *cgroup, int fifo, int
 		namespaces |= CLONE_NEWUSER;
 		MUST(pipe2(maps_written, O_CLOEXEC));
 	}
-	int folder = make_cgroup(cgroup);
-	long pid = clone_into(folder, namespaces);
+	int directory = make_cgroup(cgroup);
+	long pid = clone_into(directory, namespaces);
 	if (pid == 0) {
 		char byte;
 		if (in_user_namespace) {
@@ -443,14 +443,14 @@ static int execute(const char *pid_file, const char *cgroup)
 	char byte;
 	int process = syscall(SYS_pidfd_open, pid_in(pid_file), 0);
 	MUST(process);
-	int folder = open(cgroup, O_DIRECTORY | O_PATH | O_CLOEXEC);
-	MUST(folder);
+	int directory = open(cgroup, O_DIRECTORY | O_PATH | O_CLOEXEC);
+	MUST(directory);
 	MUST(pipe2(go, O_CLOEXEC));
 	MUST(pipe2(told, O_CLOEXEC));
 	int *number = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (number == MAP_FAILED)
 		fail("mmap");
-	long entrant = clone_into(folder, 0);
+	long entrant = clone_into(directory, 0);
 	if (entrant == 0)
 		enter(process, number, go[0], told[1]);
 	close(told[1]);

@@ -22,7 +22,7 @@ pub(crate) const SETUID_NAME: &str = "setuid-probe";
 /// The first id of the host that a user namespace of ours has.
 pub(crate) const MAPPED: u32 = 100_000;
 
-/// The folders and mounts of a run.
+/// The directories and mounts of a run.
 pub(crate) struct Place {
     dir: TempDir,
     /// The cgroup below the mount that holds all that this run starts: another run has another.
@@ -69,7 +69,7 @@ impl Place {
         Ok(own)
     }
 
-    /// A path in the folder of this run.
+    /// A path in the directory of this run.
     pub(crate) fn join(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }

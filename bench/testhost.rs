@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 const SCRIPT: &str = "#!/bin/sh\nexec ./bench \"$@\" >$OUT/answer.json\n";
 
 /// What this program prints there as JSON when it is given these words and the runtimes, or why it cannot.
-/// The files are in its working folder. A runtime of a package is there as the machine's own; any other is
+/// The files are in its working directory. A runtime of a package is there as the machine's own; any other is
 /// copied, and so must not need libraries that the machine lacks.
 pub(crate) fn ask<T: DeserializeOwned>(
     runtimes: &[Runtime],

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 cases! {
-    [Root] => absolute_path_starts_at_the_mount, folders_above_are_made_and_removed, folders_of_others_stay,
+    [Root] => absolute_path_starts_at_the_mount, directories_above_are_made_and_removed, directories_of_others_stay,
         an_empty_cgroup_is_used, a_cgroup_of_the_callers_that_is_below_another,
         with_a_cgroup_namespace_the_own_cgroup_is_the_root, read_only_mount_is_not_writable, writable_mount_is_the_containers_alone,
         user_namespace_without_cgroup_namespace_cannot_write, exec_finds_threads_in_their_cgroup,
@@ -76,7 +76,7 @@ fn relative_path_starts_at_the_mount_too(lab: &Lab) {
     assert_eq!(out.text(), format!("/{path}"));
 }
 
-fn folders_above_are_made_and_removed(lab: &Lab) {
+fn directories_above_are_made_and_removed(lab: &Lab) {
     let bundle = lab.bundle().without_namespace("cgroup").sh(OWN);
     let top = format!("/casulo-test/above-{}", bundle.id());
     let path = format!("{top}/a/b");
@@ -90,7 +90,7 @@ fn folders_above_are_made_and_removed(lab: &Lab) {
     assert!(!at(&top).exists());
 }
 
-fn folders_of_others_stay(lab: &Lab) {
+fn directories_of_others_stay(lab: &Lab) {
     // An orchestrator makes the pod's cgroup, and keeps it when a container of it ends.
     let pod = HostCgroup::new("casulo-test/pod");
     let bundle = lab.bundle();
@@ -206,7 +206,7 @@ fn limits_take_at_most_20_system_calls(lab: &Lab) {
         .ok();
     bundle.call("delete", &["--force"], &[]).ok();
 
-    // Those before the folder is made that name the hierarchy's folders, all from there to the first that
+    // Those before the directory is made that name the hierarchy's directories, all from there to the first that
     // has to do with what comes next, the FIFO for `start`, and later the device rules.
     let text = fs::read_to_string(&trace).unwrap();
     let is_made = |call: &&str| call.starts_with("mkdir(\"/sys/fs/cgroup");
@@ -275,12 +275,12 @@ fn writable_mount_is_the_containers_alone(lab: &Lab) {
     assert!(out.stderr.contains("No such file"), "{out:?}");
 }
 
-/// Tries to make a folder in every cgroup that it sees, and to move itself about.
-const INTRUDE: &str = "find /sys/fs/cgroup -type d | while read -r folder; do \
-     mkdir $folder/intruder 2>/dev/null && echo $folder; \
-     echo 1 2>/dev/null >$folder/cgroup.procs && echo $folder; done; \
+/// Tries to make a directory in every cgroup that it sees, and to move itself about.
+const INTRUDE: &str = "find /sys/fs/cgroup -type d | while read -r directory; do \
+     mkdir $directory/intruder 2>/dev/null && echo $directory; \
+     echo 1 2>/dev/null >$directory/cgroup.procs && echo $directory; done; \
      mount -o remount,rw /sys/fs/cgroup 2>/dev/null; \
-     find /sys/fs/cgroup -type d | while read -r folder; do mkdir $folder/intruder 2>/dev/null && echo $folder; done; echo tried";
+     find /sys/fs/cgroup -type d | while read -r directory; do mkdir $directory/intruder 2>/dev/null && echo $directory; done; echo tried";
 
 fn user_namespace_without_cgroup_namespace_cannot_write(lab: &Lab) {
     // CVE-2023-25809. A user namespace that does not own the cgroup namespace cannot mount the
@@ -369,7 +369,7 @@ fn delegated(name: &str) -> (HostCgroup, HostCgroup) {
 
 /// Runs the container as the ordinary user, from a process in `cgroup`.
 fn run_as_user(lab: &Lab, bundle: &Bundle<'_>, cgroup: &HostCgroup) -> Output {
-    let state = lab.folder("users-state");
+    let state = lab.directory("users-state");
     let id = USER.to_string();
     for path in [state.as_path(), bundle.path(), &bundle.rootfs()] {
         std::os::unix::fs::chown(path, Some(USER), Some(USER)).unwrap();
@@ -475,10 +475,10 @@ fn exec_into_a_cgroup_that_was_named_says_why(lab: &Lab) {
         ("root/threaded", "threaded"),
         ("root/invalid", ""),
     ] {
-        let folder = bundle.cgroup().join(name);
-        fs::create_dir(&folder).unwrap();
+        let directory = bundle.cgroup().join(name);
+        fs::create_dir(&directory).unwrap();
         if !kind.is_empty() {
-            fs::write(folder.join("cgroup.type"), kind).unwrap();
+            fs::write(directory.join("cgroup.type"), kind).unwrap();
         }
     }
     bundle

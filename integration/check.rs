@@ -299,7 +299,7 @@ fn the_sample_bundles_run(lab: &Lab) {
             .fold(bundle, |bundle, (key, value)| {
                 bundle.set(&format!("/{key}"), value.clone())
             });
-        let facts = lab.folder("hello").join("facts.sh");
+        let facts = lab.directory("hello").join("facts.sh");
         fs::write(&facts, "true\n").unwrap();
         fs::write(bundle.path().join("facts.sh"), "true\n").unwrap();
         assert_runs(lab, &bundle);
@@ -443,7 +443,7 @@ fn nothing_is_left_behind(lab: &Lab) {
         (names(bundle.path()), names(&bundle.rootfs())),
         (files, root)
     );
-    assert!(!lab.root().exists(), "a state folder was made");
+    assert!(!lab.root().exists(), "a state directory was made");
     assert!(!bundle.cgroup().exists(), "a cgroup was made");
     let after = mounts(&fs::read_to_string("/proc/self/mountinfo").unwrap()).len();
     assert_eq!(before, after);

@@ -28,7 +28,7 @@ struct Driver {
 
 const CGROUPFS: Driver = Driver {
     options: &[],
-    // Two folders that nobody else uses, so that they come and go as well.
+    // Two directories that nobody else uses, so that they come and go as well.
     cgroups_path: |id| format!("/casulo-cycles/{id}/container"),
 };
 
@@ -73,7 +73,7 @@ fn nothing_adds_up(lab: &Lab, driver: &Driver) {
             (verb, Duration::from_micros(dice.below(longest)))
         });
         cycle.run(kill);
-        let left = state_folders(lab);
+        let left = state_directories(lab);
         assert!(
             left.is_empty(),
             "seed {seed}, cycle {number}, {kill:?}: {left:?}"
@@ -167,7 +167,7 @@ impl Cycle<'_> {
     }
 }
 
-pub(crate) fn state_folders(lab: &Lab) -> Vec<String> {
+pub(crate) fn state_directories(lab: &Lab) -> Vec<String> {
     let entries = fs::read_dir(lab.root()).into_iter().flatten().flatten();
     entries
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
@@ -213,8 +213,8 @@ pub(crate) fn everything(lab: &Lab, own: &str) -> BTreeSet<String> {
     found
 }
 
-fn cgroups(folder: &Path, found: &mut BTreeSet<String>) {
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+fn cgroups(directory: &Path, found: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             found.insert(format!("cgroup {}", entry.path().display()));
             cgroups(&entry.path(), found);

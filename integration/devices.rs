@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 cases! {
-    [Root] => default_devices, links_in_dev, configured_device, fifo_is_made, block_device, device_below_a_new_folder,
+    [Root] => default_devices, links_in_dev, configured_device, fifo_is_made, block_device, device_below_a_new_directory,
         default_devices_work, unlisted_device_is_refused, listed_device_is_allowed, access_letters_count,
         made_nodes_follow_the_rules, no_rules_but_deny_leaves_the_defaults, wildcard_minor,
         device_without_numbers, device_path_is_inside, configured_device_over_a_default, rules_hold_for_exec,
@@ -113,7 +113,7 @@ fn block_device(lab: &Lab) {
     assert_eq!(out.text(), "block special file 7:4d 660");
 }
 
-fn device_below_a_new_folder(lab: &Lab) {
+fn device_below_a_new_directory(lab: &Lab) {
     let device = json!({"path": "/dev/net/deep/tun", "type": "c", "major": 10, "minor": 200, "fileMode": 0o666});
     let out = lab
         .bundle()
@@ -242,7 +242,7 @@ fn file_system_on_a_device_that_the_rules_forbid(lab: &Lab) {
     assert!(out.stderr.contains("not permitted"), "{out:?}");
 }
 
-/// The numbers of the disk that the tests' folder is on.
+/// The numbers of the disk that the tests' directory is on.
 fn disk_of_tests() -> (u32, u32) {
     let disk = disk().unwrap();
     let (major, minor) = disk.split_once(':').unwrap();

@@ -209,15 +209,15 @@ fn exec_without_a_mount_namespace(lab: &Lab) {
 /// Only what is casulo's own protects its program: the host's mount may be writable again one day.
 fn read_only_file_system_is_no_protection(lab: &Lab) {
     let own = OwnNamespace::of_mounts();
-    let folder = lab.folder("usr");
-    let place = HostMount::bind(&folder, &folder);
-    let program = folder.join("runtime");
+    let directory = lab.directory("usr");
+    let place = HostMount::bind(&directory, &directory);
+    let program = directory.join("runtime");
     fs::copy(lab.command().get_program(), &program).unwrap();
     let again = |flags: MsFlags| {
         let none = None::<&str>;
         mount(
             none,
-            &folder,
+            &directory,
             none,
             MsFlags::MS_REMOUNT | MsFlags::MS_BIND | flags,
             none,

@@ -5,10 +5,10 @@ use serde_json::json;
 use std::fs;
 
 cases! {
-    [Root] => it_is_in_all_namespaces, exit_code_is_the_processes, environment_and_folder, user_and_group, nobodys_id_is_an_error, process_file,
+    [Root] => it_is_in_all_namespaces, exit_code_is_the_processes, environment_and_directory, user_and_group, nobodys_id_is_an_error, process_file,
         detached_with_pid_file, no_pid_file_after_a_failure, arguments_with_dashes, exec_in_a_stopped_container,
         exec_in_a_created_container, stdin_reaches_it, config_user_is_the_default, no_new_privileges_is_the_configs,
-        many_at_once, working_folder_is_the_configs, masks_hold_for_exec, added_capability;
+        many_at_once, working_directory_is_the_configs, masks_hold_for_exec, added_capability;
     [Root, Casulo] => failure_to_start_is_255, added_capability_is_not_inheritable, no_descriptors_leak, unknown_user_text,
         no_new_privileges_option, process_file_has_the_whole_process, death_by_signal, oom_score_and_limits_of_the_process;
     [Root, Casulo] => cgroup_below_the_containers;
@@ -50,7 +50,7 @@ fn failure_to_start_is_255(lab: &Lab) {
     out.fails_with(&["/no/such/program", "o such file or directory"]);
 }
 
-fn environment_and_folder(lab: &Lab) {
+fn environment_and_directory(lab: &Lab) {
     let bundle = sleeping(lab);
     let out = bundle.call(
         "exec",
@@ -60,7 +60,7 @@ fn environment_and_folder(lab: &Lab) {
     assert_eq!(out.ok().lines(), ["1 2", "/etc", "/usr/bin:/bin"]);
 }
 
-fn working_folder_is_the_configs(lab: &Lab) {
+fn working_directory_is_the_configs(lab: &Lab) {
     let bundle = lab
         .bundle()
         .set("/process/cwd", json!("/home"))

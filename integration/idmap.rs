@@ -15,7 +15,7 @@ fn map(container: u32, host: u32, size: u32) -> serde_json::Value {
 }
 
 fn idmap_uses_the_containers_map(lab: &Lab) {
-    let source = lab.folder("source");
+    let source = lab.directory("source");
     fs::write(source.join("roots"), "").unwrap();
     let script = "stat -c %u /plain/roots /mapped/roots";
     let bundle = lab
@@ -29,7 +29,7 @@ fn idmap_uses_the_containers_map(lab: &Lab) {
 }
 
 fn new_files_belong_to_the_host_id(lab: &Lab) {
-    let source = lab.folder("source");
+    let source = lab.directory("source");
     let bundle = lab
         .bundle()
         .in_user_namespace()
@@ -40,7 +40,7 @@ fn new_files_belong_to_the_host_id(lab: &Lab) {
 }
 
 fn a_mounts_own_map(lab: &Lab) {
-    let source = lab.folder("source");
+    let source = lab.directory("source");
     fs::write(source.join("file"), "").unwrap();
     lchown(source.join("file"), Some(1000), Some(1000)).unwrap();
     let bundle = lab
@@ -57,7 +57,7 @@ fn a_mounts_own_map(lab: &Lab) {
 }
 
 fn unmapped_owner_is_nobody(lab: &Lab) {
-    let source = lab.folder("source");
+    let source = lab.directory("source");
     fs::write(source.join("file"), "").unwrap();
     lchown(source.join("file"), Some(5), Some(5)).unwrap();
     let bundle = lab
@@ -74,10 +74,10 @@ fn unmapped_owner_is_nobody(lab: &Lab) {
 }
 
 fn recursive_idmap(lab: &Lab) {
-    let source = lab.folder("source");
-    let other = lab.folder("other");
+    let source = lab.directory("source");
+    let other = lab.directory("other");
     fs::write(other.join("file"), "").unwrap();
-    let _mounted = HostMount::bind(&other, &lab.folder("source/sub"));
+    let _mounted = HostMount::bind(&other, &lab.directory("source/sub"));
     let owner = |word: &str| {
         let bundle = lab
             .bundle()
@@ -95,7 +95,7 @@ fn recursive_idmap(lab: &Lab) {
 }
 
 fn idmap_without_user_namespace_needs_a_map(lab: &Lab) {
-    let source = lab.folder("source");
+    let source = lab.directory("source");
     lab.bundle()
         .bind(&source, "/mapped", &["idmap"])
         .run()

@@ -105,8 +105,8 @@ fn a_callers_umask_lets_nobody_start_a_container(lab: &Lab) {
         .args(&["/bin/sleep", "1000"]);
     // Everyone can get at the directory of each container.
     fs::create_dir_all(lab.root()).unwrap();
-    for folder in [lab.root().as_path(), lab.path()] {
-        fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
+    for directory in [lab.root().as_path(), lab.path()] {
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).unwrap();
     }
     let script = "umask 000; exec \"$@\" </dev/null >/dev/null 2>said";
     lab.through_shell(script, &bundle.command(&[], "create", &[]))

@@ -15,7 +15,7 @@ cases! {
         detached_run, list_in_all_formats, empty_list, init_killed_from_outside_is_stopped, foreground_forwards_signals,
         repeated_global_options, created_container_can_be_killed, output_of_a_detached_container, poststop_state_is_gone,
         two_containers_side_by_side, config_of_a_version_of_the_spec, spec_writes_a_config_that_runs, spec_does_not_overwrite,
-        bundle_defaults_to_the_working_folder, zombies_are_not_left;
+        bundle_defaults_to_the_working_directory, zombies_are_not_left;
     [Root, Casulo] => version_lines, features_document, completion_scripts, unknown_signal, kill_all_reaches_every_process,
         options_after_the_id, config_option, create_returns_an_orphan, failed_exec_in_start_is_reported,
         deleted_while_created_ends_init, creation_is_ended_by_kill, creation_is_ended_by_delete, state_survives_a_killed_runtime, nothing_inside_opens_the_start_channel,
@@ -512,7 +512,7 @@ fn spec_does_not_overwrite(lab: &Lab) {
     assert_eq!(fs::read(bundle.path().join("config.json")).unwrap(), before);
 }
 
-fn bundle_defaults_to_the_working_folder(lab: &Lab) {
+fn bundle_defaults_to_the_working_directory(lab: &Lab) {
     let bundle = lab.bundle().args(&["/bin/echo", "found"]);
     bundle.write();
     let mut command = lab.command();

@@ -432,9 +432,9 @@ impl Above<'_> {
         above
     }
 
-    /// The error of a container below `folder` that wants a limit on its processes' memory.
-    fn error_below(&self, folder: &str) -> crate::support::Output {
-        let path = format!("/casulo-test/{}/{folder}", self.1);
+    /// The error of a container below `directory` that wants a limit on its processes' memory.
+    fn error_below(&self, directory: &str) -> crate::support::Output {
+        let path = format!("/casulo-test/{}/{directory}", self.1);
         let resources = json!({"memory": {"limit": 64 * MIB}, "pids": {"limit": 10}});
         let bundle = limited(self.0, &resources).set("/linux/cgroupsPath", json!(path));
         let out = bundle.run();
@@ -449,11 +449,11 @@ impl Above<'_> {
 
 impl Drop for Above<'_> {
     fn drop(&mut self) {
-        let folder = self.0.cgroup(&self.1);
-        let _ = fs::write(folder.join("cgroup.kill"), "1");
-        let _ = fs::remove_dir(folder.join("threads"));
+        let directory = self.0.cgroup(&self.1);
+        let _ = fs::write(directory.join("cgroup.kill"), "1");
+        let _ = fs::remove_dir(directory.join("threads"));
         for _ in 0..100 {
-            if fs::remove_dir(&folder).is_ok() {
+            if fs::remove_dir(&directory).is_ok() {
                 return;
             }
             std::thread::sleep(std::time::Duration::from_millis(10));

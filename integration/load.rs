@@ -7,7 +7,7 @@
 //! | `CASULO_SOAK` | for how many minutes (default: 5 seconds) |
 //! | `CASULO_RATE` | how many containers a second of a soak (default 5) |
 
-use crate::cycles::{everything, state_folders};
+use crate::cycles::{everything, state_directories};
 use crate::support::{Lab, cases, field};
 use anyhow::{Context, Result, ensure};
 use std::collections::BTreeSet;
@@ -161,12 +161,12 @@ fn settle(lab: &Lab, load: &Load, before: &BTreeSet<String>) {
             .difference(before)
             .cloned()
             .collect();
-        if new.is_empty() && state_folders(lab).is_empty() {
+        if new.is_empty() && state_directories(lab).is_empty() {
             return;
         }
         std::thread::sleep(Duration::from_millis(100));
     }
-    panic!("left behind: {new:#?}, {:?}", state_folders(lab));
+    panic!("left behind: {new:#?}, {:?}", state_directories(lab));
 }
 
 /// What the host has in use.

@@ -140,7 +140,7 @@ fn words_without_a_trace_are_accepted(lab: &Lab) {
 }
 
 fn bind_word_without_type(lab: &Lab) {
-    let source = lab.folder("source");
+    let source = lab.directory("source");
     std::fs::write(source.join("one"), "").unwrap();
     for kind in ["none", "bind", ""] {
         let out = lab
@@ -153,9 +153,9 @@ fn bind_word_without_type(lab: &Lab) {
 
 /// A tmpfs with another one, with these flags, at `sub`; in the tests' mount namespace.
 fn tree(lab: &Lab, flags: MsFlags) -> (PathBuf, [HostMount; 2]) {
-    let top = lab.folder("tree");
+    let top = lab.directory("tree");
     let upper = HostMount::tmpfs(&top, MsFlags::empty());
-    let lower = HostMount::tmpfs(&lab.folder("tree/sub"), flags);
+    let lower = HostMount::tmpfs(&lab.directory("tree/sub"), flags);
     (top, [lower, upper])
 }
 

@@ -8,12 +8,12 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
 cases! {
-    [Root] => folder_is_bound, file_is_bound, relative_source_is_the_bundles, read_only_bind, bind_without_recursion,
+    [Root] => directory_is_bound, file_is_bound, relative_source_is_the_bundles, read_only_bind, bind_without_recursion,
         recursive_bind, recursive_read_only_bind, missing_source_is_an_error, target_is_made, target_file_is_made,
         mounts_nest_in_their_order, tmpfs_with_options, tmpcopyup_keeps_the_content, bad_file_system_option,
         unknown_file_system, overlay_mount, mqueue_and_shm, devpts_is_a_new_instance, sysfs_is_read_only,
         cgroup_mount_is_the_containers, cgroup_mount_may_be_writable, proc_of_the_new_pid_namespace, read_only_root,
-        writable_root, masked_file_and_folder, masked_path_that_is_missing, read_only_paths, root_propagation,
+        writable_root, masked_file_and_directory, masked_path_that_is_missing, read_only_paths, root_propagation,
         mount_propagation, private_mounts_do_not_reach_the_host, mounts_do_not_reach_a_host_whose_mounts_are_shared,
         no_mount_of_the_host_is_left, no_pivot,
         no_pivot_hides_the_host, absolute_root_path, missing_rootfs, sysctls_are_set, sysctl_with_slashes,
@@ -44,8 +44,8 @@ fn at<'table>(table: &'table [Mount], target: &str) -> &'table Mount {
         .unwrap_or_else(|| panic!("no mount at {target}"))
 }
 
-fn folder_is_bound(lab: &Lab) {
-    let source = lab.folder("source");
+fn directory_is_bound(lab: &Lab) {
+    let source = lab.directory("source");
     fs::write(source.join("file"), "from the host").unwrap();
     let bundle = lab.bundle().bind(&source, "/mnt/here", &["rw"]);
     let out = bundle
@@ -79,7 +79,7 @@ fn relative_source_is_the_bundles(lab: &Lab) {
 }
 
 fn read_only_bind(lab: &Lab) {
-    let source = lab.folder("source");
+    let source = lab.directory("source");
     lab.bundle()
         .bind(&source, "/mnt", &["ro"])
         .sh("touch /mnt/f")
@@ -87,10 +87,10 @@ fn read_only_bind(lab: &Lab) {
         .fails_with(&["Read-only file system"]);
 }
 
-/// A folder of the host with a tmpfs mounted at `sub`, and a file in that.
+/// A directory of the host with a tmpfs mounted at `sub`, and a file in that.
 fn tree(lab: &Lab) -> (PathBuf, HostMount) {
-    let source = lab.folder("tree");
-    let sub = lab.folder("tree/sub");
+    let source = lab.directory("tree");
+    let sub = lab.directory("tree/sub");
     let mount = HostMount::tmpfs(&sub, MsFlags::empty());
     fs::write(sub.join("below"), "").unwrap();
     (source, mount)
@@ -156,7 +156,7 @@ fn target_file_is_made(lab: &Lab) {
 }
 
 fn mounts_nest_in_their_order(lab: &Lab) {
-    let source = lab.folder("source");
+    let source = lab.directory("source");
     let bundle = lab
         .bundle()
         .mount("/a", "tmpfs", "first", &[])
@@ -178,7 +178,7 @@ fn mounts_nest_in_their_order(lab: &Lab) {
     }
     // What came last is on top, and empty.
     assert!(out.stdout.ends_with("\n\n"), "{out:?}");
-    // The bound folder got the mount point of the third, as it is writable.
+    // The bound directory got the mount point of the third, as it is writable.
     assert!(source.join("c").is_dir());
 }
 
@@ -239,7 +239,11 @@ fn unknown_file_system(lab: &Lab) {
 }
 
 fn overlay_mount(lab: &Lab) {
-    let (lower, upper, work) = (lab.folder("lower"), lab.folder("upper"), lab.folder("work"));
+    let (lower, upper, work) = (
+        lab.directory("lower"),
+        lab.directory("upper"),
+        lab.directory("work"),
+    );
     fs::write(lower.join("below"), "").unwrap();
     let options = [
         format!("lowerdir={}", lower.display()),
@@ -332,7 +336,7 @@ fn writable_root(lab: &Lab) {
     );
 }
 
-fn masked_file_and_folder(lab: &Lab) {
+fn masked_file_and_directory(lab: &Lab) {
     let bundle = lab
         .bundle()
         .set("/linux/maskedPaths", json!(["/etc/passwd", "/home", "/proc/kcore"]))
@@ -412,7 +416,7 @@ fn unknown_root_propagation(lab: &Lab) {
 }
 
 fn mount_propagation(lab: &Lab) {
-    let source = lab.folder("source");
+    let source = lab.directory("source");
     for (word, mark) in [
         ("shared", "shared:"),
         ("rshared", "shared:"),
@@ -612,7 +616,7 @@ fn relative_destination(lab: &Lab) {
 }
 
 fn target_through_a_link_stays_inside(lab: &Lab) {
-    let outside = lab.folder("outside");
+    let outside = lab.directory("outside");
     let bundle = lab
         .bundle()
         .mount("/link/place", "tmpfs", "tmpfs", &[])
@@ -626,7 +630,7 @@ fn target_through_a_link_stays_inside(lab: &Lab) {
 }
 
 fn bind_below_another_bind(lab: &Lab) {
-    let (upper, lower) = (lab.folder("upper"), lab.folder("lower"));
+    let (upper, lower) = (lab.directory("upper"), lab.directory("lower"));
     fs::write(lower.join("deep"), "").unwrap();
     let out = lab
         .bundle()
@@ -639,7 +643,7 @@ fn bind_below_another_bind(lab: &Lab) {
 }
 
 fn source_that_is_a_link(lab: &Lab) {
-    let source = lab.folder("source");
+    let source = lab.directory("source");
     fs::write(source.join("one"), "").unwrap();
     symlink(&source, lab.join("link")).unwrap();
     let out = lab
@@ -663,7 +667,7 @@ fn hundred_mounts(lab: &Lab) {
 }
 
 fn read_only_mount_below_a_read_only_root(lab: &Lab) {
-    let source = lab.folder("source");
+    let source = lab.directory("source");
     let bundle =
         lab.bundle()
             .set("/root/readonly", json!(true))
@@ -684,7 +688,7 @@ fn bind_of_a_device(lab: &Lab) {
 }
 
 fn new_mounts_are_not_in_the_source_of_a_read_only_bind(lab: &Lab) {
-    let source = lab.folder("source");
+    let source = lab.directory("source");
     let bundle =
         lab.bundle()
             .bind(&source, "/mnt", &["ro"])
@@ -696,7 +700,7 @@ fn new_mounts_are_not_in_the_source_of_a_read_only_bind(lab: &Lab) {
 
 fn remount_of_a_bind_keeps_the_hosts_flags(lab: &Lab) {
     // A bind of a mount that the host made noexec stays noexec, though the config does not say it.
-    let source = lab.folder("source");
+    let source = lab.directory("source");
     let _mounted = HostMount::tmpfs(&source, MsFlags::MS_NOEXEC | MsFlags::MS_NOSUID);
     let table = table(
         lab.bundle()

@@ -173,7 +173,7 @@ fn the_callers_cgroup_is_not_paused(lab: &Lab) {
 /// A container that counts, and has a process that cannot freeze: it waits for a file system that
 /// never answers. Also the number of that process.
 fn counting_and_stuck<'lab>(lab: &'lab Lab) -> (Bundle<'lab>, StuckFs, String) {
-    let fs = StuckFs::mount(&lab.folder("fuse"));
+    let fs = StuckFs::mount(&lab.directory("fuse"));
     let bundle = lab
         .bundle()
         .bind(&lab.join("fuse"), "/fuse", &[])

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 cases! {
     [Root] => user_and_groups, nobodys_id_is_an_error, umask_is_set, default_umask, cwd_is_entered, missing_cwd_is_made_or_an_error, relative_cwd_is_an_error,
         environment_is_exactly_the_configs, last_duplicate_of_a_variable_wins, home_comes_from_the_containers_passwd,
-        a_given_home_is_kept, program_is_found_by_the_containers_path, missing_program, program_that_is_a_folder,
+        a_given_home_is_kept, program_is_found_by_the_containers_path, missing_program, program_that_is_a_directory,
         program_without_execute_bit, missing_interpreter, no_args_is_an_error, exit_code_is_passed_on,
         death_by_signal_is_128_and_the_signal, stdin_reaches_the_process, stderr_reaches_the_caller,
         no_new_privileges_is_set, no_new_privileges_is_left, lower_limit_is_set, oom_score_adj_is_set, personality_is_set,
@@ -105,11 +105,11 @@ fn cwd_is_entered(lab: &Lab) {
 fn missing_cwd_is_made_or_an_error(lab: &Lab) {
     let out = lab
         .bundle()
-        .set("/process/cwd", json!("/new/folder"))
+        .set("/process/cwd", json!("/new/directory"))
         .args(&["/bin/pwd"])
         .run();
     assert!(
-        out.code == 0 && out.text() == "/new/folder" || out.stderr.contains("/new/folder"),
+        out.code == 0 && out.text() == "/new/directory" || out.stderr.contains("/new/directory"),
         "{out:?}"
     );
 }
@@ -210,7 +210,7 @@ fn missing_program(lab: &Lab) {
         .fails_with(&["o such file or directory", "/no/such/program"]);
 }
 
-fn program_that_is_a_folder(lab: &Lab) {
+fn program_that_is_a_directory(lab: &Lab) {
     let out = lab.bundle().args(&["/etc"]).run();
     assert_ne!(out.code, 0);
     let said = out.stderr.to_lowercase();
@@ -401,7 +401,7 @@ fn signals_are_neither_blocked_nor_ignored(lab: &Lab) {
 }
 
 fn only_three_descriptors_are_open(lab: &Lab) {
-    // The fourth is ls's own, on the folder it lists.
+    // The fourth is ls's own, on the directory it lists.
     let out = lab.bundle().args(&["/bin/ls", "/proc/self/fd"]).run().ok();
     assert_eq!(out.lines(), ["0", "1", "2", "3"]);
 }

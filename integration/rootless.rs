@@ -11,16 +11,16 @@ use std::process::Command;
 
 cases! {
     [Root, Casulo, Program("/usr/bin/setpriv")] => bundle_of_spec_rootless_runs, setgroups_is_denied, denying_group_cannot_be_dropped, limits_need_a_delegated_cgroup,
-        create_start_kill_delete, exec_works, state_folder_defaults_to_the_users, the_users_own_binary_is_protected;
+        create_start_kill_delete, exec_works, state_directory_defaults_to_the_users, the_users_own_binary_is_protected;
     [Root, Casulo, Program("/usr/bin/setpriv"), NewUidMap] => subordinate_ids_through_newuidmap;
 }
 
 /// `nobody`, who owns no process of the host and has subordinate ids in the tests' view.
 const USER: u32 = 65534;
 
-/// The runtime as the ordinary user, with a state folder that is the user's.
+/// The runtime as the ordinary user, with a state directory that is the user's.
 pub(crate) fn as_user(lab: &Lab, cwd: &Path, args: &[&str]) -> Command {
-    let state = lab.folder("users-state");
+    let state = lab.directory("users-state");
     give(&state);
     let mut command = Command::new("setpriv");
     let id = USER.to_string();
@@ -176,9 +176,9 @@ fn exec_works(lab: &Lab) {
     assert_eq!(out.lines(), ["0", "same"]);
 }
 
-fn state_folder_defaults_to_the_users(lab: &Lab) {
+fn state_directory_defaults_to_the_users(lab: &Lab) {
     let bundle = bundle(lab, "exec sleep 1000", |_| {});
-    let runtime_dir = lab.folder("run-user");
+    let runtime_dir = lab.directory("run-user");
     give(&runtime_dir);
     let id = USER.to_string();
     let call = |args: &[&str]| {

@@ -37,7 +37,7 @@ fn unit(bundle: &Bundle<'_>) -> String {
     format!("casulotest-{}.scope", bundle.id())
 }
 
-fn scope_folder(bundle: &Bundle<'_>) -> PathBuf {
+fn scope_directory(bundle: &Bundle<'_>) -> PathBuf {
     Path::new("/sys/fs/cgroup/system.slice").join(unit(bundle))
 }
 
@@ -58,7 +58,7 @@ fn delete(bundle: &Bundle<'_>) {
 fn assert_gone(bundle: &Bundle<'_>) {
     let unit = unit(bundle);
     wait_until("systemd forgets the scope", || !is_loaded(&unit));
-    assert!(!scope_folder(bundle).exists());
+    assert!(!scope_directory(bundle).exists());
 }
 
 /// Whether systemd knows a unit.
@@ -79,8 +79,8 @@ fn show(unit: &str, property: &str) -> String {
     out.text().to_owned()
 }
 
-fn read(folder: &Path, file: &str) -> String {
-    fs::read_to_string(folder.join(file))
+fn read(directory: &Path, file: &str) -> String {
+    fs::read_to_string(directory.join(file))
         .unwrap()
         .trim()
         .to_owned()
@@ -139,7 +139,7 @@ fn limits_are_on_the_scope_and_inside(lab: &Lab) {
         let out = bundle.exec(&format!("cat /sys/fs/cgroup/{file}")).ok();
         assert_eq!(out.text(), expected, "{file} inside");
         if *file != "cpu.max" {
-            assert_eq!(&read(&scope_folder(&bundle), file), expected, "{file}");
+            assert_eq!(&read(&scope_directory(&bundle), file), expected, "{file}");
         }
     }
     let unit = unit(&bundle);
@@ -159,7 +159,7 @@ fn limits_are_on_the_scope_and_inside(lab: &Lab) {
     ] {
         assert_eq!(show(&unit, property), expected, "{property}");
     }
-    let quota = read(&scope_folder(&bundle), "cpu.max");
+    let quota = read(&scope_directory(&bundle), "cpu.max");
     assert_eq!(quota, "25500 75000", "not tighter than inside");
 }
 
@@ -167,7 +167,7 @@ fn what_systemd_does_not_know_is_on_the_scope_too(lab: &Lab) {
     let cpu = json!({"quota": 50_000, "period": 100_000, "burst": 20_000});
     let bundle = bundle(lab).set("/linux/resources/cpu", cpu);
     start(&bundle);
-    assert_eq!(read(&scope_folder(&bundle), "cpu.max.burst"), "20000");
+    assert_eq!(read(&scope_directory(&bundle), "cpu.max.burst"), "20000");
     let inside = bundle.exec("cat /sys/fs/cgroup/cpu.max.burst").ok();
     assert_eq!(inside.text(), "20000");
 }
@@ -290,17 +290,17 @@ fn a_name_that_is_taken(lab: &Lab) {
 
 fn a_frozen_scope_is_refused(lab: &Lab) {
     let bundle = bundle(lab);
-    let folder = scope_folder(&bundle);
-    fs::create_dir(&folder).expect("a cgroup of the scope's name");
-    fs::write(folder.join("cgroup.freeze"), "1").expect("frozen");
+    let directory = scope_directory(&bundle);
+    fs::create_dir(&directory).expect("a cgroup of the scope's name");
+    fs::write(directory.join("cgroup.freeze"), "1").expect("frozen");
     let begun = std::time::Instant::now();
     finish(bundle.command(DRIVER, "run", &[]), b"")
-        .fails_with(&["is frozen", &folder.display().to_string()]);
+        .fails_with(&["is frozen", &directory.display().to_string()]);
     assert!(begun.elapsed() < Duration::from_secs(20));
     wait_until("systemd forgets the scope", || !is_loaded(&unit(&bundle)));
     lab.assert_nothing_left(bundle.id());
     // systemd may have removed it with the scope.
-    let _ = fs::remove_dir(&folder);
+    let _ = fs::remove_dir(&directory);
 }
 
 fn a_unit_that_failed_gives_way(lab: &Lab) {
@@ -341,8 +341,8 @@ fn without_a_subgroup(lab: &Lab) {
     start(&bundle);
     let path = bundle.exec("grep ^0 /proc/self/cgroup").ok();
     assert!(path.text().ends_with(&unit(&bundle)), "{path:?}");
-    assert_eq!(read(&scope_folder(&bundle), "pids.max"), "9");
-    let procs = read(&scope_folder(&bundle), "cgroup.procs");
+    assert_eq!(read(&scope_directory(&bundle), "pids.max"), "9");
+    let procs = read(&scope_directory(&bundle), "cgroup.procs");
     assert_eq!(procs, bundle.pid().to_string(), "the bridge is gone");
     delete(&bundle);
 }
@@ -382,7 +382,7 @@ fn namespaces_are_joined_in_a_scope(lab: &Lab) {
         start(&second);
         let files: Vec<&str> = kinds.iter().map(|(_, file)| *file).collect();
         assert_eq!(links(&second, &files), links(&first, &files));
-        let procs = read(&scope_folder(&second).join("container"), "cgroup.procs");
+        let procs = read(&scope_directory(&second).join("container"), "cgroup.procs");
         assert!(
             procs.lines().any(|pid| pid == second.pid().to_string()),
             "{procs}"
@@ -412,11 +412,11 @@ fn later_commands_need_no_flag(lab: &Lab) {
     let bundle = bundle(lab);
     finish(bundle.command(DRIVER, "create", &[]), b"").ok();
     assert_eq!(bundle.status(), "created");
-    let procs = read(&scope_folder(&bundle).join("container"), "cgroup.procs");
+    let procs = read(&scope_directory(&bundle).join("container"), "cgroup.procs");
     assert_eq!(procs, bundle.pid().to_string());
-    assert_eq!(read(&scope_folder(&bundle), "cgroup.procs"), "");
+    assert_eq!(read(&scope_directory(&bundle), "cgroup.procs"), "");
     assert_eq!(
-        fs::read_dir(scope_folder(&bundle))
+        fs::read_dir(scope_directory(&bundle))
             .unwrap()
             .flatten()
             .filter(|it| it.path().is_dir())
@@ -435,8 +435,8 @@ fn later_commands_need_no_flag(lab: &Lab) {
 
 /// The limits of the scope: in its files, and as systemd knows them.
 fn limits(bundle: &Bundle<'_>) -> Vec<String> {
-    let folder = scope_folder(bundle);
-    let inner = folder.join("container");
+    let directory = scope_directory(bundle);
+    let inner = directory.join("container");
     let mut found = Vec::new();
     for file in [
         "memory.max",
@@ -446,7 +446,7 @@ fn limits(bundle: &Bundle<'_>) -> Vec<String> {
         "cpu.max.burst",
     ] {
         found.push(read(&inner, file));
-        assert_eq!(read(&folder, file), read(&inner, file), "{file}");
+        assert_eq!(read(&directory, file), read(&inner, file), "{file}");
     }
     let properties = ["MemoryMax", "TasksMax", "CPUWeight", "AllowedCPUs"];
     found.extend(properties.map(|property| show(&unit(bundle), property)));
@@ -497,11 +497,12 @@ fn a_refused_update_changes_nothing(lab: &Lab) {
     finish(command, text.as_bytes()).fails_with(&["memory.oom.group"]);
     assert_eq!(limits(&bundle), before);
     // systemd cannot be told.
-    let empty = lab.folder("empty");
-    let folders = [(empty.as_path(), "/run/systemd"), (&empty, "/run/dbus")];
+    let empty = lab.directory("empty");
+    let directories = [(empty.as_path(), "/run/systemd"), (&empty, "/run/dbus")];
     let (command, text) =
         update(json!({"pids": {"limit": 30}, "unified": {"memory.oom.group": "1"}}));
-    finish(with_folders(&command, &folders), text.as_bytes()).fails_with(&["/run/systemd/private"]);
+    finish(with_directories(&command, &directories), text.as_bytes())
+        .fails_with(&["/run/systemd/private"]);
     assert_eq!(limits(&bundle), before);
     delete(&bundle);
 }
@@ -540,10 +541,10 @@ fn a_failed_scope_does_not_stay(lab: &Lab) {
     assert_gone(&bundle);
 }
 
-/// `command` in a mount namespace in which other folders lie over these.
-fn with_folders(command: &Command, folders: &[(&Path, &str)]) -> Command {
+/// `command` in a mount namespace in which other directories lie over these.
+fn with_directories(command: &Command, directories: &[(&Path, &str)]) -> Command {
     let mut script = String::new();
-    for (source, target) in folders {
+    for (source, target) in directories {
         script += &format!("mount --bind {} {target} && ", source.display());
     }
     let mut shell = Command::new("unshare");
@@ -562,18 +563,18 @@ fn with_folders(command: &Command, folders: &[(&Path, &str)]) -> Command {
 
 fn without_systemd_nothing_is_left(lab: &Lab) {
     let bundle = bundle(lab);
-    let empty = lab.folder("empty");
-    let folders = [(empty.as_path(), "/run/systemd"), (&empty, "/run/dbus")];
-    let command = with_folders(&bundle.command(DRIVER, "run", &[]), &folders);
+    let empty = lab.directory("empty");
+    let directories = [(empty.as_path(), "/run/systemd"), (&empty, "/run/dbus")];
+    let command = with_directories(&bundle.command(DRIVER, "run", &[]), &directories);
     let out =
         finish(command, b"").fails_with(&["/run/systemd/private", "cgroupfs", &unit(&bundle)]);
     assert_eq!(out.stderr.lines().count(), 1, "{out:?}");
     lab.assert_nothing_left(bundle.id());
     // A socket that nobody listens at.
-    let dead = lab.folder("dead");
+    let dead = lab.directory("dead");
     drop(UnixListener::bind(dead.join("private")).unwrap());
-    let folders = [(dead.as_path(), "/run/systemd"), (&empty, "/run/dbus")];
-    let command = with_folders(&bundle.command(DRIVER, "run", &[]), &folders);
+    let directories = [(dead.as_path(), "/run/systemd"), (&empty, "/run/dbus")];
+    let command = with_directories(&bundle.command(DRIVER, "run", &[]), &directories);
     finish(command, b"").fails_with(&["/run/systemd/private", "connection refused"]);
     lab.assert_nothing_left(bundle.id());
 }
@@ -581,35 +582,35 @@ fn without_systemd_nothing_is_left(lab: &Lab) {
 fn delete_without_systemd_removes_the_cgroups(lab: &Lab) {
     let bundle = bundle(lab);
     start(&bundle);
-    let empty = lab.folder("empty");
-    let folders = [(empty.as_path(), "/run/systemd"), (&empty, "/run/dbus")];
+    let empty = lab.directory("empty");
+    let directories = [(empty.as_path(), "/run/systemd"), (&empty, "/run/dbus")];
     let mut command = lab.command();
     command.args(["delete", "--force", bundle.id()]);
-    finish(with_folders(&command, &folders), b"")
+    finish(with_directories(&command, &directories), b"")
         .fails_with(&["/run/systemd/private", &unit(&bundle)]);
-    assert!(!scope_folder(&bundle).join("container").exists());
+    assert!(!scope_directory(&bundle).join("container").exists());
     delete(&bundle);
 }
 
 fn the_bus_will_do(lab: &Lab) {
     let bundle = bundle(lab);
-    let empty = lab.folder("empty");
-    let folders = [(empty.as_path(), "/run/systemd")];
+    let empty = lab.directory("empty");
+    let directories = [(empty.as_path(), "/run/systemd")];
     let command = bundle.command(DRIVER, "run", &["--detach"]);
-    finish(with_folders(&command, &folders), b"").ok();
+    finish(with_directories(&command, &directories), b"").ok();
     assert_eq!(show(&unit(&bundle), "ActiveState"), "active");
     let mut command = lab.command();
     command.args(["delete", "--force", bundle.id()]);
-    finish(with_folders(&command, &folders), b"").ok();
+    finish(with_directories(&command, &directories), b"").ok();
     assert_gone(&bundle);
 }
 
 fn systemd_that_never_answers(lab: &Lab) {
     let bundle = bundle(lab);
-    let silent = lab.folder("silent");
+    let silent = lab.directory("silent");
     let listener = UnixListener::bind(silent.join("private")).unwrap();
-    let folders = [(silent.as_path(), "/run/systemd")];
-    let command = with_folders(&bundle.command(DRIVER, "run", &[]), &folders);
+    let directories = [(silent.as_path(), "/run/systemd")];
+    let command = with_directories(&bundle.command(DRIVER, "run", &[]), &directories);
     let out = finish(command, b"").fails_with(&[
         "no answer",
         "30 seconds",
@@ -742,15 +743,15 @@ impl Drop for UsersSystemd {
     }
 }
 
-/// What that user calls in `folder`, by arguments that are still to come; `groups` is setpriv's option.
-pub(crate) fn of_user(folder: &Path, groups: &str) -> Command {
+/// What that user calls in `directory`, by arguments that are still to come; `groups` is setpriv's option.
+pub(crate) fn of_user(directory: &Path, groups: &str) -> Command {
     let id = USER.to_string();
-    // The tests' mount namespace is older than the user's folder below /run.
+    // The tests' mount namespace is older than the user's directory below /run.
     let mut command = Command::new("nsenter");
     command
         .args(["--target=1", "--mount"])
         .args(["sh", "-c", "cd \"$0\" && exec \"$@\""])
-        .arg(folder)
+        .arg(directory)
         .args(["setpriv", "--reuid", &id, "--regid", &id])
         .args([groups, "--inh-caps=-all"])
         .env("XDG_RUNTIME_DIR", format!("/run/user/{USER}"));
@@ -769,7 +770,7 @@ impl<'lab> UsersContainer<'lab> {
     pub(crate) fn new(lab: &'lab Lab) -> UsersContainer<'lab> {
         let systemd = UsersSystemd::start();
         let bundle = lab.bundle();
-        let state = lab.folder("users-state");
+        let state = lab.directory("users-state");
         for path in [bundle.path(), &bundle.rootfs(), &state] {
             std::os::unix::fs::chown(path, Some(USER), Some(USER)).unwrap();
         }
@@ -812,7 +813,7 @@ impl<'lab> UsersContainer<'lab> {
             .ok();
     }
 
-    /// The folder of its scope.
+    /// The directory of its scope.
     pub(crate) fn scope(&self) -> PathBuf {
         let id = self.bundle.id();
         format!(

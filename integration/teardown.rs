@@ -112,7 +112,7 @@ fn processes_without_their_init_are_deleted(lab: &Lab) {
 }
 
 fn half_made_state_is_deleted(lab: &Lab) {
-    // A creator that died before it wrote anything leaves an empty folder.
+    // A creator that died before it wrote anything leaves an empty directory.
     let id = lab.new_id();
     fs::create_dir_all(lab.root().join(&id)).unwrap();
     lab.casulo(&["delete", "--force", &id]).ok();
@@ -253,7 +253,7 @@ fn deletes_at_once_have_a_winner(lab: &Lab) {
 }
 
 fn process_that_cannot_die_is_named(lab: &Lab) {
-    let fs = StuckFs::mount(&lab.folder("fuse"));
+    let fs = StuckFs::mount(&lab.directory("fuse"));
     let bundle = lab
         .bundle()
         .bind(&lab.join("fuse"), "/fuse", &[])

@@ -207,10 +207,10 @@ fn console_size_of_the_config(lab: &Lab) {
     through_socket(lab, &bundle, "console").expect("41 77");
 }
 
-/// Listens in a folder so deep that its path does not fit the 108 bytes of sun_path: engines nest so.
+/// Listens in a directory so deep that its path does not fit the 108 bytes of sun_path: engines nest so.
 fn deep_listener(lab: &Lab, name: &str) -> (Listener, String) {
     let deep = (0..6).fold(lab.path().to_path_buf(), |path, _| {
-        path.join("a-folder-with-a-long-name")
+        path.join("a-directory-with-a-long-name")
     });
     std::fs::create_dir_all(&deep).unwrap();
     let short = lab.join("s");

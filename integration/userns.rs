@@ -9,7 +9,7 @@ cases! {
     [Root] => root_inside_is_nobody_outside, maps_are_written, several_extents, files_belong_to_the_mapped_id,
         devices_are_there, additional_groups, capabilities_are_the_namespaces, file_systems_can_be_mounted,
         ordinary_user_inside, unmapped_user_is_an_error, maps_without_namespace, hostname_and_sysctl,
-        setgroups_is_allowed, exec_enters_the_user_namespace, source_below_a_closed_folder, masks_hold,
+        setgroups_is_allowed, exec_enters_the_user_namespace, source_below_a_closed_directory, masks_hold,
         stdio_is_usable, read_only_root_holds;
     [Root, Casulo] => without_maps_the_caller_is_root, one_map_alone_is_an_error, overlapping_maps_are_an_error, console_belongs_to_the_user;
 }
@@ -257,9 +257,9 @@ fn exec_enters_the_user_namespace(lab: &Lab) {
     assert_eq!(out.lines().len(), 1, "{out:?}");
 }
 
-fn source_below_a_closed_folder(lab: &Lab) {
+fn source_below_a_closed_directory(lab: &Lab) {
     // Only the host's root may enter it: the parent opens the source, not the container.
-    let closed = lab.folder("closed");
+    let closed = lab.directory("closed");
     fs::create_dir(closed.join("data")).unwrap();
     fs::write(closed.join("data/file"), "reached").unwrap();
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();

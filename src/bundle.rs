@@ -1,4 +1,4 @@
-//! A bundle: the folder with config.json and the root file system (runtime-spec, bundle.md).
+//! A bundle: the directory with config.json and the root file system (runtime-spec, bundle.md).
 //!
 //! Runs in the parent, first thing, with the caller's view of the file system. Here the paths
 //! that the caller wrote become absolute ones without symlinks; nothing behind this depends on
@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 /// An opened bundle whose config was parsed and checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bundle {
-    /// The bundle's folder: absolute, on the host, without symlinks.
+    /// The bundle's directory: absolute, on the host, without symlinks.
     pub path: PathBuf,
     /// The config file, as errors name it.
     pub file: String,
@@ -25,7 +25,7 @@ pub struct Bundle {
     pub config: Vec<u8>,
     /// The parsed config. Its `root.path` is [`Bundle::rootfs`].
     pub spec: Box<Spec>,
-    /// The root file system's folder: absolute, on the host, without symlinks.
+    /// The root file system's directory: absolute, on the host, without symlinks.
     pub rootfs: PathBuf,
 }
 
@@ -34,7 +34,7 @@ impl Bundle {
     /// config is `config` if given, else `config.json` in the bundle.
     ///
     /// # Errors
-    /// `E_BUNDLE` if the folder, the config or the root file system is missing or not what it
+    /// `E_BUNDLE` if the directory, the config or the root file system is missing or not what it
     /// must be; `E_CONFIG` if the config is wrong.
     pub fn open(path: &Path, config: Option<&Path>) -> Result<Bundle> {
         let unread = Unread::open(path, config)?;
@@ -65,19 +65,19 @@ pub struct Unread {
 }
 
 impl Unread {
-    /// Opens the folder and reads the config, as [`Bundle::open`] does.
+    /// Opens the directory and reads the config, as [`Bundle::open`] does.
     ///
     /// # Errors
     /// `E_BUNDLE`
     pub fn open(path: &Path, config: Option<&Path>) -> Result<Unread> {
-        let (folder, path) = open_folder(path, &format!("bundle {}", path.display()))?;
+        let (directory, path) = open_directory(path, &format!("bundle {}", path.display()))?;
         let (handle, file) = match config {
             Some(config) => {
                 let handle = openat(AT_FDCWD, config, READ, Mode::empty());
                 (handle, config.display().to_string())
             }
             None => {
-                let handle = openat(&folder, CONFIG, READ, Mode::empty());
+                let handle = openat(&directory, CONFIG, READ, Mode::empty());
                 (handle, path.join(CONFIG).display().to_string())
             }
         };
@@ -98,11 +98,11 @@ impl Unread {
     /// as we do. What lies *below* the root file system is never resolved like this.
     ///
     /// # Errors
-    /// `E_BUNDLE` if it is missing or no folder.
+    /// `E_BUNDLE` if it is missing or no directory.
     pub fn rootfs(&self, root: &Path) -> Result<PathBuf> {
         let rootfs = self.path.join(root);
         let name = format!("{}: root.path: {}", self.file, rootfs.display());
-        open_folder(&rootfs, &name).map(|(_, rootfs)| rootfs)
+        open_directory(&rootfs, &name).map(|(_, rootfs)| rootfs)
     }
 }
 
@@ -111,11 +111,11 @@ const CONFIG: &str = "config.json";
 
 const READ: OFlag = OFlag::O_RDONLY.union(OFlag::O_CLOEXEC);
 
-/// A folder as O_PATH fd and as the absolute path that the kernel has for it: proc(5),
+/// A directory as O_PATH fd and as the absolute path that the kernel has for it: proc(5),
 /// `/proc/PID/fd`. Asking the fd, unlike resolving the path a second time, names what was opened.
-fn open_folder(path: &Path, name: &str) -> Result<(OwnedFd, PathBuf)> {
+fn open_directory(path: &Path, name: &str) -> Result<(OwnedFd, PathBuf)> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let folder = match openat(AT_FDCWD, path, flags, Mode::empty()) {
+    let directory = match openat(AT_FDCWD, path, flags, Mode::empty()) {
         // Not the errno's own words: engines take those for a missing program.
         Err(Errno::ENOENT) => {
             return Err(Error::new(Code::Bundle, format!("{name} does not exist")));
@@ -126,11 +126,11 @@ fn open_folder(path: &Path, name: &str) -> Result<(OwnedFd, PathBuf)> {
                 format!("{name} is not a directory"),
             ));
         }
-        folder => folder.context(Code::Bundle, "open", name)?,
+        directory => directory.context(Code::Bundle, "open", name)?,
     };
-    let link = format!("/proc/self/fd/{}", folder.as_raw_fd());
+    let link = format!("/proc/self/fd/{}", directory.as_raw_fd());
     let path = std::fs::read_link(&link).context(Code::Bundle, "read", &link)?;
-    Ok((folder, path))
+    Ok((directory, path))
 }
 
 fn read(handle: OwnedFd, name: &str) -> Result<Vec<u8>> {
@@ -144,11 +144,11 @@ mod tests {
 
     const MINIMAL: &str = r#"{"ociVersion": "1.0.2", "root": {"path": "rootfs"}}"#;
 
-    /// A folder for a bundle, by its real path.
-    fn folder() -> (tempfile::TempDir, PathBuf) {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let (_, path) = open_folder(folder.path(), "folder").expect("just made");
-        (folder, path)
+    /// A directory for a bundle, by its real path.
+    fn directory() -> (tempfile::TempDir, PathBuf) {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let (_, path) = open_directory(directory.path(), "directory").expect("just made");
+        (directory, path)
     }
 
     fn message(path: &Path, config: Option<&Path>) -> (Code, String) {
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn paths_become_absolute_and_free_of_symlinks() {
-        let (_keep, path) = folder();
+        let (_keep, path) = directory();
         std::fs::create_dir_all(path.join("bundle/real")).unwrap();
         std::fs::write(path.join("bundle/config.json"), MINIMAL).unwrap();
         symlink("real", path.join("bundle/rootfs")).unwrap();
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn another_config_can_be_named() {
-        let (_keep, path) = folder();
+        let (_keep, path) = directory();
         std::fs::create_dir(path.join("rootfs")).unwrap();
         std::fs::write(path.join("other.json"), MINIMAL).unwrap();
         let other = path.join("other.json");
@@ -191,8 +191,8 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_or_wrong_folder_is_named() {
-        let (_keep, path) = folder();
+    fn a_missing_or_wrong_directory_is_named() {
+        let (_keep, path) = directory();
         let missing = path.join("no");
         let (code, text) = message(&missing, None);
         assert_eq!(code, Code::Bundle);
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_missing_or_wrong_root_is_named_with_its_json_path() {
-        let (_keep, path) = folder();
+        let (_keep, path) = directory();
         std::fs::write(path.join("config.json"), MINIMAL).unwrap();
         let (code, text) = message(&path, None);
         assert_eq!(code, Code::Bundle);
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn an_absolute_root_may_lie_outside() {
-        let (_keep, path) = folder();
+        let (_keep, path) = directory();
         std::fs::create_dir_all(path.join("bundle")).unwrap();
         std::fs::create_dir_all(path.join("elsewhere")).unwrap();
         let root = path.join("elsewhere");
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn an_endless_config_is_refused() {
-        let (_keep, path) = folder();
+        let (_keep, path) = directory();
         let (code, text) = message(&path, Some(Path::new("/dev/zero")));
         assert_eq!(code, Code::Config);
         assert_eq!(text, "/dev/zero: larger than 16 MiB");

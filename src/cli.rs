@@ -44,7 +44,7 @@ pub struct Cli {
 /// Options before the command.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct Global {
-    /// Folder for the state of containers [default: /run/casulo, or casulo below $XDG_RUNTIME_DIR for an ordinary user]
+    /// Directory for the state of containers [default: /run/casulo, or casulo below $XDG_RUNTIME_DIR for an ordinary user]
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
     /// File that messages are appended to [default: stderr]
@@ -198,7 +198,7 @@ pub struct Id {
 /// What `create` and `run` share.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct Create {
-    /// The bundle's folder
+    /// The bundle's directory
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     pub bundle: PathBuf,
     /// A config.json elsewhere than in the bundle
@@ -332,7 +332,7 @@ pub struct Events {
 /// `spec`
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct Spec {
-    /// Folder to write config.json to
+    /// Directory to write config.json to
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     pub bundle: PathBuf,
     /// For an ordinary user

@@ -163,7 +163,7 @@ pub fn create<'a>(request: &Request<'a>) -> Result<Created<'a>> {
         dir: Some(dir),
         scope: None,
         cgroup: None,
-        rdt_folders: Vec::new(),
+        rdt_directories: Vec::new(),
         init: None,
         net_devices: None,
         pid_file: None,
@@ -230,7 +230,7 @@ fn build<'a>(
     if let Some(rdt) = &plan.intel_rdt {
         fault::at(Step::RdtClass)?;
         rdt.create(intel_rdt::mount_of_host()?)?;
-        made.rdt_folders.clone_from(&state.intel_rdt_paths);
+        made.rdt_directories.clone_from(&state.intel_rdt_paths);
     }
     trace::phase(Phase::Open);
     fault::at(Step::OpenNamespaces)?;
@@ -255,7 +255,7 @@ fn build<'a>(
     };
     let init = match spawned {
         Spawned::Init => {
-            // What enters the container shall hold no folder of the host (CVE-2016-9962, CVE-2024-21626).
+            // What enters the container shall hold no directory of the host (CVE-2016-9962, CVE-2024-21626).
             drop((channel, proc, made.dir.take(), made.cgroup.take(), agent));
             init::run(
                 plan,

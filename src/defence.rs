@@ -30,15 +30,15 @@ pub enum Defence {
     PipesOnly,
     /// Inherited descriptors are close-on-exec.
     CloseOnExec,
-    /// The working folder is verified to be inside the root.
+    /// The working directory is verified to be inside the root.
     CwdInside,
     /// casulo runs from a file that cannot be written.
     ProtectedBinary,
     /// Look-ups below the rootfs end there.
     InRoot,
-    /// No symlink leads to what must be a real folder, or to /proc.
+    /// No symlink leads to what must be a real directory, or to /proc.
     NoSymlinks,
-    /// `/dev` and the folders in it are opened without following.
+    /// `/dev` and the directories in it are opened without following.
     DevNoFollow,
     /// Mounts are attached to what was looked up, not to its name.
     MountOnFds,

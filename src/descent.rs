@@ -11,7 +11,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-const FOLDER: OFlag = OFlag::O_RDONLY
+const DIRECTORY: OFlag = OFlag::O_RDONLY
     .union(OFlag::O_DIRECTORY)
     .union(OFlag::O_NOFOLLOW)
     .union(OFlag::O_CLOEXEC);
@@ -34,14 +34,14 @@ struct Step {
 impl Descent {
     fn at(top: BorrowedFd<'_>) -> nix::Result<Descent> {
         Ok(Descent {
-            here: openat(top, c".", FOLDER, Mode::empty())?,
+            here: openat(top, c".", DIRECTORY, Mode::empty())?,
             way: Vec::new(),
         })
     }
 
     fn enter(&mut self, name: &CStr) -> nix::Result<()> {
         let how = OpenHow::new()
-            .flags(FOLDER)
+            .flags(DIRECTORY)
             .resolve(ResolveFlag::RESOLVE_NO_XDEV | ResolveFlag::RESOLVE_NO_SYMLINKS);
         let below = openat2(&self.here, name, how)?;
         self.way.push(Step {
@@ -57,7 +57,7 @@ impl Descent {
         let Some(step) = self.way.pop() else {
             return Ok(None);
         };
-        let above = openat(&self.here, c"..", FOLDER, Mode::empty())?;
+        let above = openat(&self.here, c"..", DIRECTORY, Mode::empty())?;
         if identity(&above)? != step.from {
             return Err(Errno::ESTALE);
         }
@@ -67,10 +67,10 @@ impl Descent {
 
     /// The directory's entries, read from its beginning.
     fn entries(&self) -> nix::Result<Dir> {
-        Dir::from_fd(openat(&self.here, c".", FOLDER, Mode::empty())?)
+        Dir::from_fd(openat(&self.here, c".", DIRECTORY, Mode::empty())?)
     }
 
-    fn folders(&self) -> nix::Result<Vec<CString>> {
+    fn directories(&self) -> nix::Result<Vec<CString>> {
         let mut names = Vec::new();
         for entry in self.entries()?.iter() {
             let entry = entry?;
@@ -82,8 +82,8 @@ impl Descent {
     }
 }
 
-fn identity(folder: &OwnedFd) -> nix::Result<(u64, u64)> {
-    fstat(folder).map(|it| (it.st_dev, it.st_ino))
+fn identity(directory: &OwnedFd) -> nix::Result<(u64, u64)> {
+    fstat(directory).map(|it| (it.st_dev, it.st_ino))
 }
 
 fn is_dots(name: &CStr) -> bool {
@@ -95,14 +95,14 @@ fn is_dots(name: &CStr) -> bool {
 ///
 /// # Errors
 /// That of `visit`, or of the call that failed.
-pub(crate) fn each_folder(
+pub(crate) fn each_directory(
     top: BorrowedFd<'_>,
     mut visit: impl FnMut(BorrowedFd<'_>) -> nix::Result<()>,
 ) -> nix::Result<()> {
     let mut descent = Descent::at(top)?;
     let mut look = |descent: &Descent| {
         let visited = visit(descent.here.as_fd());
-        match visited.and_then(|()| descent.folders()) {
+        match visited.and_then(|()| descent.directories()) {
             Err(Errno::ENOENT | Errno::ENODEV) => Ok(Vec::new()),
             result => result,
         }
@@ -129,7 +129,7 @@ pub(crate) fn each_folder(
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum What {
     /// Directories: the files of a cgroup go with it.
-    Folders,
+    Directories,
     /// All.
     Everything,
 }
@@ -164,11 +164,11 @@ fn remove_in(descent: &Descent, what: What) -> nix::Result<Option<CString>> {
     for entry in descent.entries()?.iter() {
         let entry = entry?;
         let name = entry.file_name();
-        let is_folder = entry.file_type() == Some(Type::Directory);
-        if is_dots(name) || (what == What::Folders && !is_folder) {
+        let is_directory = entry.file_type() == Some(Type::Directory);
+        if is_dots(name) || (what == What::Directories && !is_directory) {
             continue;
         }
-        let kind = if is_folder {
+        let kind = if is_directory {
             UnlinkatFlags::RemoveDir
         } else {
             UnlinkatFlags::NoRemoveDir
@@ -178,7 +178,7 @@ fn remove_in(descent: &Descent, what: What) -> nix::Result<Option<CString>> {
             // EISDIR: a file system that tells no types, or one that somebody has put there since. EBUSY: a cgroup with
             // others below it, or with processes, which is found out in there.
             Err(Errno::ENOTEMPTY | Errno::EISDIR) => return Ok(Some(name.to_owned())),
-            Err(Errno::EBUSY) if what == What::Folders => return Ok(Some(name.to_owned())),
+            Err(Errno::EBUSY) if what == What::Directories => return Ok(Some(name.to_owned())),
             Err(errno) => return Err(errno),
         }
     }
@@ -194,30 +194,30 @@ mod tests {
     use std::fs;
 
     fn open(path: &std::path::Path) -> OwnedFd {
-        nix::fcntl::open(path, FOLDER, Mode::empty()).expect("open")
+        nix::fcntl::open(path, DIRECTORY, Mode::empty()).expect("open")
     }
 
     #[test]
     fn a_tree_deeper_than_paths_and_descriptors_go_is_visited_and_removed() {
         check_in_child(|| {
-            let folder = tempfile::tempdir().map_err(|it| it.to_string())?;
+            let directory = tempfile::tempdir().map_err(|it| it.to_string())?;
             setrlimit(Resource::RLIMIT_NOFILE, 32, 32).map_err(|it| it.to_string())?;
-            let top = open(folder.path());
-            let mut here = open(folder.path());
+            let top = open(directory.path());
+            let mut here = open(directory.path());
             for depth in 0..5000 {
                 let name = format!("{depth:0250}");
                 mkdirat(&here, name.as_str(), Mode::S_IRWXU).map_err(|it| it.to_string())?;
-                here = openat(&here, name.as_str(), FOLDER, Mode::empty())
+                here = openat(&here, name.as_str(), DIRECTORY, Mode::empty())
                     .map_err(|it| it.to_string())?;
             }
             let mut seen = 0;
-            each_folder(top.as_fd(), |_| {
+            each_directory(top.as_fd(), |_| {
                 seen += 1;
                 Ok(())
             })
             .map_err(|it| it.to_string())?;
             remove_below(top.as_fd(), What::Everything).map_err(|it| it.to_string())?;
-            let left = fs::read_dir(folder.path()).map_err(|it| it.to_string())?;
+            let left = fs::read_dir(directory.path()).map_err(|it| it.to_string())?;
             match (seen, left.count()) {
                 (5001, 0) => Ok(()),
                 other => Err(format!("seen and left: {other:?}")),
@@ -232,15 +232,15 @@ mod tests {
             tempfile::tempdir().expect("outside"),
         );
         fs::write(outside.path().join("file"), "").expect("a file");
-        fs::create_dir(tree.path().join("folder")).expect("a directory");
-        fs::write(tree.path().join("folder/file"), "").expect("a file");
+        fs::create_dir(tree.path().join("directory")).expect("a directory");
+        fs::write(tree.path().join("directory/file"), "").expect("a file");
         std::os::unix::fs::symlink(outside.path(), tree.path().join("link")).expect("a link");
         let mut seen = 0;
         let count = |_: BorrowedFd<'_>| {
             seen += 1;
             Ok(())
         };
-        each_folder(open(tree.path()).as_fd(), count).expect("visited");
+        each_directory(open(tree.path()).as_fd(), count).expect("visited");
         assert_eq!(seen, 2);
         remove_below(open(tree.path()).as_fd(), What::Everything).expect("removed");
         fs::metadata(outside.path().join("file")).expect("is still there");
@@ -253,10 +253,14 @@ mod tests {
             tempfile::tempdir().expect("tree"),
             tempfile::tempdir().expect("outside"),
         );
-        fs::create_dir(outside.path().join("folder")).expect("a directory");
+        fs::create_dir(outside.path().join("directory")).expect("a directory");
         let mut descent = Descent::at(open(outside.path()).as_fd()).expect("the top");
-        descent.enter(c"folder").expect("entered");
-        fs::rename(outside.path().join("folder"), tree.path().join("folder")).expect("moved");
+        descent.enter(c"directory").expect("entered");
+        fs::rename(
+            outside.path().join("directory"),
+            tree.path().join("directory"),
+        )
+        .expect("moved");
         assert_eq!(descent.leave(), Err(Errno::ESTALE));
     }
 }

@@ -14,7 +14,7 @@ pub enum Code {
     Usage,
     /// config.json or process.json cannot be read, parsed or accepted.
     Config,
-    /// The bundle folder, its config.json or its root file system is missing.
+    /// The bundle directory, its config.json or its root file system is missing.
     Bundle,
     /// The container id is malformed.
     Id,

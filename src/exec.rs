@@ -97,7 +97,7 @@ pub struct Executed {
 /// `E_STATUS` unless the container is created or running; the step that failed. No process and no
 /// pid file is left behind.
 pub fn exec(dir: Dir, request: &Request<'_>) -> Result<Outcome> {
-    // What enters the container shall hold no folder of the host (CVE-2016-9962, CVE-2024-21626).
+    // What enters the container shall hold no directory of the host (CVE-2016-9962, CVE-2024-21626).
     drop(dir);
     request.seen.expect_made("exec in")?;
     let init = match (request.seen.status, &request.seen.init) {

@@ -62,7 +62,7 @@ steps! {
     ConnectAgent "connect-agent" Parent;
     /// The facts that are written replace the old ones.
     ReplaceRecord "replace-record" Parent;
-    /// The cgroup's folder.
+    /// The cgroup's directory.
     Cgroup "cgroup" Parent;
     /// It is there, and does not name its record yet.
     HoldCgroup "hold-cgroup" Parent;
@@ -178,7 +178,7 @@ steps! {
     Session "session" Child;
     /// The pty.
     Terminal "terminal" Child;
-    /// The working folder.
+    /// The working directory.
     MakeCwd "make-cwd" Child;
     /// Kernel parameters.
     Sysctl "sysctl" Child;
@@ -264,7 +264,7 @@ steps! {
     KillAll "kill-all" Parent;
     /// The cgroup goes.
     RemoveCgroup "remove-cgroup" Parent;
-    /// The folders above it go.
+    /// The directories above it go.
     RemoveParents "remove-parents" Parent;
     /// The scope goes.
     StopScope "stop-scope" Parent;
@@ -277,7 +277,7 @@ steps! {
     /// The files of the record go.
     RemoveRecord "remove-record" Parent;
     /// The last file of the record has gone.
-    RemoveFolder "remove-folder" Parent;
+    RemoveDirectory "remove-directory" Parent;
 }
 
 /// Fails, kills or stops if the environment names this step.

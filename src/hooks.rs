@@ -94,7 +94,7 @@ pub struct Call<'a> {
     /// The container's state as JSON, for stdin.
     pub state: &'a [u8],
     /// Where the hook starts: the bundle, as with runc and crun; `None` is the caller's working
-    /// directory, for startContainer. A folder that cannot be entered (deleted before poststop,
+    /// directory, for startContainer. A directory that cannot be entered (deleted before poststop,
     /// closed to init's user) is replaced by `/`.
     pub cwd: Option<&'a Path>,
     /// The environment of hooks that give none: the caller's own ([`own_environment`]), as with

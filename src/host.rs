@@ -167,8 +167,8 @@ fn last_cap(bounding: u64) -> Result<u8> {
 
 /// An empty variable counts as unset: Podman sets it so.
 fn runtime_dir(euid: u32) -> PathBuf {
-    match std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty()) {
-        Some(folder) => folder.into(),
+    match std::env::var_os("XDG_RUNTIME_DIR").filter(|directory| !directory.is_empty()) {
+        Some(directory) => directory.into(),
         None => PathBuf::from(format!("/run/user/{euid}")),
     }
 }

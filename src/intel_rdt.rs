@@ -44,7 +44,7 @@ pub struct Plan {
     pub monitor: Option<String>,
 }
 
-/// Which class of service, a folder in resctrl.
+/// Which class of service, a directory in resctrl.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Class {
     /// `closID` is `/`: the root of resctrl.
@@ -144,38 +144,42 @@ pub fn mount_of_host() -> Result<&'static Path> {
 }
 
 impl Plan {
-    fn folder(&self, root: &Path) -> PathBuf {
+    fn directory(&self, root: &Path) -> PathBuf {
         match &self.class {
             Class::Default => root.to_owned(),
             Class::Shared(name) | Class::Own(name) => root.join(name),
         }
     }
 
-    fn monitor_folder(&self, root: &Path) -> Option<PathBuf> {
+    fn monitor_directory(&self, root: &Path) -> Option<PathBuf> {
         let name = self.monitor.as_ref()?;
-        Some(self.folder(root).join("mon_groups").join(name))
+        Some(self.directory(root).join("mon_groups").join(name))
     }
 
-    /// The folders that will go with the container, in the order of their removal: for the state
+    /// The directories that will go with the container, in the order of their removal: for the state
     /// record, before [`Plan::create`], and for [`remove`].
     ///
     /// # Errors
     /// `E_INTEL_RDT` for one that is there already: it is somebody else's, and must not be recorded.
-    pub fn folders(&self, root: &Path) -> Result<Vec<PathBuf>> {
-        let own = matches!(self.class, Class::Own(_)).then(|| self.folder(root));
-        let folders: Vec<PathBuf> = self.monitor_folder(root).into_iter().chain(own).collect();
-        for folder in &folders {
-            if folder.symlink_metadata().is_ok() {
+    pub fn directories(&self, root: &Path) -> Result<Vec<PathBuf>> {
+        let own = matches!(self.class, Class::Own(_)).then(|| self.directory(root));
+        let directories: Vec<PathBuf> = self
+            .monitor_directory(root)
+            .into_iter()
+            .chain(own)
+            .collect();
+        for directory in &directories {
+            if directory.symlink_metadata().is_ok() {
                 let error = Error::step(
                     Code::IntelRdt,
                     "make",
-                    folder.display().to_string(),
+                    directory.display().to_string(),
                     Errno::EEXIST,
                 );
                 return Err(error.hint("it is not this container's: rename or remove it"));
             }
         }
-        Ok(folders)
+        Ok(directories)
     }
 
     /// Parent: makes the class and the monitoring group below `root` (see [`mount_of_host`]) and
@@ -196,12 +200,12 @@ impl Plan {
         result
     }
 
-    /// The class's folder; returned if it was made.
+    /// The class's directory; returned if it was made.
     fn make_class(&self, root: &Path) -> Result<Option<PathBuf>> {
-        let folder = self.folder(root);
+        let directory = self.directory(root);
         let shared = match &self.class {
             Class::Default => {
-                self.check_match(&folder)?;
+                self.check_match(&directory)?;
                 return Ok(None);
             }
             Class::Shared(_) => true,
@@ -209,28 +213,28 @@ impl Plan {
         };
         if shared && self.schemata.is_empty() {
             let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-            open(&folder, flags, Mode::empty())
-                .context(Code::IntelRdt, "find class", folder.display())
+            open(&directory, flags, Mode::empty())
+                .context(Code::IntelRdt, "find class", directory.display())
                 .map_err(|error| error.hint("make it, or give its schemata in linux.intelRdt"))?;
             return Ok(None);
         }
-        match mkdir(&folder, MODE) {
-            Ok(()) => Ok(Some(folder)),
+        match mkdir(&directory, MODE) {
+            Ok(()) => Ok(Some(directory)),
             Err(Errno::EEXIST) if shared => {
-                self.check_match(&folder)?;
+                self.check_match(&directory)?;
                 Ok(None)
             }
-            Err(errno) => Err(refused("make class", &folder, errno, root)),
+            Err(errno) => Err(refused("make class", &directory, errno, root)),
         }
     }
 
     /// A class that others use keeps its configuration: ours must be the same (spec).
-    fn check_match(&self, folder: &Path) -> Result<()> {
+    fn check_match(&self, directory: &Path) -> Result<()> {
         let wanted = self.schemata.get(..self.must_match).unwrap_or_default();
         if wanted.is_empty() {
             return Ok(());
         }
-        let file = folder.join("schemata");
+        let file = directory.join("schemata");
         let text =
             std::fs::read_to_string(&file).context(Code::IntelRdt, "read", file.display())?;
         let present = domains(text.lines());
@@ -239,7 +243,7 @@ impl Plan {
                 let (resource, domain) = key;
                 return Err(Error {
                     step: "use class".to_owned(),
-                    object: folder.display().to_string(),
+                    object: directory.display().to_string(),
                     ..Error::new(
                         Code::IntelRdt,
                         format!(
@@ -257,9 +261,9 @@ impl Plan {
 
     fn make_monitor(&self, root: &Path) -> Result<()> {
         fault::at(Step::RdtMonitor)?;
-        match self.monitor_folder(root) {
-            Some(folder) => mkdir(&folder, MODE)
-                .map_err(|errno| refused("make monitoring group", &folder, errno, root)),
+        match self.monitor_directory(root) {
+            Some(directory) => mkdir(&directory, MODE)
+                .map_err(|errno| refused("make monitoring group", &directory, errno, root)),
             None => Ok(()),
         }
     }
@@ -269,7 +273,7 @@ impl Plan {
         if self.schemata.is_empty() {
             return Ok(());
         }
-        let file = self.folder(root).join("schemata");
+        let file = self.directory(root).join("schemata");
         let text = self.schemata.join("\n") + "\n";
         write(&file, &text).map_err(|errno| refused("write", &file, errno, root))
     }
@@ -281,10 +285,10 @@ impl Plan {
     /// `E_INTEL_RDT`
     pub fn join(&self, root: &Path, pid: Pid) -> Result<()> {
         // A monitoring group only takes tasks that are in its class.
-        let folders = [Some(self.folder(root)), self.monitor_folder(root)];
-        for folder in folders.into_iter().flatten() {
+        let directories = [Some(self.directory(root)), self.monitor_directory(root)];
+        for directory in directories.into_iter().flatten() {
             fault::at(Step::RdtJoin)?;
-            let file = folder.join("tasks");
+            let file = directory.join("tasks");
             write(&file, &pid.to_string())
                 .map_err(|errno| refused(&format!("add process {pid} to"), &file, errno, root))?;
         }
@@ -292,16 +296,16 @@ impl Plan {
     }
 }
 
-/// Parent, when the container is deleted: removes what [`Plan::folders`] said. No error for a
-/// folder that is gone.
+/// Parent, when the container is deleted: removes what [`Plan::directories`] said. No error for a
+/// directory that is gone.
 ///
 /// # Errors
-/// `E_INTEL_RDT` for the first folder that cannot be removed.
-pub fn remove(folders: &[PathBuf]) -> Result<()> {
-    for folder in folders {
-        match std::fs::remove_dir(folder) {
+/// `E_INTEL_RDT` for the first directory that cannot be removed.
+pub fn remove(directories: &[PathBuf]) -> Result<()> {
+    for directory in directories {
+        match std::fs::remove_dir(directory) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(error).context(Code::IntelRdt, "remove", folder.display());
+                return Err(error).context(Code::IntelRdt, "remove", directory.display());
             }
             _ => {}
         }

@@ -9,45 +9,45 @@
 //! Imports run one way, down the floors of ARCHITECTURE.md. Start reading at
 //! [`container`]'s `create` for the parent and at [`init`]'s `run` for the child.
 
-pub mod bundle;
-pub mod caller_socket;
-pub mod capabilities;
-pub mod cgroups;
-pub mod check;
+mod bundle;
+mod caller_socket;
+mod capabilities;
+mod cgroups;
+mod check;
 pub mod cli;
 pub mod commands;
 pub mod config;
-pub mod container;
-pub mod defence;
+mod container;
+mod defence;
 mod descent;
 pub mod error;
-pub mod exec;
+mod exec;
 pub mod fault;
-pub mod foreground;
+mod foreground;
 #[cfg(any(test, feature = "testing"))]
 #[doc(hidden)]
 pub mod fuzzing;
-pub mod hooks;
+mod hooks;
 pub mod host;
-pub mod init;
-pub mod intel_rdt;
+mod init;
+mod intel_rdt;
 pub mod log;
-pub mod lsm;
-pub mod namespaces;
-pub mod notify;
+mod lsm;
+mod namespaces;
+mod notify;
 pub mod options;
-pub mod pidfile;
+mod pidfile;
 pub mod plan;
-pub mod process;
-pub mod root;
-pub mod rootfs;
+mod process;
+mod root;
+mod rootfs;
 pub mod seccomp;
 #[cfg(test)]
 mod skip;
-pub mod state;
-pub mod sync;
+mod state;
+mod sync;
 pub mod sys;
-pub mod terminal;
-pub mod timeout;
-pub mod trace;
-pub mod whole_file;
+mod terminal;
+mod timeout;
+mod trace;
+mod whole_file;

@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_json_entry_has_the_keys_that_callers_read() {
-        let error = Error::step(Code::Mount, "mount", "/data", Errno::ENOTDIR).hint("a folder");
+        let error = Error::step(Code::Mount, "mount", "/data", Errno::ENOTDIR).hint("a directory");
         let mut object = entry("error", &error.to_string());
         extra_keys(&mut object, &error);
         assert_eq!(object["level"], "error");
@@ -213,7 +213,7 @@ mod tests {
         assert_eq!(object["step"], "mount");
         assert_eq!(object["object"], "/data");
         assert_eq!(object["errno"], "ENOTDIR");
-        assert_eq!(object["hint"], "a folder");
+        assert_eq!(object["hint"], "a directory");
         let time = object["time"].as_str().expect("a string");
         assert!(humantime::parse_rfc3339(time).is_ok(), "{time}");
     }

@@ -3,7 +3,7 @@
 //!
 //! Plan: parent, pure. Apply: child, through a trusted procfs (a write to a faked /proc would leave
 //! the process unconfined: CVE-2019-16884, CVE-2025-52881), before the change of user, after which
-//! the files of its own /proc folder belong to somebody else.
+//! the files of its own /proc directory belong to somebody else.
 
 use crate::defence::{Defence, without};
 use crate::error::{Code, Error, Problems, Result};

@@ -20,11 +20,11 @@ use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, MountBuilder, Spec};
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-/// The socket's name in its folder.
+/// The socket's name in its directory.
 pub(crate) const SOCKET: &str = "notify";
 
-/// Where the folder is mounted when the manager's socket has no path (an abstract one).
-const FOLDER_WITHOUT_PATH: &str = "/run/notify";
+/// Where the directory is mounted when the manager's socket has no path (an abstract one).
+const DIRECTORY_WITHOUT_PATH: &str = "/run/notify";
 
 /// The manager's socket, where there is one: an absolute path, or `@` and an abstract name.
 pub fn manager_socket() -> Option<OsString> {
@@ -42,7 +42,7 @@ pub fn manager_socket() -> Option<OsString> {
 /// Whether the container has a notify socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Socket {
-    /// It has, in this folder of its own.
+    /// It has, in this directory of its own.
     Own(PathBuf),
     /// It has not.
     None,
@@ -58,16 +58,16 @@ pub fn add_to(spec: &mut Spec, manager: &OsStr) -> Socket {
     if !namespaces.iter().flatten().any(is_new_mount) {
         return Socket::None;
     }
-    let folder = match manager.to_str() {
+    let directory = match manager.to_str() {
         Some(path) if path.starts_with('/') => path,
-        _ => FOLDER_WITHOUT_PATH,
+        _ => DIRECTORY_WITHOUT_PATH,
     };
     let inodes = format!("nr_inodes={}", inside::INODES);
     let options = [
         "ro", "nosuid", "nodev", "noexec", "private", "mode=755", "size=4k", &inodes,
     ];
     let mount = MountBuilder::default()
-        .destination(folder)
+        .destination(directory)
         .typ("tmpfs")
         .source("tmpfs")
         .options(options.map(str::to_owned))
@@ -79,10 +79,10 @@ pub fn add_to(spec: &mut Spec, manager: &OsStr) -> Socket {
     mounts.push(mount);
     spec.set_mounts(Some(mounts));
     let mut env = process.env().clone().unwrap_or_default();
-    env.push(format!("NOTIFY_SOCKET={folder}/{SOCKET}"));
+    env.push(format!("NOTIFY_SOCKET={directory}/{SOCKET}"));
     process.set_env(Some(env));
     spec.set_process(Some(process));
-    Socket::Own(folder.into())
+    Socket::Own(directory.into())
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 pub struct Options {
     /// Container id, validated.
     pub id: String,
-    /// The bundle's folder, absolute.
+    /// The bundle's directory, absolute.
     pub bundle: PathBuf,
     /// `--cgroup-manager` / `--systemd-cgroup`.
     pub cgroup_manager: CgroupManager,

@@ -93,17 +93,20 @@ mod tests {
 
     #[test]
     fn a_pid_file_holds_digits_only() {
-        let folder = tempfile::tempdir().expect("folder");
-        let path = folder.path().join("pid");
+        let directory = tempfile::tempdir().expect("directory");
+        let path = directory.path().join("pid");
         write(&path, Pid::from_raw(4711)).expect("written");
         assert_eq!(std::fs::read(&path).expect("read"), b"4711");
-        assert_eq!(std::fs::read_dir(folder.path()).expect("list").count(), 1);
+        assert_eq!(
+            std::fs::read_dir(directory.path()).expect("list").count(),
+            1
+        );
     }
 
     #[test]
     fn what_is_no_file_is_written_into_and_stays() {
-        let folder = tempfile::tempdir().expect("folder");
-        let (pipe, link) = (folder.path().join("pipe"), folder.path().join("link"));
+        let directory = tempfile::tempdir().expect("directory");
+        let (pipe, link) = (directory.path().join("pipe"), directory.path().join("link"));
         nix::unistd::mkfifo(&pipe, Mode::S_IRWXU).expect("a pipe");
         std::os::unix::fs::symlink("pipe", &link).expect("a link");
         let reader = open(&pipe, OFlag::O_RDONLY | OFlag::O_NONBLOCK, Mode::empty());
@@ -132,8 +135,11 @@ mod tests {
 
     #[test]
     fn a_link_to_a_file_is_replaced_and_a_pipe_without_a_reader_is_an_error() {
-        let folder = tempfile::tempdir().expect("folder");
-        let (victim, link) = (folder.path().join("victim"), folder.path().join("link"));
+        let directory = tempfile::tempdir().expect("directory");
+        let (victim, link) = (
+            directory.path().join("victim"),
+            directory.path().join("link"),
+        );
         std::fs::write(&victim, "mine").expect("a file");
         std::os::unix::fs::symlink("victim", &link).expect("a link");
         write(&link, Pid::from_raw(4711)).expect("written");
@@ -142,7 +148,7 @@ mod tests {
         remove(&link);
         assert!(lstat(&link).is_err());
 
-        let pipe = folder.path().join("pipe");
+        let pipe = directory.path().join("pipe");
         nix::unistd::mkfifo(&pipe, Mode::S_IRWXU).expect("a pipe");
         let error = write(&pipe, Pid::from_raw(4711)).expect_err("no reader");
         assert_eq!(error.errno, Some(Errno::ENXIO));

@@ -20,7 +20,7 @@ pub struct Plan {
     pub id: String,
     /// `ociVersion` of the config, reported by `state`.
     pub oci_version: String,
-    /// The bundle's folder, absolute.
+    /// The bundle's directory, absolute.
     pub bundle: PathBuf,
     /// Annotations, as they stand in the config, sorted.
     pub annotations: Vec<(String, String)>,

@@ -17,16 +17,16 @@ use std::path::{Component, Path, PathBuf};
 /// How many dangling symlinks [`Root::mkdir_all`] follows before it says ELOOP, as path_resolution(7).
 const MAX_SYMLINKS: usize = 40;
 
-/// The mode of folders that are made for a mount.
-pub(crate) const FOLDER_MODE: Mode = Mode::from_bits_truncate(0o755);
+/// The mode of directories that are made for a mount.
+pub(crate) const DIRECTORY_MODE: Mode = Mode::from_bits_truncate(0o755);
 
-/// The root folder of a container as an O_PATH fd. Paths given to its methods are the container's:
-/// a leading slash and `..` at the top mean this folder.
+/// The root directory of a container as an O_PATH fd. Paths given to its methods are the container's:
+/// a leading slash and `..` at the top mean this directory.
 #[derive(Debug)]
 pub struct Root(OwnedFd);
 
 impl Root {
-    /// Takes the folder that `fd` (O_PATH or readable) stands for as the root.
+    /// Takes the directory that `fd` (O_PATH or readable) stands for as the root.
     pub fn from_fd(fd: OwnedFd) -> Root {
         Root(fd)
     }
@@ -109,7 +109,7 @@ impl Root {
         self.open_resolving(path, OFlag::O_PATH | flags, Mode::empty(), symlinks)
     }
 
-    /// The folder at `path` as an O_PATH fd; what is missing is made with mode 0755. A symlink
+    /// The directory at `path` as an O_PATH fd; what is missing is made with mode 0755. A symlink
     /// that dangles inside the root has its target made, as an engine's user expects of
     /// `/var/run -> /run`.
     ///
@@ -117,7 +117,7 @@ impl Root {
     /// The errno of the look-up or of mkdirat; ELOOP for a ring of dangling links.
     pub fn mkdir_all(&self, path: &Path) -> nix::Result<OwnedFd> {
         match self.open(path, OFlag::O_PATH | OFlag::O_DIRECTORY, Mode::empty()) {
-            Err(Errno::ENOENT) => self.make_folders(path),
+            Err(Errno::ENOENT) => self.make_directories(path),
             result => result,
         }
     }
@@ -126,7 +126,7 @@ impl Root {
     ///
     /// # Errors
     /// As [`Root::mkdir_all`].
-    pub fn make_folders(&self, path: &Path) -> nix::Result<OwnedFd> {
+    pub fn make_directories(&self, path: &Path) -> nix::Result<OwnedFd> {
         let directory = OFlag::O_PATH | OFlag::O_DIRECTORY;
         let mut todo: Vec<OsString> = names(path);
         todo.reverse();
@@ -137,9 +137,9 @@ impl Root {
             let next = done.join(&name);
             let opened = match self.open(&next, directory, Mode::empty()) {
                 Err(Errno::ENOENT) => {
-                    match mkdirat(&parent, name.as_os_str(), FOLDER_MODE) {
+                    match mkdirat(&parent, name.as_os_str(), DIRECTORY_MODE) {
                         Err(Errno::EEXIST) => match readlinkat(&parent, name.as_os_str()) {
-                            // Either somebody else has just made the folder, or the name is a link that dangles.
+                            // Either somebody else has just made the directory, or the name is a link that dangles.
                             Err(_) => self.open(&next, directory, Mode::empty()),
                             Ok(target) => {
                                 links += 1;
@@ -166,7 +166,7 @@ impl Root {
         Ok(parent)
     }
 
-    /// The folder that holds the last component of `path`, made if missing, and that component.
+    /// The directory that holds the last component of `path`, made if missing, and that component.
     ///
     /// # Errors
     /// As [`Root::mkdir_all`]; EINVAL for a path without a last component (`/`, `..`).
@@ -177,9 +177,9 @@ impl Root {
         Ok((self.mkdir_all(&parent)?, name))
     }
 
-    /// The non-folder at `path` as an O_PATH fd, made as an empty regular file (mode 0644) if
+    /// The non-directory at `path` as an O_PATH fd, made as an empty regular file (mode 0644) if
     /// nothing is there: what a file is bind-mounted on. Symlinks are followed inside the root; a
-    /// dangling one has its target made, with the folders that lead there.
+    /// dangling one has its target made, with the directories that lead there.
     ///
     /// # Errors
     /// The errno of the look-up or of the creation; ELOOP for a ring of dangling links.
@@ -195,7 +195,7 @@ impl Root {
             let beside = Root(parent);
             match beside.open(Path::new(&name), file, Mode::from_bits_truncate(0o644)) {
                 Err(Errno::ELOOP) => {
-                    // A relative target starts at the link's folder, an absolute one replaces it.
+                    // A relative target starts at the link's directory, an absolute one replaces it.
                     let target = readlinkat(&beside, name.as_os_str())?;
                     path.pop();
                     path.push(target);
@@ -232,51 +232,51 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     fn root() -> (tempfile::TempDir, Root) {
-        let folder = tempfile::tempdir().expect("temporary folder");
+        let directory = tempfile::tempdir().expect("temporary directory");
         let fd = open(
-            folder.path(),
+            directory.path(),
             OFlag::O_PATH | OFlag::O_DIRECTORY,
             Mode::empty(),
         )
         .expect("open it");
-        (folder, Root::from_fd(fd))
+        (directory, Root::from_fd(fd))
     }
 
     #[test]
-    fn missing_folders_are_made_below_the_root() {
-        let (folder, root) = root();
+    fn missing_directories_are_made_below_the_root() {
+        let (directory, root) = root();
         root.mkdir_all(Path::new("/a/b/c")).expect("three levels");
-        assert!(folder.path().join("a/b/c").is_dir());
+        assert!(directory.path().join("a/b/c").is_dir());
     }
 
     #[test]
     fn a_dangling_absolute_link_is_made_inside() {
-        let (folder, root) = root();
-        std::fs::create_dir(folder.path().join("var")).expect("var");
-        symlink("/run/here", folder.path().join("var/run")).expect("link");
+        let (directory, root) = root();
+        std::fs::create_dir(directory.path().join("var")).expect("var");
+        symlink("/run/here", directory.path().join("var/run")).expect("link");
         root.mkdir_all(Path::new("/var/run/lock"))
             .expect("through the link");
-        assert!(folder.path().join("run/here/lock").is_dir());
+        assert!(directory.path().join("run/here/lock").is_dir());
     }
 
     #[test]
     fn a_link_out_of_the_root_stays_inside() {
-        let (folder, root) = root();
+        let (directory, root) = root();
         symlink(
             "../../../../../../../../tmp/casulo-escape",
-            folder.path().join("out"),
+            directory.path().join("out"),
         )
         .expect("link");
         root.mkdir_all(Path::new("/out/deep")).expect("inside");
-        assert!(folder.path().join("tmp/casulo-escape/deep").is_dir());
+        assert!(directory.path().join("tmp/casulo-escape/deep").is_dir());
         assert!(!Path::new("/tmp/casulo-escape").is_dir());
     }
 
     #[test]
     fn a_ring_of_links_ends_in_eloop() {
-        let (folder, root) = root();
-        symlink("b", folder.path().join("a")).expect("link");
-        symlink("a", folder.path().join("b")).expect("link");
+        let (directory, root) = root();
+        symlink("b", directory.path().join("a")).expect("link");
+        symlink("a", directory.path().join("b")).expect("link");
         assert_eq!(
             root.mkdir_all(Path::new("a/x")).expect_err("a ring"),
             Errno::ELOOP
@@ -285,15 +285,15 @@ mod tests {
 
     #[test]
     fn a_file_behind_dangling_links_is_made_inside() {
-        let (folder, root) = root();
-        std::fs::create_dir(folder.path().join("etc")).expect("etc");
-        symlink("../usr/share/zone", folder.path().join("etc/localtime")).expect("link");
-        symlink("/var/other", folder.path().join("etc/absolute")).expect("link");
+        let (directory, root) = root();
+        std::fs::create_dir(directory.path().join("etc")).expect("etc");
+        symlink("../usr/share/zone", directory.path().join("etc/localtime")).expect("link");
+        symlink("/var/other", directory.path().join("etc/absolute")).expect("link");
         root.create_file(Path::new("/etc/localtime")).expect("made");
         root.create_file(Path::new("etc/absolute")).expect("made");
-        assert!(folder.path().join("usr/share/zone").is_file());
-        assert!(folder.path().join("var/other").is_file());
-        symlink("ring", folder.path().join("etc/ring")).expect("link");
+        assert!(directory.path().join("usr/share/zone").is_file());
+        assert!(directory.path().join("var/other").is_file());
+        symlink("ring", directory.path().join("etc/ring")).expect("link");
         assert_eq!(
             root.create_file(Path::new("etc/ring")).expect_err("a ring"),
             Errno::ELOOP
@@ -302,11 +302,11 @@ mod tests {
 
     #[test]
     fn a_plain_path_has_no_symlink() {
-        let (folder, root) = root();
-        std::fs::create_dir_all(folder.path().join("a/b")).expect("folders");
-        symlink("a", folder.path().join("link")).expect("link");
-        let folder = OFlag::O_DIRECTORY;
-        assert!(root.resolve_plain(Path::new("/a/b"), folder).is_ok());
+        let (directory, root) = root();
+        std::fs::create_dir_all(directory.path().join("a/b")).expect("directories");
+        symlink("a", directory.path().join("link")).expect("link");
+        let directory = OFlag::O_DIRECTORY;
+        assert!(root.resolve_plain(Path::new("/a/b"), directory).is_ok());
         for path in ["/link/b", "/link"] {
             let refused = root.resolve_plain(Path::new(path), OFlag::empty());
             assert_eq!(refused.expect_err(path), Errno::ELOOP);
@@ -315,10 +315,10 @@ mod tests {
 
     #[test]
     fn a_bind_target_is_an_empty_file() {
-        let (folder, root) = root();
+        let (directory, root) = root();
         root.create_file(Path::new("/etc/hosts")).expect("made");
         assert_eq!(
-            std::fs::read(folder.path().join("etc/hosts")).expect("a file"),
+            std::fs::read(directory.path().join("etc/hosts")).expect("a file"),
             b""
         );
     }

@@ -90,9 +90,9 @@ impl Terminal {
     /// # Errors
     /// E_UNSAFE_PATH where `/dev` or `/dev/console` is a link (CVE-2026-88264); E_TERMINAL.
     pub fn mount_console(&self, root: &Root) -> Result<()> {
-        let folder = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
+        let directory = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
         let dev = root
-            .open(Path::new("/dev"), folder, Mode::empty())
+            .open(Path::new("/dev"), directory, Mode::empty())
             .map(Root::from_fd)
             .map_err(|errno| match errno {
                 Errno::ELOOP | Errno::ENOTDIR => {
@@ -158,7 +158,7 @@ fn console(dev: &Root) -> Result<OwnedFd> {
     };
     match stat.st_mode & libc::S_IFMT {
         libc::S_IFLNK => refuse(Code::UnsafePath, "a symbolic link is in its place"),
-        libc::S_IFDIR => refuse(Code::Terminal, "a folder is in its place"),
+        libc::S_IFDIR => refuse(Code::Terminal, "a directory is in its place"),
         _ => Ok(there),
     }
 }
@@ -231,13 +231,13 @@ mod tests {
         if skip::unless_root() {
             return;
         }
-        let folder = tempfile::tempdir().expect("temporary folder");
+        let directory = tempfile::tempdir().expect("temporary directory");
         check_in_child(|| {
             let none = None::<&str>;
             unshare(CloneFlags::CLONE_NEWNS).map_err(text)?;
             let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
             mount(none, "/", none, private, none).map_err(text)?;
-            let top = folder.path();
+            let top = directory.path();
             mount(none, top, Some("tmpfs"), MsFlags::empty(), none).map_err(text)?;
             let pts = top.join("dev/pts");
             fs::create_dir_all(&pts).map_err(text)?;
@@ -296,25 +296,25 @@ mod tests {
 
     #[test]
     fn a_ptmx_that_is_something_else_is_refused() {
-        let folder = tempfile::tempdir().expect("temporary folder");
-        fs::create_dir_all(folder.path().join("dev/pts")).expect("folders");
-        fs::write(folder.path().join("dev/pts/ptmx"), "kept").expect("a file");
+        let directory = tempfile::tempdir().expect("temporary directory");
+        fs::create_dir_all(directory.path().join("dev/pts")).expect("directories");
+        fs::write(directory.path().join("dev/pts/ptmx"), "kept").expect("a file");
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
-        let fd = open_path(folder.path(), flags, Mode::empty()).expect("open");
+        let fd = open_path(directory.path(), flags, Mode::empty()).expect("open");
         let error = open(&Root::from_fd(fd), None).expect_err("a file");
         assert_eq!(error.code, Code::UnsafePath);
-        let kept = fs::read_to_string(folder.path().join("dev/pts/ptmx")).expect("read");
+        let kept = fs::read_to_string(directory.path().join("dev/pts/ptmx")).expect("read");
         assert_eq!(kept, "kept");
     }
 
     #[test]
     fn a_console_socket_gets_one_fd_however_long_its_path() {
-        let folder = tempfile::tempdir().expect("temporary folder");
-        let deep = folder.path().join("d".repeat(120));
-        fs::create_dir(&deep).expect("a folder");
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let deep = directory.path().join("d".repeat(120));
+        fs::create_dir(&deep).expect("a directory");
         let listener = {
             // bind(2) has the same limit as connect(2): made in the short place, then moved.
-            let short = folder.path().join("s");
+            let short = directory.path().join("s");
             let listener = UnixListener::bind(&short).expect("bind");
             fs::rename(&short, deep.join("s")).expect("move");
             listener

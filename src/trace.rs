@@ -45,7 +45,7 @@ pub enum Phase {
     Pivot,
     /// Child: masked and read-only paths, kernel parameters.
     Finish,
-    /// Child: terminal, working folder, limits, user and capabilities.
+    /// Child: terminal, working directory, limits, user and capabilities.
     Identity,
     /// Child: waits to be started.
     WaitForStart,

@@ -13,13 +13,13 @@ use std::path::{Path, PathBuf};
 /// How often a name is taken that others take at the same time.
 const ATTEMPTS: usize = 8;
 
-/// Writes `bytes` to `path` below `folder`, in place of what is there. `step` is the moment between the
+/// Writes `bytes` to `path` below `directory`, in place of what is there. `step` is the moment between the
 /// writing and the name.
 ///
 /// # Errors
 /// That of the call that failed.
 pub fn put(
-    folder: impl AsFd + Copy,
+    directory: impl AsFd + Copy,
     path: &Path,
     bytes: &[u8],
     mode: Mode,
@@ -27,26 +27,26 @@ pub fn put(
 ) -> nix::Result<()> {
     let above = path.parent().filter(|it| !it.as_os_str().is_empty());
     let flags = OFlag::O_TMPFILE | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
-    match openat(folder, above.unwrap_or(Path::new(".")), flags, mode) {
+    match openat(directory, above.unwrap_or(Path::new(".")), flags, mode) {
         Ok(file) => {
             write_all(&file, bytes)?;
             fault::errno_at(step)?;
-            give_name(&file, folder, path)
+            give_name(&file, directory, path)
         }
         // Not every file system has nameless files.
-        Err(Errno::EOPNOTSUPP) => put_by_rename(folder, path, bytes, mode),
+        Err(Errno::EOPNOTSUPP) => put_by_rename(directory, path, bytes, mode),
         Err(errno) => Err(errno),
     }
 }
 
 /// The link of an open file is the way to name it without CAP_DAC_READ_SEARCH (open(2), `O_TMPFILE`).
-fn give_name(file: &OwnedFd, folder: impl AsFd + Copy, path: &Path) -> nix::Result<()> {
+fn give_name(file: &OwnedFd, directory: impl AsFd + Copy, path: &Path) -> nix::Result<()> {
     let nameless = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
     for _ in 0..ATTEMPTS {
         match linkat(
             AT_FDCWD,
             &nameless,
-            folder,
+            directory,
             path,
             AtFlags::AT_SYMLINK_FOLLOW,
         ) {
@@ -54,7 +54,7 @@ fn give_name(file: &OwnedFd, folder: impl AsFd + Copy, path: &Path) -> nix::Resu
             result => return result,
         }
         // Of an earlier container, or a neighbour's that was faster.
-        match unlinkat(folder, path, UnlinkatFlags::NoRemoveDir) {
+        match unlinkat(directory, path, UnlinkatFlags::NoRemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => {}
             Err(errno) => return Err(errno),
         }
@@ -63,7 +63,7 @@ fn give_name(file: &OwnedFd, folder: impl AsFd + Copy, path: &Path) -> nix::Resu
 }
 
 fn put_by_rename(
-    folder: impl AsFd + Copy,
+    directory: impl AsFd + Copy,
     path: &Path,
     bytes: &[u8],
     mode: Mode,
@@ -72,11 +72,12 @@ fn put_by_rename(
     temporary.push(format!(".{}.tmp", std::process::id()));
     let temporary = PathBuf::from(temporary);
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW;
-    let file = openat(folder, &temporary, flags | OFlag::O_CLOEXEC, mode)?;
-    let put = write_all(&file, bytes).and_then(|()| renameat(folder, &temporary, folder, path));
+    let file = openat(directory, &temporary, flags | OFlag::O_CLOEXEC, mode)?;
+    let put =
+        write_all(&file, bytes).and_then(|()| renameat(directory, &temporary, directory, path));
     put.inspect_err(|_| {
         // The error of before is the one to report.
-        let _ = unlinkat(folder, &temporary, UnlinkatFlags::NoRemoveDir);
+        let _ = unlinkat(directory, &temporary, UnlinkatFlags::NoRemoveDir);
     })
 }
 
@@ -104,28 +105,28 @@ mod tests {
 
     #[test]
     fn a_file_takes_the_place_of_another() {
-        let folder = tempfile::tempdir().expect("folder");
-        let path = folder.path().join("pid");
+        let directory = tempfile::tempdir().expect("directory");
+        let path = directory.path().join("pid");
         for text in ["a longer one", "short"] {
             put(AT_FDCWD, &path, text.as_bytes(), MODE, Step::NamePidFile).expect("put");
             assert_eq!(fs::read_to_string(&path).expect("read"), text);
         }
         put_by_rename(AT_FDCWD, &path, b"renamed", MODE).expect("put");
         assert_eq!(fs::read_to_string(&path).expect("read"), "renamed");
-        assert_eq!(fs::read_dir(folder.path()).expect("list").count(), 1);
+        assert_eq!(fs::read_dir(directory.path()).expect("list").count(), 1);
     }
 
     #[test]
     fn what_cannot_be_replaced_leaves_nothing() {
-        let folder = tempfile::tempdir().expect("folder");
-        let path = folder.path().join("pid");
-        fs::create_dir(&path).expect("folder");
+        let directory = tempfile::tempdir().expect("directory");
+        let path = directory.path().join("pid");
+        fs::create_dir(&path).expect("directory");
         for result in [
             put(AT_FDCWD, &path, b"1", MODE, Step::NamePidFile),
             put_by_rename(AT_FDCWD, &path, b"1", MODE),
         ] {
             assert_eq!(result, Err(Errno::EISDIR));
         }
-        assert_eq!(fs::read_dir(folder.path()).expect("list").count(), 1);
+        assert_eq!(fs::read_dir(directory.path()).expect("list").count(), 1);
     }
 }

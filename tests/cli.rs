@@ -14,8 +14,8 @@ fn casulo(root: &Path, args: &[&str]) -> Output {
         .expect("casulo can be executed")
 }
 
-fn folder() -> tempfile::TempDir {
-    tempfile::tempdir().expect("a temporary folder")
+fn directory() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a temporary directory")
 }
 
 fn stderr(output: &Output) -> String {
@@ -36,7 +36,7 @@ fn log_lines(path: &Path) -> Vec<serde_json::Value> {
 
 #[test]
 fn an_unknown_container_does_not_exist() {
-    let root = folder();
+    let root = directory();
     for args in [
         &["state", "web"][..],
         &["start", "web"],
@@ -63,7 +63,7 @@ fn an_unknown_container_does_not_exist() {
 
 #[test]
 fn deleting_an_unknown_container_by_force_succeeds() {
-    let root = folder();
+    let root = directory();
     let output = casulo(root.path(), &["delete", "--force", "web"]);
     assert_eq!(
         (output.status.code(), stderr(&output).as_str()),
@@ -73,7 +73,7 @@ fn deleting_an_unknown_container_by_force_succeeds() {
 
 #[test]
 fn a_failing_command_appends_exactly_one_json_line() {
-    let root = folder();
+    let root = directory();
     let log = root.path().join("log.json");
     let path = log.to_str().expect("utf-8");
     for _ in 0..2 {
@@ -96,7 +96,7 @@ fn a_failing_command_appends_exactly_one_json_line() {
 
 #[test]
 fn without_a_log_file_json_goes_to_stderr() {
-    let root = folder();
+    let root = directory();
     let output = casulo(root.path(), &["--log-format", "json", "state", "web"]);
     let line: serde_json::Value = serde_json::from_slice(&output.stderr).expect("one JSON object");
     assert_eq!(line["msg"], "container web does not exist");
@@ -104,9 +104,9 @@ fn without_a_log_file_json_goes_to_stderr() {
 
 #[test]
 fn the_last_root_wins() {
-    let root = folder();
+    let root = directory();
     let elsewhere = root.path().join("elsewhere");
-    std::fs::create_dir_all(elsewhere.join("web")).expect("a container's folder");
+    std::fs::create_dir_all(elsewhere.join("web")).expect("a container's directory");
     let elsewhere = elsewhere.to_str().expect("utf-8");
     let output = casulo(
         root.path(),
@@ -127,7 +127,7 @@ fn the_last_root_wins() {
 
 #[test]
 fn an_empty_list_is_a_header_or_an_empty_array() {
-    let root = folder();
+    let root = directory();
     assert!(stdout(&casulo(root.path(), &["list"])).starts_with("ID          PID         STATUS"));
     assert_eq!(
         stdout(&casulo(root.path(), &["list", "--format=json"])),
@@ -138,7 +138,7 @@ fn an_empty_list_is_a_header_or_an_empty_array() {
 
 #[test]
 fn bad_ids_are_refused_before_anything_is_made() {
-    let root = folder();
+    let root = directory();
     for id in ["", ".", "..", "a/b", "a b", "-x\n", "../../x"] {
         let output = casulo(root.path(), &["state", "--", id]);
         assert_eq!(output.status.code(), Some(1), "{id:?}");
@@ -153,7 +153,7 @@ fn bad_ids_are_refused_before_anything_is_made() {
 
 #[test]
 fn a_missing_bundle_is_named() {
-    let root = folder();
+    let root = directory();
     for verb in ["create", "run"] {
         let output = casulo(
             root.path(),
@@ -171,7 +171,7 @@ fn a_missing_bundle_is_named() {
 
 #[test]
 fn the_first_version_line_has_name_and_number() {
-    let root = folder();
+    let root = directory();
     for flag in ["--version", "-v", "-V"] {
         let output = casulo(root.path(), &[flag]);
         let text = stdout(&output);
@@ -196,7 +196,7 @@ fn the_first_version_line_has_name_and_number() {
 
 #[test]
 fn help_of_every_command_succeeds() {
-    let root = folder();
+    let root = directory();
     for verb in [
         "create",
         "start",
@@ -219,7 +219,7 @@ fn help_of_every_command_succeeds() {
 
 #[test]
 fn completions_are_printed_for_three_shells() {
-    let root = folder();
+    let root = directory();
     for shell in ["bash", "zsh", "fish"] {
         let output = casulo(root.path(), &["completion", shell]);
         assert!(stdout(&output).contains("casulo"), "{shell}");
@@ -229,8 +229,8 @@ fn completions_are_printed_for_three_shells() {
 
 #[test]
 fn exec_users_with_trailing_junk_are_refused() {
-    let root = folder();
-    std::fs::create_dir_all(root.path().join("state/web")).expect("a container's folder");
+    let root = directory();
+    std::fs::create_dir_all(root.path().join("state/web")).expect("a container's directory");
     std::fs::write(root.path().join("state/web/state.json"), r#"{"id":"web"}"#).expect("facts");
     let config = r#"{"ociVersion":"1.0.2","root":{"path":"rootfs"},"process":{"cwd":"/","args":["sh"],"user":{"uid":0,"gid":0}}}"#;
     std::fs::write(root.path().join("state/web/config.json"), config).expect("a config");
@@ -256,8 +256,8 @@ fn exec_users_with_trailing_junk_are_refused() {
 
 #[test]
 fn a_stopped_container_answers_state_and_not_kill() {
-    let root = folder();
-    std::fs::create_dir_all(root.path().join("state/web")).expect("a container's folder");
+    let root = directory();
+    std::fs::create_dir_all(root.path().join("state/web")).expect("a container's directory");
     // Pid 1 exists, but did not start at clock tick 1 with this record.
     let facts = r#"{"id":"web","oci_version":"1.2.0","init_process_pid":1,"init_process_start":99999999999,"bundle":"/b"}"#;
     std::fs::write(root.path().join("state/web/state.json"), facts).expect("facts");

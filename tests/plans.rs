@@ -18,9 +18,9 @@ fn snapshots() -> PathBuf {
 /// Names of the bundles.
 fn names() -> BTreeSet<String> {
     fs::read_dir(given::bundles())
-        .expect("the folder of bundles")
+        .expect("the directory of bundles")
         .map(|entry| entry.expect("an entry of it").path())
-        // A folder without one holds bundles of its own, which are made to fail.
+        // A directory without one holds bundles of its own, which are made to fail.
         .filter(|path| path.join("config.json").is_file())
         .filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()))
         .collect()
@@ -67,7 +67,7 @@ fn every_bundle_is_planned_as_recorded() {
 
 #[test]
 fn no_snapshot_is_left_without_its_bundle() {
-    for entry in fs::read_dir(snapshots()).expect("the folder of snapshots") {
+    for entry in fs::read_dir(snapshots()).expect("the directory of snapshots") {
         let path = entry.expect("an entry of it").path();
         let name = path.file_stem().and_then(|name| name.to_str());
         assert!(

@@ -34,13 +34,13 @@ enum Step {
     Element(usize),
 }
 
-fn source_folder() -> &'static Path {
+fn source_directory() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// The cells of every row of docs/spec.md that begins with a name.
 fn tables() -> Vec<Vec<String>> {
-    let text = fs::read_to_string(source_folder().join("docs/spec.md")).expect("docs/spec.md");
+    let text = fs::read_to_string(source_directory().join("docs/spec.md")).expect("docs/spec.md");
     let rows = text.lines().filter(|line| line.starts_with("| `"));
     rows.map(|line| {
         let cells = line.trim_matches('|').split(" |");
@@ -308,13 +308,16 @@ fn every_row_has_its_proof() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// The text of every Rust file below these folders.
-fn sources(folders: &[&str]) -> String {
-    let mut left: Vec<_> = folders.iter().map(|it| source_folder().join(it)).collect();
+/// The text of every Rust file below these directories.
+fn sources(directories: &[&str]) -> String {
+    let mut left: Vec<_> = directories
+        .iter()
+        .map(|it| source_directory().join(it))
+        .collect();
     let mut text = String::new();
     while let Some(path) = left.pop() {
         if path.is_dir() {
-            let entries = fs::read_dir(&path).expect("a folder");
+            let entries = fs::read_dir(&path).expect("a directory");
             left.extend(entries.map(|entry| entry.expect("an entry of it").path()));
         } else if path.extension().is_some_and(|it| it == "rs") {
             text += &fs::read_to_string(&path).expect("a source file");

@@ -69,7 +69,7 @@ impl<'a> Kept<'a> {
                 command.args(words);
                 Ok(command)
             }
-            // There is nothing to enter but the folder.
+            // There is nothing to enter but the directory.
             _ => self.environment.run(self.place, None, words),
         }
     }

@@ -23,8 +23,8 @@ pub(crate) const MOUNT: &str = "mount-of-probe";
 pub(crate) struct Facts {
     /// The file with the secret, outside every root file system.
     pub(crate) secret: String,
-    /// The folder of the secret, open as this descriptor in the caller of every environment.
-    pub(crate) folder_fd: i32,
+    /// The directory of the secret, open as this descriptor in the caller of every environment.
+    pub(crate) directory_fd: i32,
     /// The secret itself, open as this one.
     pub(crate) file_fd: i32,
     /// The secret's file handle: type and bytes. None where the file system has none.

@@ -36,11 +36,11 @@ impl<'a> Host<'a> {
         let secret = format!("secret-{:016x}", fastrand::u64(..));
         let path = place.join("secret");
         fs::write(&path, &secret)?;
-        let folder = left_open(place.join("").as_path(), OFlag::O_DIRECTORY)?;
+        let directory = left_open(place.join("").as_path(), OFlag::O_DIRECTORY)?;
         let file = left_open(&path, OFlag::empty())?;
         let mut facts = Facts {
             secret: path.to_string_lossy().into_owned(),
-            folder_fd: folder.as_raw_fd(),
+            directory_fd: directory.as_raw_fd(),
             file_fd: file.as_raw_fd(),
             handle: sys::file_handle(&CString::new(path.as_os_str().as_bytes())?).ok(),
             victims_word: format!("victim-{:08x}", fastrand::u32(..)),
@@ -65,7 +65,7 @@ impl<'a> Host<'a> {
             secret,
             victim,
             keys,
-            _left_open: vec![folder, file],
+            _left_open: vec![directory, file],
         };
         host.lay_facts()?;
         Ok(host)
@@ -167,7 +167,7 @@ fn disk(path: &Path) -> Result<Option<(u64, u64)>> {
         libc::major(device),
         libc::minor(device)
     );
-    // A partition's folder lies in that of its disk.
+    // A partition's directory lies in that of its disk.
     let above = fs::read_to_string(format!("{link}/../dev")).ok();
     let own = fs::read_to_string(format!("{link}/dev")).ok();
     Ok(above.or(own).as_deref().and_then(number))

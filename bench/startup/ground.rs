@@ -22,7 +22,7 @@ pub(crate) const ENDS: &[&str] = &["/bin/true"];
 /// That of a container that waits for its end: the benchmark.
 pub(crate) const WAITS: &[&str] = &[PROGRAM, "idle"];
 
-/// As many folders to mount on are in the root.
+/// As many directories to mount on are in the root.
 pub(crate) const MOST_MOUNTS: u32 = 100;
 
 /// The containers must be gone before it is.
@@ -86,8 +86,8 @@ impl<'a> Ground<'a> {
     ) -> Result<Ground<'a>> {
         let dir = place.join("startup");
         let tmpfs = Tmpfs::on(&dir)?;
-        for folder in ["bundles", "floor-state", "bound"] {
-            fs::create_dir(dir.join(folder))?;
+        for directory in ["bundles", "floor-state", "bound"] {
+            fs::create_dir(dir.join(directory))?;
         }
         for root in [place.root(), place.mapped_root()] {
             fs::copy(floor, root.join("bin/true"))?;

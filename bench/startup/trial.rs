@@ -61,7 +61,7 @@ pub(crate) enum Flavour {
     /// Docker's profile.
     Seccomp,
     UserNamespace,
-    /// So many folders of the host.
+    /// So many directories of the host.
     Mounts(u32),
     /// So many bytes in `memory.max`.
     Memory(u64),

@@ -1,4 +1,4 @@
-//! Buildah: in the bundle's folder, waits for init itself and asks for the state all the time.
+//! Buildah: in the bundle's directory, waits for init itself and asks for the state all the time.
 
 use super::shim::Shim;
 use super::{Caller, SAYS_AND_ENDS, let_go, parent_of, pid_in, text};
@@ -20,7 +20,7 @@ fn buildah<'lab>(lab: &'lab Lab, bundle: &Bundle<'_>) -> Caller<'lab> {
         ("XDG_RUNTIME_DIR", "/run/user/0"),
     ];
     let mut caller = Caller::new(lab, &["--root", text(&lab.root())], &environment);
-    caller.folder = bundle.path().to_path_buf();
+    caller.directory = bundle.path().to_path_buf();
     caller
 }
 

@@ -31,7 +31,7 @@ fn create(caller: &Caller<'_>, bundle: &Bundle<'_>) -> Shim {
     ])
 }
 
-/// Rule 1; environment and folder of exec are the config's.
+/// Rule 1; environment and directory of exec are the config's.
 fn create_and_exec(lab: &Lab) {
     let caller = conmon_rs(lab);
     let bundle = lab.bundle().args(&["/bin/sleep", "1000"]);

@@ -41,7 +41,7 @@ fn shim_of<'lab>(lab: &'lab Lab, bundle: &Bundle<'_>) -> Caller<'lab> {
         ("XDG_RUNTIME_DIR", "/run/user/0"),
     ];
     let mut caller = Caller::new(lab, &global, &environment);
-    caller.folder = bundle.path().to_path_buf();
+    caller.directory = bundle.path().to_path_buf();
     caller
 }
 

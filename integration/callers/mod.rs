@@ -20,7 +20,7 @@
 //! | 12 | signals as numbers, as names, or none; `--all` of a container that has ended | `podman::a_life_in_direct_calls`, `containerd::kill_all_after_the_end`, `containerd::kill_all_without_init`, `buildah::kill_with_and_without_a_signal` |
 //! | 13 | words in errors | `words` |
 //! | 14 | state: its keys, its statuses, also of a stopped container | `buildah::life`, `crio::state_document` |
-//! | 15 | features without options or a state folder | `docker::features_without_options`, `lifecycle::features_document` |
+//! | 15 | features without options or a state directory | `docker::features_without_options`, `lifecycle::features_document` |
 //! | 16 | the lines of `--version` | `docker::version_lines`, `lifecycle::version_lines` |
 //! | 17 | `checkpoint --help` succeeds only where restore is there, too | `podman::checkpoint_is_not_claimed` |
 //! | 18 | `delete --force` of nobody succeeds, `delete` says `does not exist` | `containerd::delete_of_nobody`, `lifecycle` |
@@ -70,7 +70,7 @@ struct Caller<'lab> {
     global: Vec<String>,
     /// The whole environment.
     environment: Vec<(&'static str, String)>,
-    folder: PathBuf,
+    directory: PathBuf,
 }
 
 impl<'lab> Caller<'lab> {
@@ -82,7 +82,7 @@ impl<'lab> Caller<'lab> {
                 .iter()
                 .map(|(name, value)| (*name, (*value).to_owned()))
                 .collect(),
-            folder: lab.path().to_path_buf(),
+            directory: lab.path().to_path_buf(),
         }
     }
 
@@ -93,7 +93,7 @@ impl<'lab> Caller<'lab> {
         command
             .env_clear()
             .envs(self.environment.iter().map(|(name, value)| (name, value)));
-        command.current_dir(&self.folder);
+        command.current_dir(&self.directory);
         shim::die_with_caller(&mut command);
         command
     }

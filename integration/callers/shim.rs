@@ -84,12 +84,12 @@ pub(super) struct Shim {
 }
 
 impl Shim {
-    /// Has a shim run `command`, in its environment and folder, with pipes as stdout and stderr and,
+    /// Has a shim run `command`, in its environment and directory, with pipes as stdout and stderr and,
     /// as `3</path`, further descriptors.
-    pub(super) fn start(command: &Command, folder: &Path, fds: &[&str]) -> Shim {
+    pub(super) fn start(command: &Command, directory: &Path, fds: &[&str]) -> Shim {
         let report = tempfile::Builder::new()
             .prefix("report.")
-            .tempfile_in(folder)
+            .tempfile_in(directory)
             .unwrap();
         let (_, report) = report.keep().unwrap();
         let mut shim = Command::new("/proc/self/exe");
@@ -101,8 +101,8 @@ impl Shim {
             .args(command.get_args());
         shim.env_clear()
             .envs(command.get_envs().filter_map(|(k, v)| Some((k, v?))));
-        if let Some(folder) = command.get_current_dir() {
-            shim.current_dir(folder);
+        if let Some(directory) = command.get_current_dir() {
+            shim.current_dir(directory);
         }
         let (stdout, stderr) = (Stream::default(), Stream::default());
         shim.stdin(std::process::Stdio::null());

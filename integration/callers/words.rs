@@ -6,10 +6,10 @@ use serde_json::json;
 use std::fs;
 
 cases! {
-    [Root] => missing_program_in_path, missing_program_by_path, program_without_permission, mount_of_a_file_onto_a_folder,
+    [Root] => missing_program_in_path, missing_program_by_path, program_without_permission, mount_of_a_file_onto_a_directory,
         verbs_of_nobody, kill_of_an_ended_container, exec_of_the_same_programs;
     // runc 1.1 says "permission denied" of it, which is 126 as well.
-    [Root, Casulo] => program_that_is_a_folder;
+    [Root, Casulo] => program_that_is_a_directory;
 }
 
 fn caller(lab: &Lab) -> Caller<'_> {
@@ -49,13 +49,13 @@ fn program_without_permission(lab: &Lab) {
 }
 
 /// Exit code 126 of Docker.
-fn program_that_is_a_folder(lab: &Lab) {
+fn program_that_is_a_directory(lab: &Lab) {
     failure(lab, &lab.bundle().args(&["/etc"])).fails_with(&["is a directory"]);
     exec_failure(lab, "/etc").fails_with(&["is a directory"]);
 }
 
 /// Docker adds a hint of its own to these words.
-fn mount_of_a_file_onto_a_folder(lab: &Lab) {
+fn mount_of_a_file_onto_a_directory(lab: &Lab) {
     let file = lab.join("file");
     fs::write(&file, "").unwrap();
     failure(lab, &lab.bundle().bind(&file, "/etc", &[])).fails_with(&["not a directory"]);

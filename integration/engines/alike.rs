@@ -223,10 +223,10 @@ pub(super) fn a_device<C: Container>(lab: &Lab) {
 
 pub(super) fn volumes<C: Container>(lab: &Lab) {
     let container = C::new(lab);
-    let folder = lab.folder("volume");
-    let bind = |options: &str| format!("-v {}:/v{options}", folder.display());
+    let directory = lab.directory("volume");
+    let bind = |options: &str| format!("-v {}:/v{options}", directory.display());
     container.sh(&bind(""), "echo x >/v/f").ok();
-    assert_eq!(fs::read_to_string(folder.join("f")).unwrap(), "x\n");
+    assert_eq!(fs::read_to_string(directory.join("f")).unwrap(), "x\n");
     assert_ne!(container.sh(&bind(":ro"), "echo y >/v/f").code, 0);
     container.call("volume create @-v").ok();
     container.sh("-v @-v:/data", "echo kept >/data/f").ok();

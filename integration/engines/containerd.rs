@@ -17,7 +17,7 @@ const CONTAINERD: &str = "/usr/bin/containerd";
 /// The tests' namespace in containerd.
 const NAMESPACE: &str = "casulo-test";
 
-/// Where the shim lets the runtime keep its state, below it a folder for each namespace.
+/// Where the shim lets the runtime keep its state, below it a directory for each namespace.
 pub(super) const STATE: &str = "/run/containerd/runc";
 
 mod smoke {
@@ -47,15 +47,15 @@ pub(super) struct Daemon {
 pub(super) fn daemon(lab: &Lab) -> &'static Daemon {
     static DAEMON: OnceLock<Daemon> = OnceLock::new();
     DAEMON.get_or_init(|| {
-        let folder = lab.shared_folder("containerd");
+        let directory = lab.shared_directory("containerd");
         let daemon = Daemon {
-            socket: folder.join("socket"),
+            socket: directory.join("socket"),
         };
-        let config = folder.join("config.toml");
-        fs::write(&config, configuration(lab, &folder, &daemon.socket)).unwrap();
-        super::cri::write_network(&folder);
+        let config = directory.join("config.toml");
+        fs::write(&config, configuration(lab, &directory, &daemon.socket)).unwrap();
+        super::cri::write_network(&directory);
         let arguments = ["--config", &config.to_string_lossy()];
-        daemon::start(&folder, CONTAINERD, &arguments, || {
+        daemon::start(&directory, CONTAINERD, &arguments, || {
             let mut version = ctr(&daemon.socket, NAMESPACE);
             version.arg("version");
             version
@@ -78,14 +78,14 @@ impl Daemon {
 }
 
 /// The documentation's lines, and what makes this containerd the tests' own.
-fn configuration(lab: &Lab, folder: &Path, socket: &Path) -> String {
+fn configuration(lab: &Lab, directory: &Path, socket: &Path) -> String {
     let text = lines::of(lab, "/etc/containerd/config.toml");
     let (head, tables) = text.split_once("\n[").unwrap();
     let runtime = lab.runtime();
-    let (folder, socket, runtime) = (folder.display(), socket.display(), runtime.display());
+    let (directory, socket, runtime) = (directory.display(), socket.display(), runtime.display());
     format!(
-        r#"root = "{folder}/root"
-state = "{folder}/state"
+        r#"root = "{directory}/root"
+state = "{directory}/state"
 {head}
 [grpc]
 address = "{socket}"
@@ -93,7 +93,7 @@ address = "{socket}"
 sandbox_image = "{}"
 [plugins."io.containerd.grpc.v1.cri".cni]
 bin_dir = "/usr/lib/cni"
-conf_dir = "{folder}/cni"
+conf_dir = "{directory}/cni"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.{}]
 runtime_type = "io.containerd.runc.v2"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.{}.options]

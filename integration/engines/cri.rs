@@ -48,7 +48,7 @@ cases! {
 }
 
 /// The pods' network: a bridge, and addresses from a range on the host.
-pub(super) fn write_network(folder: &Path) {
+pub(super) fn write_network(directory: &Path) {
     let text = json!({
         "cniVersion": "0.4.0",
         "name": "pods",
@@ -56,13 +56,13 @@ pub(super) fn write_network(folder: &Path) {
             "type": "bridge", "bridge": "pods", "isGateway": true,
             "ipam": {
                 "type": "host-local",
-                "dataDir": folder.join("addresses"),
+                "dataDir": directory.join("addresses"),
                 "ranges": [[{"subnet": "10.200.7.0/24"}]]
             }
         }]
     });
-    fs::create_dir_all(folder.join("cni")).unwrap();
-    fs::write(folder.join("cni/pods.conflist"), text.to_string()).unwrap();
+    fs::create_dir_all(directory.join("cni")).unwrap();
+    fs::write(directory.join("cni/pods.conflist"), text.to_string()).unwrap();
 }
 
 /// A pod: its sandbox runs, and its containers are removed with it.
@@ -128,7 +128,7 @@ impl<'lab> Pod<'lab> {
                 Namespace::Node => String::new(),
                 _ => "pod".into(),
             },
-            log_directory: lab.folder("log").to_string_lossy().into_owned(),
+            log_directory: lab.directory("log").to_string_lossy().into_owned(),
             linux: Some(LinuxPodSandboxConfig {
                 cgroup_parent,
                 security_context: Some(SandboxSecurityContext {
@@ -277,7 +277,7 @@ impl<'lab> Pod<'lab> {
         for id in self.containers.borrow().iter().chain([&self.id]) {
             daemon::wait_nothing_left(id, &[&state]);
         }
-        // A slice goes with its last scope; the test's own folder can only go if it is empty.
+        // A slice goes with its last scope; the test's own directory can only go if it is empty.
         if self.cgroup.extension().is_none() {
             fs::remove_dir(&self.cgroup).unwrap();
         }

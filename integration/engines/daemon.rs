@@ -48,8 +48,13 @@ impl Daemon {
 /// Starts `PROGRAM ARGS…` and waits until `question` is answered. It is in a network namespace of
 /// its own, so that its bridges and filters end with it.
 #[track_caller]
-pub(crate) fn start(folder: &Path, program: &str, args: &[&str], question: impl Fn() -> Command) {
-    let log = folder.join("log");
+pub(crate) fn start(
+    directory: &Path,
+    program: &str,
+    args: &[&str],
+    question: impl Fn() -> Command,
+) {
+    let log = directory.join("log");
     let script = format!(
         "modprobe -qa {NETWORK_MODULES} 2>/dev/null; exec unshare --net sh -c 'ip link set lo up; exec \"$@\"' sh \"$@\""
     );
@@ -73,7 +78,11 @@ pub(crate) fn start(folder: &Path, program: &str, args: &[&str], question: impl 
     }
     println!("  {program} answers after {:?}", begin.elapsed());
     STARTED.lock().unwrap().push(Daemon {
-        name: folder.file_name().unwrap().to_string_lossy().into_owned(),
+        name: directory
+            .file_name()
+            .unwrap()
+            .to_string_lossy()
+            .into_owned(),
         descriptors: descriptors_of(&child),
         child,
     });
@@ -83,13 +92,13 @@ fn descriptors_of(child: &Child) -> usize {
     fs::read_dir(format!("/proc/{}/fd", child.id())).map_or(0, Iterator::count)
 }
 
-/// Ends the daemon of a folder, to be started again.
+/// Ends the daemon of a directory, to be started again.
 #[track_caller]
-pub(crate) fn end(folder: &Path) {
-    let name = folder.file_name().unwrap().to_string_lossy();
+pub(crate) fn end(directory: &Path) {
+    let name = directory.file_name().unwrap().to_string_lossy();
     let mut started = STARTED.lock().unwrap();
     let place = started.iter().position(|daemon| daemon.name == name);
-    let mut daemon = started.swap_remove(place.expect("a daemon of this folder"));
+    let mut daemon = started.swap_remove(place.expect("a daemon of this directory"));
     drop(started);
     daemon.ask_to_end();
     daemon.wait(Instant::now() + LIMIT);

@@ -43,7 +43,7 @@ cases! {
 /// A Docker daemon of the tests.
 #[derive(Clone)]
 struct Daemon {
-    folder: PathBuf,
+    directory: PathBuf,
     socket: PathBuf,
 }
 
@@ -55,29 +55,32 @@ fn shared_daemon(lab: &Lab) -> &'static Daemon {
 
 /// Starts a daemon with the documentation's lines, and gives it the image.
 fn start(lab: &Lab, name: &str, more: &Value) -> Daemon {
-    let folder = lab.shared_folder(name);
+    let directory = lab.shared_directory(name);
     let daemon = Daemon {
-        socket: folder.join("socket"),
-        folder,
+        socket: directory.join("socket"),
+        directory,
     };
-    let in_folder = |name: &str| daemon.folder.join(name).to_string_lossy().into_owned();
+    let in_directory = |name: &str| daemon.directory.join(name).to_string_lossy().into_owned();
     let mut config: Value =
         serde_json::from_str(&lines::of(lab, "/etc/docker/daemon.json")).unwrap();
     if !lines::under_systemd() {
         config["exec-opts"] = json!(["native.cgroupdriver=cgroupfs"]);
     }
     for (key, value) in [
-        ("data-root", json!(in_folder("root"))),
-        ("exec-root", json!(in_folder("exec"))),
-        ("pidfile", json!(in_folder("pid"))),
-        ("hosts", json!([format!("unix://{}", in_folder("socket"))])),
+        ("data-root", json!(in_directory("root"))),
+        ("exec-root", json!(in_directory("exec"))),
+        ("pidfile", json!(in_directory("pid"))),
+        (
+            "hosts",
+            json!([format!("unix://{}", in_directory("socket"))]),
+        ),
     ] {
         config[key] = value;
     }
     for (key, value) in more.as_object().unwrap() {
         config[key] = value.clone();
     }
-    fs::write(in_folder("daemon.json"), config.to_string()).unwrap();
+    fs::write(in_directory("daemon.json"), config.to_string()).unwrap();
     daemon.launch();
     Docker::of(lab, &daemon).load(lab, &image::BUSYBOX);
     daemon
@@ -86,9 +89,9 @@ fn start(lab: &Lab, name: &str, more: &Value) -> Daemon {
 impl Daemon {
     #[track_caller]
     fn launch(&self) {
-        let file = self.folder.join("daemon.json");
+        let file = self.directory.join("daemon.json");
         let arguments = ["--config-file", &file.to_string_lossy()];
-        daemon::start(&self.folder, DOCKERD, &arguments, || {
+        daemon::start(&self.directory, DOCKERD, &arguments, || {
             let mut version = self.docker();
             version.arg("version");
             version
@@ -99,7 +102,7 @@ impl Daemon {
         let mut command = Command::new("/usr/bin/docker");
         command.arg("--host");
         command.arg(format!("unix://{}", self.socket.display()));
-        command.env("DOCKER_CONFIG", &self.folder);
+        command.env("DOCKER_CONFIG", &self.directory);
         command
     }
 }
@@ -154,7 +157,7 @@ impl Container for Docker {
     fn remove(&self) {
         let id = self.inspect("Id");
         self.call("rm --force --volumes @").ok();
-        let state = self.daemon.folder.join("exec/runtime-runc/moby");
+        let state = self.daemon.directory.join("exec/runtime-runc/moby");
         daemon::wait_nothing_left(&id, &[&state]);
     }
 }
@@ -304,7 +307,7 @@ fn containers_outlive_the_daemon(lab: &Lab) {
     let docker = Docker::of(lab, &daemon);
     docker.detached("", "echo before; sleep 1001 & exec sleep 1002");
     let pid = docker.inspect("State.Pid");
-    daemon::end(&daemon.folder);
+    daemon::end(&daemon.directory);
     let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
     assert_eq!(comm, "sleep\n");
     daemon.launch();
@@ -322,7 +325,7 @@ fn containers_outlive_the_daemon(lab: &Lab) {
 /// The steps of a build are containers, too.
 fn image_is_built(lab: &Lab) {
     let docker = Docker::new(lab);
-    let context = lab.folder("context");
+    let context = lab.directory("context");
     let steps = [
         &format!("FROM {}", image::BUSYBOX.name),
         "RUN echo built >/built",

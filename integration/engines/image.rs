@@ -70,12 +70,12 @@ impl Image {
             let manifest = json!([
                 {"Config": "config.json", "RepoTags": [self.name], "Layers": [name]}
             ]);
-            let folder = lab.shared_folder(&format!("image.{name}"));
-            fs::write(folder.join("config.json"), config.to_string()).unwrap();
-            fs::write(folder.join("manifest.json"), manifest.to_string()).unwrap();
-            let archive = folder.join("archive");
+            let directory = lab.shared_directory(&format!("image.{name}"));
+            fs::write(directory.join("config.json"), config.to_string()).unwrap();
+            fs::write(directory.join("manifest.json"), manifest.to_string()).unwrap();
+            let archive = directory.join("archive");
             let mut tar = Command::new("tar");
-            tar.arg("-cf").arg(&archive).arg("-C").arg(&folder);
+            tar.arg("-cf").arg(&archive).arg("-C").arg(&directory);
             tar.args(["manifest.json", "config.json"]);
             tar.arg("-C").arg(layer.parent().unwrap()).arg(&*name);
             finish(tar, b"").ok();
@@ -93,8 +93,8 @@ pub(crate) fn with_probe(lab: &Lab) -> &'static Path {
 /// Packs files of a bundle's rootfs. From a copy: a rootfs is made of hard links, and tar fails
 /// when another test links to a file meanwhile ("file changed as we read it").
 fn pack(lab: &Lab, name: &str, files: &[&str]) -> PathBuf {
-    let archive = lab.shared_folder("image").join(name);
-    let rootfs = lab.shared_folder(&format!("image.{name}.rootfs"));
+    let archive = lab.shared_directory("image").join(name);
+    let rootfs = lab.shared_directory(&format!("image.{name}.rootfs"));
     let mut copy = Command::new("cp");
     copy.arg("-a")
         .arg(lab.bundle().rootfs().join("."))

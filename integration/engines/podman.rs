@@ -57,17 +57,17 @@ struct Podman {
     name: String,
 }
 
-/// Folders and settings, made once with the image.
+/// Directories and settings, made once with the image.
 struct Store {
-    folder: PathBuf,
+    directory: PathBuf,
     config: PathBuf,
 }
 
 fn store(lab: &Lab) -> &'static Store {
     static STORE: OnceLock<Store> = OnceLock::new();
     STORE.get_or_init(|| {
-        let folder = lab.shared_folder("podman");
-        let config = folder.join("containers.conf");
+        let directory = lab.shared_directory("podman");
+        let config = directory.join("containers.conf");
         let manager = if lines::under_systemd() {
             "systemd"
         } else {
@@ -89,7 +89,7 @@ fn store(lab: &Lab) -> &'static Store {
             lines::of(lab, "/etc/containers/containers.conf").replace("[engine]\n", &ours)
         );
         fs::write(&config, text).unwrap();
-        let store = Store { folder, config };
+        let store = Store { directory, config };
         let mut import = store.podman();
         import
             .arg("import")
@@ -105,14 +105,14 @@ impl Store {
         let mut command = Command::new(PODMAN);
         self.options(&mut command)
             .arg("--tmpdir")
-            .arg(self.folder.join("tmp"));
+            .arg(self.directory.join("tmp"));
         command
     }
 
     /// What tells Podman and Buildah to use this store, and the settings.
     fn options<'a>(&self, command: &'a mut Command) -> &'a mut Command {
-        command.arg("--root").arg(self.folder.join("root"));
-        command.arg("--runroot").arg(self.folder.join("run"));
+        command.arg("--root").arg(self.directory.join("root"));
+        command.arg("--runroot").arg(self.directory.join("run"));
         command.args(["--storage-driver", "vfs"]);
         command.env("CONTAINERS_CONF", &self.config)
     }
@@ -220,21 +220,21 @@ fn healthcheck(lab: &Lab) {
 /// `:U` gives the volume to the container's user.
 fn volume_of_the_user(lab: &Lab) {
     let podman = Podman::new(lab);
-    let folder = lab.folder("volume");
-    fs::write(folder.join("f"), "").unwrap();
-    let options = format!("-v {}:/v:U --user 5:6", folder.display());
+    let directory = lab.directory("volume");
+    fs::write(directory.join("f"), "").unwrap();
+    let options = format!("-v {}:/v:U --user 5:6", directory.display());
     let out = podman.sh(&options, "stat -c %u:%g /v/f").ok();
     assert_eq!(out.text(), "5:6");
 }
 
 fn mapped_volume(lab: &Lab) {
     let podman = Podman::new(lab);
-    let folder = lab.folder("mapped");
-    let bind = format!("-v {}:/v:idmap", folder.display());
+    let directory = lab.directory("mapped");
+    let bind = format!("-v {}:/v:idmap", directory.display());
     let options = format!("{bind} --uidmap 0:100000:65536 --gidmap 0:100000:65536");
     // Root of the container writes as root of the host, though it is another user there.
     podman.sh(&options, "echo x >/v/f").ok();
-    let owner = std::os::unix::fs::MetadataExt::uid(&fs::metadata(folder.join("f")).unwrap());
+    let owner = std::os::unix::fs::MetadataExt::uid(&fs::metadata(directory.join("f")).unwrap());
     assert_eq!(owner, 0);
 }
 
@@ -463,7 +463,7 @@ fn buildah_builds_from_debian(lab: &Lab) {
 /// What a script says in an image that Buildah has built by these steps.
 #[track_caller]
 fn built(lab: &Lab, podman: &Podman, steps: &[&str], script: &str) -> Output {
-    let context = lab.folder("context");
+    let context = lab.directory("context");
     fs::write(context.join("Containerfile"), steps.join("\n")).unwrap();
     let image = format!("localhost/{}", podman.name);
     let mut build = Command::new("/usr/bin/buildah");

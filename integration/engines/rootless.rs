@@ -26,7 +26,7 @@ struct Podman {
 impl Podman {
     fn new(lab: &Lab) -> Podman {
         let systemd = UsersSystemd::start();
-        let home = lab.folder("home");
+        let home = lab.directory("home");
         let text = format!(
             "[containers]\n\
              netns = \"none\"\n\

@@ -85,8 +85,8 @@ fn init_is_in_its_class(lab: &Lab) {
     let attempt = Attempt::new(lab, Way::DeleteInClass);
     let class = Path::new(RESCTRL).join(attempt.bundle.id());
     let group = class.join("mon_groups").join(attempt.bundle.id());
-    for folder in [&class, &group] {
-        let tasks = fs::read_to_string(folder.join("tasks")).unwrap();
+    for directory in [&class, &group] {
+        let tasks = fs::read_to_string(directory.join("tasks")).unwrap();
         assert_eq!(tasks, attempt.bundle.pid().to_string());
     }
     let schemata = fs::read_to_string(class.join("schemata")).unwrap();

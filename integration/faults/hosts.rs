@@ -17,7 +17,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 cases! {
-    [Root, Casulo] => state_folder_without_room, state_folder_that_is_full_later,
+    [Root, Casulo] => state_directory_without_room, state_directory_that_is_full_later,
         signals_that_rain_interrupt_nothing, caller_that_reads_nothing, caller_without_stdio,
         console_that_hangs_up, descriptors_that_run_out;
     [Root, Casulo, TestBuild] => runtime_in_a_frozen_cgroup;
@@ -38,7 +38,7 @@ fn one_error(out: &Output, words: &[&str]) {
     );
 }
 
-/// A tmpfs of this size over a folder, in the tests' mount namespace.
+/// A tmpfs of this size over a directory, in the tests' mount namespace.
 struct SmallFs(PathBuf);
 
 impl SmallFs {
@@ -62,7 +62,7 @@ impl Drop for SmallFs {
     }
 }
 
-fn state_folder_without_room(lab: &Lab) {
+fn state_directory_without_room(lab: &Lab) {
     // From no room at all to enough, for bytes and for files: every write of create meets the end.
     let mut failed = 0;
     for (limit, sizes) in [
@@ -88,7 +88,7 @@ fn state_folder_without_room(lab: &Lab) {
     assert!((2..12).contains(&failed), "{failed} failed");
 }
 
-fn state_folder_that_is_full_later(lab: &Lab) {
+fn state_directory_that_is_full_later(lab: &Lab) {
     // A container that is there can be used, or the command says why not; it can always be deleted.
     let _small = SmallFs::over(&lab.root(), "size=256k");
     for way in [

@@ -10,7 +10,7 @@ mod steps;
 
 use crate::support::{Case, Need};
 
-/// The files of this folder with their cases.
+/// The files of this directory with their cases.
 pub(crate) fn files() -> [(&'static str, &'static [Case]); 6] {
     [
         ("faults::borrowed", borrowed::CASES),

@@ -22,14 +22,14 @@ use std::time::{Duration, Instant};
 
 cases! {
     [Root, Casulo, TestBuild] => every_step_fails_once, every_step_is_killed_once, facts_are_never_half_written,
-        container_without_a_record_is_never_seen, what_enters_holds_no_folder_of_the_host,
+        container_without_a_record_is_never_seen, what_enters_holds_no_directory_of_the_host,
         every_step_is_frozen_once, a_signal_ends_a_run_whose_child_is_stopped, started_container_is_running_though_start_was_killed,
         hook_that_is_not_bound_yet_ends_with_its_runtime;
     [Root, Casulo, TestBuild, Systemd] => every_step_with_systemd_fails_or_is_killed;
     [Root, Casulo] => no_fault_is_in_the_program, unrecorded_init_ends_with_its_runtime;
 }
 
-/// Files in the bundle's folder.
+/// Files in the bundle's directory.
 const PID_FILE: &str = "pid";
 pub(super) const RESOURCES: &str = "resources";
 
@@ -156,7 +156,7 @@ pub(super) fn way(step: Step) -> Way {
         | Step::RemoveParents
         | Step::Poststop
         | Step::RemoveRecord
-        | Step::RemoveFolder => Way::Delete,
+        | Step::RemoveDirectory => Way::Delete,
         Step::RemoveClass => Way::DeleteInClass,
         Step::Bridge | Step::Scope | Step::ScopeStarts | Step::FillScope => Way::CreateInScope,
         Step::UpdateScope | Step::ScopeUpdated => Way::UpdateInScope,
@@ -455,7 +455,7 @@ fn full<'a>(lab: &'a Lab, way: Way) -> Bundle<'a> {
             let path = format!("system.slice:faults:{}", bundle.id());
             bundle.set("/linux/cgroupsPath", json!(path))
         }
-        // Folders above it that come and go as well.
+        // Directories above it that come and go as well.
         _ => {
             let path = format!("/casulo-faults-{0}/{0}/container", bundle.id());
             bundle.set("/linux/cgroupsPath", json!(path))
@@ -477,8 +477,8 @@ fn files(bundle: &Bundle<'_>) -> BTreeSet<String> {
     names.filter(|name| name != PID_FILE).collect()
 }
 
-fn names(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     entries
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .collect()
@@ -707,7 +707,7 @@ fn a_signal_ends_a_run_whose_child_is_stopped(lab: &Lab) {
 
 /// CVE-2016-9962, CVE-2024-21626: what enters a container may be stopped at any moment, and whatever it holds then is
 /// within the container's reach.
-fn what_enters_holds_no_folder_of_the_host(lab: &Lab) {
+fn what_enters_holds_no_directory_of_the_host(lab: &Lab) {
     let steps = Step::ALL.iter().copied();
     let mut stopped = 0;
     for step in steps.filter(|step| way(*step) == Way::Exec && step.side() == Side::Child) {

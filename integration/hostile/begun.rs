@@ -11,18 +11,18 @@ use std::process::Command;
 
 cases! {
     [Root, TestBuild] => cgroups_that_the_host_makes_after_a_killed_create;
-    [Root, Casulo, TestBuild] => a_create_killed_between_any_two_folders_leaves_nothing,
-        a_folder_that_names_another_record_stays;
+    [Root, Casulo, TestBuild] => a_create_killed_between_any_two_directories_leaves_nothing,
+        a_directory_that_names_another_record_stays;
 }
 
 /// A bundle whose cgroup is the last of these three.
-fn below_two_folders(lab: &Lab) -> (Bundle<'_>, [PathBuf; 3]) {
+fn below_two_directories(lab: &Lab) -> (Bundle<'_>, [PathBuf; 3]) {
     let bundle = lab.bundle().args(&["/bin/true"]);
     let pod = format!("pod-{}", bundle.id());
     let path = format!("/{pod}/inner/{}", bundle.id());
-    let folders = ["", "inner", &format!("inner/{}", bundle.id())]
+    let directories = ["", "inner", &format!("inner/{}", bundle.id())]
         .map(|name| PathBuf::from("/sys/fs/cgroup").join(&pod).join(name));
-    (bundle.set("/linux/cgroupsPath", json!(path)), folders)
+    (bundle.set("/linux/cgroupsPath", json!(path)), directories)
 }
 
 /// `create` of the test build, killed at this step, whatever else the lab tells.
@@ -42,35 +42,35 @@ fn cgroups_that_the_host_makes_after_a_killed_create(lab: &Lab) {
         without: "own-cgroup",
     };
     zoo(lab, &attack, |lab| {
-        let (bundle, folders) = below_two_folders(lab);
+        let (bundle, directories) = below_two_directories(lab);
         create_killed_at(lab, &bundle, "cgroup:kill");
-        assert!(!folders[0].exists(), "none of it was made");
+        assert!(!directories[0].exists(), "none of it was made");
         let _clean = HostCgroup::new(&format!("pod-{}", bundle.id()));
-        fs::create_dir_all(&folders[2]).expect("made");
+        fs::create_dir_all(&directories[2]).expect("made");
         let out = bundle.verb("delete").ok();
-        let stay = folders.iter().filter(|it| it.exists()).count();
-        Outcome::of(&out, stay < folders.len())
+        let stay = directories.iter().filter(|it| it.exists()).count();
+        Outcome::of(&out, stay < directories.len())
     });
 }
 
-fn a_create_killed_between_any_two_folders_leaves_nothing(lab: &Lab) {
+fn a_create_killed_between_any_two_directories_leaves_nothing(lab: &Lab) {
     for made in 1..=3 {
-        let (bundle, folders) = below_two_folders(lab);
+        let (bundle, directories) = below_two_directories(lab);
         create_killed_at(lab, &bundle, &format!("hold-cgroup:kill:{made}"));
-        let there = folders.iter().filter(|it| it.exists()).count();
+        let there = directories.iter().filter(|it| it.exists()).count();
         assert_eq!(there, made);
         bundle.verb("delete").ok();
-        for folder in &folders {
-            assert!(!folder.exists(), "{made}: {}", folder.display());
+        for directory in &directories {
+            assert!(!directory.exists(), "{made}: {}", directory.display());
         }
         lab.assert_nothing_left(bundle.id());
     }
 }
 
-fn a_folder_that_names_another_record_stays(lab: &Lab) {
-    let (killed, folders) = below_two_folders(lab);
+fn a_directory_that_names_another_record_stays(lab: &Lab) {
+    let (killed, directories) = below_two_directories(lab);
     create_killed_at(lab, &killed, "cgroup:kill");
-    // Another container's create makes the same folders, and its record is lost.
+    // Another container's create makes the same directories, and its record is lost.
     let pod = format!("/pod-{}/inner", killed.id());
     let other = lab.bundle().args(&["/bin/true"]);
     let own = format!("{pod}/{}", other.id());
@@ -82,7 +82,7 @@ fn a_folder_that_names_another_record_stays(lab: &Lab) {
     let _clean = HostCgroup::new(&format!("pod-{}", killed.id()));
     let numbers = || {
         let number = |it: &PathBuf| fs::metadata(it).map(|it| it.ino()).ok();
-        [number(&folders[0]), number(&folders[1])]
+        [number(&directories[0]), number(&directories[1])]
     };
     let before = numbers();
     assert!(before.iter().all(Option::is_some), "{before:?}");

@@ -60,17 +60,19 @@ const BUNDLES: &[(&str, &str)] = &[
     ("target-link", "in-root"),
 ];
 
-/// Writes the folder, and gives back `try`, with the runtime to try.
-fn folder(lab: &Lab) -> Command {
-    let folder = lab.folder("hostile");
+/// Writes the directory, and gives back `try`, with the runtime to try.
+fn directory(lab: &Lab) -> Command {
+    let directory = lab.directory("hostile");
     for (name, text) in FILES {
-        let path = folder.join(name);
+        let path = directory.join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     }
     let runtime = lab.command();
     let mut command = Command::new("sh");
-    command.arg(folder.join("try")).arg(runtime.get_program());
+    command
+        .arg(directory.join("try"))
+        .arg(runtime.get_program());
     command.envs(
         runtime
             .get_envs()
@@ -80,14 +82,14 @@ fn folder(lab: &Lab) -> Command {
 }
 
 fn the_hostile_bundles_are_held(lab: &Lab) {
-    let out = finish(folder(lab), b"").ok();
+    let out = finish(directory(lab), b"").ok();
     assert_eq!(out.lines().len(), BUNDLES.len(), "{out:?}");
 }
 
 fn each_bundle_wins_without_its_defence(lab: &Lab) {
     for (bundle, without) in BUNDLES {
         lab.use_test_build("CASULO_WITHOUT", without);
-        let mut command = folder(lab);
+        let mut command = directory(lab);
         command.arg(bundle);
         let out = finish(command, b"");
         assert!(

@@ -11,24 +11,24 @@ use std::process::Command;
 use std::time::Duration;
 
 cases! {
-    [Root, TestBuild] => forgotten_folder_of_run, forgotten_folder_of_exec, working_folder_is_moved_out,
+    [Root, TestBuild] => forgotten_directory_of_run, forgotten_directory_of_exec, working_directory_is_moved_out,
         file_on_a_standard_stream, output_file_of_hooks, words_to_the_service_manager, descriptors_to_the_service_manager,
         a_socket_that_lingers_in_a_message;
     [Root, TestBuild, Quick] => cwd_through_a_descriptor_of_run, cwd_through_a_descriptor_of_exec;
-    [Root, Casulo] => a_waiting_init_holds_no_folder_of_the_host, the_notify_socket_cannot_be_replaced, the_state_directory_cannot_be_filled;
+    [Root, Casulo] => a_waiting_init_holds_no_directory_of_the_host, the_notify_socket_cannot_be_replaced, the_state_directory_cannot_be_filled;
 }
 
-/// A caller that has left the prey's folder open under these numbers.
-fn with_folder_open(
+/// A caller that has left the prey's directory open under these numbers.
+fn with_directory_open(
     lab: &Lab,
     prey: &Prey,
     numbers: impl Iterator<Item = u32>,
     inner: &Command,
 ) -> crate::support::Output {
     // Numbers above 9 are not every shell's; they are bash's.
-    let folder = prey.folder.display();
+    let directory = prey.directory.display();
     let redirections: String = numbers
-        .map(|number| format!(" {number}<'{folder}'"))
+        .map(|number| format!(" {number}<'{directory}'"))
         .collect();
     let script = format!("exec \"$@\" {redirections}");
     let mut shell = Command::new("bash");
@@ -48,24 +48,24 @@ fn with_folder_open(
 /// Reads the prey through each descriptor that a process of the container has.
 const READ_ALL: &str = "for fd in /proc/self/fd/*; do cat $fd/file; done 2>/dev/null; true";
 
-fn forgotten_folder_of_run(lab: &Lab) {
+fn forgotten_directory_of_run(lab: &Lab) {
     let attack = Attack {
         cve: "CVE-2024-21626",
-        name: "a folder that the caller of `run` left open is read through `/proc/self/fd`",
+        name: "a directory that the caller of `run` left open is read through `/proc/self/fd`",
         without: "close-on-exec,descriptors-closed",
     };
     zoo(lab, &attack, |lab| {
         let prey = Prey::new(lab);
         let bundle = lab.bundle().sh(READ_ALL);
-        let out = with_folder_open(lab, &prey, 3..20, &bundle.command(&[], "run", &[]));
+        let out = with_directory_open(lab, &prey, 3..20, &bundle.command(&[], "run", &[]));
         Outcome::of(&out, out.stdout.contains(PRECIOUS))
     });
 }
 
-fn forgotten_folder_of_exec(lab: &Lab) {
+fn forgotten_directory_of_exec(lab: &Lab) {
     let attack = Attack {
         cve: "CVE-2024-21626",
-        name: "a folder that the caller of `exec` left open is read through `/proc/self/fd`",
+        name: "a directory that the caller of `exec` left open is read through `/proc/self/fd`",
         without: "descriptors-closed",
     };
     zoo(lab, &attack, |lab| {
@@ -74,18 +74,18 @@ fn forgotten_folder_of_exec(lab: &Lab) {
         bundle.run_detached();
         let mut exec = lab.command();
         exec.args(["exec", bundle.id(), "/bin/sh", "-c", READ_ALL]);
-        let out = with_folder_open(lab, &prey, 3..20, &exec);
+        let out = with_directory_open(lab, &prey, 3..20, &exec);
         Outcome::of(&out, out.stdout.contains(PRECIOUS))
     });
 }
 
-/// Tries `/proc/self/fd/3` to `64` as the working folder, where the caller has left a folder of the host open.
+/// Tries `/proc/self/fd/3` to `64` as the working directory, where the caller has left a directory of the host open.
 fn cwd_through_a_descriptor(lab: &Lab, call: impl Fn(&str) -> Command) -> Outcome {
     let prey = Prey::new(lab);
     let mut ended = Outcome::Refused(String::new());
     for number in 3..=64 {
         let command = call(&format!("/proc/self/fd/{number}"));
-        let out = with_folder_open(lab, &prey, 3..=64, &command);
+        let out = with_directory_open(lab, &prey, 3..=64, &command);
         match Outcome::of(&out, out.stdout.contains(PRECIOUS)) {
             Outcome::Refused(_) => {}
             Outcome::Held => ended = Outcome::Held,
@@ -129,27 +129,27 @@ fn cwd_through_a_descriptor_of_exec(lab: &Lab) {
     });
 }
 
-fn working_folder_is_moved_out(lab: &Lab) {
+fn working_directory_is_moved_out(lab: &Lab) {
     let attack = Attack {
         cve: "CVE-2024-21626",
-        name: "between create and start the working folder is moved out of its volume",
+        name: "between create and start the working directory is moved out of its volume",
         without: "cwd-inside",
     };
     zoo(lab, &attack, |lab| {
-        let (volume, outside) = (Prey::new(lab).folder, Prey::new(lab).folder);
-        fs::create_dir(volume.join("folder")).unwrap();
+        let (volume, outside) = (Prey::new(lab).directory, Prey::new(lab).directory);
+        fs::create_dir(volume.join("directory")).unwrap();
         let bundle = lab
             .bundle()
             .bind(&volume, "/volume", &[])
-            .set("/process/cwd", json!("/volume/folder"))
+            .set("/process/cwd", json!("/volume/directory"))
             .sh("echo here >made");
         bundle.create(&[]).ok();
-        fs::rename(volume.join("folder"), outside.join("folder")).unwrap();
+        fs::rename(volume.join("directory"), outside.join("directory")).unwrap();
         let out = bundle.verb("start");
         if out.code == 0 {
             bundle.wait_stopped();
         }
-        Outcome::of(&out, outside.join("folder/made").exists())
+        Outcome::of(&out, outside.join("directory/made").exists())
     });
 }
 
@@ -161,7 +161,7 @@ fn file_on_a_standard_stream(lab: &Lab) {
     };
     zoo(lab, &attack, |lab| {
         let prey = Prey::new(lab);
-        let file = prey.folder.join("file");
+        let file = prey.directory.join("file");
         let bundle = lab
             .bundle()
             .set("/process/user", json!({"uid": 1000, "gid": 1000}));
@@ -178,7 +178,7 @@ fn output_file_of_hooks(lab: &Lab) {
         without: "hook-pipes",
     };
     zoo(lab, &attack, |lab| {
-        let file = Prey::new(lab).folder.join("file");
+        let file = Prey::new(lab).directory.join("file");
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
         // A pipe would be waited for.
         let script = "exec 3>&1; /bin/timeout 1 /bin/cat /proc/self/fd/3 >/stolen; true";
@@ -195,18 +195,18 @@ fn output_file_of_hooks(lab: &Lab) {
     });
 }
 
-fn a_waiting_init_holds_no_folder_of_the_host(lab: &Lab) {
+fn a_waiting_init_holds_no_directory_of_the_host(lab: &Lab) {
     // CVE-2016-9962, CVE-2024-21626: whatever looks into init finds nothing there but its own root.
-    let bundle = lab.bundle().bind(&Prey::new(lab).folder, "/volume", &[]);
+    let bundle = lab.bundle().bind(&Prey::new(lab).directory, "/volume", &[]);
     bundle.create(&[]).ok();
     let root = fs::metadata(bundle.rootfs()).unwrap();
     let fds = fs::read_dir(format!("/proc/{}/fd", bundle.pid())).unwrap();
-    let mut folders = 0;
+    let mut directories = 0;
     for fd in fds {
         let fd = fd.unwrap().path();
         let about = fs::metadata(&fd).unwrap();
         if about.is_dir() {
-            folders += 1;
+            directories += 1;
             assert_eq!(
                 (about.dev(), about.ino()),
                 (root.dev(), root.ino()),
@@ -215,7 +215,7 @@ fn a_waiting_init_holds_no_folder_of_the_host(lab: &Lab) {
             );
         }
     }
-    assert!(folders <= 1, "{folders}");
+    assert!(directories <= 1, "{directories}");
 }
 
 /// A service manager's socket, and what a container's words become there.
@@ -327,14 +327,14 @@ fn the_notify_socket_cannot_be_replaced(lab: &Lab) {
     let running = crate::support::Running::new(command, b"");
     wait_until("it has tried", || running.stdout().contains("mqueue"));
     let mounts = crate::support::mounts(&running.stdout());
-    let folder = mounts
+    let directory = mounts
         .iter()
         .find(|mount| mount.target == path.to_string_lossy())
         .unwrap();
     // A mount of its own that hears of nothing and tells nobody.
     assert!(
-        folder.has("ro") && folder.propagation.is_empty(),
-        "{folder:?}"
+        directory.has("ro") && directory.propagation.is_empty(),
+        "{directory:?}"
     );
     let listing = bundle.exec(&format!("ls {}", path.display())).ok();
     assert_eq!(listing.text(), "notify");

@@ -71,11 +71,11 @@ fn capabilities_past_the_bounding_set(lab: &Lab) {
     });
 }
 
-/// A folder of the image that belongs to nobody of the user namespace, and that a group of it may enter.
+/// A directory of the image that belongs to nobody of the user namespace, and that a group of it may enter.
 fn a_mask_that_root_may_not_reach(lab: &Lab) {
     let attack = Attack {
         cve: "(hardening)",
-        name: "a masked path below a folder that a group may enter, and root may not",
+        name: "a masked path below a directory that a group may enter, and root may not",
         without: "mask-or-refuse",
     };
     zoo(lab, &attack, |lab| {
@@ -86,11 +86,11 @@ fn a_mask_that_root_may_not_reach(lab: &Lab) {
             .set("/process/user", json!({"uid": 5, "gid": 5}))
             .sh("cat /closed/file");
         bundle.write();
-        let folder = bundle.rootfs().join("closed");
-        fs::create_dir(&folder).unwrap();
-        fs::write(folder.join("file"), "content").unwrap();
-        fs::set_permissions(&folder, fs::Permissions::from_mode(0o710)).unwrap();
-        chown(&folder, Some(54_321), Some(100_005)).unwrap();
+        let directory = bundle.rootfs().join("closed");
+        fs::create_dir(&directory).unwrap();
+        fs::write(directory.join("file"), "content").unwrap();
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o710)).unwrap();
+        chown(&directory, Some(54_321), Some(100_005)).unwrap();
         let out = bundle.run();
         Outcome::of(&out, out.text() == "content")
     });
@@ -220,7 +220,7 @@ fn ids_at_their_limits(lab: &Lab) {
 }
 
 fn a_bundle_that_is_a_trap(lab: &Lab) {
-    // A config that never ends, that is nothing, a folder, or a link to nothing.
+    // A config that never ends, that is nothing, a directory, or a link to nothing.
     let replace = |make: &dyn Fn(&std::path::Path)| {
         let bundle = lab.bundle();
         bundle.write();

@@ -214,12 +214,12 @@ fn bad_resources(lab: &Lab) {
 fn bad_states(lab: &Lab) {
     let bundle = lab.bundle().args(&["/bin/sleep", "1000"]);
     bundle.run_detached();
-    let folder = lab.root().join(bundle.id());
-    let good = fs::read_to_string(folder.join("state.json")).unwrap();
+    let directory = lab.root().join(bundle.id());
+    let good = fs::read_to_string(directory.join("state.json")).unwrap();
     let put = |text: &[u8]| {
-        let new = folder.join("state.json.test");
+        let new = directory.join("state.json.test");
         fs::write(&new, text).unwrap();
-        fs::rename(new, folder.join("state.json")).unwrap();
+        fs::rename(new, directory.join("state.json")).unwrap();
     };
     let verbs = [
         &["state"][..],

@@ -1,4 +1,4 @@
-//! Images with links where folders, devices and mount points are expected.
+//! Images with links where directories, devices and mount points are expected.
 
 use super::{Attack, Outcome, Prey, image_dev, linked, with_own_dev, zoo};
 use crate::support::{Bundle, Lab, Terminal, cases, wait_until};
@@ -18,7 +18,7 @@ cases! {
         passwd_is_a_device, dev_pts_is_a_link, dev_null_is_a_regular_file, state_of_a_link_name, fifo_as_passwd;
 }
 
-/// The image's `place` is a link to a folder of its own: is `kind` mounted there?
+/// The image's `place` is a link to a directory of its own: is `kind` mounted there?
 fn mounted_through(lab: &Lab, place: &str, kind: &str) -> Outcome {
     let bundle =
         linked(lab.bundle(), place, Path::new("/elsewhere")).sh("cat /proc/self/mountinfo");
@@ -57,7 +57,7 @@ fn devices_through_a_link(lab: &Lab) {
     zoo(lab, &attack, |lab| {
         let prey = Prey::new(lab);
         let bundle = linked(
-            with_own_dev(lab).bind(&prey.folder, "/volume", &[]),
+            with_own_dev(lab).bind(&prey.directory, "/volume", &[]),
             "dev",
             Path::new("/volume"),
         );
@@ -68,18 +68,18 @@ fn devices_through_a_link(lab: &Lab) {
 fn target_behind_a_link(lab: &Lab) {
     let attack = Attack {
         cve: "CVE-2019-18837, CVE-2024-45310",
-        name: "a link leads to the mount's target: files and folders made on the host",
+        name: "a link leads to the mount's target: files and directories made on the host",
         without: "in-root",
     };
     zoo(lab, &attack, |lab| {
         let (prey, source) = (Prey::new(lab), lab.join("source"));
         fs::write(&source, "bound").unwrap();
         let file = lab.bundle().bind(&source, "/a/link/new", &[]);
-        let out = linked(file, "a/link", &prey.folder).run();
-        let folder = lab
+        let out = linked(file, "a/link", &prey.directory).run();
+        let directory = lab
             .bundle()
             .mount("/a/link/new/deep", "tmpfs", "tmpfs", &[]);
-        let more = linked(folder, "a/link", &prey.folder).run();
+        let more = linked(directory, "a/link", &prey.directory).run();
         Outcome::of(
             if out.code == 0 { &more } else { &out },
             !prey.is_untouched(),
@@ -90,7 +90,7 @@ fn target_behind_a_link(lab: &Lab) {
 fn proc_behind_a_link(lab: &Lab) {
     let attack = Attack {
         cve: "CVE-2019-16884",
-        name: "a link leads the mount onto a folder of /proc",
+        name: "a link leads the mount onto a directory of /proc",
         without: "no-symlinks",
     };
     zoo(lab, &attack, |lab| {
@@ -111,7 +111,7 @@ fn mask_of_a_replaced_null(lab: &Lab) {
     };
     zoo(lab, &attack, |lab| {
         // A volume on /dev, in which nothing is made: what is there is what masks are made of.
-        let dev = Prey::new(lab).folder;
+        let dev = Prey::new(lab).directory;
         symlink("/bait", dev.join("null")).unwrap();
         let bundle = with_own_dev(lab)
             .bind(&dev, "/dev", &[])
@@ -220,7 +220,7 @@ fn mount_point_in_a_read_only_source(lab: &Lab) {
     };
     zoo(lab, &attack, |lab| {
         let prey = Prey::new(lab);
-        let bundle = lab.bundle().bind(&prey.folder, "/data", &["ro"]).mount(
+        let bundle = lab.bundle().bind(&prey.directory, "/data", &["ro"]).mount(
             "/data/new",
             "tmpfs",
             "tmpfs",
@@ -240,7 +240,7 @@ fn fails_or_prints(bundle: &Bundle<'_>, harmless: &str) {
 
 fn proc_is_a_link(lab: &Lab) {
     let prey = Prey::new(lab);
-    for target in [prey.folder.as_path(), Path::new("/tmp"), &prey.upwards()] {
+    for target in [prey.directory.as_path(), Path::new("/tmp"), &prey.upwards()] {
         linked(lab.bundle(), "proc", target)
             .run()
             .fails_with(&["/proc"]);
@@ -257,7 +257,7 @@ fn sys_is_a_link(lab: &Lab) {
 fn dev_is_a_link(lab: &Lab) {
     let prey = Prey::new(lab);
     for target in [
-        prey.folder.as_path(),
+        prey.directory.as_path(),
         Path::new("../../../../../../dev"),
         Path::new("/tmp"),
     ] {
@@ -269,7 +269,7 @@ fn dev_is_a_link(lab: &Lab) {
 fn dev_is_a_link_without_a_mount(lab: &Lab) {
     // The nodes would be made where the link leads.
     let prey = Prey::new(lab);
-    linked(with_own_dev(lab), "dev", &prey.folder).run();
+    linked(with_own_dev(lab), "dev", &prey.directory).run();
     prey.assert_untouched();
     linked(with_own_dev(lab), "dev", &prey.upwards()).run();
     prey.assert_untouched();
@@ -286,8 +286,8 @@ fn dev_null_is_a_regular_file(lab: &Lab) {
 fn dev_console_is_a_link(lab: &Lab) {
     let prey = Prey::new(lab);
     for target in [
-        prey.folder.join("new"),
-        prey.folder.join("file"),
+        prey.directory.join("new"),
+        prey.directory.join("file"),
         Path::new("..").join(prey.upwards()).join("new"),
     ] {
         let bundle = image_console(lab, &target);
@@ -309,7 +309,7 @@ fn dev_pts_is_a_link(lab: &Lab) {
 fn target_is_a_link_to_the_host(lab: &Lab) {
     let prey = Prey::new(lab);
     for target in [
-        prey.folder.clone(),
+        prey.directory.clone(),
         prey.upwards(),
         Path::new("/..").join(prey.upwards()),
     ] {
@@ -329,8 +329,8 @@ fn target_file_is_a_link_to_the_host(lab: &Lab) {
     let source = lab.join("source");
     fs::write(&source, "bound").unwrap();
     for target in [
-        prey.folder.join("new"),
-        prey.folder.join("file"),
+        prey.directory.join("new"),
+        prey.directory.join("file"),
         prey.upwards().join("new"),
     ] {
         let bundle = linked(
@@ -346,20 +346,20 @@ fn target_file_is_a_link_to_the_host(lab: &Lab) {
 fn link_in_the_middle(lab: &Lab) {
     let prey = Prey::new(lab);
     let bundle = lab.bundle().mount("/a/link/b/c", "tmpfs", "tmpfs", &[]);
-    linked(bundle, "a/link", &prey.folder).run();
+    linked(bundle, "a/link", &prey.directory).run();
     prey.assert_untouched();
 }
 
 fn dangling_link_as_target(lab: &Lab) {
     let prey = Prey::new(lab);
     let bundle = lab.bundle().mount("/mnt", "tmpfs", "tmpfs", &[]);
-    linked(bundle, "mnt", &prey.folder.join("not-there")).run();
+    linked(bundle, "mnt", &prey.directory.join("not-there")).run();
     prey.assert_untouched();
 }
 
 fn absolute_link_of_a_link(lab: &Lab) {
     let prey = Prey::new(lab);
-    let bundle = linked(lab.bundle(), "second", &prey.folder);
+    let bundle = linked(lab.bundle(), "second", &prey.directory);
     let bundle = linked(bundle, "first", Path::new("/second"));
     bundle.mount("/first/new", "tmpfs", "tmpfs", &[]).run();
     prey.assert_untouched();
@@ -369,12 +369,12 @@ fn target_with_dots(lab: &Lab) {
     let prey = Prey::new(lab);
     let up = format!(
         "/../../{}/new",
-        prey.folder.file_name().unwrap().to_string_lossy()
+        prey.directory.file_name().unwrap().to_string_lossy()
     );
     lab.bundle().mount(&up, "tmpfs", "tmpfs", &[]).run();
     lab.bundle()
         .mount(
-            &format!("/bin/../../..{}/new", prey.folder.display()),
+            &format!("/bin/../../..{}/new", prey.directory.display()),
             "tmpfs",
             "tmpfs",
             &[],
@@ -441,7 +441,7 @@ fn fifo_as_passwd(lab: &Lab) {
 fn state_of_a_link_name(lab: &Lab) {
     let prey = Prey::new(lab);
     fs::create_dir_all(lab.root()).unwrap();
-    symlink(&prey.folder, lab.root().join("trap")).unwrap();
+    symlink(&prey.directory, lab.root().join("trap")).unwrap();
     lab.casulo(&["state", "trap"]).fails_with(&["trap"]);
     lab.casulo(&["delete", "--force", "trap"]);
     prey.assert_untouched();

@@ -169,9 +169,9 @@ fn note(file: &Path, attack: &Attack, run: impl Fn() -> Outcome) {
     file.write_all(line.as_bytes()).unwrap();
 }
 
-/// A folder of the host with a file in it: what an attacker is after.
+/// A directory of the host with a file in it: what an attacker is after.
 struct Prey {
-    folder: PathBuf,
+    directory: PathBuf,
 }
 
 /// What stands in the file.
@@ -181,21 +181,21 @@ impl Prey {
     fn new(lab: &Lab) -> Prey {
         static COUNTER: AtomicU32 = AtomicU32::new(1);
         let name = format!("prey{}", COUNTER.fetch_add(1, Ordering::Relaxed));
-        let folder = lab.folder(&name);
-        fs::write(folder.join("file"), PRECIOUS).unwrap();
-        Prey { folder }
+        let directory = lab.directory(&name);
+        fs::write(directory.join("file"), PRECIOUS).unwrap();
+        Prey { directory }
     }
 
-    /// The folder as a link in a rootfs may climb to it.
+    /// The directory as a link in a rootfs may climb to it.
     fn upwards(&self) -> PathBuf {
-        Path::new("../..").join(self.folder.file_name().unwrap())
+        Path::new("../..").join(self.directory.file_name().unwrap())
     }
 
     /// True if nobody touched either.
     fn is_untouched(&self) -> bool {
-        let entries = fs::read_dir(&self.folder).unwrap();
+        let entries = fs::read_dir(&self.directory).unwrap();
         let names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
-        names == ["file"] && fs::read_to_string(self.folder.join("file")).unwrap() == PRECIOUS
+        names == ["file"] && fs::read_to_string(self.directory.join("file")).unwrap() == PRECIOUS
     }
 
     #[track_caller]

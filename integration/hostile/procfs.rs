@@ -56,7 +56,7 @@ fn sysctl_into_a_fake_proc(lab: &Lab) {
         without: "proc-targets,private-proc",
     };
     zoo(lab, &attack, |lab| {
-        let fake = Prey::new(lab).folder;
+        let fake = Prey::new(lab).directory;
         fs::create_dir_all(fake.join("sys/net/core")).unwrap();
         let file = fake.join("sys/net/core/somaxconn");
         fs::write(&file, "untouched").unwrap();
@@ -123,7 +123,7 @@ fn late_read_only_root(lab: &Lab) {
     zoo(lab, &attack, |lab| {
         let prey = Prey::new(lab);
         let bundle = without_proc(lab)
-            .bind(&prey.folder, "/volume", &[])
+            .bind(&prey.directory, "/volume", &[])
             .set("/root/readonly", json!(true))
             .sh("touch /written && echo written; true");
         let fds = bundle.rootfs().join("proc/self/fd");

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 cases! {
-    [Root, TestBuild, TwoCpus] => target_is_swapped, target_is_swapped_for_proc, folder_of_the_target_is_swapped,
+    [Root, TestBuild, TwoCpus] => target_is_swapped, target_is_swapped_for_proc, directory_of_the_target_is_swapped,
         null_device_is_swapped, device_is_swapped, file_that_is_copied_is_swapped, file_that_is_copied_becomes_a_forbidden_device;
 }
 
@@ -41,7 +41,7 @@ impl<'lab> Swapper<'lab> {
 
     /// It rests after each exchange, for what looks twice in a moment before the one that counts.
     fn slow(lab: &'lab Lab, name: &str, rest: Duration, make: impl FnOnce(&Path)) -> Swapper<'lab> {
-        let volume = Prey::new(lab).folder;
+        let volume = Prey::new(lab).directory;
         make(&volume);
         let container = lab.bundle().bind(&volume, "/volume", &[]);
         let name = format!("/volume/{name}");
@@ -92,7 +92,7 @@ fn race(swapper: Swapper<'_>, attempt: impl Fn(&Path, usize) -> (Output, bool)) 
     ended
 }
 
-fn make_folder(path: &Path) {
+fn make_directory(path: &Path) {
     fs::create_dir(path).unwrap();
 }
 
@@ -105,7 +105,7 @@ fn target_is_swapped(lab: &Lab) {
     zoo(lab, &attack, |lab| {
         let prey = Prey::new(lab);
         race(
-            Swapper::new(lab, "a", &prey.folder, make_folder),
+            Swapper::new(lab, "a", &prey.directory, make_directory),
             |volume, _| {
                 let victim = lab
                     .bundle()
@@ -113,7 +113,7 @@ fn target_is_swapped(lab: &Lab) {
                     .mount("/volume/a", "tmpfs", "marker", &[])
                     .args(&["/bin/cat", "/proc/self/mountinfo"]);
                 let out = victim.run();
-                // Wherever the folder is called now, the mount on it is below the container's root.
+                // Wherever the directory is called now, the mount on it is below the container's root.
                 let won = out.code == 0 && !out.stdout.contains(" marker ");
                 (out, won)
             },
@@ -129,7 +129,7 @@ fn target_is_swapped_for_proc(lab: &Lab) {
     };
     zoo(lab, &attack, |lab| {
         race(
-            Swapper::new(lab, "a", Path::new("/proc/self/attr"), make_folder),
+            Swapper::new(lab, "a", Path::new("/proc/self/attr"), make_directory),
             |volume, _| {
                 let victim = lab
                     .bundle()
@@ -146,16 +146,16 @@ fn target_is_swapped_for_proc(lab: &Lab) {
     });
 }
 
-fn folder_of_the_target_is_swapped(lab: &Lab) {
+fn directory_of_the_target_is_swapped(lab: &Lab) {
     let attack = Attack {
         cve: "CVE-2024-45310",
-        name: "a folder above the mount's target becomes a link: files and folders made on the host",
+        name: "a directory above the mount's target becomes a link: files and directories made on the host",
         without: "in-root",
     };
     zoo(lab, &attack, |lab| {
         let prey = Prey::new(lab);
         race(
-            Swapper::new(lab, "a", &prey.folder, make_folder),
+            Swapper::new(lab, "a", &prey.directory, make_directory),
             |volume, number| {
                 let victim = lab
                     .bundle()

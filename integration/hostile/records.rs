@@ -11,7 +11,7 @@ use std::process::Command;
 
 cases! {
     [Root, TestBuild] => a_path_that_is_another_cgroups_by_now, a_record_of_another_users,
-        a_record_that_names_folders_elsewhere, a_root_of_another_users;
+        a_record_that_names_directories_elsewhere, a_root_of_another_users;
     [Root, Casulo] => a_cgroup_of_another_container_is_refused, a_cgroup_of_a_record_that_is_gone_is_used,
         the_cgroup_of_others_stays_after_a_failure, creates_at_once_have_a_winner,
         broken_records_are_listed_and_deleted, records_that_are_no_files, records_that_no_casulo_writes;
@@ -61,7 +61,7 @@ fn a_record_of_another_users(lab: &Lab) {
     zoo(lab, &attack, |lab| {
         let bundle = lab.bundle().args(&["/bin/true"]);
         let id = bundle.id().to_owned();
-        let forged = lab.folder(&format!("forged-{id}"));
+        let forged = lab.directory(&format!("forged-{id}"));
         let dir = forged.join(&id);
         fs::create_dir(&dir).expect("directory");
         let victim = Command::new("sleep").arg("1000").spawn().expect("sleep");
@@ -107,7 +107,7 @@ fn a_root_of_another_users(lab: &Lab) {
     };
     zoo(lab, &attack, |lab| {
         let bundle = lab.bundle().args(&["/bin/true"]);
-        let root = lab.folder(&format!("root-{}", bundle.id()));
+        let root = lab.directory(&format!("root-{}", bundle.id()));
         chown(&root, Some(54321), Some(54321)).expect("given away");
         bundle.write();
         let call = |args: &[&str]| {
@@ -127,32 +127,32 @@ fn a_root_of_another_users(lab: &Lab) {
     });
 }
 
-/// As root, with a record of root's own, which names folders of the host that are no cgroups and no RDT groups.
-fn a_record_that_names_folders_elsewhere(lab: &Lab) {
+/// As root, with a record of root's own, which names directories of the host that are no cgroups and no RDT groups.
+fn a_record_that_names_directories_elsewhere(lab: &Lab) {
     for is_complete in [false, true] {
         let attack = Attack {
             cve: "(hardening)",
-            name: "root deletes a forged record of its own, which names empty folders of the host",
+            name: "root deletes a forged record of its own, which names empty directories of the host",
             without: "own-cgroup",
         };
         zoo(lab, &attack, |lab| {
             let bundle = lab.bundle();
             let id = bundle.id().to_owned();
-            let elsewhere = lab.folder(&format!("elsewhere-{id}"));
-            let folder = |name: &str| {
-                let folder = elsewhere.join(name);
-                fs::create_dir(&folder).expect("made");
-                folder
+            let elsewhere = lab.directory(&format!("elsewhere-{id}"));
+            let directory = |name: &str| {
+                let directory = elsewhere.join(name);
+                fs::create_dir(&directory).expect("made");
+                directory
             };
-            let (cgroup, class) = (folder("cgroup"), folder("class"));
-            let (parent, upper) = (folder("parent"), folder("upper"));
+            let (cgroup, class) = (directory("cgroup"), directory("class"));
+            let (parent, upper) = (directory("parent"), directory("upper"));
             let through = format!("/sys/fs/cgroup/../../..{}", upper.display());
             let mut state = json!({
                 "id": id, "finished": true,
                 "cgroup_paths": {"": cgroup}, "cgroup_parents": [parent, through], "intel_rdt_paths": [class],
             });
             if is_complete {
-                let inode = |folder: &Path| fs::metadata(folder).expect("there").ino();
+                let inode = |directory: &Path| fs::metadata(directory).expect("there").ino();
                 let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("an id");
                 state["identity"] = json!({
                     "boot": boot.trim(), "cgroup": inode(&cgroup),
@@ -168,11 +168,15 @@ fn a_record_that_names_folders_elsewhere(lab: &Lab) {
             command.args(["delete", "--force", &id]);
             let out = finish(command, b"").ok();
             assert!(!dir.exists(), "the record is gone");
-            let folders = [&cgroup, &parent, &upper, &class];
-            let gone: Vec<_> = folders.iter().filter(|it| !it.exists()).collect();
+            let directories = [&cgroup, &parent, &upper, &class];
+            let gone: Vec<_> = directories.iter().filter(|it| !it.exists()).collect();
             if gone.is_empty() {
                 let said = fs::read_to_string(&log).expect("a log");
-                assert_eq!(said.matches("it stays").count(), folders.len(), "{said}");
+                assert_eq!(
+                    said.matches("it stays").count(),
+                    directories.len(),
+                    "{said}"
+                );
                 assert!(said.contains(&cgroup.display().to_string()), "{said}");
             }
             Outcome::of(&out, !gone.is_empty())
@@ -406,12 +410,12 @@ fn records_that_are_no_files(lab: &Lab) {
     bundle.call("delete", &["--force"], &[]).ok();
 }
 
-/// Everybody may open a cgroup's folder, and lock it.
+/// Everybody may open a cgroup's directory, and lock it.
 fn a_cgroup_that_an_ordinary_user_has_locked(lab: &Lab) {
     let bundle = lab.bundle().args(&["/bin/true"]);
-    let folder = bundle.cgroup();
-    fs::create_dir_all(&folder).expect("made before");
-    let kill = folder.join("cgroup.kill");
+    let directory = bundle.cgroup();
+    fs::create_dir_all(&directory).expect("made before");
+    let kill = directory.join("cgroup.kill");
     let locked = |path: &Path, write: bool| {
         let file = fs::OpenOptions::new().read(!write).write(write).open(path);
         Flock::lock(file.expect("open"), FlockArg::LockExclusiveNonblock).expect("locked")
@@ -435,7 +439,7 @@ fn a_cgroup_that_an_ordinary_user_has_locked(lab: &Lab) {
         ordinary.arg(format!("exec 3{open}{}", kill.display()));
         finish(ordinary, b"").fails_with(&["Permission denied"]);
     }
-    let _of_anybody = locked(&folder, false);
+    let _of_anybody = locked(&directory, false);
     bundle.run();
 }
 

@@ -142,7 +142,7 @@ fn odd_strings_in_a_config_that_runs(lab: &Lab) {
             "/process/rlimits",
             json!([{"type": "RLIMIT_NOFILE", "soft": 77, "hard": 77}]),
         )
-        .bind(&Prey::new(lab).folder, "/volume", &["ro"]);
+        .bind(&Prey::new(lab).directory, "/volume", &["ro"]);
     let run = bundle.command(&[], "run", &[]);
     let file = bundle.path().join("config.json");
     let config: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
@@ -199,7 +199,7 @@ fn nul_hides_the_rest_of_a_path(lab: &Lab) {
     };
     zoo(lab, &attack, |lab| {
         let prey = Prey::new(lab);
-        let source = format!("{}\0/harmless", prey.folder.display());
+        let source = format!("{}\0/harmless", prey.directory.display());
         let bundle: Bundle<'_> = lab
             .bundle()
             .push("/mounts", json!({"destination": "/volume", "type": "bind", "source": source, "options": ["bind"]}))

@@ -90,14 +90,14 @@ fn property_starts_a_unit_of_the_host(lab: &Lab) {
     zoo(lab, &attack, |lab| {
         // Any unit that is there and does not run will do; this one only says that it ran.
         let target = "casulo-started.target";
-        let folder = std::path::Path::new("/run/systemd/system");
-        std::fs::create_dir_all(folder).expect("folder of units");
-        std::fs::write(folder.join(target), "[Unit]\nDescription=started\n").expect("a unit");
+        let directory = std::path::Path::new("/run/systemd/system");
+        std::fs::create_dir_all(directory).expect("directory of units");
+        std::fs::write(directory.join(target), "[Unit]\nDescription=started\n").expect("a unit");
         let unit = Victim(target.to_owned());
         systemctl(&["daemon-reload"]);
         let (out, _) = with_annotation(lab, "Wants", &format!("['{target}']"));
         let started = unit.systemctl("is-active");
-        std::fs::remove_file(folder.join(target)).expect("removed");
+        std::fs::remove_file(directory.join(target)).expect("removed");
         Outcome::of(&out, started)
     });
 }

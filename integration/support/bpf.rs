@@ -27,11 +27,11 @@ fn bpf(command: i32, attr: &mut Attr) -> nix::Result<i64> {
 
 /// The ids of the device programs attached to a cgroup itself.
 pub(crate) fn device_programs(cgroup: &Path) -> Vec<u32> {
-    let folder = File::open(cgroup).unwrap();
+    let directory = File::open(cgroup).unwrap();
     let mut ids = [0u32; 64];
     let mut attr: Attr = [0; 32];
     // target_fd, attach_type; query_flags, attach_flags; prog_ids; prog_cnt.
-    attr[0] = folder.as_raw_fd() as u64 | BPF_CGROUP_DEVICE << 32;
+    attr[0] = directory.as_raw_fd() as u64 | BPF_CGROUP_DEVICE << 32;
     attr[2] = ids.as_mut_ptr().expose_provenance() as u64;
     attr[3] = ids.len() as u64;
     bpf(BPF_PROG_QUERY, &mut attr).unwrap();

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A folder with `config.json` and `rootfs`, and the id of its container.
+/// A directory with `config.json` and `rootfs`, and the id of its container.
 pub(crate) struct Bundle<'lab> {
     lab: &'lab Lab,
     id: String,
@@ -141,7 +141,7 @@ impl<'lab> Bundle<'lab> {
         &self.id
     }
 
-    /// The bundle's folder.
+    /// The bundle's directory.
     pub(crate) fn path(&self) -> &Path {
         &self.dir
     }

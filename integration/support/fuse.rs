@@ -47,7 +47,7 @@ pub(crate) fn is_there() -> bool {
 /// What the kernel asks.
 pub(super) struct Request<'a> {
     pub(super) opcode: u32,
-    /// The number of the folder or file.
+    /// The number of the directory or file.
     pub(super) node: u64,
     /// What follows the header.
     pub(super) body: &'a [u8],
@@ -84,7 +84,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Mounts it at `path`, an empty folder.
+    /// Mounts it at `path`, an empty directory.
     pub(super) fn mount(
         path: &Path,
         answer: impl FnMut(&Request<'_>) -> Answer + Send + 'static,
@@ -128,7 +128,7 @@ pub(crate) struct StuckFs {
 }
 
 impl StuckFs {
-    /// Mounts it at `path`, an empty folder.
+    /// Mounts it at `path`, an empty directory.
     pub(crate) fn mount(path: &Path) -> StuckFs {
         let asked = Arc::new(AtomicBool::new(false));
         let was_asked = Arc::clone(&asked);
@@ -221,7 +221,7 @@ fn init_out(minor: u32) -> Vec<u8> {
     bytes
 }
 
-/// `struct fuse_attr_out` of a folder.
+/// `struct fuse_attr_out` of a directory.
 fn root_attributes() -> Vec<u8> {
     let mut bytes = vec![0; 104];
     bytes[16] = 1; // ino

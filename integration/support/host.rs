@@ -38,7 +38,7 @@ pub(crate) enum Need {
     UserSystemd,
     /// More than one CPU.
     TwoCpus,
-    /// The tests' folder lies on a disk that the tests may open.
+    /// The tests' directory lies on a disk that the tests may open.
     Disk,
     /// FUSE, for a process that cannot be killed.
     Fuse,
@@ -136,7 +136,7 @@ impl Need {
             ),
             Need::Disk => (
                 lab::disk().is_some(),
-                "disk: the tests' folder is on no disk that can be opened".into(),
+                "disk: the tests' directory is on no disk that can be opened".into(),
             ),
             Need::Fuse => (super::fuse::is_there(), "fuse: no /dev/fuse".into()),
             Need::Veth => (has_veth(), "veth: no ip(8), or no veth devices".into()),

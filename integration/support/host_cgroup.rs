@@ -15,7 +15,7 @@ impl HostCgroup {
         HostCgroup(path)
     }
 
-    /// Its folder.
+    /// Its directory.
     pub(crate) fn path(&self) -> &Path {
         &self.0
     }

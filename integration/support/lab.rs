@@ -1,4 +1,4 @@
-//! The laboratory: one folder, one state folder and any number of bundles per test, and the check
+//! The laboratory: one directory, one state directory and any number of bundles per test, and the check
 //! that nothing of them is left behind.
 
 use super::bundle::Bundle;
@@ -37,7 +37,7 @@ const APPLETS: &[&str] = &[
 
 /// What all tests share, made once before the first.
 struct Shared {
-    /// Parent of every test's folder; a rootfs's hard links must stay on one file system.
+    /// Parent of every test's directory; a rootfs's hard links must stay on one file system.
     base: TempDir,
     /// A copy of the runtime that any user may execute.
     runtime: PathBuf,
@@ -161,7 +161,7 @@ fn make_template(root: &Path) {
     .unwrap();
 }
 
-/// Copies a rootfs: folders and links anew, files as hard links.
+/// Copies a rootfs: directories and links anew, files as hard links.
 fn copy_rootfs(from: &Path, to: &Path) {
     fs::create_dir(to).unwrap();
     fs::set_permissions(to, fs::metadata(from).unwrap().permissions()).unwrap();
@@ -201,14 +201,14 @@ pub(crate) fn can_idmap() -> bool {
 pub(crate) fn disk() -> Option<String> {
     let device = fs::metadata(shared().base.path()).unwrap().dev();
     let number = format!("{}:{}", libc::major(device), libc::minor(device));
-    let mut folder = fs::canonicalize(format!("/sys/dev/block/{number}")).ok()?;
-    if folder.join("partition").exists() {
-        folder.pop();
+    let mut directory = fs::canonicalize(format!("/sys/dev/block/{number}")).ok()?;
+    if directory.join("partition").exists() {
+        directory.pop();
     }
-    let name = fs::read_to_string(folder.join("uevent")).ok()?;
+    let name = fs::read_to_string(directory.join("uevent")).ok()?;
     let name = name.lines().find_map(|it| it.strip_prefix("DEVNAME="))?;
     fs::File::open(Path::new("/dev").join(name)).ok()?;
-    let number = fs::read_to_string(folder.join("dev")).ok()?;
+    let number = fs::read_to_string(directory.join("dev")).ok()?;
     Some(number.trim().to_owned())
 }
 
@@ -221,7 +221,7 @@ pub(crate) struct Lab {
 }
 
 impl Lab {
-    /// A laboratory in a folder of its own.
+    /// A laboratory in a directory of its own.
     pub(crate) fn new(name: &str) -> Lab {
         let prefix = format!("{}.", name.replace("::", "."));
         let dir = tempfile::Builder::new()
@@ -236,31 +236,31 @@ impl Lab {
         }
     }
 
-    /// The test's folder; other users may enter it.
+    /// The test's directory; other users may enter it.
     pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }
 
-    /// A new folder or file path in the test's folder.
+    /// A new directory or file path in the test's directory.
     pub(crate) fn join(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    /// A new folder in the test's folder.
-    pub(crate) fn folder(&self, name: &str) -> PathBuf {
+    /// A new directory in the test's directory.
+    pub(crate) fn directory(&self, name: &str) -> PathBuf {
         let path = self.join(name);
         fs::create_dir_all(&path).unwrap();
         path
     }
 
-    /// A folder that tests share; whoever is first makes it.
-    pub(crate) fn shared_folder(&self, name: &str) -> PathBuf {
+    /// A directory that tests share; whoever is first makes it.
+    pub(crate) fn shared_directory(&self, name: &str) -> PathBuf {
         let path = shared().base.path().join(name);
         fs::create_dir_all(&path).unwrap();
         path
     }
 
-    /// The runtime's state folder.
+    /// The runtime's state directory.
     pub(crate) fn root(&self) -> PathBuf {
         self.join("state")
     }
@@ -433,7 +433,7 @@ pub(super) fn remove_cgroup(path: &Path) {
     }
 }
 
-/// The live processes whose root or working folder is in `place`, as `process PID (root)`.
+/// The live processes whose root or working directory is in `place`, as `process PID (root)`.
 fn processes_in(place: &str) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {

@@ -37,7 +37,7 @@ impl OwnNamespace {
 
 impl Drop for OwnNamespace {
     fn drop(&mut self) {
-        // Other threads that this one has started and joined may share its root and working folder a moment
+        // Other threads that this one has started and joined may share its root and working directory a moment
         // longer; until then the kernel lets it into no other mount namespace (setns(2), EINVAL).
         let deadline = Instant::now() + Duration::from_secs(5);
         loop {

@@ -1,5 +1,5 @@
 //! A file system that does what resctrl does (the kernel's Documentation/filesystems/resctrl.rst), as few
-//! machines have the hardware: a folder that is made has its files, and goes with them. casulo's test build
+//! machines have the hardware: a directory that is made has its files, and goes with them. casulo's test build
 //! takes FUSE for it.
 
 use super::fuse::opcode::{GETATTR, LOOKUP, MKDIR, OPEN, READ, RELEASE, RMDIR, STATFS, WRITE};
@@ -21,22 +21,22 @@ pub(crate) const RESCTRL: &str = "/sys/fs/resctrl";
 /// The file system is there for this thread and what it starts, until this value is dropped.
 pub(crate) struct Resctrl {
     _server: Server,
-    _folder: HostMount,
+    _directory: HostMount,
     _namespace: OwnNamespace,
 }
 
 impl Resctrl {
-    /// Mounts it: over a tmpfs, as a kernel without resctrl has no folder for it.
+    /// Mounts it: over a tmpfs, as a kernel without resctrl has no directory for it.
     pub(crate) fn mount() -> Resctrl {
         let namespace = OwnNamespace::of_mounts();
         let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
         let cgroups = open("/sys/fs/cgroup", flags, Mode::empty()).unwrap();
-        let folder = HostMount::tmpfs(Path::new("/sys/fs"), MsFlags::empty());
+        let directory = HostMount::tmpfs(Path::new("/sys/fs"), MsFlags::empty());
         for name in ["/sys/fs/cgroup", RESCTRL] {
             fs::create_dir(name).unwrap();
         }
         let cgroups = format!("/proc/thread-self/fd/{}", cgroups.as_raw_fd());
-        // It goes with the folder.
+        // It goes with the directory.
         std::mem::forget(HostMount::bind(
             Path::new(&cgroups),
             Path::new("/sys/fs/cgroup"),
@@ -44,13 +44,13 @@ impl Resctrl {
         let mut tree = Tree::new();
         Resctrl {
             _server: Server::mount(Path::new(RESCTRL), move |request| tree.answer(request)),
-            _folder: folder,
+            _directory: directory,
             _namespace: namespace,
         }
     }
 }
 
-/// The paths in it, without a slash at the beginning; a folder has no text.
+/// The paths in it, without a slash at the beginning; a directory has no text.
 struct Tree {
     nodes: BTreeMap<String, Option<String>>,
     /// The names by their number: the kernel's, for as long as it knows them.
@@ -172,9 +172,9 @@ impl Tree {
     }
 }
 
-fn below(folder: &str, name: &str) -> String {
-    match folder {
+fn below(directory: &str, name: &str) -> String {
+    match directory {
         "" => name.to_owned(),
-        folder => format!("{folder}/{name}"),
+        directory => format!("{directory}/{name}"),
     }
 }

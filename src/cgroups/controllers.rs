@@ -19,7 +19,13 @@ const COUNTED: [&str; 4] = ["cpu", "io", "memory", "pids"];
 /// pass them on. One look where that was done for a neighbour.
 pub(super) fn enable_counted(cgroup: &Cgroup, mount: &Path) {
     let flags = AtFlags::empty();
-    let counts = faccessat(&cgroup.folder, "memory.current", AccessFlags::F_OK, flags).is_ok();
+    let counts = faccessat(
+        &cgroup.directory,
+        "memory.current",
+        AccessFlags::F_OK,
+        flags,
+    )
+    .is_ok();
     let (Some(above), false) = (cgroup.path.parent(), counts) else {
         return;
     };
@@ -33,27 +39,31 @@ pub(super) fn enable_counted(cgroup: &Cgroup, mount: &Path) {
 /// All of them in one write, and never without memory: the kernel then refuses a cgroup with
 /// processes. It would take cpu and pids alone, and make a threaded domain of it, below which no
 /// container can be (cgroup-v2.rst, "Threads").
-fn enable_all_in(folder: &Path, top: &Path, wanted: &[&str]) -> std::result::Result<(), Errno> {
+fn enable_all_in(directory: &Path, top: &Path, wanted: &[&str]) -> std::result::Result<(), Errno> {
     if !wanted.contains(&"memory") {
         return Ok(());
     }
-    enable_in(folder, top, wanted).map_err(|(folder, errno)| {
+    enable_in(directory, top, wanted).map_err(|(directory, errno)| {
         // No limit needs them, or that limit will say so.
-        log::debug!("not all is counted: {}: {}", folder.display(), errno.desc());
+        log::debug!(
+            "not all is counted: {}: {}",
+            directory.display(),
+            errno.desc()
+        );
         errno
     })
 }
 
-fn counted_in(folder: &Path) -> Vec<&'static str> {
-    let list = read(AT_FDCWD, &folder.join("cgroup.controllers")).unwrap_or_default();
+fn counted_in(directory: &Path) -> Vec<&'static str> {
+    let list = read(AT_FDCWD, &directory.join("cgroup.controllers")).unwrap_or_default();
     let is_there = |name: &&str| list.split_whitespace().any(|it| it == *name);
     COUNTED.into_iter().filter(is_there).collect()
 }
 
-/// Gives the cgroups below `folder` the controllers that the plan needs: one write, after the same
+/// Gives the cgroups below `directory` the controllers that the plan needs: one write, after the same
 /// in the cgroups above, as far up as needed. The kernel says ENOENT for a controller that the
 /// cgroup above does not give, and takes one that is on already.
-pub(super) fn enable(folder: &Path, plan: &Plan) -> Result<()> {
+pub(super) fn enable(directory: &Path, plan: &Plan) -> Result<()> {
     let mut wanted: Vec<&str> = plan
         .settings
         .iter()
@@ -64,36 +74,38 @@ pub(super) fn enable(folder: &Path, plan: &Plan) -> Result<()> {
     if wanted.is_empty() {
         return Ok(());
     }
-    enable_in(folder, &plan.mount, &wanted)
-        .map_err(|(folder, errno)| not_enabled(folder, &wanted, errno))
+    enable_in(directory, &plan.mount, &wanted)
+        .map_err(|(directory, errno)| not_enabled(directory, &wanted, errno))
 }
 
 /// On failure, in which cgroup it was.
 fn enable_in<'a>(
-    folder: &'a Path,
+    directory: &'a Path,
     mount: &Path,
     wanted: &[&str],
 ) -> std::result::Result<(), (&'a Path, Errno)> {
     let value: Vec<String> = wanted.iter().map(|name| format!("+{name}")).collect();
     let value = value.join(" ");
-    let file = folder.join("cgroup.subtree_control");
+    let file = directory.join("cgroup.subtree_control");
     let mut result = write(AT_FDCWD, &file, &value);
-    if let (Err(Errno::ENOENT), true, Some(above)) = (result, folder != mount, folder.parent()) {
+    if let (Err(Errno::ENOENT), true, Some(above)) =
+        (result, directory != mount, directory.parent())
+    {
         enable_in(above, mount, wanted)?;
         result = write(AT_FDCWD, &file, &value);
     }
-    result.map_err(|errno| (folder, errno))
+    result.map_err(|errno| (directory, errno))
 }
 
 /// Says which controller cannot be had, and why.
-fn not_enabled(folder: &Path, wanted: &[&str], errno: Errno) -> Error {
-    let available = read(AT_FDCWD, &folder.join("cgroup.controllers")).unwrap_or_default();
+fn not_enabled(directory: &Path, wanted: &[&str], errno: Errno) -> Error {
+    let available = read(AT_FDCWD, &directory.join("cgroup.controllers")).unwrap_or_default();
     let missing: Vec<&str> = wanted
         .iter()
         .copied()
         .filter(|name| !available.split_whitespace().any(|it| it == *name))
         .collect();
-    let object = folder.display().to_string();
+    let object = directory.display().to_string();
     let step = format!("enable {} below", wanted.join(", "));
     if !missing.is_empty() {
         let v1 = read(AT_FDCWD, Path::new("/proc/cgroups")).unwrap_or_default();

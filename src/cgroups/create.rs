@@ -1,4 +1,4 @@
-//! Makes the cgroup that was planned: its folder, controllers, limits and owner.
+//! Makes the cgroup that was planned: its directory, controllers, limits and owner.
 //! Parent, with the caller's privileges, before the container has a process.
 //!
 //! It is on the way of every `run`, so it asks the kernel for little that the kernel would say
@@ -6,7 +6,7 @@
 //! else about controllers only when a limit's file is missing.
 
 use super::controllers;
-use super::folders::{Folders, make_folders, remove_empty};
+use super::directories::{Directories, make_directories, remove_empty};
 use super::fs::{Cgroup, Origin, read, value_of};
 use super::hold::Holder;
 use super::limits::{Absent, Setting};
@@ -19,14 +19,14 @@ use nix::unistd::{AccessFlags, Uid, faccessat, fchownat};
 use std::path::Path;
 
 impl Cgroup {
-    /// Parent: makes the folder (and its parents), enables controllers, writes limits, hands it to its
+    /// Parent: makes the directory (and its parents), enables controllers, writes limits, hands it to its
     /// owner. None where the plan makes no cgroup, and where an optional one cannot be made. The device
     /// rules come later: [`Cgroup::attach_devices`].
     ///
-    /// A folder that exists is taken over if it has no processes, is not frozen and is not held by another
+    /// A directory that exists is taken over if it has no processes, is not frozen and is not held by another
     /// record ([`super::hold`]); device
     /// programs that are attached to it stay and restrict too. After an error nothing that was
-    /// made here is left. The folder's mode is 01755: the sticky bit says that casulo made it.
+    /// made here is left. The directory's mode is 01755: the sticky bit says that casulo made it.
     ///
     /// # Errors
     /// `E_CGROUP` naming the file, the value and the controller that is missing.
@@ -58,7 +58,7 @@ impl Cgroup {
         }
     }
 
-    /// A folder that the caller can write is of no use if they may not move processes into it:
+    /// A directory that the caller can write is of no use if they may not move processes into it:
     /// that takes write permission on cgroup.procs of the nearest cgroup above both (cgroups(7),
     /// "Delegation containment"), which clone3 would only notice when it is too late to do without.
     fn check_delegation(&self, plan: &Plan) -> Result<()> {
@@ -107,7 +107,7 @@ impl Cgroup {
         }
     }
 
-    /// Spec, "Cgroup ownership": the folder and the files that /sys/kernel/cgroup/delegate lists;
+    /// Spec, "Cgroup ownership": the directory and the files that /sys/kernel/cgroup/delegate lists;
     /// the others hold limits that the container must not lift.
     pub(super) fn give_to(&self, uid: u32) -> Result<()> {
         let listed = read(AT_FDCWD, Path::new("/sys/kernel/cgroup/delegate"));
@@ -117,7 +117,7 @@ impl Cgroup {
         };
         for file in [""].into_iter().chain(files) {
             let flags = AtFlags::AT_EMPTY_PATH | AtFlags::AT_SYMLINK_NOFOLLOW;
-            match fchownat(&self.folder, file, Some(Uid::from_raw(uid)), None, flags) {
+            match fchownat(&self.directory, file, Some(Uid::from_raw(uid)), None, flags) {
                 Ok(()) | Err(Errno::ENOENT) => {}
                 Err(errno) => {
                     let object = self.path.join(file).display().to_string();
@@ -155,7 +155,7 @@ impl Cgroup {
 
 /// Makes the cgroup at `path` as [`Cgroup::create`] says.
 pub(super) fn make(plan: &Plan, path: &Path, holder: Option<&Holder>) -> Result<Cgroup> {
-    let Folders { mut made, existed } = make_folders(path, &plan.mount, holder)?;
+    let Directories { mut made, existed } = make_directories(path, &plan.mount, holder)?;
     let origin = if existed { Origin::Found } else { Origin::Made };
     let taken = Cgroup::open(path).and_then(|cgroup| {
         if existed {
@@ -168,14 +168,14 @@ pub(super) fn make(plan: &Plan, path: &Path, holder: Option<&Holder>) -> Result<
         Ok(cgroup) => Cgroup { origin, ..cgroup },
         Err(error) => {
             // The last one may be another container's by now.
-            made.retain(|folder| folder != path);
+            made.retain(|directory| directory != path);
             remove_empty(&made);
             return Err(error);
         }
     };
     match cgroup.set_up(plan) {
         Ok(()) => {
-            made.retain(|folder| folder != path);
+            made.retain(|directory| directory != path);
             cgroup.parents = made;
             Ok(cgroup)
         }

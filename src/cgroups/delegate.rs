@@ -2,7 +2,7 @@
 //! on the upper one, which is also the root of the container's cgroup namespace; the lower one is
 //! the payload's to manage. Parent, right after init was born in the upper one.
 
-use super::folders::make_folders;
+use super::directories::make_directories;
 use super::fs::Cgroup;
 use crate::error::Result;
 use nix::unistd::Pid;
@@ -16,7 +16,7 @@ impl Cgroup {
     /// `E_CGROUP`
     pub fn delegate(&self, name: &Path, init: Pid, owner: Option<u32>) -> Result<()> {
         let path = self.path.join(name);
-        make_folders(&path, &self.path, None)?;
+        make_directories(&path, &self.path, None)?;
         let below = Cgroup::open(&path)?;
         if let Some(uid) = owner {
             below.give_to(uid)?;

@@ -47,12 +47,12 @@ impl Cgroup {
     /// # Errors
     /// `E_CGROUP` naming the one that is.
     pub(super) fn check_thawed(&self, mount: &Path) -> Result<()> {
-        let folders = self.path.ancestors();
-        for folder in folders.take_while(|it| *it != mount && it.starts_with(mount)) {
-            if Cgroup::open(folder)?.is_freezing() {
+        let directories = self.path.ancestors();
+        for directory in directories.take_while(|it| *it != mount && it.starts_with(mount)) {
+            if Cgroup::open(directory)?.is_freezing() {
                 return Err(Error {
                     step: "use cgroup".to_owned(),
-                    object: folder.display().to_string(),
+                    object: directory.display().to_string(),
                     ..Error::new(Code::Cgroup, "is frozen")
                 }
                 .hint("thaw it (cgroup.freeze), or give the container a cgroupsPath of its own"));

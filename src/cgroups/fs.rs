@@ -1,4 +1,4 @@
-//! A cgroup: its folder and its files. Parent, with the caller's privileges.
+//! A cgroup: its directory and its files. Parent, with the caller's privileges.
 
 use crate::error::{Code, Context, Result};
 use nix::errno::Errno;
@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-/// How casulo has come to a cgroup's folder.
+/// How casulo has come to a cgroup's directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// It has made it.
@@ -22,11 +22,11 @@ pub enum Origin {
 #[derive(Debug)]
 pub struct Cgroup {
     /// O_PATH: good for `CLONE_INTO_CGROUP`, for bpf(2) and as the base of `*at` calls.
-    pub(super) folder: OwnedFd,
+    pub(super) directory: OwnedFd,
     pub(super) path: PathBuf,
-    /// The folders above it that [`Cgroup::create`] made, from the top down.
+    /// The directories above it that [`Cgroup::create`] made, from the top down.
     pub(super) parents: Vec<PathBuf>,
-    /// Whether [`Cgroup::create`] made its folder. One that is only opened was found.
+    /// Whether [`Cgroup::create`] made its directory. One that is only opened was found.
     pub(super) origin: Origin,
 }
 
@@ -44,18 +44,18 @@ impl Cgroup {
     /// # Errors
     /// As for [`Cgroup::open`].
     pub fn open_below(&self, path: &Path) -> Result<Cgroup> {
-        Cgroup::open_at(self.folder.as_fd(), path, self.path.join(path))
+        Cgroup::open_at(self.directory.as_fd(), path, self.path.join(path))
     }
 
     fn open_at(base: BorrowedFd<'_>, path: &Path, name: PathBuf) -> Result<Cgroup> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let folder = openat(base, path, flags, Mode::empty()).context(
+        let directory = openat(base, path, flags, Mode::empty()).context(
             Code::Cgroup,
             "open cgroup",
             name.display(),
         )?;
         Ok(Cgroup {
-            folder,
+            directory,
             path: name,
             parents: Vec::new(),
             origin: Origin::Found,
@@ -69,21 +69,21 @@ impl Cgroup {
     /// `E_CGROUP`
     pub fn open_processes(&self) -> Result<OwnedFd> {
         let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
-        openat(&self.folder, "cgroup.procs", flags, Mode::empty()).context(
+        openat(&self.directory, "cgroup.procs", flags, Mode::empty()).context(
             Code::Cgroup,
             "open cgroup.procs of",
             self.path.display(),
         )
     }
 
-    /// The number that no other cgroup of this boot has had: of its folder's inode (cgroup ids are 64 bits wide
+    /// The number that no other cgroup of this boot has had: of its directory's inode (cgroup ids are 64 bits wide
     /// since Linux 5.5, and not used again).
     ///
     /// # Errors
-    /// `E_CGROUP` when the folder is not one of a cgroup.
+    /// `E_CGROUP` when the directory is not one of a cgroup.
     pub fn id(&self) -> Result<u64> {
-        let look = || match fstatfs(&self.folder)?.filesystem_type() {
-            CGROUP2_SUPER_MAGIC => Ok(fstat(&self.folder)?.st_ino),
+        let look = || match fstatfs(&self.directory)?.filesystem_type() {
+            CGROUP2_SUPER_MAGIC => Ok(fstat(&self.directory)?.st_ino),
             _ => Err(Errno::EINVAL),
         };
         look().context(Code::Cgroup, "look at cgroup", self.path.display())
@@ -91,10 +91,10 @@ impl Cgroup {
 
     /// For `CLONE_INTO_CGROUP`.
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.folder.as_fd())
+        Some(self.directory.as_fd())
     }
 
-    /// Absolute host path of its folder.
+    /// Absolute host path of its directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -113,12 +113,12 @@ impl Cgroup {
 
     /// The text of one of its files.
     pub(super) fn read(&self, file: &str) -> nix::Result<String> {
-        read(self.folder.as_fd(), Path::new(file))
+        read(self.directory.as_fd(), Path::new(file))
     }
 
     /// Writes one of its files.
     pub(super) fn write(&self, file: &str, value: &str) -> nix::Result<()> {
-        write(self.folder.as_fd(), Path::new(file), value)
+        write(self.directory.as_fd(), Path::new(file), value)
     }
 }
 
@@ -131,9 +131,9 @@ pub(super) fn value_of(text: &str, key: &str) -> Option<u64> {
 }
 
 /// Writes a cgroup file: one open and one write(2), as the kernel takes a value whole.
-pub(super) fn write(folder: BorrowedFd<'_>, file: &Path, value: &str) -> nix::Result<()> {
+pub(super) fn write(directory: BorrowedFd<'_>, file: &Path, value: &str) -> nix::Result<()> {
     let fd = openat(
-        folder,
+        directory,
         file,
         OFlag::O_WRONLY | OFlag::O_CLOEXEC,
         Mode::empty(),
@@ -145,9 +145,9 @@ pub(super) fn write(folder: BorrowedFd<'_>, file: &Path, value: &str) -> nix::Re
 }
 
 /// Reads a cgroup or proc file.
-pub(super) fn read(folder: BorrowedFd<'_>, file: &Path) -> nix::Result<String> {
+pub(super) fn read(directory: BorrowedFd<'_>, file: &Path) -> nix::Result<String> {
     read_all(&openat(
-        folder,
+        directory,
         file,
         OFlag::O_RDONLY | OFlag::O_CLOEXEC,
         Mode::empty(),

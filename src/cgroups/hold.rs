@@ -1,7 +1,7 @@
-//! Whose a cgroup is: an extended attribute of its folder names the record of the container that uses it, from
-//! before anything is written there until the folder is removed. The kernel lets one of several set it. Parent.
+//! Whose a cgroup is: an extended attribute of its directory names the record of the container that uses it, from
+//! before anything is written there until the directory is removed. The kernel lets one of several set it. Parent.
 //!
-//! The folders above that are made for it name the record, too, so that it is known whose they are when `create` was
+//! The directories above that are made for it name the record, too, so that it is known whose they are when `create` was
 //! killed before it recorded which it has made ([`crate::state::Identity`]).
 //!
 //! A look at the processes is not enough: between the look and the birth of init another `create` may look, too,
@@ -42,44 +42,44 @@ impl Holder {
     }
 }
 
-/// Names `holder` on a folder above its cgroup, which was made just now. Where that fails the folder's mode still says
+/// Names `holder` on a directory above its cgroup, which was made just now. Where that fails the directory's mode still says
 /// that casulo made it.
-pub(super) fn hold_parent(folder: &Path, holder: &Holder) {
+pub(super) fn hold_parent(directory: &Path, holder: &Holder) {
     if let Ok(text) = serde_json::to_vec(holder) {
         let _ = NAMES
             .iter()
-            .find(|name| create_xattr_at(folder, name, &text).is_ok());
+            .find(|name| create_xattr_at(directory, name, &text).is_ok());
     }
 }
 
 impl Cgroup {
-    /// Takes the cgroup for the record `holder`, or refuses it. `existed` where casulo has not made the folder
+    /// Takes the cgroup for the record `holder`, or refuses it. `existed` where casulo has not made the directory
     /// just now: then the hold of a record that is gone gives way.
     ///
     /// Nobody holds where the kernel keeps no such attributes (user.* before Linux 5.7), and where the caller has
     /// no right to set either of them: an ordinary user, to whom the list of processes of a cgroup was given
-    /// and not its folder, may use it all the same.
+    /// and not its directory, may use it all the same.
     ///
     /// # Errors
     /// `E_CGROUP` when another live record holds it, or it cannot be held.
-    pub(super) fn hold(&self, holder: &Holder, folders: Origin) -> Result<()> {
+    pub(super) fn hold(&self, holder: &Holder, directories: Origin) -> Result<()> {
         let failed = |errno| {
             let object = self.path.display().to_string();
             Error::step(Code::Cgroup, "hold cgroup", object, errno)
         };
-        let _lock = match folders {
+        let _lock = match directories {
             Origin::Made => None,
             Origin::Found => Some(self.give_way(holder)?),
         };
         let text = serde_json::to_vec(holder).map_err(|_a_path| failed(Errno::EILSEQ))?;
         for name in NAMES {
-            let set = || create_xattr(self.folder.as_fd(), name, &text);
+            let set = || create_xattr(self.directory.as_fd(), name, &text);
             match fault::errno_at(Step::HoldCgroup).and_then(|()| set()) {
                 Ok(()) => return Ok(()),
                 Err(Errno::EPERM | Errno::EACCES | Errno::EOPNOTSUPP) => {}
                 Err(Errno::EEXIST) => return Err(self.is_held(self.holder().as_ref())),
                 Err(errno) => {
-                    if folders == Origin::Made && self.holder().is_none() {
+                    if directories == Origin::Made && self.holder().is_none() {
                         let _ = std::fs::remove_dir(&self.path);
                     }
                     return Err(failed(errno));
@@ -111,38 +111,38 @@ impl Cgroup {
 
     /// Gives a cgroup back that stays.
     pub fn release(&self) {
-        if let Ok(folder) = self.readable() {
+        if let Ok(directory) = self.readable() {
             for name in NAMES {
-                let _ = fremovexattr(folder.as_fd(), name);
+                let _ = fremovexattr(directory.as_fd(), name);
             }
         }
     }
 
     /// The record that holds it, by the attribute.
     pub fn holder(&self) -> Option<Holder> {
-        let folder = self.readable().ok()?;
+        let directory = self.readable().ok()?;
         let mut text = [0; MOST];
         let length = NAMES
             .iter()
-            .find_map(|name| fgetxattr(folder.as_fd(), name, &mut text).ok())?;
+            .find_map(|name| fgetxattr(directory.as_fd(), name, &mut text).ok())?;
         serde_json::from_slice(text.get(..length)?).ok()
     }
 
-    /// Whether casulo has made its folder, by the mode that it has from the first moment on.
+    /// Whether casulo has made its directory, by the mode that it has from the first moment on.
     pub fn was_made(&self) -> bool {
-        fstat(&self.folder).is_ok_and(|stat| stat.st_mode & libc::S_ISVTX != 0)
+        fstat(&self.directory).is_ok_and(|stat| stat.st_mode & libc::S_ISVTX != 0)
     }
 
-    /// What of it is locked: a file that only who may kill all in it can open. Everybody can open the folder, and lock
-    /// it then; it stands in for a caller to whom no more than the folder was given.
+    /// What of it is locked: a file that only who may kill all in it can open. Everybody can open the directory, and lock
+    /// it then; it stands in for a caller to whom no more than the directory was given.
     fn lockable(&self) -> nix::Result<OwnedFd> {
         let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
-        openat(&self.folder, "cgroup.kill", flags, Mode::empty()).or_else(|_| self.readable())
+        openat(&self.directory, "cgroup.kill", flags, Mode::empty()).or_else(|_| self.readable())
     }
 
     fn readable(&self) -> nix::Result<OwnedFd> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        openat(&self.folder, ".", flags, Mode::empty())
+        openat(&self.directory, ".", flags, Mode::empty())
     }
 
     fn is_held(&self, holder: Option<&Holder>) -> Error {

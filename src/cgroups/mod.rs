@@ -1,20 +1,20 @@
 //! Control groups, version 2: from `linux.cgroupsPath` and `linux.resources` to a cgroup with
 //! limits that the container is born in; [`update`] changes both later.
 //!
-//! [`plan`] decides (pure): [`path`] the folder, [`limits`] what is written into which file,
+//! [`plan`] decides (pure): [`path`] the directory, [`limits`] what is written into which file,
 //! [`devices`] which devices may be used. [`create`] then makes the cgroup, [`tree`] looks after it
 //! (signals, removal), [`stats`] reads what it has used and [`notify`] what happens in it. All of
 //! it runs in the parent with the caller's privileges; the container's first process is cloned into
 //! the finished cgroup (`CLONE_INTO_CGROUP`) and never writes here.
 //!
-//! With the systemd driver the folder is below a scope that systemd makes ([`systemd`]); what is in
+//! With the systemd driver the directory is below a scope that systemd makes ([`systemd`]); what is in
 //! it is made by the same code.
 
 mod controllers;
 mod create;
 mod delegate;
 pub mod devices;
-mod folders;
+mod directories;
 mod freeze;
 pub mod fs;
 pub mod hold;
@@ -28,7 +28,7 @@ pub mod systemd;
 pub mod tree;
 pub mod update;
 
-pub use folders::{remove_empty, remove_unused};
+pub use directories::{remove_empty, remove_unused};
 pub use fs::Cgroup;
 pub use signal::signal_each;
 
@@ -48,7 +48,7 @@ const JSON: &str = "linux.cgroupsPath";
 /// caller's cgroup.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
-    /// Absolute host path of the cgroup's folder; None when casulo does not choose it.
+    /// Absolute host path of the cgroup's directory; None when casulo does not choose it.
     pub path: Option<PathBuf>,
     /// The scope that systemd makes, and where the cgroup is in it.
     pub scope: Option<systemd::Plan>,
@@ -63,19 +63,19 @@ pub struct Plan {
     pub settings: Vec<Setting>,
     /// The device rules; None where everything is allowed or rules cannot be loaded.
     pub devices: Option<devices::Policy>,
-    /// Host uid that gets the cgroup's folder and its delegatable files, so that the container
+    /// Host uid that gets the cgroup's directory and its delegatable files, so that the container
     /// can make cgroups below its own.
     pub owner: Option<u32>,
 }
 
 impl Plan {
-    /// The folders above the cgroup that will be made for it. They are recorded before that, and
+    /// The directories above the cgroup that will be made for it. They are recorded before that, and
     /// removed with the last cgroup in them; those that were there belong to somebody else, even
     /// when they are empty (an orchestrator's pod between two containers).
     pub fn missing_parents(&self) -> Vec<PathBuf> {
-        self.path
-            .as_deref()
-            .map_or_else(Vec::new, |path| folders::missing_above(path, &self.mount))
+        self.path.as_deref().map_or_else(Vec::new, |path| {
+            directories::missing_above(path, &self.mount)
+        })
     }
 }
 

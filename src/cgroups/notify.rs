@@ -21,7 +21,7 @@ impl Announced {
     /// ENOENT where the cgroup lacks the controller.
     pub fn open(cgroup: &Cgroup, file: &str) -> nix::Result<Announced> {
         let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-        openat(&cgroup.folder, file, flags, Mode::empty()).map(Announced)
+        openat(&cgroup.directory, file, flags, Mode::empty()).map(Announced)
     }
 
     /// The text of the file as it is now; what poll tells from now on came later.

@@ -1,4 +1,4 @@
-//! `linux.cgroupsPath` → the cgroup's folder on the host. Pure.
+//! `linux.cgroupsPath` → the cgroup's directory on the host. Pure.
 
 use super::JSON;
 use crate::error::Problems;
@@ -14,7 +14,7 @@ use std::path::{Component, Path, PathBuf};
 /// - absent or empty: `<mount>/<id>`.
 ///
 /// A rootless caller may write nothing near the top, so for them the last two start beside the
-/// caller's own cgroup, in the folder that was delegated to them if any was. Beside and not below:
+/// caller's own cgroup, in the directory that was delegated to them if any was. Beside and not below:
 /// a cgroup with processes cannot give controllers to cgroups below it (cgroups(7), "no internal
 /// processes").
 ///

@@ -83,19 +83,19 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
-    /// What is said about a setting in a folder with these files, by mode.
+    /// What is said about a setting in a directory with these files, by mode.
     fn said(setting: &Setting, files: &[(&str, u32)], errno: Errno) -> String {
-        let folder = tempfile::tempdir().expect("temporary folder");
+        let directory = tempfile::tempdir().expect("temporary directory");
         for (name, mode) in files {
-            let file = folder.path().join(name);
+            let file = directory.path().join(name);
             fs::write(&file, "").expect("a file");
             fs::set_permissions(&file, fs::Permissions::from_mode(*mode)).expect("its mode");
         }
-        let cgroup = Cgroup::open(folder.path()).expect("opened");
+        let cgroup = Cgroup::open(directory.path()).expect("opened");
         let error = explain(setting, &cgroup, errno);
         let hint = error.hint.clone().unwrap_or_default();
         let text = format!("{error} | {hint}");
-        text.replace(&folder.path().display().to_string(), "CGROUP")
+        text.replace(&directory.path().display().to_string(), "CGROUP")
     }
 
     fn weight(absent: Absent) -> Setting {

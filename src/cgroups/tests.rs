@@ -63,7 +63,7 @@ fn the_drivers_that_make_no_cgroup_say_what_they_cannot_do() {
 }
 
 #[test]
-fn with_systemd_the_folder_is_not_casulos_to_choose() {
+fn with_systemd_the_directory_is_not_casulos_to_choose() {
     for host in [host(), rootless()] {
         let plan = decide(LIMITED, CgroupManager::Systemd, &host).expect("a plan");
         let scope = plan.scope.expect("a scope");

@@ -1,12 +1,12 @@
 //! Looks after a cgroup that exists, and after whatever the container made below it: processes,
 //! signals, events, removal. Any casulo process on the host; the container may be running.
 
-use super::folders::remove_empty;
+use super::directories::remove_empty;
 use super::fs::Origin;
 use super::fs::{Cgroup, read, value_of};
 use super::notify::Announced;
 use super::stats::MemoryEvents;
-use crate::descent::{What, each_folder, remove_below};
+use crate::descent::{What, each_directory, remove_below};
 use crate::error::{Code, Context, Error, Result};
 use crate::timeout;
 use nix::dir::{Dir, Type};
@@ -24,7 +24,7 @@ impl Cgroup {
     /// see. Empty when the cgroup was removed.
     ///
     /// # Errors
-    /// `E_CGROUP` when one of the folders cannot be read.
+    /// `E_CGROUP` when one of the directories cannot be read.
     pub fn pids(&self) -> Result<Vec<Pid>> {
         let mut pids = self.listed()?;
         pids.retain(|pid| pid.as_raw() > 0);
@@ -34,7 +34,10 @@ impl Cgroup {
     /// The same, with a 0 for each process that the caller's pid namespace does not see.
     pub(super) fn listed(&self) -> Result<Vec<Pid>> {
         let mut pids = Vec::new();
-        each_folder(self.folder.as_fd(), |folder| pids_in(folder, &mut pids)).context(
+        each_directory(self.directory.as_fd(), |directory| {
+            pids_in(directory, &mut pids)
+        })
+        .context(
             Code::Cgroup,
             "list processes in or below",
             self.path.display(),
@@ -48,7 +51,7 @@ impl Cgroup {
     /// `E_CGROUP`; its errno is ENOENT or ENODEV when the cgroup was removed.
     pub fn procs(&self) -> Result<Vec<Pid>> {
         let mut pids = Vec::new();
-        pids_in(self.folder.as_fd(), &mut pids).context(
+        pids_in(self.directory.as_fd(), &mut pids).context(
             Code::Cgroup,
             "list processes in",
             self.path.display(),
@@ -57,10 +60,10 @@ impl Cgroup {
         Ok(pids)
     }
 
-    /// The names of the files in its folder.
+    /// The names of the files in its directory.
     pub(super) fn file_names(&self) -> nix::Result<Vec<String>> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let mut dir = Dir::from_fd(openat(&self.folder, ".", flags, Mode::empty())?)?;
+        let mut dir = Dir::from_fd(openat(&self.directory, ".", flags, Mode::empty())?)?;
         dir.iter()
             .filter(|it| !matches!(it, Ok(it) if it.file_type() == Some(Type::Directory)))
             .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
@@ -100,7 +103,7 @@ impl Cgroup {
     }
 
     /// Removes the cgroup and all below it, when the processes are gone: it waits for those that
-    /// are dying, but kills nobody. Also removes the folders above that this object's `create`
+    /// are dying, but kills nobody. Also removes the directories above that this object's `create`
     /// made, if nothing else is in them. No error when it was removed already.
     ///
     /// # Errors
@@ -133,7 +136,7 @@ impl Cgroup {
         Ok(())
     }
 
-    /// The undo of [`Cgroup::create`], once whoever was born in it may be killed: a folder that was there before
+    /// The undo of [`Cgroup::create`], once whoever was born in it may be killed: a directory that was there before
     /// stays, without a holder. It waits until `end` for those that are dying.
     ///
     /// # Errors
@@ -162,7 +165,7 @@ impl Cgroup {
             Err(Errno::EBUSY | Errno::ENOTEMPTY) => {}
             result => return result,
         }
-        remove_below(self.folder.as_fd(), What::Folders)?;
+        remove_below(self.directory.as_fd(), What::Directories)?;
         remove()
     }
 
@@ -230,8 +233,8 @@ impl Cgroup {
 }
 
 /// Adds the processes of one cgroup; a 0 stands for a process that the caller's pid namespace does not see.
-fn pids_in(folder: BorrowedFd<'_>, pids: &mut Vec<Pid>) -> nix::Result<()> {
-    match read(folder, Path::new("cgroup.procs")) {
+fn pids_in(directory: BorrowedFd<'_>, pids: &mut Vec<Pid>) -> nix::Result<()> {
+    match read(directory, Path::new("cgroup.procs")) {
         Ok(text) => {
             let numbers = text.lines().filter_map(|line| line.parse().ok());
             pids.extend(numbers.map(Pid::from_raw));

@@ -9,7 +9,7 @@ use nix::unistd::{AccessFlags, faccessat};
 use std::os::fd::AsRawFd;
 use std::path::{Component, Path, PathBuf};
 
-/// The host's files. Tests look at another folder than `/`.
+/// The host's files. Tests look at another directory than `/`.
 #[derive(Clone, Debug)]
 pub struct Files {
     root: PathBuf,
@@ -20,7 +20,7 @@ pub struct Files {
 pub struct Found {
     /// Its path without symlinks.
     pub path: PathBuf,
-    /// Whether it is a folder, a socket, …
+    /// Whether it is a directory, a socket, …
     pub kind: SFlag,
 }
 
@@ -30,7 +30,7 @@ impl Files {
         Files::below("/".into())
     }
 
-    /// Those of a folder that looks like a host.
+    /// Those of a directory that looks like a host.
     pub fn below(root: PathBuf) -> Files {
         Files { root }
     }
@@ -97,7 +97,7 @@ impl Files {
     /// Whether an executable file is at a path.
     ///
     /// # Errors
-    /// ENOENT, EACCES and the like; EISDIR for a folder.
+    /// ENOENT, EACCES and the like; EISDIR for a directory.
     pub fn executable(&self, path: impl AsRef<Path>) -> nix::Result<()> {
         if self.find(path.as_ref())?.kind == SFlag::S_IFDIR {
             return Err(Errno::EISDIR);
@@ -110,10 +110,10 @@ impl Files {
         let path = std::env::var_os("PATH").unwrap_or_default();
         std::env::split_paths(&path)
             .chain(["/usr/bin".into()])
-            .any(|folder| self.executable(folder.join(name)).is_ok())
+            .any(|directory| self.executable(directory.join(name)).is_ok())
     }
 
-    /// The names in a folder; none where it cannot be read.
+    /// The names in a directory; none where it cannot be read.
     pub fn names(&self, path: impl AsRef<Path>) -> Vec<String> {
         let entries = std::fs::read_dir(self.at(path.as_ref()));
         let entries = entries.into_iter().flatten().flatten();
@@ -122,7 +122,7 @@ impl Files {
             .collect()
     }
 
-    /// The nearest folder at or above `path` that exists.
+    /// The nearest directory at or above `path` that exists.
     pub fn nearest<'a>(&self, path: &'a Path) -> Option<&'a Path> {
         path.ancestors().find(|it| self.stat(it).is_ok())
     }

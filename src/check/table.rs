@@ -84,7 +84,7 @@ pub(super) const ALL: &[Row] = &[
         C::MountPointUnsafe,
         "mount-point-unsafe",
         Fail,
-        "make it a folder in the image",
+        "make it a directory in the image",
     ),
     (
         C::FileSystemUnknown,
@@ -116,7 +116,12 @@ pub(super) const ALL: &[Row] = &[
         Fail,
         "use an image for this machine, or begin the script with #!",
     ),
-    (C::CwdNoFolder, "cwd-no-folder", Fail, "correct process.cwd"),
+    (
+        C::CwdNoDirectory,
+        "cwd-no-folder",
+        Fail,
+        "correct process.cwd",
+    ),
     (
         C::HookMissing,
         "hook-missing",
@@ -217,7 +222,7 @@ pub(super) const ALL: &[Row] = &[
         C::BindHostRoot,
         "bind-host-root",
         Danger,
-        "bind only the folders that are needed",
+        "bind only the directories that are needed",
     ),
     (
         C::BindRuntimeSocket,
@@ -232,10 +237,10 @@ pub(super) const ALL: &[Row] = &[
         "mount a new proc, sysfs or tmpfs instead",
     ),
     (
-        C::BindSystemFolder,
+        C::BindSystemDirectory,
         "bind-system-folder",
         Danger,
-        "bind it read-only, or another folder",
+        "bind it read-only, or another directory",
     ),
     (
         C::ProcWritable,

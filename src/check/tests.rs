@@ -15,9 +15,9 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-/// A bundle, and a folder that looks like the host.
+/// A bundle, and a directory that looks like the host.
 struct Case {
-    folder: TempDir,
+    directory: TempDir,
     config: Value,
     host: Host,
     manager: CgroupManager,
@@ -28,9 +28,9 @@ const NAMESPACES: [&str; 7] = ["user", "mount", "pid", "network", "ipc", "uts", 
 impl Case {
     /// In which nothing is found.
     fn new() -> Case {
-        let folder = tempfile::tempdir().expect("a temporary folder");
+        let directory = tempfile::tempdir().expect("a temporary directory");
         let case = Case {
-            folder,
+            directory,
             config: clean_config(),
             host: Host {
                 cgroup: Some(CgroupMount {
@@ -42,7 +42,7 @@ impl Case {
             manager: CgroupManager::Cgroupfs,
         };
         for place in ["proc", "sys", "dev"] {
-            fs::create_dir_all(case.image(place)).expect("a folder");
+            fs::create_dir_all(case.image(place)).expect("a directory");
         }
         case.program(&case.image("bin/sh"));
         for (path, text) in [
@@ -78,25 +78,25 @@ impl Case {
 
     /// A path of the host.
     fn at(&self, path: &str) -> PathBuf {
-        self.folder.path().join("host").join(path)
+        self.directory.path().join("host").join(path)
     }
 
     fn image(&self, path: &str) -> PathBuf {
-        self.folder.path().join("bundle/rootfs").join(path)
+        self.directory.path().join("bundle/rootfs").join(path)
     }
 
     fn file(&self, path: &str, text: &str) {
         let path = self.at(path);
-        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        fs::create_dir_all(path.parent().expect("a directory")).expect("made");
         fs::write(path, text).expect("written");
     }
 
-    fn folder(&self, path: &str) {
+    fn directory(&self, path: &str) {
         fs::create_dir_all(self.at(path)).expect("made");
     }
 
     fn program(&self, path: &Path) {
-        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        fs::create_dir_all(path.parent().expect("a directory")).expect("made");
         // The beginning of an ELF file for this machine, without a loader.
         let own = fs::read("/proc/self/exe").expect("a program");
         let mut elf = own.get(..20).expect("a long one").to_vec();
@@ -152,9 +152,9 @@ impl Case {
             .push(mount);
     }
 
-    /// Binds a folder of the host, made for it.
+    /// Binds a directory of the host, made for it.
     fn bind(&mut self, source: &str, options: &[&str]) {
-        self.folder(source.trim_start_matches('/'));
+        self.directory(source.trim_start_matches('/'));
         let options = [&["bind"], options].concat();
         self.mount(
             json!({"destination": "/mnt", "type": "bind", "source": source, "options": options}),
@@ -163,20 +163,20 @@ impl Case {
 
     fn findings(&self) -> Vec<Finding> {
         let config = serde_json::to_vec(&self.config).expect("JSON");
-        fs::write(self.folder.path().join("bundle/config.json"), config).expect("written");
+        fs::write(self.directory.path().join("bundle/config.json"), config).expect("written");
         self.look()
     }
 
     /// The findings of the config as it was last written.
     fn look(&self) -> Vec<Finding> {
-        let bundle = Unread::open(&self.folder.path().join("bundle"), None).expect("a bundle");
+        let bundle = Unread::open(&self.directory.path().join("bundle"), None).expect("a bundle");
         let options = Options {
             id: "checked".to_owned(),
             bundle: bundle.path.clone(),
             cgroup_manager: self.manager,
             ..Options::default()
         };
-        let files = Files::below(self.folder.path().join("host"));
+        let files = Files::below(self.directory.path().join("host"));
         check(&bundle, &options, &self.host, &files).expect("a report")
     }
 }
@@ -245,9 +245,9 @@ fn a_cgroup_that_the_caller_may_not_make_is_found() {
     let mut case = Case::new();
     case.remove("/linux/resources");
     case.findings();
-    for folder in ["", "bundle", "host"] {
+    for directory in ["", "bundle", "host"] {
         let mode = fs::Permissions::from_mode(0o755);
-        fs::set_permissions(case.folder.path().join(folder), mode).expect("changed");
+        fs::set_permissions(case.directory.path().join(directory), mode).expect("changed");
     }
     // Root may write everywhere, so this is asked as somebody else.
     let said = words_of_child(|| {
@@ -307,13 +307,13 @@ fn what_is_closed_to_an_ordinary_user_may_be_open_to_root_of_a_user_namespace() 
     let mut case = Case::new();
     case.bind("/srv/data/below", &["ro"]);
     case.findings();
-    for folder in ["", "bundle", "bundle/rootfs", "host"] {
+    for directory in ["", "bundle", "bundle/rootfs", "host"] {
         let mode = fs::Permissions::from_mode(0o755);
-        fs::set_permissions(case.folder.path().join(folder), mode).expect("changed");
+        fs::set_permissions(case.directory.path().join(directory), mode).expect("changed");
     }
     let said = words_of_child(|| {
-        for folder in [case.image("bin"), case.at("srv/data")] {
-            fs::set_permissions(folder, closed.clone()).expect("changed");
+        for directory in [case.image("bin"), case.at("srv/data")] {
+            fs::set_permissions(directory, closed.clone()).expect("changed");
         }
         if nix::unistd::geteuid().is_root() {
             nix::unistd::setuid(nix::unistd::Uid::from_raw(65534)).expect("another user");
@@ -327,8 +327,8 @@ fn what_is_closed_to_an_ordinary_user_may_be_open_to_root_of_a_user_namespace() 
         }
         Ok(said)
     });
-    for folder in [case.image("bin"), case.at("srv/data")] {
-        fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).expect("changed");
+    for directory in [case.image("bin"), case.at("srv/data")] {
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).expect("changed");
     }
     assert_eq!(said, "20");
 }
@@ -348,7 +348,7 @@ fn what_an_emulator_may_run_is_not_foreign() {
 #[test]
 fn a_link_that_is_copied_may_lead_nowhere() {
     let mut case = Case::new();
-    case.folder("srv");
+    case.directory("srv");
     symlink("/no/such/target", case.at("srv/link")).expect("a link");
     for (options, failures) in [
         (&["bind", "ro"][..], 1),

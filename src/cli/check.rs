@@ -14,7 +14,7 @@ can be done. Codes are stable; docs/check.md explains each.";
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 #[command(after_long_help = STATUS)]
 pub struct Check {
-    /// The bundle's folder
+    /// The bundle's directory
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     pub bundle: PathBuf,
     /// A config.json elsewhere than in the bundle

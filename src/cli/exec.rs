@@ -24,7 +24,7 @@ pub struct Exec {
     /// File that gets the pid of the process
     #[arg(long, value_name = "FILE")]
     pub pid_file: Option<PathBuf>,
-    /// Working folder inside the container
+    /// Working directory inside the container
     #[arg(long, value_name = "DIR")]
     pub cwd: Option<String>,
     /// Set a variable, NAME=VALUE

@@ -130,17 +130,18 @@ fn level(global: &Global) -> LevelFilter {
     }
 }
 
-/// The folder of containers: `--root`, else the default of root or of an ordinary user. An empty
+/// The directory of containers: `--root`, else the default of root or of an ordinary user. An empty
 /// `XDG_RUNTIME_DIR` counts as unset (Podman sets it so), and root never looks at it, so that
-/// every verb finds the same folder whatever its environment.
+/// every verb finds the same directory whatever its environment.
 fn store(global: &Global) -> Result<Store> {
     let root = match &global.root {
         Some(root) => absolute(root)?,
         None if nix::unistd::geteuid().is_root() && !crate::host::in_user_namespace() => {
             PathBuf::from("/run/casulo")
         }
-        None => match std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty()) {
-            Some(folder) => Path::new(&folder).join("casulo"),
+        None => match std::env::var_os("XDG_RUNTIME_DIR").filter(|directory| !directory.is_empty())
+        {
+            Some(directory) => Path::new(&directory).join("casulo"),
             None => PathBuf::from(format!("/run/user/{}/casulo", nix::unistd::geteuid())),
         },
     };
@@ -150,7 +151,7 @@ fn store(global: &Global) -> Result<Store> {
     Ok(Store::at(root))
 }
 
-/// `path`, or `path` below the current folder. Nothing is resolved.
+/// `path`, or `path` below the current directory. Nothing is resolved.
 fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path)
         .map_err(|error| Error::new(Code::Usage, format!("{}: {error}", path.display())))

@@ -9,7 +9,7 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 /// Writes the document to `file` (`config.json` unless the user said otherwise), relative to the
-/// folder `bundle`. `rootless` is the user and group who will run it without privileges.
+/// directory `bundle`. `rootless` is the user and group who will run it without privileges.
 ///
 /// # Errors
 /// `E_IO` if the file exists, which is never overwritten, or cannot be written.
@@ -276,11 +276,11 @@ mod tests {
 
     #[test]
     fn an_existing_file_is_never_overwritten() {
-        let folder = tempfile::tempdir().unwrap();
-        run(folder.path(), Path::new("config.json"), None).expect("the first");
-        let written = std::fs::read_to_string(folder.path().join("config.json")).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        run(directory.path(), Path::new("config.json"), None).expect("the first");
+        let written = std::fs::read_to_string(directory.path().join("config.json")).unwrap();
         assert_eq!(written, text(&document(None)));
-        let error = run(folder.path(), Path::new("config.json"), Some((1, 1))).unwrap_err();
+        let error = run(directory.path(), Path::new("config.json"), Some((1, 1))).unwrap_err();
         assert_eq!(error.code, Code::Io);
         assert!(
             error
@@ -288,12 +288,12 @@ mod tests {
                 .ends_with("config.json exists, remove it first"),
             "{error}"
         );
-        let after = std::fs::read_to_string(folder.path().join("config.json")).unwrap();
+        let after = std::fs::read_to_string(directory.path().join("config.json")).unwrap();
         assert_eq!(after, written);
     }
 
     #[test]
-    fn a_missing_folder_is_named() {
+    fn a_missing_directory_is_named() {
         let error = run(Path::new("/nonexistent"), Path::new("config.json"), None).unwrap_err();
         assert!(
             error

@@ -67,7 +67,7 @@ impl Created<'_> {
     }
 
     fn listen_for_notifications(&mut self) -> Result<()> {
-        if self.state.notify_folder.is_some() {
+        if self.state.notify_directory.is_some() {
             self.notify = Proxy::listen(&self.state, self.pidfd.as_fd())?;
         }
         Ok(())

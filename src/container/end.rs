@@ -166,7 +166,7 @@ pub(super) fn remove(dir: Dir, state: &State) -> Result<()> {
     {
         cgroup.kill()?;
         cgroup.remove().map_err(|error| {
-            // Whatever the kernel said of the folder: what is still in it is the reason.
+            // Whatever the kernel said of the directory: what is still in it is the reason.
             match cgroup.pids() {
                 Ok(pids) if !pids.is_empty() => survivors::error(&state.id, &pids),
                 _ => error,

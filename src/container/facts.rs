@@ -30,12 +30,12 @@ pub(super) fn facts(request: &Request<'_>, proc: &ProcFs) -> Result<State> {
         systemd_scope: plan.cgroup.scope.as_ref().map(|it| it.scope.clone()),
         delegate_cgroup: plan.cgroup.delegate.clone(),
         intel_rdt_paths: match &plan.intel_rdt {
-            Some(rdt) => rdt.folders(intel_rdt::mount_of_host()?)?,
+            Some(rdt) => rdt.directories(intel_rdt::mount_of_host()?)?,
             None => Vec::new(),
         },
         namespaces: plan.namespaces.clone_flags(),
-        notify_folder: match request.notify {
-            Socket::Own(folder) => Some(folder.clone()),
+        notify_directory: match request.notify {
+            Socket::Own(directory) => Some(directory.clone()),
             Socket::None => None,
         },
         has_poststart: plan.hooks.has(Kind::Poststart),

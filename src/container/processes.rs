@@ -89,9 +89,9 @@ struct Process {
 }
 
 fn all_processes(proc: &ProcFs) -> nix::Result<Vec<Process>> {
-    let folder = proc.open(".", OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
+    let directory = proc.open(".", OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
     let mut all = Vec::new();
-    for entry in nix::dir::Dir::from_fd(folder)?.iter() {
+    for entry in nix::dir::Dir::from_fd(directory)?.iter() {
         let name = entry?;
         let Some(pid) = name
             .file_name()

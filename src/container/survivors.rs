@@ -81,11 +81,11 @@ fn name(pid: Pid, proc: &ProcFs) -> Option<String> {
 
 fn threads(pid: Pid, proc: &ProcFs) -> Vec<String> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
-    let folder = proc.open(&format!("{pid}/task"), flags);
-    let Ok(mut folder) = folder.and_then(nix::dir::Dir::from_fd) else {
+    let directory = proc.open(&format!("{pid}/task"), flags);
+    let Ok(mut directory) = directory.and_then(nix::dir::Dir::from_fd) else {
         return Vec::new();
     };
-    folder
+    directory
         .iter()
         .flatten()
         .filter_map(|entry| entry.file_name().to_str().ok()?.parse::<u32>().ok())

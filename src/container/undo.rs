@@ -24,7 +24,7 @@ pub(super) struct Made<'a> {
     pub(super) dir: Option<Dir>,
     pub(super) scope: Option<Scope>,
     pub(super) cgroup: Option<Cgroup>,
-    pub(super) rdt_folders: Vec<PathBuf>,
+    pub(super) rdt_directories: Vec<PathBuf>,
     pub(super) init: Option<Pid>,
     pub(super) net_devices: Option<MovedDevices>,
     pub(super) pid_file: Option<&'a Path>,
@@ -64,7 +64,7 @@ impl Made<'_> {
         if let Some(Err(failed)) = self.scope.take().map(|scope| systemd::stop(&scope)) {
             log::warn!("undo: {failed}");
         }
-        if let Err(failed) = intel_rdt::remove(&self.rdt_folders) {
+        if let Err(failed) = intel_rdt::remove(&self.rdt_directories) {
             log::warn!("undo: {failed}");
         }
         let hooks_ran = self.hooks_ran.take();

@@ -68,15 +68,15 @@ pub fn update(dir: &Dir, request: &Update<'_>) -> Result<()> {
     }
     let mount = request.host.cgroup.as_ref();
     let mount = mount.map_or(Path::new("/sys/fs/cgroup"), |it| &it.path);
-    let folder = match &state.systemd_scope {
-        Some(scope) => Some((scope, systemd::update::folder(scope, cgroup.path())?)),
+    let directory = match &state.systemd_scope {
+        Some(scope) => Some((scope, systemd::update::directory(scope, cgroup.path())?)),
         None => None,
     };
     let mut done = Done {
         changes: Changes::of(&cgroup),
-        scope: folder
+        scope: directory
             .as_ref()
-            .map(|(scope, folder)| systemd::update::Update::of(scope, folder)),
+            .map(|(scope, directory)| systemd::update::Update::of(scope, directory)),
         schemata: None,
     };
     let limits_memory = request.resources.memory().is_some();

@@ -79,8 +79,8 @@ fn reserved(store: &Store) -> Dir {
 
 /// The error of a container `web1` that was made and has ended.
 fn of_ended(what: impl FnOnce(Dir) -> Result<()>) -> String {
-    let folder = tempfile::tempdir().expect("a folder");
-    let store = Store::at(folder.path().to_owned());
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = Store::at(directory.path().to_owned());
     let dir = reserved(&store);
     what(dir).expect_err("it has ended").to_string()
 }
@@ -150,10 +150,10 @@ fn of_errno(code: Code, errno: Errno) -> String {
 /// by case. None of these may ever change.
 #[test]
 fn errors_have_the_words_that_callers_look_for() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let plain = folder.path().join("plain");
+    let directory = tempfile::tempdir().expect("a directory");
+    let plain = directory.path().join("plain");
     std::fs::write(&plain, "no program").expect("a file");
-    let inside = |name: &str| folder.path().join(name).display().to_string();
+    let inside = |name: &str| directory.path().join(name).display().to_string();
     let labels = lsm::Plan {
         apparmor: Some("no such profile".to_owned()),
         selinux: None,
@@ -168,7 +168,7 @@ fn errors_have_the_words_that_callers_look_for() {
         (of_ended(|dir| resume(&dir)), "container not paused"),
         (of_ended(|dir| update_of(&dir)), "container not running"),
         (
-            Store::at(folder.path().to_owned())
+            Store::at(directory.path().to_owned())
                 .open("web1")
                 .expect_err("there is none")
                 .to_string(),
@@ -236,8 +236,8 @@ fn other_errors_lack_these_words() {
 
 #[test]
 fn what_has_ended_can_be_deleted_and_killed_with_all_its_processes() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let store = Store::at(folder.path().to_owned());
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = Store::at(directory.path().to_owned());
     let dir = reserved(&store);
     kill(&dir, 15, Whom::All).expect("nothing to kill is no error");
     delete(dir, Force::No).expect("deleted");

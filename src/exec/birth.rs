@@ -36,7 +36,7 @@ pub(super) enum Place {
     LeftToSystemd {
         /// The container's scope.
         scope: Scope,
-        /// Where it shall be: a folder of the scope's, absolute on the host.
+        /// Where it shall be: a directory of the scope's, absolute on the host.
         cgroup: PathBuf,
     },
 }

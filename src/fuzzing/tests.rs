@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use std::path::Path;
 
-fn folder(name: &str) -> std::path::PathBuf {
+fn directory(name: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("fuzz")
         .join(name)
@@ -15,7 +15,7 @@ fn folder(name: &str) -> std::path::PathBuf {
 fn the_kept_inputs_hold_the_properties() {
     for (name, target) in TARGETS {
         let mut count = 0;
-        for entry in std::fs::read_dir(folder("corpus").join(name)).expect(name) {
+        for entry in std::fs::read_dir(directory("corpus").join(name)).expect(name) {
             let path = entry.expect("an entry").path();
             let bytes = std::fs::read(&path).expect("an input");
             let outcome = std::panic::catch_unwind(|| target(&bytes));
@@ -28,7 +28,7 @@ fn the_kept_inputs_hold_the_properties() {
 
 #[test]
 fn every_target_has_a_program() {
-    let mut programs: Vec<String> = std::fs::read_dir(folder("fuzz_targets"))
+    let mut programs: Vec<String> = std::fs::read_dir(directory("fuzz_targets"))
         .expect("programs")
         .map(|it| {
             it.expect("an entry")

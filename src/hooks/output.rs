@@ -55,13 +55,14 @@ fn file_at(bundle: &Path, path: &Path) -> Result<OwnedFd> {
     let step = "open the output file of hooks";
     let shown = bundle.join(path);
     let failed = |errno| Error::step(Code::Hook, step, shown.display().to_string(), errno);
-    let folder = open(bundle, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).map_err(failed)?;
+    let directory =
+        open(bundle, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).map_err(failed)?;
     let look_up = |flags: OFlag, mode| {
         let how = OpenHow::new()
             .flags(flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC)
             .mode(mode)
             .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
-        openat2(&folder, path, how)
+        openat2(&directory, path, how)
     };
     let append = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_NOCTTY;
     for _ in 0..ATTEMPTS {

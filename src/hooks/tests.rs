@@ -96,8 +96,8 @@ fn wrong_hooks_are_named_by_their_path() {
 
 #[test]
 fn a_hook_gets_the_state_its_arguments_and_its_environment() {
-    let folder = tempfile::tempdir().expect("temporary folder");
-    let file = folder.path().join("seen");
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let file = directory.path().join("seen");
     let script = format!("{{ cat; echo; echo $0; env; pwd; }} > {}", file.display());
     let args = serde_json::to_string(&["my-name", "-c", &script]).expect("json");
     let plan = planned(&format!(
@@ -201,23 +201,23 @@ fn signals_are_as_at_the_beginning() {
     let script = "grep -E '^Sig(Blk|Ign)' /proc/self/status | grep -vE '0{7}[0-3][08]0{7}'; \
                   test $? = 1 || exit 9; ls -l /proc/self/fd | grep -c -- '->' >&2; exit 5";
     let error = run(&shell(script), b"", &Output::default()).expect_err("exit 5");
-    // Stdio, and the folder that ls itself reads.
+    // Stdio, and the directory that ls itself reads.
     assert!(error.ends_with("exit status 5: 4"), "{error}");
 }
 
 #[test]
 fn words_go_to_the_files_of_the_annotations() {
-    let folder = tempfile::tempdir().expect("temporary folder");
-    fs::write(folder.path().join("err"), "before\n").expect("write");
+    let directory = tempfile::tempdir().expect("temporary directory");
+    fs::write(directory.path().join("err"), "before\n").expect("write");
     let mut plan = shell("echo out; echo err >&2; exit 2");
     plan.stdout = Some(PathBuf::from("out"));
-    plan.stderr = Some(folder.path().join("err"));
-    let output = Output::open(&plan, folder.path()).expect("opened");
+    plan.stderr = Some(directory.path().join("err"));
+    let output = Output::open(&plan, directory.path()).expect("opened");
     for _ in 0..2 {
         let error = run(&plan, b"", &output).expect_err("exit 2");
         assert!(error.ends_with("/bin/sh: exit status 2: err"), "{error}");
     }
-    let text = |name| fs::read_to_string(folder.path().join(name)).expect("read");
+    let text = |name| fs::read_to_string(directory.path().join(name)).expect("read");
     assert_eq!(text("out"), "out\nout\n");
     assert_eq!(text("err"), "before\nerr\nerr\n");
 }
@@ -225,12 +225,12 @@ fn words_go_to_the_files_of_the_annotations() {
 #[test]
 fn words_go_to_regular_files_alone_and_no_link_leads_there() {
     use std::os::unix::fs::{FileTypeExt, symlink};
-    let folder = tempfile::tempdir().expect("temporary folder");
-    let at = |name: &str| folder.path().join(name);
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let at = |name: &str| directory.path().join(name);
     fs::write(at("file"), "").expect("a file");
     fs::hard_link(at("file"), at("second name")).expect("a hard link");
     symlink(at("missing"), at("link")).expect("a link");
-    symlink(folder.path(), at("way")).expect("a link");
+    symlink(directory.path(), at("way")).expect("a link");
     nix::unistd::mkfifo(&at("fifo"), nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
     let _socket = std::os::unix::net::UnixListener::bind(at("socket")).expect("a socket");
     for (path, why) in [
@@ -246,9 +246,9 @@ fn words_go_to_regular_files_alone_and_no_link_leads_there() {
     ] {
         let mut plan = shell("echo out");
         plan.stdout = Some(PathBuf::from(path));
-        let error = Output::open(&plan, folder.path()).expect_err(path);
+        let error = Output::open(&plan, directory.path()).expect_err(path);
         let shown = error.to_string();
-        let named = folder.path().join(path).display().to_string();
+        let named = directory.path().join(path).display().to_string();
         assert!(shown.contains(why) && shown.contains(&named), "{shown}");
     }
     let missing = at("missing").symlink_metadata();
@@ -259,19 +259,19 @@ fn words_go_to_regular_files_alone_and_no_link_leads_there() {
 
 #[test]
 fn a_hook_that_talks_all_the_time_has_no_more_time_than_others() {
-    let folder = tempfile::tempdir().expect("temporary folder");
+    let directory = tempfile::tempdir().expect("temporary directory");
     let mut plan = shell("exec cat /dev/zero");
     plan.stdout = Some(PathBuf::from("out"));
     plan.hooks[0].timeout = Some(Duration::from_millis(200));
-    let output = Output::open(&plan, folder.path()).expect("opened");
+    let output = Output::open(&plan, directory.path()).expect("opened");
     let error = run(&plan, b"", &output).expect_err("too long");
     assert!(error.contains("killed after its timeout"), "{error}");
 }
 
 #[test]
 fn all_poststop_hooks_run_whatever_fails() {
-    let folder = tempfile::tempdir().expect("temporary folder");
-    let file = folder.path().join("ran").display().to_string();
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let file = directory.path().join("ran").display().to_string();
     let plan = planned(&format!(
         r#""hooks":{{"poststop":[{{"path":"/bin/false"}},{{"path":"/bin/touch","args":["touch",{file:?}]}}]}}"#
     ))

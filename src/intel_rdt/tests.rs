@@ -16,19 +16,19 @@ pub(super) fn decide(json: &str) -> std::result::Result<Plan, String> {
     Ok(plan)
 }
 
-/// A folder that looks like resctrl; `mkdir` makes no files in it, so classes that are written
+/// A directory that looks like resctrl; `mkdir` makes no files in it, so classes that are written
 /// to exist beforehand.
 pub(super) fn resctrl(classes: &[&str]) -> tempfile::TempDir {
-    let root = tempfile::tempdir().expect("temporary folder");
+    let root = tempfile::tempdir().expect("temporary directory");
     for class in [""].iter().chain(classes) {
-        let folder = root.path().join(class);
-        fs::create_dir_all(folder.join("mon_groups")).expect("class");
+        let directory = root.path().join(class);
+        fs::create_dir_all(directory.join("mon_groups")).expect("class");
         fs::write(
-            folder.join("schemata"),
+            directory.join("schemata"),
             "    MB:0=100;1=100\n    L3:0=7ff;1=00f\n",
         )
         .expect("schemata");
-        fs::write(folder.join("tasks"), "").expect("tasks");
+        fs::write(directory.join("tasks"), "").expect("tasks");
     }
     root
 }
@@ -68,14 +68,14 @@ fn malformed_values_are_problems_with_their_paths() {
 fn a_class_of_the_container_is_made_and_removed_with_it() {
     let root = resctrl(&[]);
     let plan = decide("{}").expect("a plan");
-    let folders = plan.folders(root.path()).expect("nobody has them");
-    assert_eq!(folders, [root.path().join("web1")]);
+    let directories = plan.directories(root.path()).expect("nobody has them");
+    assert_eq!(directories, [root.path().join("web1")]);
     plan.create(root.path()).expect("made");
     assert!(root.path().join("web1").is_dir());
     plan.create(root.path()).expect_err("it exists");
-    remove(&folders).expect("removed");
+    remove(&directories).expect("removed");
     assert!(!root.path().join("web1").is_dir());
-    remove(&folders).expect("nothing to do");
+    remove(&directories).expect("nothing to do");
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn a_shared_class_takes_the_schemata_and_the_process_and_stays() {
     assert!(text(&root, "gold/schemata").starts_with("L3:0=7ff;1=f\nL2:0=f\n"));
     plan.join(root.path(), Pid::from_raw(42)).expect("joined");
     assert_eq!(text(&root, "gold/tasks"), "42");
-    assert_eq!(plan.folders(root.path()), Ok(Vec::new()));
+    assert_eq!(plan.directories(root.path()), Ok(Vec::new()));
 }
 
 #[test]
@@ -126,18 +126,18 @@ fn a_monitoring_group_is_named_after_the_container() {
     let root = resctrl(&["gold"]);
     let plan = decide(r#"{"closID":"gold","enableMonitoring":true}"#).expect("a plan");
     let group = root.path().join("gold/mon_groups/web1");
-    assert_eq!(plan.folders(root.path()), Ok(vec![group.clone()]));
+    assert_eq!(plan.directories(root.path()), Ok(vec![group.clone()]));
     plan.create(root.path()).expect("made");
     assert!(group.is_dir());
     plan.create(root.path()).expect_err("it exists");
 }
 
 #[test]
-fn a_folder_of_somebody_elses_is_not_recorded() {
+fn a_directory_of_somebody_elses_is_not_recorded() {
     let root = resctrl(&["web1", "gold", "gold/mon_groups/web1"]);
     for json in ["{}", r#"{"closID":"gold","enableMonitoring":true}"#] {
         let plan = decide(json).expect("a plan");
-        let error = plan.folders(root.path()).expect_err(json);
+        let error = plan.directories(root.path()).expect_err(json);
         assert_eq!(error.errno, Some(Errno::EEXIST));
     }
 }
@@ -151,7 +151,7 @@ fn a_failure_leaves_no_class_behind_and_gives_the_kernels_reason() {
         "Mask f1 has non-consecutive 1-bits\n",
     )
     .expect("status");
-    // A new folder has no schemata file here, so the write fails.
+    // A new directory has no schemata file here, so the write fails.
     let plan = decide(r#"{"schemata":["L3:0=f1"]}"#).expect("a plan");
     let error = plan.create(root.path()).expect_err("the write fails");
     assert!(error.detail.contains("non-consecutive"), "{error}");

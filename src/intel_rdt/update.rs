@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// What will be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// The class, a folder in resctrl.
+    /// The class, a directory in resctrl.
     class: String,
     /// Lines for its `schemata` file. The resources that have none keep what they have.
     schemata: Vec<String>,

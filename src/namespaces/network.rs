@@ -89,7 +89,7 @@ pub(super) fn plan(linux: &Linux, host: &Host, plan: &mut Plan, problems: &mut P
 fn invalid(name: &str) -> Option<&'static str> {
     match name {
         "" => Some("is empty"),
-        "." | ".." => Some("names a folder"),
+        "." | ".." => Some("names a directory"),
         _ if name.len() >= libc::IFNAMSIZ => Some("is longer than 15 bytes"),
         _ if name.contains(['/', ':', '\0']) || name.contains(char::is_whitespace) => {
             Some("has a slash, a colon, white space or a zero byte")

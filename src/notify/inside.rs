@@ -28,7 +28,7 @@ use std::path::Path;
 /// How many inodes the tmpfs has: its root, the socket, and what a label of theirs may take.
 pub(super) const INODES: u64 = 4;
 
-/// Parent: the container's socket, bound in the `folder` of the container whose init is `pidfd`. `namespaces` are those
+/// Parent: the container's socket, bound in the `directory` of the container whose init is `pidfd`. `namespaces` are those
 /// that are not the caller's, as clone flags.
 ///
 /// # Errors
@@ -36,10 +36,10 @@ pub(super) const INODES: u64 = 4;
 pub(super) fn bound_in(
     pidfd: BorrowedFd<'_>,
     namespaces: CloneFlags,
-    folder: &Path,
+    directory: &Path,
 ) -> Result<OwnedFd> {
     let failed = |errno| {
-        let object = folder.join(SOCKET).display().to_string();
+        let object = directory.join(SOCKET).display().to_string();
         Error::step(Code::Io, "bind the notify socket", object, errno)
     };
     let kind = (SockType::SeqPacket, SockFlag::SOCK_CLOEXEC);
@@ -48,7 +48,7 @@ pub(super) fn bound_in(
     let pid = match child::fork().map_err(failed)? {
         Side::Child => {
             drop(ours);
-            let sent = match enter_and_bind(parent, pidfd, namespaces, folder) {
+            let sent = match enter_and_bind(parent, pidfd, namespaces, directory) {
                 Ok(socket) => scm::send_fd(theirs.as_fd(), &[0], socket.as_fd()),
                 Err(errno) => write(&theirs, &(errno as i32).to_ne_bytes()).map(drop),
             };
@@ -84,7 +84,7 @@ fn enter_and_bind(
     parent: Pid,
     pidfd: BorrowedFd<'_>,
     namespaces: CloneFlags,
-    folder: &Path,
+    directory: &Path,
 ) -> nix::Result<OwnedFd> {
     child::end_with(parent)?;
     stop_being_dumpable()?;
@@ -96,7 +96,7 @@ fn enter_and_bind(
     let how = OpenHow::new()
         .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
         .resolve(ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    let found = openat2(AT_FDCWD, folder, how)?;
+    let found = openat2(AT_FDCWD, directory, how)?;
     // The image may have led the path elsewhere: to what is the host's.
     let about = fstatfs(&found)?;
     if about.filesystem_type() != TMPFS_MAGIC || about.files() != INODES {
@@ -104,21 +104,21 @@ fn enter_and_bind(
     }
     // What is seen inside stays read-only.
     let flags = libc::OPEN_TREE_CLONE | libc::AT_EMPTY_PATH.cast_unsigned();
-    let folder = open_tree(found.as_fd(), c"", flags)?;
+    let directory = open_tree(found.as_fd(), c"", flags)?;
     mount_setattr(
-        folder.as_fd(),
+        directory.as_fd(),
         0,
         &MountAttr {
             attr_clr: libc::MOUNT_ATTR_RDONLY,
             ..MountAttr::default()
         },
     )?;
-    fchdir(&folder)?;
+    fchdir(&directory)?;
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let fd = socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
     bind(fd.as_raw_fd(), &UnixAddr::new(SOCKET)?)?;
     // Every user of the container may send to it.
     let everybody = Mode::from_bits_truncate(0o777);
-    fchmodat(&folder, SOCKET, everybody, FchmodatFlags::FollowSymlink)?;
+    fchmodat(&directory, SOCKET, everybody, FchmodatFlags::FollowSymlink)?;
     Ok(fd)
 }

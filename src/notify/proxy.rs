@@ -65,7 +65,7 @@ impl Proxy {
     /// `E_IO` where the container's socket cannot be bound. Where the caller may not join init's namespaces that is a
     /// warning.
     pub fn listen(state: &State, pidfd: BorrowedFd<'_>) -> Result<Option<Proxy>> {
-        let (Some(name), Some(folder)) = (manager_socket(), &state.notify_folder) else {
+        let (Some(name), Some(directory)) = (manager_socket(), &state.notify_directory) else {
             return Ok(None);
         };
         let manager = caller_socket::connect_datagram(&name)
@@ -77,7 +77,7 @@ impl Proxy {
                 );
             })
             .ok();
-        let container = match inside::bound_in(pidfd, state.namespace_flags(), folder) {
+        let container = match inside::bound_in(pidfd, state.namespace_flags(), directory) {
             // An ordinary user whose init may not be looked into: the container runs, unheard.
             Err(error) if error.errno == Some(Errno::EPERM) => {
                 log::warn!("{error}");

@@ -47,7 +47,7 @@ pub enum Home {
     Lookup,
 }
 
-/// Decides the environment, and returns the folders of its PATH beside it. `path` is the JSON path
+/// Decides the environment, and returns the directories of its PATH beside it. `path` is the JSON path
 /// of `env`.
 ///
 /// The last of several values of a name counts. An empty HOME is an absent one, as runc has it. With
@@ -89,7 +89,7 @@ pub fn plan(env: &[String], path: &str, problems: &mut Problems) -> (Environment
         let mut entries = kept.iter();
         entries.find_map(|it| it.strip_prefix(name)?.strip_prefix('='))
     };
-    let folders: Vec<String> = value("PATH")
+    let directories: Vec<String> = value("PATH")
         .unwrap_or(DEFAULT_PATH)
         .split(':')
         .map(str::to_owned)
@@ -106,7 +106,7 @@ pub fn plan(env: &[String], path: &str, problems: &mut Problems) -> (Environment
         home,
         listen_pid,
     };
-    (environment, folders)
+    (environment, directories)
 }
 
 impl Environment {
@@ -127,7 +127,7 @@ impl Environment {
     }
 
     /// Child, in the container, still root: the finished environment. HOME, where it is not given,
-    /// is the folder of `uid` in /etc/passwd, or `/`. LISTEN_PID, where it is wanted, is added when the process has its
+    /// is the directory of `uid` in /etc/passwd, or `/`. LISTEN_PID, where it is wanted, is added when the process has its
     /// pid ([`super::last_steps`]).
     pub fn complete(&self, root: &Root, uid: u32) -> Vec<CString> {
         let mut variables = self.variables.clone();
@@ -181,20 +181,20 @@ mod tests {
     fn planned(env: &[&str]) -> (Vec<String>, Home, Vec<String>) {
         let env: Vec<String> = env.iter().map(|it| (*it).to_owned()).collect();
         let mut problems = Problems::default();
-        let (environment, folders) = plan(&env, "process.env", &mut problems);
+        let (environment, directories) = plan(&env, "process.env", &mut problems);
         assert!(problems.is_empty());
         let text = |it: CString| it.into_string().expect("utf-8");
         let variables = environment.variables.into_iter().map(text).collect();
-        (variables, environment.home, folders)
+        (variables, environment.home, directories)
     }
 
     #[test]
     fn the_last_duplicate_wins_in_its_own_place() {
-        let (variables, home, folders) =
+        let (variables, home, directories) =
             planned(&["A=1", "PATH=/a", "A=2", "PATH=/b:/c", "HOME=/h"]);
         assert_eq!(variables, ["A=2", "PATH=/b:/c", "HOME=/h"]);
         assert_eq!(home, Home::Given);
-        assert_eq!(folders, ["/b", "/c"]);
+        assert_eq!(directories, ["/b", "/c"]);
     }
 
     #[test]
@@ -211,16 +211,16 @@ mod tests {
 
     #[test]
     fn without_path_there_is_a_default_that_is_not_exported() {
-        let (variables, _, folders) = planned(&["HOME=/"]);
+        let (variables, _, directories) = planned(&["HOME=/"]);
         assert_eq!(variables, ["HOME=/"]);
-        assert_eq!(folders.last().map(String::as_str), Some("/bin"));
-        // An empty PATH means the current folder, as for execvp.
+        assert_eq!(directories.last().map(String::as_str), Some("/bin"));
+        // An empty PATH means the current directory, as for execvp.
         assert_eq!(planned(&["PATH="]).2, [""]);
     }
 
     #[test]
     fn listen_fds_come_with_a_pid() {
-        let (_folder, root) = root();
+        let (_directory, root) = root();
         let completed = |env: &[&str]| {
             let env: Vec<String> = env.iter().map(|it| (*it).to_owned()).collect();
             let (environment, _) = plan(&env, "process.env", &mut Problems::default());
@@ -285,7 +285,7 @@ mod tests {
 
     #[test]
     fn passwd_is_read_inside_the_root_and_only_if_regular() {
-        let (folder, root) = root();
+        let (directory, root) = root();
         let home = |root: &Root| {
             let environment = Environment {
                 home: Home::Lookup,
@@ -294,7 +294,7 @@ mod tests {
             environment.complete(root, 5)
         };
         assert_eq!(home(&root), [c"HOME=/".to_owned()], "no file");
-        let etc = folder.path().join("etc");
+        let etc = directory.path().join("etc");
         std::fs::create_dir(&etc).expect("etc");
         nix::unistd::mkfifo(&etc.join("passwd"), Mode::S_IRWXU).expect("a fifo");
         assert_eq!(home(&root), [c"HOME=/".to_owned()], "a fifo does not block");

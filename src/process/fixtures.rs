@@ -1,4 +1,4 @@
-//! What the tests of this folder share: a process, a config, a root.
+//! What the tests of this directory share: a process, a config, a root.
 
 use crate::root::Root;
 use nix::fcntl::{OFlag, open};
@@ -22,12 +22,12 @@ pub(crate) fn spec(json: &str) -> Spec {
     serde_json::from_str(json).expect("a config")
 }
 
-/// An empty folder as a container's root.
+/// An empty directory as a container's root.
 pub(crate) fn root() -> (tempfile::TempDir, Root) {
-    let folder = tempfile::tempdir().expect("temporary folder");
+    let directory = tempfile::tempdir().expect("temporary directory");
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
-    let fd = open(folder.path(), flags, Mode::empty()).expect("open it");
-    (folder, Root::from_fd(fd))
+    let fd = open(directory.path(), flags, Mode::empty()).expect("open it");
+    (directory, Root::from_fd(fd))
 }
 
 /// The value of a line of /proc/self/status.

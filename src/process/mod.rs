@@ -86,7 +86,7 @@ pub struct Plan {
     pub keyring: Option<Keyring>,
     /// Environment.
     pub environment: Environment,
-    /// Working folder, arguments, where the program may be.
+    /// Working directory, arguments, where the program may be.
     pub command: Command,
     /// Signals that casulo ignores and the process must not: [`signals::reset`].
     pub ignored_signals: u64,
@@ -141,9 +141,9 @@ pub fn plan(
 ) -> Plan {
     let none = Vec::new();
     let env = process.env().as_ref().unwrap_or(&none);
-    let (environment, folders) = environment::plan(env, &format!("{path}.env"), problems);
+    let (environment, directories) = environment::plan(env, &format!("{path}.env"), problems);
     let args = process.args().as_ref().unwrap_or(&none);
-    let command = program::plan(process.cwd(), args, &folders, path, problems);
+    let command = program::plan(process.cwd(), args, &directories, path, problems);
     let user = format!("{path}.user");
     let linux = spec.linux().as_ref();
     Plan {

@@ -1,4 +1,4 @@
-//! Working folder and program: `process.cwd`, `process.args`, PATH.
+//! Working directory and program: `process.cwd`, `process.args`, PATH.
 //!
 //! Everything is looked up in the container's root by fd, and never through a magic link of /proc,
 //! which could lead out of it (CVE-2024-21626). The program is looked up before `create` reports
@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 /// What to execute, and where.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Command {
-    /// Working folder, absolute in the container.
+    /// Working directory, absolute in the container.
     pub cwd: PathBuf,
     /// argv; at least one entry.
     pub args: Vec<CString>,
@@ -34,7 +34,7 @@ pub struct Command {
 pub enum Places {
     /// argv\[0\] has a slash: there and nowhere else.
     One(Place),
-    /// argv\[0\] in each folder of PATH.
+    /// argv\[0\] in each directory of PATH.
     Path(Vec<Place>),
 }
 
@@ -47,20 +47,20 @@ impl Default for Places {
 /// One place of a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// What execve(2) gets, absolute or relative to the working folder.
+    /// What execve(2) gets, absolute or relative to the working directory.
     pub path: CString,
     /// The same, absolute in the container's root.
     pub inside: PathBuf,
 }
 
-/// Decides working folder and program. `path` is the JSON path of the process, `folders` those of
+/// Decides working directory and program. `path` is the JSON path of the process, `directories` those of
 /// PATH.
 ///
 /// Problems: a cwd that is not absolute, no args, NUL bytes.
 pub fn plan(
     cwd: &Path,
     args: &[String],
-    folders: &[String],
+    directories: &[String],
     path: &str,
     problems: &mut Problems,
 ) -> Command {
@@ -90,15 +90,15 @@ pub fn plan(
         let path = CString::new(path).ok()?;
         Some(Place { path, inside })
     };
-    // execvp(3): a name with a slash is a path; an empty folder of PATH is the working folder.
-    let in_folder = |folder: &String| match folder.as_str() {
+    // execvp(3): a name with a slash is a path; an empty directory of PATH is the working directory.
+    let in_directory = |directory: &String| match directory.as_str() {
         "" => place(format!("./{name}")),
-        folder => place(format!("{}/{name}", folder.trim_end_matches('/'))),
+        directory => place(format!("{}/{name}", directory.trim_end_matches('/'))),
     };
     let places = match place(name.to_owned()) {
         Some(place) if name.contains('/') => Places::One(place),
         _ if name.is_empty() => Places::default(),
-        _ => Places::Path(folders.iter().filter_map(in_folder).collect()),
+        _ => Places::Path(directories.iter().filter_map(in_directory).collect()),
     };
     Command {
         cwd: cwd.to_owned(),
@@ -107,7 +107,7 @@ pub fn plan(
     }
 }
 
-/// The child stands in its working folder, unless only the user may enter it.
+/// The child stands in its working directory, unless only the user may enter it.
 #[derive(Debug)]
 #[must_use]
 pub struct Entered {
@@ -118,13 +118,13 @@ pub struct Entered {
 #[derive(Debug)]
 enum Cwd {
     Here,
-    /// Refused to root: a folder of the user's in a user namespace, or on NFS.
+    /// Refused to root: a directory of the user's in a user namespace, or on NFS.
     ForTheUser,
 }
 
 impl Plan {
     /// Child, create only, after the pivot and while the root is still writable: makes the working
-    /// folder, mode 0755, if it is missing.
+    /// directory, mode 0755, if it is missing.
     ///
     /// # Errors
     /// E_PROCESS; ELOOP for a path through a magic link, EROFS.
@@ -136,13 +136,13 @@ impl Plan {
         }
     }
 
-    /// Child, in the container, still root: enters the working folder, and completes the
+    /// Child, in the container, still root: enters the working directory, and completes the
     /// environment from the container's /etc/passwd.
     ///
-    /// A folder that root may not enter is tried again by [`Plan::locate`], as the user.
+    /// A directory that root may not enter is tried again by [`Plan::locate`], as the user.
     ///
     /// # Errors
-    /// E_PROCESS naming the folder.
+    /// E_PROCESS naming the directory.
     pub fn enter(&self, root: &Root) -> Result<Entered> {
         let cwd = match self.change_dir(root) {
             Ok(()) => Cwd::Here,
@@ -154,11 +154,11 @@ impl Plan {
     }
 
     /// Child, as the user (after [`Plan::become_user`]): finds the program, by the rights that
-    /// execve(2) will go by, and checks that the working folder is inside the root.
+    /// execve(2) will go by, and checks that the working directory is inside the root.
     ///
     /// # Errors
     /// E_EXEC in the words that callers know: `executable file not found in $PATH`, `no such file or
-    /// directory`, `permission denied`, `is a directory`. E_PROCESS for the working folder.
+    /// directory`, `permission denied`, `is a directory`. E_PROCESS for the working directory.
     pub fn locate(&self, root: &Root, entered: Entered) -> Result<Program> {
         if let Cwd::ForTheUser = entered.cwd {
             self.change_dir(root)
@@ -193,7 +193,7 @@ impl Plan {
     }
 }
 
-/// That the working folder is below the root of the mount namespace: the kernel prefixes the path of
+/// That the working directory is below the root of the mount namespace: the kernel prefixes the path of
 /// one that is not with "(unreachable)", and getcwd(3) then fails with ENOENT. CVE-2024-21626.
 fn verify_cwd(cwd: &Path) -> Result<()> {
     if without(Defence::CwdInside) {
@@ -232,7 +232,7 @@ impl Places {
         for place in places {
             match check(root, place) {
                 Ok(()) => return Ok(place),
-                // A folder of that name is no program, so nothing was found here.
+                // A directory of that name is no program, so nothing was found here.
                 Err(Refusal::Directory | Refusal::Errno(Errno::ENOENT | Errno::ENOTDIR)) => {}
                 // execvp(3) goes on looking, and says this if nothing better turns up.
                 Err(refusal) => denied = denied.or(Some(refusal)),
@@ -266,7 +266,7 @@ enum Refusal {
 impl Refusal {
     fn error(self, name: &CStr) -> Error {
         let (errno, detail) = match self {
-            // What execve(2) says of a folder, with the words that Docker looks for.
+            // What execve(2) says of a directory, with the words that Docker looks for.
             Refusal::Directory => (Errno::EACCES, "is a directory"),
             Refusal::Errno(Errno::ELOOP) => {
                 (Errno::ELOOP, "a ring of symlinks, or a magic link of /proc")

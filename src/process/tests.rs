@@ -50,9 +50,9 @@ fn chroot(root: &Root) {
     nix::unistd::chdir("/").expect("chdir");
 }
 
-fn program(folder: &Path, name: &str, mode: u32) {
-    let path = folder.join(name);
-    std::fs::create_dir_all(path.parent().expect("a parent")).expect("folders");
+fn program(directory: &Path, name: &str, mode: u32) {
+    let path = directory.join(name);
+    std::fs::create_dir_all(path.parent().expect("a parent")).expect("directories");
     std::fs::write(&path, "#!/none\n").expect("a file");
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("chmod");
 }
@@ -179,8 +179,8 @@ fn cwd_is_made_entered_and_stays_inside() {
     if skip::unless_root() {
         return;
     }
-    let (folder, root) = root();
-    program(folder.path(), "bin/true", 0o755);
+    let (directory, root) = root();
+    program(directory.path(), "bin/true", 0o755);
     let plan = planned(r#"{"cwd":"/new/deep"}"#);
     let result = words_of_child(|| {
         chroot(&root);
@@ -189,12 +189,12 @@ fn cwd_is_made_entered_and_stays_inside() {
         let entered = plan.enter(&here)?;
         plan.locate(&here, entered)?;
         Ok(nix::unistd::getcwd()
-            .expect("a folder")
+            .expect("a directory")
             .display()
             .to_string())
     });
     assert_eq!(result, "/new/deep");
-    let mode = std::fs::metadata(folder.path().join("new/deep")).expect("made");
+    let mode = std::fs::metadata(directory.path().join("new/deep")).expect("made");
     assert_eq!(mode.permissions().mode() & 0o7777, 0o755);
     let missing = planned(r#"{"cwd":"/missing"}"#);
     assert_eq!(
@@ -235,8 +235,8 @@ fn a_cwd_outside_the_root_is_noticed() {
     if skip::unless_root() {
         return;
     }
-    let (folder, root) = root();
-    program(folder.path(), "bin/true", 0o755);
+    let (directory, root) = root();
+    program(directory.path(), "bin/true", 0o755);
     let plan = planned("{}");
     let result = words_of_child(|| {
         let outside = root_of_child();

@@ -2,7 +2,7 @@
 //! container's namespaces and with root's privileges in them, while the host's tree can be seen.
 //!
 //! A mount is complete before it is attached, and it is attached to the object that an in-root look-up
-//! found, or to a name that is not followed in the folder that one found, never to a path (CVE-2021-30465).
+//! found, or to a name that is not followed in the directory that one found, never to a path (CVE-2021-30465).
 
 use super::changes::apply;
 use super::copyup;
@@ -226,7 +226,7 @@ fn words_of_kernel(fs: &OwnedFd) -> String {
     all.join(", ")
 }
 
-/// mount(2), for what fsconfig(2) cannot say. Its target is `.`, the current folder, which is set by
+/// mount(2), for what fsconfig(2) cannot say. Its target is `.`, the current directory, which is set by
 /// fd: no path is looked up here either.
 fn mount_classic(root: &Root, mount: &Mount, classic: &Classic) -> Result<Option<OwnedFd>> {
     let place = find(root, mount, Shape::Directory)?;
@@ -252,13 +252,13 @@ fn remount(root: &Root, mount: &Mount, classic: Option<&Classic>) -> Result<Opti
     Ok(None)
 }
 
-fn call_mount(folder: &OwnedFd, classic: &Classic) -> nix::Result<()> {
+fn call_mount(directory: &OwnedFd, classic: &Classic) -> nix::Result<()> {
     let before = open(
         ".",
         OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
         Mode::empty(),
     )?;
-    fchdir(folder)?;
+    fchdir(directory)?;
     let result = nix::mount::mount(
         Some(classic.source.as_c_str()),
         ".",
@@ -278,7 +278,7 @@ fn attach<'a>(
     shape: Shape,
     beside: &mut Beside<'a>,
 ) -> Result<()> {
-    // Only a folder is certain not to be mounted on a symlink itself: the kernel mounts it on folders alone.
+    // Only a directory is certain not to be mounted on a symlink itself: the kernel mounts it on directories alone.
     if shape == Shape::Directory && beside.attach(root, mount, tree) {
         return Ok(());
     }
@@ -297,7 +297,7 @@ fn attach_at(place: &Place, mount: &Mount, tree: BorrowedFd<'_>) -> Result<()> {
         if from.is_ok() && to.is_ok() && from != to {
             return Error {
                 errno: Some(Errno::ENOTDIR),
-                ..error.because("a folder and a file cannot be mounted on each other")
+                ..error.because("a directory and a file cannot be mounted on each other")
             };
         }
         error

@@ -1,6 +1,6 @@
-//! `tmpcopyup`: fills a new tmpfs with the folder that it will cover, by file descriptor alone.
+//! `tmpcopyup`: fills a new tmpfs with the directory that it will cover, by file descriptor alone.
 //!
-//! Runs in the child, before the tmpfs is attached. The folder is the image's and thus hostile:
+//! Runs in the child, before the tmpfs is attached. The directory is the image's and thus hostile:
 //! nothing is followed, and what is opened is what was looked at.
 
 use crate::defence::{Defence, late_without, without};
@@ -23,9 +23,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 const CHUNK: usize = 1 << 20;
 /// The longest value and list of extended attributes, xattr(7).
 const XATTR_MAX: usize = 65_536;
-/// How many folders deep, each of which takes two descriptors.
+/// How many directories deep, each of which takes two descriptors.
 const DEEPEST: usize = 128;
-/// How many files, folders and others, which is the image's to choose where the tmpfs has no limit of its own.
+/// How many files, directories and others, which is the image's to choose where the tmpfs has no limit of its own.
 const MOST: u32 = 1 << 20;
 
 /// What may still be copied, and what it takes to read a file.
@@ -53,19 +53,19 @@ impl From<Errno> for Failure {
 
 type Result<T> = std::result::Result<T, Failure>;
 
-/// Copies all that is in the folder `from` (O_PATH) into the folder `to` (O_PATH or a mount's fd):
-/// content, owners, modes, times and the extended attributes that a tmpfs takes. The folder's own
+/// Copies all that is in the directory `from` (O_PATH) into the directory `to` (O_PATH or a mount's fd):
+/// content, owners, modes, times and the extended attributes that a tmpfs takes. The directory's own
 /// owner is copied too.
 ///
 /// Only a regular file is read, as many bytes of it as it had when it was looked at, and nothing else is opened but
-/// folders: a device, whose opening alone may do something, a FIFO or a socket becomes a new node.
+/// directories: a device, whose opening alone may do something, a FIFO or a socket becomes a new node.
 ///
 /// # Errors
 /// Of the call that failed; ENOSPC where it does not fit into the tmpfs, before that is full, and for too many
-/// entries; ELOOP for too many folders in each other.
+/// entries; ELOOP for too many directories in each other.
 pub(super) fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
-    let from = open_folder(from, c".")?;
-    let to = open_folder(to, c".")?;
+    let from = open_directory(from, c".")?;
+    let to = open_directory(to, c".")?;
     let status = fstat(&from)?;
     fchown(
         &to,
@@ -89,7 +89,7 @@ fn room_in(to: &OwnedFd) -> Result<Room> {
     })
 }
 
-fn open_folder(at: BorrowedFd<'_>, name: &CStr) -> nix::Result<OwnedFd> {
+fn open_directory(at: BorrowedFd<'_>, name: &CStr) -> nix::Result<OwnedFd> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     openat(at, name, flags, Mode::empty())
 }
@@ -101,10 +101,10 @@ fn copy_content(from: OwnedFd, to: BorrowedFd<'_>, depth: usize, room: &mut Room
             why: "there are more than 128 directories in each other",
         });
     }
-    let mut folder = Dir::from_fd(from)?;
-    // A second descriptor only as long as it is read, or an entry that is a folder would hold three.
+    let mut directory = Dir::from_fd(from)?;
+    // A second descriptor only as long as it is read, or an entry that is a directory would hold three.
     let mut names = Vec::new();
-    for entry in folder.iter() {
+    for entry in directory.iter() {
         let entry = entry?;
         let name = entry.file_name();
         if name == c"." || name == c".." {
@@ -118,7 +118,7 @@ fn copy_content(from: OwnedFd, to: BorrowedFd<'_>, depth: usize, room: &mut Room
     }
     names
         .iter()
-        .try_for_each(|name| copy_entry(folder.as_fd(), to, name, depth, room))
+        .try_for_each(|name| copy_entry(directory.as_fd(), to, name, depth, room))
 }
 
 fn copy_entry(
@@ -131,7 +131,7 @@ fn copy_entry(
     // Nothing happens to what is opened so, whatever it is, and it stays what it was when it was looked at.
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let found = match openat(from, name, flags, Mode::empty()) {
-        // Taken away since the folder was read.
+        // Taken away since the directory was read.
         Err(Errno::ENOENT) => return Ok(()),
         found => found?,
     };
@@ -141,10 +141,10 @@ fn copy_entry(
     // Nobody else may use what is not complete yet.
     let private = Mode::S_IRWXU;
     if kind == SFlag::S_IFDIR {
-        let source = open_folder(found.as_fd(), c".")?;
+        let source = open_directory(found.as_fd(), c".")?;
         drop(found);
         mkdirat(to, name, private)?;
-        let target = open_folder(to, name)?;
+        let target = open_directory(to, name)?;
         copy_attributes(source.as_fd(), target.as_fd(), &status)?;
         copy_content(source, target.as_fd(), depth + 1, room)?;
         fchmod(&target, mode)?;
@@ -278,14 +278,14 @@ mod tests {
             tempfile::tempdir().expect("target"),
         );
         let at = |name: &str| from.path().join(name);
-        std::fs::create_dir_all(at("a/b")).expect("folders");
+        std::fs::create_dir_all(at("a/b")).expect("directories");
         std::fs::write(at("a/b/file"), b"text").expect("file");
         std::fs::set_permissions(at("a/b/file"), PermissionsExt::from_mode(0o4711)).expect("mode");
         std::fs::set_permissions(at("a"), PermissionsExt::from_mode(0o500)).expect("mode");
         symlink("/nowhere", at("link")).expect("link");
         nix::unistd::mkfifo(&at("fifo"), Mode::S_IRWXU).expect("fifo");
         assert_eq!(
-            copy(folder(from.path()).as_fd(), folder(to.path()).as_fd()),
+            copy(directory(from.path()).as_fd(), directory(to.path()).as_fd()),
             Ok(())
         );
         let copied = |name: &str| to.path().join(name).symlink_metadata().expect("copied");
@@ -303,13 +303,13 @@ mod tests {
         assert!(copied("fifo").file_type().is_fifo());
     }
 
-    fn folder(path: &std::path::Path) -> OwnedFd {
+    fn directory(path: &std::path::Path) -> OwnedFd {
         open(path, OFlag::O_PATH | OFlag::O_DIRECTORY, Mode::empty()).expect("open")
     }
 
     fn why(from: &tempfile::TempDir) -> Failure {
         let to = tempfile::tempdir().expect("target");
-        copy(folder(from.path()).as_fd(), folder(to.path()).as_fd()).expect_err("too much")
+        copy(directory(from.path()).as_fd(), directory(to.path()).as_fd()).expect_err("too much")
     }
 
     #[test]
@@ -329,7 +329,7 @@ mod tests {
             let to = tempfile::tempdir().map_err(|it| it.to_string())?;
             let limit = nix::sys::resource::Resource::RLIMIT_NOFILE;
             nix::sys::resource::setrlimit(limit, 300, 300).map_err(|it| it.to_string())?;
-            copy(folder(from.path()).as_fd(), folder(to.path()).as_fd())
+            copy(directory(from.path()).as_fd(), directory(to.path()).as_fd())
                 .map_err(|failure| format!("{failure:?}"))
         });
     }

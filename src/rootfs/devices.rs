@@ -41,7 +41,7 @@ const LINKS: &[(&str, &str)] = &[
 /// `/dev`. `root` is the container's root, `nodes` what [`Nodes::make`] made before the clone.
 ///
 /// # Errors
-/// E_DEVICE with the device's path; E_UNSAFE_PATH where `/dev`, a folder in it or a device's place
+/// E_DEVICE with the device's path; E_UNSAFE_PATH where `/dev`, a directory in it or a device's place
 /// is a symbolic link.
 pub fn make(plan: &Plan, root: &Root, nodes: &Nodes) -> Result<()> {
     if plan.devices.is_empty() && plan.dev == Dev::Mounted {
@@ -71,42 +71,42 @@ pub fn make(plan: &Plan, root: &Root, nodes: &Nodes) -> Result<()> {
 /// The container's `/dev`, made if missing, as the one fd that everything in it is made on.
 fn open_dev(root: &Root) -> Result<Root> {
     let name = OsStr::new("dev");
-    let opened = match real_folder(root, name) {
+    let opened = match real_directory(root, name) {
         Err(Errno::ENOENT) => {
             let mode = Mode::from_bits_truncate(0o755);
-            mkdirat(root, name, mode).context(Code::Device, "make folder", "/dev")?;
-            real_folder(root, name)
+            mkdirat(root, name, mode).context(Code::Device, "make directory", "/dev")?;
+            real_directory(root, name)
         }
         other => other,
     };
-    opened.map_err(|errno| no_folder(errno, "/dev".to_owned()))
+    opened.map_err(|errno| no_directory(errno, "/dev".to_owned()))
 }
 
-/// The entry `name` of `parent`, which must be a folder and not a link to one.
-fn real_folder(parent: &Root, name: &OsStr) -> nix::Result<Root> {
+/// The entry `name` of `parent`, which must be a directory and not a link to one.
+fn real_directory(parent: &Root, name: &OsStr) -> nix::Result<Root> {
     let no_follow = if without(Defence::DevNoFollow) {
         OFlag::empty()
     } else {
         OFlag::O_NOFOLLOW
     };
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | no_follow;
-    let folder = parent.open(Path::new(name), flags, Mode::empty())?;
-    Ok(Root::from_fd(folder))
+    let directory = parent.open(Path::new(name), flags, Mode::empty())?;
+    Ok(Root::from_fd(directory))
 }
 
-fn no_folder(errno: Errno, shown: String) -> Error {
+fn no_directory(errno: Errno, shown: String) -> Error {
     match errno {
         Errno::ENOTDIR | Errno::ELOOP => Error::step(Code::UnsafePath, "open", shown, errno)
-            .because("must be a folder of the container, not a link or a file"),
+            .because("must be a directory of the container, not a link or a file"),
         _ => Error::step(Code::Device, "open", shown, errno),
     }
 }
 
-/// The folder in which `device` stands, made if missing (`None` for `/dev` itself), and its name
+/// The directory in which `device` stands, made if missing (`None` for `/dev` itself), and its name
 /// there. In `/dev` no link is followed; elsewhere links are followed inside the root, as for mounts.
 fn place(root: &Root, dev: &Root, device: &Device) -> Result<(Option<Root>, OsString)> {
     let shown = || device.path.display().to_string();
-    let step = "make the folder of";
+    let step = "make the directory of";
     let Ok(below) = device.path.strip_prefix("/dev") else {
         let (parent, name) =
             root.parent_of(&device.path)
@@ -124,8 +124,8 @@ fn place(root: &Root, dev: &Root, device: &Device) -> Result<(Option<Root>, OsSt
             Ok(()) | Err(Errno::EEXIST) => {}
             Err(errno) => return Err(Error::step(Code::Device, step, shown(), errno)),
         }
-        parent = Some(real_folder(here, name).map_err(|errno| {
-            no_folder(errno, format!("the folder of {}", device.path.display()))
+        parent = Some(real_directory(here, name).map_err(|errno| {
+            no_directory(errno, format!("the directory of {}", device.path.display()))
         })?);
     }
     Err(Error::step(Code::Device, step, shown(), Errno::EINVAL))
@@ -204,7 +204,7 @@ fn look(device: &Device, parent: &Root, name: &OsStr) -> Result<There> {
     match kind {
         _ if is_the(device, &stat) => Ok(There::Same),
         libc::S_IFLNK => refuse(Code::UnsafePath, "a symbolic link is in its place"),
-        libc::S_IFDIR => refuse(Code::Device, "a folder is in its place"),
+        libc::S_IFDIR => refuse(Code::Device, "a directory is in its place"),
         // What an image has of a default device is replaced. Otherwise only an empty file, which
         // is what a bind in an earlier container leaves behind: the spec wants an error for a file
         // that does not match.
@@ -221,7 +221,7 @@ fn must_be_there(parent: &Root, name: &OsStr, device: &Device) -> Result<()> {
         There::Nothing | There::Target(_) => Err(Error::new(
             Code::Device,
             format!(
-                "find device {}: not in the folder that is mounted on /dev",
+                "find device {}: not in the directory that is mounted on /dev",
                 device.path.display()
             ),
         )),

@@ -3,7 +3,7 @@
 //! Plan: parent, pure. Apply: child, after the pivot. A path is resolved once, in the container's
 //! root; everything after that happens on the fd, so a path that is swapped later changes nothing.
 //!
-//! A masked folder becomes an empty read-only tmpfs, a masked file `/dev/null`. Kubernetes masks a
+//! A masked directory becomes an empty read-only tmpfs, a masked file `/dev/null`. Kubernetes masks a
 //! path for each CPU, so there is one tmpfs, and every further mask is a clone of its mount.
 
 use super::label::Label;
@@ -93,7 +93,7 @@ pub fn apply(plan: &Plan, root: &Root) -> Result<()> {
         if let Some(target) = find(root, path)? {
             let kind = fstat(&target).context(Code::Mount, "look at", path.display())?;
             let mask = if SFlag::from_bits_retain(kind.st_mode & libc::S_IFMT) == SFlag::S_IFDIR {
-                masks.of_a_folder(plan.label.as_ref())
+                masks.of_a_directory(plan.label.as_ref())
             } else {
                 masks.of_a_file(root)
             }?;
@@ -148,23 +148,23 @@ fn make_read_only(target: BorrowedFd<'_>) -> nix::Result<()> {
 /// be cloned.
 #[derive(Default)]
 struct Masks {
-    folder: Option<OwnedFd>,
+    directory: Option<OwnedFd>,
     null: Option<OwnedFd>,
 }
 
 impl Masks {
-    /// A mount to put on a folder: empty and read-only.
-    fn of_a_folder(&mut self, label: Option<&Label>) -> Result<OwnedFd> {
+    /// A mount to put on a directory: empty and read-only.
+    fn of_a_directory(&mut self, label: Option<&Label>) -> Result<OwnedFd> {
         let step = "make an empty tmpfs for";
         let object = "linux.maskedPaths";
-        match &self.folder {
+        match &self.directory {
             Some(first) => {
                 mount::open_tree(first.as_fd(), c"", CLONE_HERE).context(Code::Mount, step, object)
             }
             None => {
                 let first = empty_tmpfs(label).context(Code::Mount, step, object)?;
                 // The duplicate stands for the same mount, also after that is attached.
-                self.folder = Some(first.try_clone().context(Code::Mount, step, object)?);
+                self.directory = Some(first.try_clone().context(Code::Mount, step, object)?);
                 Ok(first)
             }
         }
@@ -276,14 +276,14 @@ mod tests {
         if skip::unless_root() {
             return;
         }
-        let folder = tempfile::tempdir().expect("temporary folder");
+        let directory = tempfile::tempdir().expect("temporary directory");
         check_in_child(|| {
             let fail = |what: &'static str| move |e: Errno| format!("{what}: {e}");
             let none = None::<&str>;
             unshare(CloneFlags::CLONE_NEWNS).map_err(fail("unshare"))?;
             let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
             mount(none, "/", none, private, none).map_err(fail("private"))?;
-            let top = folder.path();
+            let top = directory.path();
             mount(none, top, Some("tmpfs"), MsFlags::MS_NOSUID, none).map_err(fail("tmpfs"))?;
             for name in ["dev", "d1", "d2", "ro/below"] {
                 fs::create_dir_all(top.join(name)).map_err(|e| e.to_string())?;
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn masked_folders_are_empty_and_masked_files_are_null() {
+    fn masked_directories_are_empty_and_masked_files_are_null() {
         in_a_tree(|top, root| {
             let plan = masks(
                 &["/d1", "/d2", "/secret", "/secret2", "/missing", "/secret/x"],
@@ -326,7 +326,7 @@ mod tests {
             apply(&plan, root).map_err(|e| e.to_string())?;
             for name in ["d1", "d2"] {
                 let mut entries = fs::read_dir(top.join(name)).map_err(|e| e.to_string())?;
-                expect(entries.next().is_none(), "an empty folder")?;
+                expect(entries.next().is_none(), "an empty directory")?;
                 expect(
                     fs::write(top.join(name).join("x"), "").is_err(),
                     "read-only",

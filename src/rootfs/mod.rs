@@ -238,9 +238,9 @@ fn propagation(spec: &Spec, problems: &mut Problems) -> Option<(Propagation, Dep
 /// E_MOUNT, E_SYNC.
 pub fn enter(plan: &Plan, sources: &mut Sources<'_>) -> Result<Root> {
     let path = plan.path.display();
-    let folder = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let directory = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     if plan.way == Way::Chroot {
-        let root = openat(AT_FDCWD, &plan.path, folder, Mode::empty());
+        let root = openat(AT_FDCWD, &plan.path, directory, Mode::empty());
         return root.context(Code::Mount, "open", path).map(Root::from_fd);
     }
     // Slave, not private: an unmount on the host still reaches the copy here, so that no disk stays
@@ -254,11 +254,11 @@ pub fn enter(plan: &Plan, sources: &mut Sources<'_>) -> Result<Root> {
     )
     .context(Code::Mount, "make slave", "/")?;
     let tree = sources.root(plan)?;
-    let place = match openat(AT_FDCWD, &plan.path, folder, Mode::empty()) {
+    let place = match openat(AT_FDCWD, &plan.path, directory, Mode::empty()) {
         // The root of a user namespace may not be let through to the rootfs, and a mount namespace
         // that is joined may not have it; `/` serves as well.
         Err(Errno::EACCES | Errno::ENOENT) if plan.way == Way::PivotRoot => {
-            openat(AT_FDCWD, "/", folder, Mode::empty())
+            openat(AT_FDCWD, "/", directory, Mode::empty())
         }
         result => result,
     };

@@ -30,7 +30,7 @@ pub struct Mount {
 /// What is mounted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// A file or folder of the host.
+    /// A file or directory of the host.
     Bind(Bind),
     /// A new file system.
     FileSystem(FileSystem),
@@ -69,8 +69,8 @@ pub enum SourceKind {
 pub enum Target {
     /// The container's root itself: the mount becomes the root.
     Root,
-    /// A folder that no symlink leads to: for proc and sysfs (CVE-2019-19921).
-    RealFolder,
+    /// A directory that no symlink leads to: for proc and sysfs (CVE-2019-19921).
+    RealDirectory,
     /// Anything outside procfs; symlinks are followed inside the root.
     Any,
     /// One of the few files of /proc that may be covered (CVE-2019-16884).
@@ -163,7 +163,7 @@ impl FileSystem {
         source.value.as_deref()
     }
 
-    /// Whether something of the folder that it covers goes over to it.
+    /// Whether something of the directory that it covers goes over to it.
     pub fn takes_over(&self) -> bool {
         self.mode == RootMode::OfTarget || self.content == Content::OfTarget
     }
@@ -192,7 +192,7 @@ pub struct Parameter {
 pub enum RootMode {
     /// As the file system or its parameters have it.
     Given,
-    /// The mode of the folder that it covers, if there is one: a tmpfs without `mode=`.
+    /// The mode of the directory that it covers, if there is one: a tmpfs without `mode=`.
     OfTarget,
 }
 
@@ -201,7 +201,7 @@ pub enum RootMode {
 pub enum Content {
     /// Nothing.
     Empty,
-    /// A copy of the folder that it covers (`tmpcopyup`).
+    /// A copy of the directory that it covers (`tmpcopyup`).
     OfTarget,
 }
 

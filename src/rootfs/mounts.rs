@@ -25,7 +25,7 @@ pub struct Context<'a> {
     pub ns: &'a namespaces::Plan,
     /// Facts.
     pub host: &'a Host,
-    /// The bundle's folder, absolute: relative bind sources start there.
+    /// The bundle's directory, absolute: relative bind sources start there.
     pub bundle: &'a Path,
     /// `linux.mountLabel`.
     pub label: Option<&'a Label>,
@@ -226,7 +226,7 @@ fn target(
         _ if path == b"/" => return Ok((Target::Root, SourceKind::Any)),
         _ if without(Defence::ProcTargets) => {}
         (Some(b""), "proc") => {}
-        (Some(b""), "bind") => return Ok((Target::RealFolder, SourceKind::Proc)),
+        (Some(b""), "bind") => return Ok((Target::RealDirectory, SourceKind::Proc)),
         (Some(b""), _) => return Err("only a procfs can be mounted on /proc".to_owned()),
         (Some([b'/', file @ ..]), _) if PROC_FILES.iter().any(|it| it.as_bytes() == file) => {
             return Ok((Target::ProcFile, SourceKind::Any));
@@ -238,8 +238,8 @@ fn target(
         _ => {}
     }
     let target = match (fstype, symlink) {
-        ("proc" | "sysfs", _) => Target::RealFolder,
-        _ if path == b"/sys" => Target::RealFolder,
+        ("proc" | "sysfs", _) => Target::RealDirectory,
+        _ if path == b"/sys" => Target::RealDirectory,
         (_, Symlink::NoFollow) => Target::NoFollow,
         _ => Target::Any,
     };

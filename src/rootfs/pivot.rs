@@ -17,7 +17,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-/// Makes `root` the root and the current folder of this process; of the host's tree nothing stays
+/// Makes `root` the root and the current directory of this process; of the host's tree nothing stays
 /// reachable. Gives the root back: its fd is the new `/`.
 ///
 /// # Errors
@@ -27,14 +27,14 @@ pub fn pivot(plan: &Plan, root: Root) -> Result<Root> {
     match plan.way {
         Way::PivotRoot => {
             // pivot_root(2), "pivot_root(".", ".")": the old root lands on top of the new one at
-            // `/`, and `.` finds it there. No folder for it is needed in the image.
+            // `/`, and `.` finds it there. No directory for it is needed in the image.
             pivot_root(".", ".").context(Code::Mount, "pivot_root to", plan.path.display())?;
             fault::at(Step::DetachOldRoot)?;
             umount2(".", MntFlags::MNT_DETACH).context(Code::Mount, "detach", "the old root")?;
         }
         Way::Move => {
             hide_kernel_file_systems(&root)?;
-            let old = open_folder("/").context(Code::Mount, "open", "/")?;
+            let old = open_directory("/").context(Code::Mount, "open", "/")?;
             move_mount(root.as_fd(), old.as_fd()).context(Code::Mount, "move the root to", "/")?;
             chroot(".").context(Code::Mount, "chroot to", plan.path.display())?;
         }
@@ -116,10 +116,10 @@ fn cover(path: &Path) -> nix::Result<()> {
     fsconfig_set(fs.as_fd(), c"nr_inodes", Some(c"1"))?;
     fsconfig_create(fs.as_fd())?;
     let empty = fsmount(fs.as_fd(), libc::MOUNT_ATTR_RDONLY)?;
-    move_mount(empty.as_fd(), open_folder(path)?.as_fd())
+    move_mount(empty.as_fd(), open_directory(path)?.as_fd())
 }
 
-fn open_folder(path: impl AsRef<Path>) -> nix::Result<OwnedFd> {
+fn open_directory(path: impl AsRef<Path>) -> nix::Result<OwnedFd> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     open(path.as_ref(), flags, Mode::empty())
 }

@@ -4,13 +4,13 @@
 //! The default destinations are where no symlink leads to (CVE-2019-19921); elsewhere the image's symlinks are
 //! followed inside the root, but not into a kernel file system.
 //!
-//! Most mounts are folders, beside each other, with no symlink on the way: [`Beside`] attaches those with one look-up
+//! Most mounts are directories, beside each other, with no symlink on the way: [`Beside`] attaches those with one look-up
 //! for all of them.
 
 use super::mount::{Mount, Target};
 use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Result};
-use crate::root::{FOLDER_MODE, Root};
+use crate::root::{DIRECTORY_MODE, Root};
 use crate::sys::mount::move_mount_to;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -34,45 +34,46 @@ pub(super) enum Before {
     Made,
 }
 
-/// The folder in which the last folder was attached, with its path. Valid as long as no other has been mounted but
-/// beside it: what is mounted elsewhere may lie over this folder, though a file cannot.
+/// The directory in which the last directory was attached, with its path. Valid as long as no other has been mounted but
+/// beside it: what is mounted elsewhere may lie over this directory, though a file cannot.
 #[derive(Default)]
 pub(super) struct Beside<'a>(Option<(&'a Path, OwnedFd)>);
 
 impl<'a> Beside<'a> {
-    /// Attaches the folder `tree` if its destination is a folder that no symlink leads to, or only that folder is
-    /// missing, and then says true. The folder around it is looked up without following any, and its own name is
+    /// Attaches the directory `tree` if its destination is a directory that no symlink leads to, or only that directory is
+    /// missing, and then says true. The directory around it is looked up without following any, and its own name is
     /// not followed either (move_mount(2)). Where nothing was attached, [`find`] looks closer.
     pub(super) fn attach(&mut self, root: &Root, mount: &'a Mount, tree: BorrowedFd<'_>) -> bool {
         let known = self.0.take();
         let Some((above, name)) = split(&mount.destination) else {
             return false;
         };
-        if !matches!(mount.target, Target::Any | Target::RealFolder) || without(Defence::MountOnFds)
+        if !matches!(mount.target, Target::Any | Target::RealDirectory)
+            || without(Defence::MountOnFds)
         {
             return false;
         }
         let known = known.filter(|(path, _)| path.as_os_str() == above.as_os_str());
-        let folder = match known {
-            Some((_, folder)) => Ok(folder),
+        let directory = match known {
+            Some((_, directory)) => Ok(directory),
             None => root.resolve_plain(above, OFlag::O_DIRECTORY),
         };
-        let (Ok(folder), Ok(name)) = (folder, CString::new(name)) else {
+        let (Ok(directory), Ok(name)) = (directory, CString::new(name)) else {
             return false;
         };
-        let attach = || move_mount_to(tree, folder.as_fd(), &name);
+        let attach = || move_mount_to(tree, directory.as_fd(), &name);
         let attached = match attach() {
             Err(Errno::ENOENT) => {
-                mkdirat(&folder, name.as_c_str(), FOLDER_MODE).and_then(|()| attach())
+                mkdirat(&directory, name.as_c_str(), DIRECTORY_MODE).and_then(|()| attach())
             }
             result => result,
         };
-        self.0 = attached.is_ok().then_some((above, folder));
+        self.0 = attached.is_ok().then_some((above, directory));
         attached.is_ok()
     }
 }
 
-/// The folder around a clean path, and its name there: what is the same place is the same text. None for the root.
+/// The directory around a clean path, and its name there: what is the same place is the same text. None for the root.
 fn split(path: &Path) -> Option<(&Path, &[u8])> {
     let path = path.as_os_str().as_bytes();
     let slash = path.iter().rposition(|byte| *byte == b'/')?;
@@ -112,7 +113,7 @@ pub(super) fn find(root: &Root, mount: &Mount, shape: Shape) -> Result<Place> {
             .resolve(path)
             .map(there)
             .context(Code::Mount, step, mount),
-        Target::RealFolder => real_folder(root, mount),
+        Target::RealDirectory => real_directory(root, mount),
         Target::NoFollow => {
             let fd = root
                 .resolve_no_follow(path)
@@ -164,17 +165,17 @@ fn plain(
     Ok((root.resolve_plain(path, flags), Before::Made))
 }
 
-/// Makes what is missing of a destination, following symlinks inside the root: a folder or a file.
+/// Makes what is missing of a destination, following symlinks inside the root: a directory or a file.
 fn make_target(root: &Root, path: &Path, shape: Shape) -> nix::Result<OwnedFd> {
     match shape {
-        Shape::Directory => root.make_folders(path),
+        Shape::Directory => root.make_directories(path),
         Shape::File => root.create_file(path),
     }
 }
 
-/// A folder that no symlink leads to. An image whose /proc is a symlink would have the procfs
+/// A directory that no symlink leads to. An image whose /proc is a symlink would have the procfs
 /// mounted elsewhere and its own files read in its place (CVE-2019-19921).
-fn real_folder(root: &Root, mount: &Mount) -> Result<Place> {
+fn real_directory(root: &Root, mount: &Mount) -> Result<Place> {
     let (found, before) = plain(root, mount, OFlag::O_DIRECTORY, Shape::Directory)?;
     match found {
         Ok(fd) => Ok(Place { fd, before }),
@@ -184,7 +185,7 @@ fn real_folder(root: &Root, mount: &Mount) -> Result<Place> {
             mount.to_string(),
             errno,
         )
-        .because("it must be a folder, and no symlink may lead to it")),
+        .because("it must be a directory, and no symlink may lead to it")),
         Err(errno) => Err(Error::step(
             Code::Mount,
             "open the target of",
@@ -215,7 +216,7 @@ mod tests {
     use super::{Path, split};
 
     #[test]
-    fn a_path_is_a_folder_and_a_name() {
+    fn a_path_is_a_directory_and_a_name() {
         let split = |path| split(Path::new(path)).map(|(above, name)| (above.to_str(), name));
         assert_eq!(split("/a"), Some((Some("/"), b"a".as_slice())));
         assert_eq!(split("/a/b.c/d"), Some((Some("/a/b.c"), b"d".as_slice())));

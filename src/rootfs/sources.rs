@@ -2,7 +2,7 @@
 //!
 //! The parent clones them in the host's mount namespace, while init enters its own and makes its first mounts,
 //! makes each what the plan says, and sends it to init, which only attaches it. In a user namespace of its
-//! own init may not even look into a folder with mode 0700, and in a mount namespace that is joined it has
+//! own init may not even look into a directory with mode 0700, and in a mount namespace that is joined it has
 //! other mounts. A caller without privilege cannot clone a tree; then init does all of it, in its mount
 //! namespace and before anything is mounted there, so that no source can lie in what is mounted.
 //!
@@ -10,7 +10,7 @@
 //! the kernel locks none of its flags (mount_namespaces(7)): a container that keeps CAP_SYS_ADMIN
 //! in its user namespace can change them, as with runc and crun.
 //!
-//! A message to init is a letter for each descriptor that comes with it ([`FOLDER`], [`OTHER`]), or
+//! A message to init is a letter for each descriptor that comes with it ([`DIRECTORY`], [`OTHER`]), or
 //! [`LINK`] and a text, or [`YOURSELF`] alone.
 
 use super::changes::apply;
@@ -37,8 +37,8 @@ use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-/// A detached tree whose root is a folder.
-const FOLDER: u8 = b'd';
+/// A detached tree whose root is a directory.
+const DIRECTORY: u8 = b'd';
 /// A detached tree of another file.
 const OTHER: u8 = b'f';
 /// The text of a symlink follows.
@@ -97,7 +97,7 @@ pub fn send(plan: &Plan, init: Pid, proc: &ProcFs, channel: &Channel) -> Result<
         }
         root => root?,
     };
-    channel.send_with(&[FOLDER], &[root.as_fd()])?;
+    channel.send_with(&[DIRECTORY], &[root.as_fd()])?;
     let mut maps = MapsOfMounts {
         init,
         proc,
@@ -134,7 +134,7 @@ struct Batch {
 impl Batch {
     fn push(&mut self, tree: Tree, channel: &Channel) -> Result<()> {
         self.letters.push(match tree.shape {
-            Shape::Directory => FOLDER,
+            Shape::Directory => DIRECTORY,
             Shape::File => OTHER,
         });
         self.trees.push(tree.fd);
@@ -230,7 +230,7 @@ impl<'a> Sources<'a> {
             }
             Some(letters) if letters.len() == fds.len() => {
                 let trees = letters.iter().zip(fds).map(|(letter, fd)| {
-                    let shape = if *letter == FOLDER {
+                    let shape = if *letter == DIRECTORY {
                         Shape::Directory
                     } else {
                         Shape::File

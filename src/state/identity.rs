@@ -32,7 +32,7 @@ pub(super) const IDENTITY: &str = "identity";
 pub struct Identity {
     /// The boot (`/proc/sys/kernel/random/boot_id`) in which all of it was made.
     pub boot: String,
-    /// The cgroup's folder; 0 where it has none of its own.
+    /// The cgroup's directory; 0 where it has none of its own.
     pub cgroup: u64,
     /// Those of `cgroup_parents`, in their order; 0 for one that is not there.
     pub parents: Vec<u64>,
@@ -192,7 +192,7 @@ fn cgroup_mount() -> Option<PathBuf> {
     mount_of_host().map(|mount| mount.path)
 }
 
-/// Where nothing is mounted no folder can be made either.
+/// Where nothing is mounted no directory can be made either.
 fn resctrl_mount() -> Option<PathBuf> {
     Some(PathBuf::from(intel_rdt::MOUNT))
 }
@@ -210,7 +210,7 @@ impl Dir {
             .is_ok_and(|own| own.directory == holder.directory)
     }
 
-    /// Of the folders above the cgroup that were made for it those that are still the same, from the top down.
+    /// Of the directories above the cgroup that were made for it those that are still the same, from the top down.
     pub fn own_cgroup_parents(&self, state: &State) -> Vec<PathBuf> {
         let numbers: fn(&Identity) -> &Vec<u64> = |identity| &identity.parents;
         let mut parents = state.still_there(&state.cgroup_parents, numbers, cgroup_mount);

@@ -1,4 +1,4 @@
-//! The state directory: one folder a container below `--root`, holding facts, never a status.
+//! The state directory: one directory a container below `--root`, holding facts, never a status.
 //!
 //! `<root>/<id>/` has `state.json` (the facts, replaced by rename), `config.json` (a copy of the
 //! bundle's at create, for `exec` and the late hooks), `identity` (what it takes to find the
@@ -56,7 +56,7 @@ pub struct State {
     pub oci_version: String,
     /// Creation time, RFC 3339 with nanoseconds.
     pub created: String,
-    /// Bundle folder, absolute.
+    /// Bundle directory, absolute.
     pub bundle: PathBuf,
     /// Root file system, absolute on the host.
     pub rootfs: PathBuf,
@@ -72,9 +72,9 @@ pub struct State {
     pub creator: (i32, u64),
     /// create has done all its work.
     pub finished: bool,
-    /// Folder of the cgroup, absolute on the host, under the key `""` (runc's shape for v2).
+    /// Directory of the cgroup, absolute on the host, under the key `""` (runc's shape for v2).
     pub cgroup_paths: BTreeMap<String, PathBuf>,
-    /// Folders above the cgroup that did not exist before, from the top down.
+    /// Directories above the cgroup that did not exist before, from the top down.
     pub cgroup_parents: Vec<PathBuf>,
     /// The scope in which systemd holds that cgroup.
     pub systemd_scope: Option<Scope>,
@@ -82,12 +82,13 @@ pub struct State {
     pub delegate_cgroup: Option<PathBuf>,
     /// No cgroup was made: the caller's own holds the processes.
     pub cgroup_is_callers: bool,
-    /// Folders of the Intel RDT groups that casulo made.
+    /// Directories of the Intel RDT groups that casulo made.
     pub intel_rdt_paths: Vec<PathBuf>,
     /// Kinds of namespaces that are not the caller's own, as bits of clone flags.
     pub namespaces: u64,
-    /// The folder inside that holds the container's notify socket, if it has one.
-    pub notify_folder: Option<PathBuf>,
+    /// The directory inside that holds the container's notify socket, if it has one.
+    #[serde(rename = "notify_folder")]
+    pub notify_directory: Option<PathBuf>,
     /// There are poststart hooks in the config.
     pub has_poststart: bool,
     /// There are poststop hooks in the config.
@@ -162,7 +163,7 @@ impl State {
     }
 }
 
-/// One container's folder, open.
+/// One container's directory, open.
 #[derive(Debug)]
 pub struct Dir {
     /// The container's id.
@@ -173,14 +174,14 @@ pub struct Dir {
 }
 
 impl Dir {
-    /// The folder's path, absolute if `--root` was.
+    /// The directory's path, absolute if `--root` was.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// False once the folder was removed: its name may be another container's by now.
+    /// False once the directory was removed: its name may be another container's by now.
     pub fn is_there(&self) -> bool {
-        // An open folder can always be looked at.
+        // An open directory can always be looked at.
         fstat(&self.fd).is_ok_and(|stat| stat.st_nlink > 0)
     }
 
@@ -308,7 +309,7 @@ impl Dir {
         start_fifo::forget(self);
     }
 
-    /// Removes the folder and all in it; the id is free again.
+    /// Removes the directory and all in it; the id is free again.
     ///
     /// # Errors
     /// `E_STATE`.
@@ -317,25 +318,25 @@ impl Dir {
         if !self.is_there() {
             return Ok(());
         }
-        let remove_folder =
+        let remove_directory =
             || match unlinkat(&self.parent, self.id.as_str(), UnlinkatFlags::RemoveDir) {
                 Err(Errno::ENOENT) => Ok(()),
                 result => result,
             };
         // What stands in for the record goes first, or a reader would take it for the record of a container.
         self.remove_files(&[identity::IDENTITY, CONFIG, STATE])?;
-        fault::at(Step::RemoveFolder)?;
-        let mut removed = remove_folder();
+        fault::at(Step::RemoveDirectory)?;
+        let mut removed = remove_directory();
         if removed == Err(Errno::ENOTEMPTY) {
             self.remove_files(&start_fifo::NAMES)?;
             self.remove_files(&[STATE_NEW, DELETED])?;
-            removed = remove_folder();
+            removed = remove_directory();
         }
         match removed {
             Ok(()) => Ok(()),
-            // Something that casulo did not put there: the folder is still only this container's.
+            // Something that casulo did not put there: the directory is still only this container's.
             Err(Errno::ENOTEMPTY) => remove_below(self.fd.as_fd(), What::Everything)
-                .and_then(|()| remove_folder())
+                .and_then(|()| remove_directory())
                 .context(Code::State, "remove", self.path.display()),
             Err(errno) => Err(Error::step(
                 Code::State,
@@ -411,7 +412,7 @@ mod tests {
 
     #[test]
     fn an_id_is_taken_once_and_free_after_removal() {
-        let root = tempfile::tempdir().expect("folder");
+        let root = tempfile::tempdir().expect("directory");
         let store = Store::at(root.path().join("run"));
         let dir = store.reserve(&web()).expect("reserved");
         assert_eq!(store.reserve(&web()).expect_err("taken").code, Code::Exists);
@@ -423,7 +424,7 @@ mod tests {
 
     #[test]
     fn a_lock_that_was_waited_for_is_of_the_container_that_was_meant() {
-        let root = tempfile::tempdir().expect("folder");
+        let root = tempfile::tempdir().expect("directory");
         let store = Store::at(root.path().to_owned());
         let dir = store.reserve(&web()).expect("reserved");
         dir.unlock().expect("unlocked");
@@ -433,14 +434,14 @@ mod tests {
         first.remove().expect("removed");
         // Another container with the same id must not be taken for the one that was deleted.
         let _other = store.reserve(&web()).expect("reserved again");
-        let error = second.lock("start").expect_err("its folder is gone");
+        let error = second.lock("start").expect_err("its directory is gone");
         assert_eq!(error.code, Code::NotFound);
         assert_eq!(store.ids().expect("list"), ["web"]);
     }
 
     #[test]
     fn facts_come_back_as_written() {
-        let root = tempfile::tempdir().expect("folder");
+        let root = tempfile::tempdir().expect("directory");
         let dir = Store::at(root.path().to_owned())
             .reserve(&web())
             .expect("reserved");

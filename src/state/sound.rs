@@ -26,7 +26,7 @@ impl State {
             ("cgroup_paths", self.cgroup_paths.values().all(is_path)),
             ("cgroup_parents", self.cgroup_parents.iter().all(is_path)),
             ("intel_rdt_paths", self.intel_rdt_paths.iter().all(is_path)),
-            ("notify_folder", self.notify_folder.iter().all(is_path)),
+            ("notify_folder", self.notify_directory.iter().all(is_path)),
             (
                 "delegate_cgroup",
                 self.delegate_cgroup
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn what_no_casulo_writes_is_an_error_that_names_the_field() {
-        let root = tempfile::tempdir().expect("folder");
+        let root = tempfile::tempdir().expect("directory");
         let sound = State {
             id: "web".to_owned(),
             created: now(),
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn what_stands_in_for_a_record_is_not_believed_either() {
-        let root = tempfile::tempdir().expect("folder");
+        let root = tempfile::tempdir().expect("directory");
         let sound = State {
             id: "web".to_owned(),
             ..State::default()

@@ -17,14 +17,14 @@ const UNNAMED: &str = ".new-";
 /// How many names are tried that somebody else takes or takes away at the same time.
 const ATTEMPTS: u32 = 16;
 
-/// `--root`: the folder that holds all containers of this caller.
+/// `--root`: the directory that holds all containers of this caller.
 #[derive(Clone, Debug)]
 pub struct Store {
     root: PathBuf,
 }
 
 /// Checks a container id: `[A-Za-z0-9_+.-]+`, not `.` or `..`, at most 1024 bytes, no leading dot
-/// (folders that begin with one are casulo's own).
+/// (directories that begin with one are casulo's own).
 ///
 /// # Errors
 /// `E_ID`.
@@ -60,7 +60,7 @@ impl Store {
     pub fn reserve(&self, state: &State) -> Result<Dir> {
         check_id(&state.id)?;
         fault::at(Step::Reserve)?;
-        let parent = match open_folder(&self.root) {
+        let parent = match open_root(&self.root) {
             Err(Errno::ENOENT) => self.make_root()?,
             result => result.context(Code::State, "open", self.root.display())?,
         };
@@ -89,7 +89,7 @@ impl Store {
     /// # Errors
     /// `E_STATE`; a missing `--root` has nothing in it.
     pub fn remove_unnamed(&self) -> Result<()> {
-        let (Ok(parent), Ok(entries)) = (open_folder(&self.root), std::fs::read_dir(&self.root))
+        let (Ok(parent), Ok(entries)) = (open_root(&self.root), std::fs::read_dir(&self.root))
         else {
             return Ok(());
         };
@@ -103,7 +103,7 @@ impl Store {
 
     fn make_root(&self) -> Result<OwnedFd> {
         std::fs::create_dir_all(&self.root).context(Code::State, "make", self.root.display())?;
-        let fd = open_folder(&self.root).context(Code::State, "open", self.root.display())?;
+        let fd = open_root(&self.root).context(Code::State, "open", self.root.display())?;
         fchmod(&fd, Mode::from_bits_truncate(0o700)).context(
             Code::State,
             "chmod",
@@ -112,14 +112,14 @@ impl Store {
         Ok(fd)
     }
 
-    /// Opens an existing container's folder.
+    /// Opens an existing container's directory.
     ///
     /// # Errors
     /// `E_ID`; `E_NOT_FOUND` with the words `does not exist` that callers look for.
     pub fn open(&self, id: &str) -> Result<Dir> {
         check_id(id)?;
         let gone = || not_found(id);
-        let parent = match open_folder(&self.root) {
+        let parent = match open_root(&self.root) {
             Err(Errno::ENOENT) => return Err(gone()),
             result => result.context(Code::State, "open", self.root.display())?,
         };
@@ -167,7 +167,7 @@ impl Store {
     }
 }
 
-fn open_folder(path: &Path) -> nix::Result<OwnedFd> {
+fn open_root(path: &Path) -> nix::Result<OwnedFd> {
     openat(
         AT_FDCWD,
         path,

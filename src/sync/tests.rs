@@ -5,7 +5,7 @@ fn an_error_crosses_unchanged() {
     let (parent, init) = Channel::pair().expect("socketpair");
     let error = Error::step(Code::Mount, "mount", "/data", Errno::ENOTDIR)
         .hint("mount a directory on a directory")
-        .because("the source is a folder");
+        .because("the source is a directory");
     init.send(&Message::Failed(error.clone())).expect("sent");
     match parent.receive().expect("received") {
         Some(Message::Failed(got)) => assert_eq!(got, error),

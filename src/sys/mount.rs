@@ -112,19 +112,23 @@ pub fn move_mount(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> nix::Result<()> {
     check(result).map(drop)
 }
 
-/// `int move_mount(from, "", folder, name, MOVE_MOUNT_F_EMPTY_PATH)`, move_mount(2): attaches the tree
-/// `from` on what `name` is in `folder`. A `name` that is a symlink is not followed.
+/// `int move_mount(from, "", directory, name, MOVE_MOUNT_F_EMPTY_PATH)`, move_mount(2): attaches the tree
+/// `from` on what `name` is in `directory`. A `name` that is a symlink is not followed.
 ///
 /// # Errors
 /// The kernel's errno.
-pub fn move_mount_to(from: BorrowedFd<'_>, folder: BorrowedFd<'_>, name: &CStr) -> nix::Result<()> {
+pub fn move_mount_to(
+    from: BorrowedFd<'_>,
+    directory: BorrowedFd<'_>,
+    name: &CStr,
+) -> nix::Result<()> {
     // SAFETY: `name` and the other path are C strings that outlive the call; the rest are integers.
     let result = unsafe {
         libc::syscall(
             libc::SYS_move_mount,
             from.as_raw_fd(),
             c"".as_ptr(),
-            folder.as_raw_fd(),
+            directory.as_raw_fd(),
             name.as_ptr(),
             libc::MOVE_MOUNT_F_EMPTY_PATH,
         )

@@ -45,7 +45,7 @@ pub(crate) fn plan(name: &str, config: &[u8]) -> Result<Plan> {
     Plan::new(&spec, &options, &host(), file)
 }
 
-/// The sample bundles' folder.
+/// The sample bundles' directory.
 pub(crate) fn bundles() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("bundles")
 }

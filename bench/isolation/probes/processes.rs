@@ -18,7 +18,7 @@ probes! {
     "inherited-fd", "read a file that the caller left open", Secret => inherited_fd;
 }
 
-/// The folders of processes in /proc.
+/// The directories of processes in /proc.
 fn processes() -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir("/proc").context("/proc")?;
     Ok(entries

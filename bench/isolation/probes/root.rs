@@ -1,4 +1,4 @@
-//! Ways out of the root folder, to a file that lies outside it.
+//! Ways out of the root directory, to a file that lies outside it.
 
 use super::{Group, Probe, Proof, done};
 use crate::isolation::facts::{Facts, Finding, MOUNT};
@@ -17,8 +17,8 @@ probes! {
     PROBES, Root:
     "dot-dot", "walk up with ..", Secret => dot_dot;
     "second-chroot", "a second chroot, and .. past it", Secret => second_chroot;
-    "second-chroot-fd", "the same by fchdir to an open folder", Secret => second_chroot_fd;
-    "folder-fd", "a folder that the caller left open", Secret => folder_fd;
+    "second-chroot-fd", "the same by fchdir to an open directory", Secret => second_chroot_fd;
+    "folder-fd", "a directory that the caller left open", Secret => directory_fd;
     "proc-root", "/proc/PID/root of a host process", Secret => proc_root;
     "file-handle", "open a file by its handle", Secret => file_handle;
     "disk", "make a node of the root disk, and read it", Answer => disk;
@@ -28,7 +28,7 @@ probes! {
 
 const PATIENCE: usize = 64;
 
-/// Reads the secret by its path without the leading slash, from the working folder.
+/// Reads the secret by its path without the leading slash, from the working directory.
 fn read_relative(facts: &Facts) -> Result<String, Errno> {
     let path = facts.secret.trim_start_matches('/');
     let file = openat(AT_FDCWD, path, OFlag::O_RDONLY, Mode::empty())?;
@@ -54,8 +54,8 @@ fn dot_dot(facts: &Facts) -> Finding {
     shown("walked up", up().and_then(|()| read_relative(facts)))
 }
 
-/// A folder of our own to change the root to, wherever we may make one.
-fn make_folder() -> Result<String, Errno> {
+/// A directory of our own to change the root to, wherever we may make one.
+fn make_directory() -> Result<String, Errno> {
     let name = format!("/tmp/probe-{}", std::process::id());
     match fs::create_dir(&name) {
         Ok(()) => Ok(name),
@@ -64,11 +64,11 @@ fn make_folder() -> Result<String, Errno> {
 }
 
 fn second_chroot(facts: &Facts) -> Finding {
-    let name = match make_folder() {
+    let name = match make_directory() {
         Ok(name) => name,
         Err(errno) => return Finding::held(format!("mkdir: {errno:?}")),
     };
-    // The working folder stays where it is, above the new root: nothing stops `..` from there.
+    // The working directory stays where it is, above the new root: nothing stops `..` from there.
     let answer = chdir("/")
         .and_then(|()| chroot(name.as_str()))
         .and_then(|()| up());
@@ -78,7 +78,7 @@ fn second_chroot(facts: &Facts) -> Finding {
 }
 
 fn second_chroot_fd(facts: &Facts) -> Finding {
-    let name = match make_folder() {
+    let name = match make_directory() {
         Ok(name) => name,
         Err(errno) => return Finding::held(format!("mkdir: {errno:?}")),
     };
@@ -94,11 +94,11 @@ fn second_chroot_fd(facts: &Facts) -> Finding {
 }
 
 /// The descriptors that could have been left open, beside the three standard ones.
-fn folder_fd(facts: &Facts) -> Finding {
+fn directory_fd(facts: &Facts) -> Finding {
     let Some(name) = Path::new(&facts.secret).file_name() else {
         return Finding::not_applicable("no secret");
     };
-    let number = facts.folder_fd;
+    let number = facts.directory_fd;
     let answer = openat(sys::inherited(number), name, OFlag::O_RDONLY, Mode::empty());
     let answer = answer.and_then(|file| {
         let mut buffer = [0; 128];

@@ -33,14 +33,14 @@ enum Trouble {
 
 /// What stands on systemd's socket.
 struct Bus {
-    folder: PathBuf,
+    directory: PathBuf,
     connections: Arc<Mutex<Vec<UnixStream>>>,
 }
 
 impl Bus {
     fn start(lab: &Lab, trouble: Trouble) -> Bus {
-        let folder = lab.folder("run");
-        let path = folder.join("private");
+        let directory = lab.directory("run");
+        let path = directory.join("private");
         let _ = fs::remove_file(&path);
         let listener = UnixListener::bind(&path).unwrap();
         let connections = Arc::new(Mutex::new(Vec::new()));
@@ -54,7 +54,7 @@ impl Bus {
             }
         });
         Bus {
-            folder,
+            directory,
             connections,
         }
     }
@@ -98,12 +98,12 @@ fn serve(mut stream: UnixStream, trouble: Trouble) -> std::io::Result<()> {
     }
 }
 
-/// The command in a mount namespace of its own, where `folder` is systemd's.
-fn beside(folder: &Path, command: &Command) -> Command {
+/// The command in a mount namespace of its own, where `directory` is systemd's.
+fn beside(directory: &Path, command: &Command) -> Command {
     let mut shell = Command::new("unshare");
     let script = format!(
         "mount -t tmpfs none /run && mkdir /run/systemd && mount --bind {} /run/systemd && exec \"$@\"",
-        folder.display()
+        directory.display()
     );
     shell.args(["--mount", "sh", "-c", &script, "sh"]);
     wrapped(shell, command)
@@ -133,13 +133,13 @@ fn attack() -> Attack {
     }
 }
 
-/// A bundle in a scope of its own, and `run` of it where `folder` is systemd's.
-fn in_scope<'lab>(lab: &'lab Lab, folder: &Path) -> (Bundle<'lab>, Running) {
+/// A bundle in a scope of its own, and `run` of it where `directory` is systemd's.
+fn in_scope<'lab>(lab: &'lab Lab, directory: &Path) -> (Bundle<'lab>, Running) {
     let bundle = sleeping(lab);
     let path = format!("system.slice:casulotest:{}", bundle.id());
     let bundle = bundle.set("/linux/cgroupsPath", json!(path));
     let command = bundle.command(&["--systemd-cgroup"], "run", &[]);
-    let running = Running::new(beside(folder, &command), b"");
+    let running = Running::new(beside(directory, &command), b"");
     (bundle, running)
 }
 
@@ -148,7 +148,7 @@ const WORD: &str = "a signal came before systemd";
 fn run_hears_while_systemd(lab: &Lab, trouble: Trouble) {
     zoo(lab, &attack(), |lab| {
         let bus = Bus::start(lab, trouble);
-        let (bundle, running) = in_scope(lab, &bus.folder);
+        let (bundle, running) = in_scope(lab, &bus.directory);
         wait_until("it connects", || {
             !bus.connections.lock().unwrap().is_empty()
         });
@@ -161,9 +161,9 @@ fn run_hears_while_systemd(lab: &Lab, trouble: Trouble) {
 
 fn run_hears_while_systemd_does_not_accept(lab: &Lab) {
     zoo(lab, &attack(), |lab| {
-        let folder = lab.folder("run");
-        let full = Full::at(folder.join("private"));
-        let (bundle, running) = in_scope(lab, &folder);
+        let directory = lab.directory("run");
+        let full = Full::at(directory.join("private"));
+        let (bundle, running) = in_scope(lab, &directory);
         wait_until_it_connects(&running);
         let is_clean = || lab.assert_nothing_left(bundle.id());
         told_to_end(running, RUN, WORD, || drop(full), is_clean)

@@ -67,7 +67,7 @@ fn attacked(
     found
 }
 
-/// By a caller who has a folder of the host open.
+/// By a caller who has a directory of the host open.
 fn create(lab: &Lab, bundle: &Bundle<'_>) {
     let mut create = bundle.command(&[], "create", &[]);
     create.env("SECRET", super::SECRET_OF_THE_CALLER);
@@ -134,9 +134,9 @@ fn descriptors_of_the_caller(lab: &Lab) {
     let create = bundle.command(&[], "create", &[]);
     lab.through_shell("exec 9</etc; exec 7<>/dev/null; exec \"$@\"", &create)
         .ok();
-    let folder = format!("/proc/{}/fd", bundle.pid());
+    let directory = format!("/proc/{}/fd", bundle.pid());
     let mut more = Vec::new();
-    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+    for entry in fs::read_dir(directory).unwrap().map(Result::unwrap) {
         let is_stdio = ["0", "1", "2"].iter().any(|it| entry.file_name() == *it);
         let kind = fs::metadata(entry.path()).unwrap().file_type();
         if !is_stdio && !kind.is_fifo() {

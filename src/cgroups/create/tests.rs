@@ -21,27 +21,31 @@ fn plan(mount: &Path, path: PathBuf, settings: Vec<Setting>) -> Plan {
     }
 }
 
-/// A folder like a cgroup that somebody made: `files`, all empty but cgroup.events.
-fn folder(files: &[&str]) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().expect("temporary folder");
+/// A directory like a cgroup that somebody made: `files`, all empty but cgroup.events.
+fn directory(files: &[&str]) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().expect("temporary directory");
     fs::write(
-        folder.path().join("cgroup.events"),
+        directory.path().join("cgroup.events"),
         "populated 0\nfrozen 0\n",
     )
     .expect("events");
     for file in files {
-        fs::write(folder.path().join(file), "").expect(file);
+        fs::write(directory.path().join(file), "").expect(file);
     }
-    folder
+    directory
 }
 
 #[test]
 fn limits_are_written_into_their_files() {
-    let mount = tempfile::tempdir().expect("temporary folder");
+    let mount = tempfile::tempdir().expect("temporary directory");
     let above = mount.path().join("cgroup.subtree_control");
     fs::write(&above, "").expect("subtree_control");
     let leaf = mount.path().join("leaf");
-    fs::rename(folder(&["cpu.max", "memory.max", "pids.max"]).keep(), &leaf).expect("leaf");
+    fs::rename(
+        directory(&["cpu.max", "memory.max", "pids.max"]).keep(),
+        &leaf,
+    )
+    .expect("leaf");
     let limits = [
         ("cpu.max", "50000 100000"),
         ("memory.max", "1048576"),
@@ -65,7 +69,7 @@ fn limits_are_written_into_their_files() {
 
 #[test]
 fn what_is_counted_is_enabled_as_far_as_it_is_there() {
-    let mount = tempfile::tempdir().expect("temporary folder");
+    let mount = tempfile::tempdir().expect("temporary directory");
     for (file, text) in [
         ("cgroup.controllers", "cpuset cpu memory rdma\n"),
         ("cgroup.subtree_control", ""),
@@ -73,7 +77,7 @@ fn what_is_counted_is_enabled_as_far_as_it_is_there() {
         fs::write(mount.path().join(file), text).expect(file);
     }
     let leaf = mount.path().join("leaf");
-    fs::rename(folder(&[]).keep(), &leaf).expect("leaf");
+    fs::rename(directory(&[]).keep(), &leaf).expect("leaf");
     let above = mount.path().join("cgroup.subtree_control");
     let enabled = || fs::read_to_string(&above).expect("subtree_control");
     Cgroup::create(&plan(mount.path(), leaf.clone(), vec![]), None).expect("created");
@@ -86,20 +90,20 @@ fn what_is_counted_is_enabled_as_far_as_it_is_there() {
 
 #[test]
 fn a_file_that_the_kernel_lacks_is_named_with_its_value() {
-    let folder = folder(&["cgroup.subtree_control"]);
+    let directory = directory(&["cgroup.subtree_control"]);
     let plan = plan(
-        folder.path(),
-        folder.path().join("leaf"),
+        directory.path(),
+        directory.path().join("leaf"),
         vec![setting("cpu.idle", "1")],
     );
     let error = Cgroup::create(&plan, None).expect_err("no such file");
     let expected = format!(
         "set cpu.idle to 1 in {}/leaf: this kernel has no such file: no such file or directory",
-        folder.path().display()
+        directory.path().display()
     );
     assert_eq!(error.to_string(), expected);
-    assert!(!folder.path().join("leaf").is_dir(), "nothing is left");
-    let enabled = fs::read_to_string(folder.path().join("cgroup.subtree_control"));
+    assert!(!directory.path().join("leaf").is_dir(), "nothing is left");
+    let enabled = fs::read_to_string(directory.path().join("cgroup.subtree_control"));
     assert_eq!(enabled.as_deref().ok(), Some("+cpu"), "it was asked for");
 }
 
@@ -117,9 +121,9 @@ fn a_file_that_is_missing_gives_way_to_the_one_that_does_instead() {
         (&["io.bfq.weight", "io.weight"], "io.bfq.weight=100"),
     ] {
         // No cgroup.subtree_control: nothing may be enabled where one of the two is there.
-        let folder = folder(files);
-        let mount = folder.path().parent().expect("a parent");
-        let plan = plan(mount, folder.path().to_owned(), vec![instead.clone()]);
+        let directory = directory(files);
+        let mount = directory.path().parent().expect("a parent");
+        let plan = plan(mount, directory.path().to_owned(), vec![instead.clone()]);
         let cgroup = Cgroup::create(&plan, None)
             .expect("created")
             .expect("a cgroup");
@@ -134,13 +138,13 @@ fn a_cgroup_in_use_or_frozen_is_refused() {
         ("populated 1\nfrozen 0\n", "already has processes"),
         ("populated 0\nfrozen 1\n", "is frozen"),
     ] {
-        let folder = folder(&[]);
-        fs::write(folder.path().join("cgroup.events"), events).expect("events");
-        let mount = folder.path().parent().expect("a parent");
-        let error = Cgroup::create(&plan(mount, folder.path().to_owned(), vec![]), None)
+        let directory = directory(&[]);
+        fs::write(directory.path().join("cgroup.events"), events).expect("events");
+        let mount = directory.path().parent().expect("a parent");
+        let error = Cgroup::create(&plan(mount, directory.path().to_owned(), vec![]), None)
             .expect_err("must be refused");
         assert!(error.to_string().ends_with(why), "{error}");
-        assert!(folder.path().is_dir(), "what was there stays");
+        assert!(directory.path().is_dir(), "what was there stays");
     }
 }
 
@@ -156,7 +160,7 @@ fn without_a_path_nothing_is_made() {
 #[test]
 fn an_optional_cgroup_that_cannot_be_made_is_done_without() {
     let mut plan = plan(Path::new("/proc"), "/proc/casulo/x".into(), vec![]);
-    Cgroup::create(&plan, None).expect_err("no folder can be made in /proc");
+    Cgroup::create(&plan, None).expect_err("no directory can be made in /proc");
     plan.need = Need::Optional;
     assert!(Cgroup::create(&plan, None).expect("ok").is_none());
 }

@@ -43,7 +43,7 @@ impl Cgroup {
         // All of them where everything is allowed. Else none, or what a cgroup that was taken over
         // had from its former container.
         for program in old {
-            bpf::detach_device_program(self.folder.as_fd(), program.as_fd()).context(
+            bpf::detach_device_program(self.directory.as_fd(), program.as_fd()).context(
                 Code::Devices,
                 "detach the device rules from",
                 self.path.display(),
@@ -54,7 +54,7 @@ impl Cgroup {
 
     fn attach(&self, new: &OwnedFd, instead_of: Option<&OwnedFd>) -> Result<()> {
         let instead_of = instead_of.map(AsFd::as_fd);
-        bpf::attach_device_program(self.folder.as_fd(), new.as_fd(), instead_of).context(
+        bpf::attach_device_program(self.directory.as_fd(), new.as_fd(), instead_of).context(
             Code::Devices,
             "attach the device rules to",
             self.path.display(),
@@ -65,7 +65,7 @@ impl Cgroup {
     fn our_programs(&self) -> Result<Vec<OwnedFd>> {
         let look = || -> nix::Result<Vec<OwnedFd>> {
             let mut ours = Vec::new();
-            for id in bpf::device_programs(self.folder.as_fd())? {
+            for id in bpf::device_programs(self.directory.as_fd())? {
                 let program = match bpf::program_by_id(id) {
                     // Somebody else's, detached since.
                     Err(Errno::ENOENT) => continue,

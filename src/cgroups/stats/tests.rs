@@ -5,11 +5,11 @@ use serde_json::{Value, json};
 
 /// The figures of a cgroup with these files, as they are printed.
 fn stats(files: &[(&str, &str)]) -> Value {
-    let folder = tempfile::tempdir().expect("temporary folder");
+    let directory = tempfile::tempdir().expect("temporary directory");
     for (name, text) in files {
-        std::fs::write(folder.path().join(name), text).expect("written");
+        std::fs::write(directory.path().join(name), text).expect("written");
     }
-    let cgroup = Cgroup::open(folder.path()).expect("open");
+    let cgroup = Cgroup::open(directory.path()).expect("open");
     serde_json::to_value(Stats::read(&cgroup)).expect("JSON")
 }
 

@@ -227,16 +227,16 @@ pub fn fill(
     proc: &ProcFs,
     holder: Option<&Holder>,
 ) -> Result<Filled> {
-    let path = folder_of(&scope.scope.unit, &plan.mount, bridge, proc)?;
-    let folder = Cgroup::open(&path)?;
+    let path = directory_of(&scope.scope.unit, &plan.mount, bridge, proc)?;
+    let directory = Cgroup::open(&path)?;
     // A scope takes over a cgroup of its name that somebody has left. In a frozen one the bridge would wait, and
     // casulo for it.
-    folder.check_thawed(&plan.mount)?;
-    folder.write_all(&scope.files, plan)?;
+    directory.check_thawed(&plan.mount)?;
+    directory.write_all(&scope.files, plan)?;
     let Some(subgroup) = &scope.subgroup else {
-        folder.set_up(plan)?;
+        directory.set_up(plan)?;
         return Ok(Filled {
-            cgroup: folder,
+            cgroup: directory,
             waiting_room: None,
         });
     };
@@ -256,17 +256,17 @@ pub fn fill(
 impl Filled {
     /// The container's cgroup, once the bridge has ended.
     pub fn without_bridge(self) -> Cgroup {
-        if let Some(folder) = self.waiting_room {
-            // If it stays it is an empty folder, which goes with the scope.
-            let _ = std::fs::remove_dir(folder);
+        if let Some(directory) = self.waiting_room {
+            // If it stays it is an empty directory, which goes with the scope.
+            let _ = std::fs::remove_dir(directory);
         }
         self.cgroup
     }
 }
 
-/// The scope's folder: where systemd has put the bridge. casulo may see less of the hierarchy than
+/// The scope's directory: where systemd has put the bridge. casulo may see less of the hierarchy than
 /// systemd does, so what systemd calls the path need not be one here.
-fn folder_of(unit: &str, mount: &Path, bridge: Pid, proc: &ProcFs) -> Result<PathBuf> {
+fn directory_of(unit: &str, mount: &Path, bridge: Pid, proc: &ProcFs) -> Result<PathBuf> {
     let file = proc
         .open(&format!("{bridge}/cgroup"), OFlag::O_RDONLY)
         .context(Code::Cgroup, "read the cgroup of", bridge)?;

@@ -1,5 +1,5 @@
 //! `linux.cgroupsPath` of the systemd driver, `SLICE:PREFIX:NAME` → the names of the slice and of
-//! the scope. Pure. Which folders a slice has is systemd's to know: `a-b.slice` lies in `a.slice`
+//! the scope. Pure. Which directories a slice has is systemd's to know: `a-b.slice` lies in `a.slice`
 //! (systemd.slice(5)), and systemd makes both.
 
 use super::Manager;

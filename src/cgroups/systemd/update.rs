@@ -17,21 +17,21 @@ pub struct Update<'a> {
     told: bool,
 }
 
-/// The scope's folder, from that of the container's cgroup in it.
+/// The scope's directory, from that of the container's cgroup in it.
 ///
 /// # Errors
 /// `E_CGROUP`
-pub fn folder(scope: &Scope, cgroup: &Path) -> Result<Cgroup> {
-    let folder = cgroup.ancestors().find(|path| path.ends_with(&scope.unit));
-    Cgroup::open(folder.unwrap_or(cgroup))
+pub fn directory(scope: &Scope, cgroup: &Path) -> Result<Cgroup> {
+    let directory = cgroup.ancestors().find(|path| path.ends_with(&scope.unit));
+    Cgroup::open(directory.unwrap_or(cgroup))
 }
 
 impl<'a> Update<'a> {
     /// Nothing yet.
-    pub fn of(scope: &'a Scope, folder: &'a Cgroup) -> Update<'a> {
+    pub fn of(scope: &'a Scope, directory: &'a Cgroup) -> Update<'a> {
         Update {
             scope,
-            files: Changes::of(folder),
+            files: Changes::of(directory),
             told: false,
         }
     }

@@ -12,7 +12,7 @@ fn below(cgroup: &Cgroup, name: &str) -> Cgroup {
     Cgroup::open(&path).expect("open it")
 }
 
-fn open_folder(base: BorrowedFd<'_>, path: &Path) -> std::os::fd::OwnedFd {
+fn open_directory(base: BorrowedFd<'_>, path: &Path) -> std::os::fd::OwnedFd {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
     openat(base, path, flags, Mode::empty()).expect("open")
 }
@@ -140,11 +140,11 @@ fn a_tree_deeper_than_a_path_can_be_is_removed() {
     };
     let cgroup = test.create();
     let name = "x".repeat(200);
-    let mut here = open_folder(cgroup.fd().expect("a folder"), Path::new("."));
+    let mut here = open_directory(cgroup.fd().expect("a directory"), Path::new("."));
     for _ in 0..30 {
         nix::sys::stat::mkdirat(&here, name.as_str(), Mode::from_bits_truncate(0o755))
             .expect("nested cgroup");
-        here = open_folder(here.as_fd(), Path::new(&name));
+        here = open_directory(here.as_fd(), Path::new(&name));
     }
     below(&cgroup, "beside");
     cgroup.remove().expect("removed");
@@ -158,11 +158,11 @@ fn processes_deeper_than_a_path_can_be_are_listed_and_signalled() {
     };
     let cgroup = test.create();
     let name = "x".repeat(250);
-    let mut here = open_folder(cgroup.fd().expect("a folder"), Path::new("."));
+    let mut here = open_directory(cgroup.fd().expect("a directory"), Path::new("."));
     for _ in 0..20 {
         let mode = Mode::from_bits_truncate(0o755);
         nix::sys::stat::mkdirat(&here, name.as_str(), mode).expect("nested cgroup");
-        here = open_folder(here.as_fd(), Path::new(&name));
+        here = open_directory(here.as_fd(), Path::new(&name));
     }
     let process = std::process::Command::new("sleep").arg("1000").spawn();
     let process = process.expect("sleep runs");
@@ -182,9 +182,9 @@ fn an_oom_kill_is_read_from_memory_events() {
         ("oom 1\noom_kill 0\noom_group_kill 3\n", 0),
         ("oom 1\noom_kill 2\n", 2),
     ] {
-        let folder = tempfile::tempdir().expect("temporary folder");
-        std::fs::write(folder.path().join("memory.events"), text).expect("events");
-        let cgroup = Cgroup::open(folder.path()).expect("open");
+        let directory = tempfile::tempdir().expect("temporary directory");
+        std::fs::write(directory.path().join("memory.events"), text).expect("events");
+        let cgroup = Cgroup::open(directory.path()).expect("open");
         assert_eq!(cgroup.memory_events().oom_kill, kills);
     }
 }

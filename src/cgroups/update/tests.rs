@@ -2,17 +2,17 @@ use super::*;
 use crate::cgroups::tests::host;
 use std::fs;
 
-/// A folder like a hierarchy, and in it one like a cgroup with these files. They take any value,
+/// A directory like a hierarchy, and in it one like a cgroup with these files. They take any value,
 /// and what is longer stays behind it; what the kernel refuses is tried in the integration tests.
 fn cgroup(files: &[(&str, &str)]) -> (tempfile::TempDir, Cgroup) {
-    let mount = tempfile::tempdir().expect("temporary folder");
+    let mount = tempfile::tempdir().expect("temporary directory");
     fs::write(mount.path().join("cgroup.subtree_control"), "").expect("subtree_control");
     let leaf = mount.path().join("leaf");
     fs::create_dir(&leaf).expect("leaf");
     for (file, text) in files {
         fs::write(leaf.join(file), text).expect(file);
     }
-    let cgroup = Cgroup::open(&leaf).expect("a folder");
+    let cgroup = Cgroup::open(&leaf).expect("a directory");
     (mount, cgroup)
 }
 

@@ -101,16 +101,16 @@ fn controllers(subject: &Subject<'_>, above: &Path, findings: &mut Findings) {
             .take_while(|it| it.starts_with(&plan.mount));
         let mut denied = None;
         let mut found = false;
-        for folder in up {
+        for directory in up {
             let has = |file: &str| {
-                let list = subject.files.text(folder.join(file)).unwrap_or_default();
+                let list = subject.files.text(directory.join(file)).unwrap_or_default();
                 list.split_whitespace().any(|it| it == controller)
             };
             if has("cgroup.subtree_control") {
                 found = true;
                 break;
             }
-            let file = folder.join("cgroup.subtree_control");
+            let file = directory.join("cgroup.subtree_control");
             if let Err(errno) = subject.files.access(&file, AccessFlags::W_OK) {
                 denied = denied.or(Some((file, errno)));
             }

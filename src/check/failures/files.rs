@@ -35,7 +35,7 @@ pub(super) fn sources(subject: &Subject<'_>, findings: &mut Findings) {
     }
 }
 
-/// What the image must have: places for proc and sysfs, the program, the working folder, hooks.
+/// What the image must have: places for proc and sysfs, the program, the working directory, hooks.
 pub(super) fn image(subject: &Subject<'_>, findings: &mut Findings) {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     // A root that is missing was found before.
@@ -51,8 +51,8 @@ pub(super) fn image(subject: &Subject<'_>, findings: &mut Findings) {
         && !meets_a_mount(&root, cwd, mounts)
         && fstat(&fd).is_ok_and(|stat| stat.st_mode & libc::S_IFMT != libc::S_IFDIR)
     {
-        let why = format!("{} is not a folder in the image", cwd.display());
-        findings.add(Code::CwdNoFolder, "process.cwd", why);
+        let why = format!("{} is not a directory in the image", cwd.display());
+        findings.add(Code::CwdNoDirectory, "process.cwd", why);
     }
     for hook in &subject.plan.hooks.hooks {
         let path = Path::new(OsStr::from_bytes(hook.path.to_bytes()));
@@ -66,11 +66,12 @@ pub(super) fn image(subject: &Subject<'_>, findings: &mut Findings) {
     }
 }
 
-/// `/proc`, `/sys` and `/dev` must be real folders, or missing.
+/// `/proc`, `/sys` and `/dev` must be real directories, or missing.
 fn mount_points(root: &Root, mounts: &[Mount], findings: &mut Findings) {
     for (place, mount) in mounts.iter().enumerate() {
         let earlier = mounts.get(..place).unwrap_or_default();
-        if mount.target != Target::RealFolder || meets_a_mount(root, &mount.destination, earlier) {
+        if mount.target != Target::RealDirectory || meets_a_mount(root, &mount.destination, earlier)
+        {
             continue;
         }
         let found = root.resolve_plain(&mount.destination, OFlag::O_DIRECTORY);
@@ -113,14 +114,14 @@ pub(super) fn devices(subject: &Subject<'_>, findings: &mut Findings) {
 
 /// True if the host has the node where `create` looks for it.
 fn has_node(subject: &Subject<'_>, device: &Device) -> bool {
-    let (folder, kind) = match device.kind {
+    let (directory, kind) = match device.kind {
         Kind::Block => ("block", SFlag::S_IFBLK),
         Kind::Char | Kind::Fifo => ("char", SFlag::S_IFCHR),
     };
     let number = format!("{}:{}", device.major, device.minor);
     let event = subject
         .files
-        .text(format!("/sys/dev/{folder}/{number}/uevent"));
+        .text(format!("/sys/dev/{directory}/{number}/uevent"));
     let name = event.as_deref().and_then(|text| {
         let name = text
             .lines()
@@ -129,7 +130,7 @@ fn has_node(subject: &Subject<'_>, device: &Device) -> bool {
     });
     [
         Some(device.path.clone()),
-        Some(Path::new("/dev").join(folder).join(number)),
+        Some(Path::new("/dev").join(directory).join(number)),
         name,
     ]
     .into_iter()

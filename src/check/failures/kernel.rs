@@ -133,9 +133,9 @@ pub(super) fn file_systems(subject: &Subject<'_>, findings: &mut Findings) {
 fn has_module(subject: &Subject<'_>, name: &str) -> bool {
     let files = subject.files;
     let release = files.text("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let folder = Path::new("/lib/modules").join(release.trim());
+    let directory = Path::new("/lib/modules").join(release.trim());
     let lists = |file: &str, what: &str| {
-        let text = files.text(folder.join(file));
+        let text = files.text(directory.join(file));
         text.is_some_and(|text| text.contains(what))
     };
     lists("modules.dep", &format!("/{name}.ko"))
@@ -161,8 +161,8 @@ pub(super) fn sysctls(subject: &Subject<'_>, findings: &mut Findings) {
 /// Network devices that are not on the host.
 pub(super) fn net_devices(subject: &Subject<'_>, findings: &mut Findings) {
     for device in &subject.plan.namespaces.net_devices {
-        let folder = Path::new("/sys/class/net").join(&device.host_name);
-        if subject.files.stat(&folder) == Err(Errno::ENOENT) {
+        let directory = Path::new("/sys/class/net").join(&device.host_name);
+        if subject.files.stat(&directory) == Err(Errno::ENOENT) {
             findings.add(
                 Code::NetDeviceMissing,
                 format!("linux.netDevices[{:?}]", device.host_name),

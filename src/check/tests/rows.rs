@@ -136,7 +136,7 @@ pub(super) const ROWS: &[Row] = &[
         // s390x, which is big-endian.
         fs::write(it.image("bin/sh"), b"\x7fELF\x02\x02\x01").expect("written");
     }),
-    (Code::CwdNoFolder, "process.cwd", |it| {
+    (Code::CwdNoDirectory, "process.cwd", |it| {
         it.set("/process/cwd", json!("/bin/sh"))
     }),
     (Code::HookMissing, "hooks.createRuntime[0].path", |it| {
@@ -257,7 +257,7 @@ pub(super) const ROWS: &[Row] = &[
     }),
     (Code::BindRuntimeSocket, "mounts[4].source", |it| {
         it.file("run/docker.sock", "");
-        it.folder("var");
+        it.directory("var");
         symlink("../run", it.at("var/run")).expect("a link");
         it.mount(
             json!({"destination": "/mnt", "source": "/var/run/docker.sock", "options": ["bind"]}),
@@ -269,10 +269,10 @@ pub(super) const ROWS: &[Row] = &[
     (Code::BindHostKernel, "mounts[4].source", |it| {
         it.bind("/sys/fs/cgroup", &[])
     }),
-    (Code::BindSystemFolder, "mounts[4].source", |it| {
+    (Code::BindSystemDirectory, "mounts[4].source", |it| {
         it.bind("/etc/ssh", &["rw"])
     }),
-    (Code::BindSystemFolder, "mounts[4].source", |it| {
+    (Code::BindSystemDirectory, "mounts[4].source", |it| {
         it.bind("/var/lib/docker", &["rw"])
     }),
     (Code::ProcWritable, "linux.readonlyPaths", |it| {

@@ -19,7 +19,7 @@ const SOCKETS: [&str; 8] = [
     "/run/dbus/system_bus_socket",
 ];
 
-/// Folders in which everything is the host's own programs, settings or kernel.
+/// Directories in which everything is the host's own programs, settings or kernel.
 const SYSTEM: [&str; 9] = [
     "/bin",
     "/boot",
@@ -32,7 +32,7 @@ const SYSTEM: [&str; 9] = [
     "/var/spool",
 ];
 
-/// Folders that hold such ones beside what may well be a volume's.
+/// Directories that hold such ones beside what may well be a volume's.
 const ABOVE_SYSTEM: [&str; 10] = [
     "/home",
     "/opt",
@@ -115,13 +115,13 @@ pub(super) fn binds(subject: &Subject<'_>, findings: &mut Findings) {
             let why = format!(
                 "{shown} is writable: what is put there decides what root of the host runs"
             );
-            findings.add(Code::BindSystemFolder, &at, why);
+            findings.add(Code::BindSystemDirectory, &at, why);
             continue;
         }
         let options = words(subject, mount.index);
-        let is_folder = found.kind == SFlag::S_IFDIR;
+        let is_directory = found.kind == SFlag::S_IFDIR;
         let nosuid = has_attribute(&options, libc::MOUNT_ATTR_NOSUID);
-        if writable && is_folder && !nosuid && !subject.is_in_user_namespace() {
+        if writable && is_directory && !nosuid && !subject.is_in_user_namespace() {
             let why = format!(
                 "root of the container can leave a set-user-ID program in {shown} for users of the host"
             );
@@ -134,7 +134,7 @@ pub(super) fn binds(subject: &Subject<'_>, findings: &mut Findings) {
     }
 }
 
-/// True if the socket is what was bound, or is in the folder that was bound.
+/// True if the socket is what was bound, or is in the directory that was bound.
 fn reaches(found: &Found, socket: &str) -> bool {
     match found.kind {
         SFlag::S_IFDIR => Path::new(socket)

@@ -166,11 +166,11 @@ impl Hierarchy {
         says("unshare", unshare(CloneFlags::CLONE_NEWNS))?;
         let private = nix::mount::MsFlags::MS_REC | nix::mount::MsFlags::MS_PRIVATE;
         says("private", nix::mount::mount(none, "/", none, private, none))?;
-        let folder = says("folder", tempfile::tempdir())?;
+        let directory = says("directory", tempfile::tempdir())?;
         let flags = nix::mount::MsFlags::empty();
-        let mounted = nix::mount::mount(none, folder.path(), Some("cgroup2"), flags, none);
+        let mounted = nix::mount::mount(none, directory.path(), Some("cgroup2"), flags, none);
         says("mount cgroup2", mounted)?;
-        Ok(Hierarchy(folder, Vec::new()))
+        Ok(Hierarchy(directory, Vec::new()))
     }
 
     fn cgroup(&mut self, name: &str) -> std::result::Result<std::fs::File, String> {

@@ -7,7 +7,7 @@ use crate::sync::pipes::{Heard, pipes};
 use crate::sys::shared::Shared;
 use std::os::fd::AsFd;
 
-/// `locate` for root in `folder`, in a child: the path found, or the error.
+/// `locate` for root in `directory`, in a child: the path found, or the error.
 fn located(root: &Root, more: &str) -> String {
     let plan = planned(more);
     words_of_child(|| {
@@ -24,13 +24,13 @@ fn programs_are_found_by_path_and_by_name() {
     if skip::unless_root() {
         return;
     }
-    let (folder, root) = root();
-    program(folder.path(), "bin/tool", 0o755);
-    program(folder.path(), "work/tool", 0o755);
-    program(folder.path(), "data/plain", 0o644);
-    std::fs::create_dir(folder.path().join("bin/folder")).expect("a folder");
-    symlink("/bin/tool", folder.path().join("link")).expect("a link");
-    std::os::unix::net::UnixListener::bind(folder.path().join("bin/socket")).expect("a socket");
+    let (directory, root) = root();
+    program(directory.path(), "bin/tool", 0o755);
+    program(directory.path(), "work/tool", 0o755);
+    program(directory.path(), "data/plain", 0o644);
+    std::fs::create_dir(directory.path().join("bin/directory")).expect("a directory");
+    symlink("/bin/tool", directory.path().join("link")).expect("a link");
+    std::os::unix::net::UnixListener::bind(directory.path().join("bin/socket")).expect("a socket");
     let rows = [
         (
             r#""args":["tool"],"env":["PATH=/none:/bin","HOME=/"]"#,
@@ -62,8 +62,8 @@ fn programs_are_found_by_path_and_by_name() {
             r#"exec: "none": executable file not found in $PATH"#,
         ),
         (
-            r#""args":["folder"]"#,
-            r#"exec: "folder": executable file not found in $PATH"#,
+            r#""args":["directory"]"#,
+            r#"exec: "directory": executable file not found in $PATH"#,
         ),
         (
             r#""args":[""]"#,
@@ -125,12 +125,13 @@ fn the_users_rights_decide_about_a_program() {
     if skip::unless_root() {
         return;
     }
-    let (folder, root) = root();
-    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("chmod");
-    program(folder.path(), "secret/tool", 0o755);
+    let (directory, root) = root();
+    std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755))
+        .expect("chmod");
+    program(directory.path(), "secret/tool", 0o755);
     let secret = std::fs::Permissions::from_mode(0o700);
-    std::fs::set_permissions(folder.path().join("secret"), secret).expect("chmod");
-    program(folder.path(), "mine", 0o700);
+    std::fs::set_permissions(directory.path().join("secret"), secret).expect("chmod");
+    program(directory.path(), "mine", 0o700);
     let rows = [
         (
             r#""args":["/secret/tool"]"#,
@@ -144,7 +145,7 @@ fn the_users_rights_decide_about_a_program() {
             "inheritable":["CAP_DAC_OVERRIDE"],"ambient":["CAP_DAC_OVERRIDE"]}"#,
             "found",
         ),
-        // The folder was entered as root, as runc does.
+        // The directory was entered as root, as runc does.
         (
             r#""cwd":"/secret","args":["/bin/x"]"#,
             "exec: \"/bin/x\": no such file or directory",
@@ -223,12 +224,12 @@ fn exec_runs_the_program_and_words_its_failure() {
             other => format!("{other:?}"),
         }
     };
-    let (folder, _root) = root();
-    program(folder.path(), "script", 0o755);
-    program(folder.path(), "text", 0o755);
-    std::fs::write(folder.path().join("text"), "just text").expect("a file");
+    let (directory, _root) = root();
+    program(directory.path(), "script", 0o755);
+    program(directory.path(), "text", 0o755);
+    std::fs::write(directory.path().join("text"), "just text").expect("a file");
     let path = |name: &str| {
-        std::ffi::CString::new(folder.path().join(name).to_string_lossy().into_owned())
+        std::ffi::CString::new(directory.path().join(name).to_string_lossy().into_owned())
             .expect("no NUL")
     };
     let script = execute(&path("script"));

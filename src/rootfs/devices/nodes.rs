@@ -82,7 +82,7 @@ fn tmpfs(plan: &Plan) -> nix::Result<OwnedFd> {
 }
 
 /// Makes each node, named by its index, with the owner that the container will see as the config's.
-fn fill(plan: &Plan, folder: BorrowedFd<'_>) -> Result<()> {
+fn fill(plan: &Plan, directory: BorrowedFd<'_>) -> Result<()> {
     for (index, device) in plan.devices.iter().enumerate() {
         let Some((uid, gid)) = device.premade else {
             continue;
@@ -90,7 +90,7 @@ fn fill(plan: &Plan, folder: BorrowedFd<'_>) -> Result<()> {
         let name = index.to_string();
         let mode = permissions(device);
         mknodat(
-            folder,
+            directory,
             name.as_str(),
             file_type(device.kind),
             mode,
@@ -99,12 +99,12 @@ fn fill(plan: &Plan, folder: BorrowedFd<'_>) -> Result<()> {
         .and_then(|()| {
             let owner = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
             let flag = AtFlags::AT_SYMLINK_NOFOLLOW;
-            fchownat(folder, name.as_str(), owner.0, owner.1, flag)
+            fchownat(directory, name.as_str(), owner.0, owner.1, flag)
         })
         // A change of owner clears the set-id bits.
         .and_then(|()| match device.mode & 0o6000 {
             0 => Ok(()),
-            _ => fchmodat(folder, name.as_str(), mode, FchmodatFlags::FollowSymlink),
+            _ => fchmodat(directory, name.as_str(), mode, FchmodatFlags::FollowSymlink),
         })
         .context(Code::Device, "make device", device.path.display())?;
     }

@@ -162,7 +162,7 @@ fn in_a_root(flags: CloneFlags, body: impl FnOnce(&Path, &Root) -> Outcome) {
     if skip::unless_root() {
         return;
     }
-    let folder = tempfile::tempdir().expect("temporary folder");
+    let directory = tempfile::tempdir().expect("temporary directory");
     check_in_child(|| {
         let none = None::<&str>;
         unshare(flags | CloneFlags::CLONE_NEWNS).map_err(text)?;
@@ -173,7 +173,7 @@ fn in_a_root(flags: CloneFlags, body: impl FnOnce(&Path, &Root) -> Outcome) {
         }
         let slave = MsFlags::MS_REC | MsFlags::MS_SLAVE;
         mount(none, "/", none, slave, none).map_err(text)?;
-        let top = folder.path();
+        let top = directory.path();
         mount(none, top, Some("tmpfs"), MsFlags::empty(), none).map_err(text)?;
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let fd = open(top, flags, Mode::empty()).map_err(text)?;

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 #[test]
-fn a_rootfs_in_a_closed_folder_is_reached_from_a_user_namespace() {
+fn a_rootfs_in_a_closed_directory_is_reached_from_a_user_namespace() {
     let mut case = in_user_namespace(with_proc(json!(
         {"destination": "/data", "source": "closed/data", "options": ["bind", "ro"]})));
     case.more = json!({"root": {"path": "closed/rootfs"}});
@@ -42,11 +42,11 @@ fn an_id_map_is_refused_where_the_child_would_have_to_make_it() {
 #[test]
 fn each_of_many_sources_comes_to_its_own_destination() {
     let mount = |n: usize| {
-        // Folders, files, and texts of symlinks, in no order of the parent's messages.
+        // Directories, files, and texts of symlinks, in no order of the parent's messages.
         let (source, options) = match n % 5 {
             0 => (format!("file-{n}"), vec!["bind", "ro"]),
             1 => (format!("link-{n}"), vec!["bind", "copy-symlink"]),
-            _ => (format!("folder-{n}"), vec!["rbind"]),
+            _ => (format!("directory-{n}"), vec!["rbind"]),
         };
         json!({"destination": format!("/b/{n}"), "source": source, "options": options})
     };
@@ -56,8 +56,8 @@ fn each_of_many_sources_comes_to_its_own_destination() {
                 0 => fs::write(at(&format!("file-{n}")), n.to_string())?,
                 1 => symlink(n.to_string(), at(&format!("link-{n}")))?,
                 _ => {
-                    fs::create_dir(at(&format!("folder-{n}")))?;
-                    fs::write(at(&format!("folder-{n}/is")), n.to_string())?;
+                    fs::create_dir(at(&format!("directory-{n}")))?;
+                    fs::write(at(&format!("directory-{n}/is")), n.to_string())?;
                 }
             }
         }
@@ -134,10 +134,10 @@ fn recursive_words_reach_all_mounts_and_plain_ones_the_top() {
 #[test]
 fn a_read_only_sysfs_or_procfs_is_so_with_all_below_it() {
     let host = || {
-        for (fstype, folder, below) in [("sysfs", "sys", "fs/cgroup"), ("proc", "p", "fs")] {
-            fs::create_dir(at(folder))?;
-            fresh(fstype, &at(folder)).map_err(std::io::Error::other)?;
-            let below = at(&format!("{folder}/{below}"));
+        for (fstype, directory, below) in [("sysfs", "sys", "fs/cgroup"), ("proc", "p", "fs")] {
+            fs::create_dir(at(directory))?;
+            fresh(fstype, &at(directory)).map_err(std::io::Error::other)?;
+            let below = at(&format!("{directory}/{below}"));
             fresh("tmpfs", &below).map_err(std::io::Error::other)?;
         }
         // No name is looked at, but what is there.

@@ -157,9 +157,9 @@ fn sources_start_at_the_bundle_and_destinations_at_the_root() {
 #[test]
 fn proc_is_covered_by_nothing_but_a_procfs_and_a_few_files() {
     let proc = one(json!({"destination": "/proc", "type": "proc", "source": "proc"}));
-    assert_eq!(proc.target, Target::RealFolder);
+    assert_eq!(proc.target, Target::RealDirectory);
     let bound = one(json!({"destination": "/proc", "source": "/proc", "options": ["rbind"]}));
-    assert_eq!(bound.target, Target::RealFolder);
+    assert_eq!(bound.target, Target::RealDirectory);
     assert!(matches!(&bound.action, Action::Bind(it) if it.kind == SourceKind::Proc));
     for file in ["/proc/cpuinfo", "/proc/net/dev", "/proc/x/../stat"] {
         let mount = one(json!({"destination": file, "source": "/srv", "options": ["bind"]}));

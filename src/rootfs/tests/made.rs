@@ -94,7 +94,7 @@ fn what_is_mounted_beside_each_other_lies_where_the_paths_lead() {
     ]);
     case(mounts).run(
         || {
-            for folder in [
+            for directory in [
                 "data",
                 "other/2",
                 "rootfs/a/1",
@@ -102,7 +102,7 @@ fn what_is_mounted_beside_each_other_lies_where_the_paths_lead() {
                 "rootfs/b/1",
                 "rootfs/b/2",
             ] {
-                fs::create_dir_all(at(folder))?;
+                fs::create_dir_all(at(directory))?;
             }
             fs::write(at("data/here"), "")?;
             std::os::unix::fs::symlink("/led", at("rootfs/a/link"))
@@ -119,7 +119,7 @@ fn what_is_mounted_beside_each_other_lies_where_the_paths_lead() {
 }
 
 #[test]
-fn folders_whose_paths_are_equally_long_are_not_taken_for_each_other() {
+fn directories_whose_paths_are_equally_long_are_not_taken_for_each_other() {
     let bind = |path: &str, source: &str| json!({"destination": path, "source": at(source), "options": ["bind"]});
     let mounts = json!([
         {"destination": "/proc", "type": "proc"},
@@ -140,7 +140,10 @@ fn folders_whose_paths_are_equally_long_are_not_taken_for_each_other() {
             for file in ["/one/in/first", "/two/in/second", "/six/new/third"] {
                 fs::metadata(file).map_err(|error| format!("{file}: {error}"))?;
             }
-            ensure(fs::metadata("/two/new").is_err(), "made in another folder")
+            ensure(
+                fs::metadata("/two/new").is_err(),
+                "made in another directory",
+            )
         },
     );
 }
@@ -158,8 +161,8 @@ fn a_read_only_root_and_tmpfs_take_targets_before_they_are_locked() {
         expect("/", " ro,")?;
         expect("/dev", " ro,")?;
         expect("/dev/a/b", " rw,")?;
-        ensure(fs::create_dir("/x").is_err(), "the root takes folders")?;
-        ensure(fs::create_dir("/dev/x").is_err(), "/dev takes folders")?;
+        ensure(fs::create_dir("/x").is_err(), "the root takes directories")?;
+        ensure(fs::create_dir("/dev/x").is_err(), "/dev takes directories")?;
         fs::create_dir("/deep/in/root/x").map_err(text)
     });
 }
@@ -254,10 +257,10 @@ fn links_of_the_image_lead_no_mount_astray() {
             fs::create_dir(at("rootfs/fake"))?;
             symlink("fake", at("rootfs/proc"))
         },
-        "open the target of proc on /proc (mounts[0]): it must be a folder",
+        "open the target of proc on /proc (mounts[0]): it must be a directory",
     );
     let sys = json!([{"destination": "/sys", "type": "sysfs"}]);
-    case(sys).fails(|| fs::write(at("rootfs/sys"), ""), "it must be a folder");
+    case(sys).fails(|| fs::write(at("rootfs/sys"), ""), "it must be a directory");
     // Not the host's, and not into /proc.
     let data = json!([{"destination": "/a/data", "source": "data", "options": ["bind"]}]);
     let host = || {

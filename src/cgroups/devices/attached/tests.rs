@@ -30,7 +30,7 @@ fn create(test: &TestCgroup, policy: Option<Policy>) -> Option<Cgroup> {
 }
 
 fn ids(cgroup: &Cgroup) -> Vec<u32> {
-    bpf::device_programs(cgroup.folder.as_fd()).expect("the programs")
+    bpf::device_programs(cgroup.directory.as_fd()).expect("the programs")
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn the_program_of_somebody_else_stays() {
         Err(errno) => return skip::because(errno),
         Ok(program) => program,
     };
-    bpf::attach_device_program(cgroup.folder.as_fd(), theirs.as_fd(), None).expect("attached");
+    bpf::attach_device_program(cgroup.directory.as_fd(), theirs.as_fd(), None).expect("attached");
     let before = ids(&cgroup);
     cgroup.replace_devices(&another()).expect("attached beside");
     assert_eq!(ids(&cgroup).len(), 2);

@@ -1,4 +1,4 @@
-//! The folders of a cgroup and of those above it: made from the top down, removed from the bottom
+//! The directories of a cgroup and of those above it: made from the top down, removed from the bottom
 //! up, while neighbours may do the same. Parent.
 
 use super::hold::{self, Holder};
@@ -9,37 +9,41 @@ use nix::sys::stat::Mode;
 use nix::unistd::{AccessFlags, access, mkdir};
 use std::path::{Path, PathBuf};
 
-/// How often folders are made anew when somebody else removes them at the same time.
+/// How often directories are made anew when somebody else removes them at the same time.
 const ATTEMPTS: usize = 8;
 
-/// With the sticky bit, which means nothing here: a folder that has it was made by casulo, also where that was killed
+/// With the sticky bit, which means nothing here: a directory that has it was made by casulo, also where that was killed
 /// before it could say for which record ([`hold`]).
 const MODE: Mode = Mode::from_bits_truncate(0o1755);
 
-/// What [`make_folders`] did.
-pub(super) struct Folders {
-    /// The folders that were made, from the top down.
+/// What [`make_directories`] did.
+pub(super) struct Directories {
+    /// The directories that were made, from the top down.
     pub(super) made: Vec<PathBuf>,
     /// The last one was there already.
     pub(super) existed: bool,
 }
 
-/// Makes the folder at `path` and those above it, below `mount`. Those above are held by `holder` at once.
-pub(super) fn make_folders(path: &Path, mount: &Path, holder: Option<&Holder>) -> Result<Folders> {
+/// Makes the directory at `path` and those above it, below `mount`. Those above are held by `holder` at once.
+pub(super) fn make_directories(
+    path: &Path,
+    mount: &Path,
+    holder: Option<&Holder>,
+) -> Result<Directories> {
     let mut made = Vec::new();
     let mut attempts = 0;
-    // The parents exist almost always, so the folder itself is tried first.
+    // The parents exist almost always, so the directory itself is tried first.
     loop {
         let (failed, errno) = match mkdir(path, MODE) {
             Ok(()) => {
                 made.push(path.to_owned());
-                return Ok(Folders {
+                return Ok(Directories {
                     made,
                     existed: false,
                 });
             }
             Err(Errno::EEXIST) => {
-                return Ok(Folders {
+                return Ok(Directories {
                     made,
                     existed: true,
                 });
@@ -73,13 +77,14 @@ pub(super) fn make_folders(path: &Path, mount: &Path, holder: Option<&Holder>) -
     }
 }
 
-/// The folders between `mount` and `path`, both excluded, that do not exist, from the top down.
+/// The directories between `mount` and `path`, both excluded, that do not exist, from the top down.
 pub(super) fn missing_above(path: &Path, mount: &Path) -> Vec<PathBuf> {
-    let is_missing = |folder: &&Path| access(*folder, AccessFlags::F_OK) == Err(Errno::ENOENT);
+    let is_missing =
+        |directory: &&Path| access(*directory, AccessFlags::F_OK) == Err(Errno::ENOENT);
     let mut missing: Vec<PathBuf> = path
         .ancestors()
         .skip(1)
-        .take_while(|folder| *folder != mount && folder.starts_with(mount))
+        .take_while(|directory| *directory != mount && directory.starts_with(mount))
         .take_while(is_missing)
         .map(Path::to_owned)
         .collect();
@@ -87,7 +92,7 @@ pub(super) fn missing_above(path: &Path, mount: &Path) -> Vec<PathBuf> {
     missing
 }
 
-/// Makes the missing folders between `mount` and `path`, both excluded, and notes them in `made`.
+/// Makes the missing directories between `mount` and `path`, both excluded, and notes them in `made`.
 fn make_parents<'a>(
     path: &'a Path,
     mount: &Path,
@@ -97,37 +102,37 @@ fn make_parents<'a>(
     let mut above: Vec<&Path> = path
         .ancestors()
         .skip(1)
-        .take_while(|folder| *folder != mount && folder.starts_with(mount))
+        .take_while(|directory| *directory != mount && directory.starts_with(mount))
         .collect();
     above.reverse();
-    for folder in above {
-        match mkdir(folder, MODE) {
+    for directory in above {
+        match mkdir(directory, MODE) {
             Ok(()) => {
-                made.push(folder.to_owned());
-                fault::errno_at(Step::HoldCgroup).map_err(|errno| (folder, errno))?;
+                made.push(directory.to_owned());
+                fault::errno_at(Step::HoldCgroup).map_err(|errno| (directory, errno))?;
                 if let Some(holder) = holder {
-                    hold::hold_parent(folder, holder);
+                    hold::hold_parent(directory, holder);
                 }
             }
             // ENOENT: a neighbour has just removed the one above; the caller tries again.
             Err(Errno::EEXIST | Errno::ENOENT) => {}
-            Err(errno) => return Err((folder, errno)),
+            Err(errno) => return Err((directory, errno)),
         }
     }
     Ok(())
 }
 
-/// Removes the folder of a cgroup that has no process and no cgroup below it: almost always so when init
+/// Removes the directory of a cgroup that has no process and no cgroup below it: almost always so when init
 /// was the last to end, and then nothing else needs to be done. True if it is gone.
 pub fn remove_unused(path: &Path) -> bool {
     std::fs::remove_dir(path).is_ok()
 }
 
-/// Removes folders that casulo made, from the bottom up, as far as nobody else uses them. Some may not be there:
+/// Removes directories that casulo made, from the bottom up, as far as nobody else uses them. Some may not be there:
 /// a casulo that was killed had recorded them all before it made the first.
 pub fn remove_empty(made: &[PathBuf]) {
-    for folder in made.iter().rev() {
-        match std::fs::remove_dir(folder) {
+    for directory in made.iter().rev() {
+        match std::fs::remove_dir(directory) {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(_) => return,
@@ -140,8 +145,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_that_was_never_made_does_not_keep_those_above_it() {
-        let base = tempfile::tempdir().expect("folder");
+    fn a_directory_that_was_never_made_does_not_keep_those_above_it() {
+        let base = tempfile::tempdir().expect("directory");
         let recorded = ["a", "a/b", "a/b/c"].map(|name| base.path().join(name));
         std::fs::create_dir(&recorded[0]).expect("made");
         remove_empty(&recorded);
