@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 /// An opened bundle whose config was parsed and checked.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Bundle {
+pub(crate) struct Bundle {
     /// The bundle's directory: absolute, on the host, without symlinks.
     pub path: PathBuf,
     /// The config file, as errors name it.
@@ -36,7 +36,7 @@ impl Bundle {
     /// # Errors
     /// `E_BUNDLE` if the directory, the config or the root file system is missing or not what it
     /// must be; `E_CONFIG` if the config is wrong.
-    pub fn open(path: &Path, config: Option<&Path>) -> Result<Bundle> {
+    pub(crate) fn open(path: &Path, config: Option<&Path>) -> Result<Bundle> {
         let unread = Unread::open(path, config)?;
         let mut spec = config::parse(&unread.config, &unread.file)?;
         let mut root = spec.root().clone().unwrap_or_default();
@@ -55,7 +55,7 @@ impl Bundle {
 
 /// A bundle whose config nobody has parsed yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unread {
+pub(crate) struct Unread {
     /// As [`Bundle::path`].
     pub path: PathBuf,
     /// As [`Bundle::file`].
@@ -69,7 +69,7 @@ impl Unread {
     ///
     /// # Errors
     /// `E_BUNDLE`
-    pub fn open(path: &Path, config: Option<&Path>) -> Result<Unread> {
+    pub(crate) fn open(path: &Path, config: Option<&Path>) -> Result<Unread> {
         let (directory, path) = open_directory(path, &format!("bundle {}", path.display()))?;
         let (handle, file) = match config {
             Some(config) => {
@@ -99,7 +99,7 @@ impl Unread {
     ///
     /// # Errors
     /// `E_BUNDLE` if it is missing or no directory.
-    pub fn rootfs(&self, root: &Path) -> Result<PathBuf> {
+    pub(crate) fn rootfs(&self, root: &Path) -> Result<PathBuf> {
         let rootfs = self.path.join(root);
         let name = format!("{}: root.path: {}", self.file, rootfs.display());
         open_directory(&rootfs, &name).map(|(_, rootfs)| rootfs)

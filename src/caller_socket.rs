@@ -25,7 +25,7 @@ use std::time::Instant;
 ///
 /// # Errors
 /// ENOENT or ECONNREFUSED where nobody listens; ETIMEDOUT where nobody accepts; EINTR when casulo is asked to end.
-pub fn connect(path: &Path) -> nix::Result<OwnedFd> {
+pub(crate) fn connect(path: &Path) -> nix::Result<OwnedFd> {
     connect_as(SockType::Stream, SockFlag::empty(), path)
 }
 
@@ -34,7 +34,7 @@ pub fn connect(path: &Path) -> nix::Result<OwnedFd> {
 ///
 /// # Errors
 /// As [`connect`].
-pub fn connect_datagram(name: &OsStr) -> nix::Result<OwnedFd> {
+pub(crate) fn connect_datagram(name: &OsStr) -> nix::Result<OwnedFd> {
     let Some(abstract_name) = name.as_bytes().strip_prefix(b"@") else {
         return connect_as(SockType::Datagram, SockFlag::SOCK_NONBLOCK, Path::new(name));
     };
@@ -91,7 +91,7 @@ fn go_on_until(last: Instant) -> nix::Result<()> {
 ///
 /// # Errors
 /// As [`connect`] and [`send_fd_over`].
-pub fn send_fd(path: &Path, payload: &[u8], fd: BorrowedFd<'_>) -> nix::Result<()> {
+pub(crate) fn send_fd(path: &Path, payload: &[u8], fd: BorrowedFd<'_>) -> nix::Result<()> {
     send_fd_over(connect(path)?.as_fd(), payload, fd)
 }
 
@@ -100,7 +100,11 @@ pub fn send_fd(path: &Path, payload: &[u8], fd: BorrowedFd<'_>) -> nix::Result<(
 ///
 /// # Errors
 /// Those of sendmsg(2); ETIMEDOUT where nobody reads; EINTR when casulo is asked to end.
-pub fn send_fd_over(socket: BorrowedFd<'_>, payload: &[u8], fd: BorrowedFd<'_>) -> nix::Result<()> {
+pub(crate) fn send_fd_over(
+    socket: BorrowedFd<'_>,
+    payload: &[u8],
+    fd: BorrowedFd<'_>,
+) -> nix::Result<()> {
     let last = Instant::now() + timeout::CALLER_SOCKET;
     let (mut rest, mut fd) = (payload, Some(fd));
     while !rest.is_empty() {

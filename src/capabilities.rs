@@ -15,11 +15,11 @@ use std::fmt;
 use std::str::FromStr;
 
 /// CAP_SYS_ADMIN as a mask: what seccomp(2) wants where no_new_privs is not set.
-pub const SYS_ADMIN: u64 = 1 << Number::CAP_SYS_ADMIN as u8;
+pub(crate) const SYS_ADMIN: u64 = 1 << Number::CAP_SYS_ADMIN as u8;
 
 /// What the process will have. In every mask bit n is capability number n.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// What the child holds (permitted and effective) before anything is dropped.
     pub held: u64,
     /// What is taken out of the bounding set: in it now, and not wanted.
@@ -48,7 +48,7 @@ pub struct Plan {
 ///
 /// Problems, at `path`, the JSON path of the sets: inheritable and ambient ones that the bounding set lacks,
 /// which would reach the program past it.
-pub fn plan(
+pub(crate) fn plan(
     wanted: Option<&LinuxCapabilities>,
     ns: &namespaces::Plan,
     host: &Host,
@@ -112,7 +112,7 @@ fn granted(set: &str, wanted: u64, available: u64) -> u64 {
 }
 
 /// A set of the config as a mask; an absent set is empty.
-pub fn mask(set: &Option<Capabilities>) -> u64 {
+pub(crate) fn mask(set: &Option<Capabilities>) -> u64 {
     set.iter()
         .flatten()
         .fold(0, |mask, capability| mask | 1 << number(*capability))
@@ -126,7 +126,7 @@ fn number(capability: Capability) -> u8 {
 }
 
 /// The names (`CAP_CHOWN`) of the capabilities in a mask, by number.
-pub fn names(mask: u64) -> Vec<String> {
+pub(crate) fn names(mask: u64) -> Vec<String> {
     let mut all: Vec<Number> = caps::all().into_iter().collect();
     all.sort_by_key(Number::index);
     all.into_iter()
@@ -146,14 +146,17 @@ impl fmt::Display for Names {
 }
 
 /// The capability that a command line names: `CAP_CHOWN`, `chown`. None for unknown names.
-pub fn parse(name: &str) -> Option<Capability> {
+pub(crate) fn parse(name: &str) -> Option<Capability> {
     let upper = name.to_uppercase();
     Capability::from_str(upper.strip_prefix("CAP_").unwrap_or(&upper)).ok()
 }
 
 /// The sets of an `exec --cap`: `extra` is added to the bounding, permitted and effective sets. It is
 /// never made inheritable (CVE-2022-29162), and ambient only where it is inheritable already.
-pub fn add_for_exec(sets: Option<&LinuxCapabilities>, extra: &[Capability]) -> LinuxCapabilities {
+pub(crate) fn add_for_exec(
+    sets: Option<&LinuxCapabilities>,
+    extra: &[Capability],
+) -> LinuxCapabilities {
     let none = LinuxCapabilities::default();
     let (mut result, inheritable) = match sets {
         Some(sets) => (sets.clone(), sets.inheritable().clone().unwrap_or_default()),
@@ -191,7 +194,7 @@ impl Plan {
     ///
     /// # Errors
     /// E_PROCESS; EPERM without CAP_SETPCAP.
-    pub fn drop_bounding(&self) -> Result<()> {
+    pub(crate) fn drop_bounding(&self) -> Result<()> {
         // A capability outside the bounding set can no longer be made inheritable, but stays
         // inheritable if it is: capabilities(7), Capability bounding set.
         if without(Defence::WithinBounding) && self.inheritable & self.bounding_drop != 0 {
@@ -216,7 +219,7 @@ impl Plan {
     ///
     /// # Errors
     /// E_PROCESS
-    pub fn apply(&self, sys_admin: SysAdmin) -> Result<()> {
+    pub(crate) fn apply(&self, sys_admin: SysAdmin) -> Result<()> {
         let extra = match sys_admin {
             SysAdmin::Keep => SYS_ADMIN & self.held,
             SysAdmin::Drop => 0,
@@ -237,7 +240,7 @@ impl Plan {
     /// The sets that are still to be set by one capset(2) after [`Plan::apply`] kept CAP_SYS_ADMIN and the
     /// seccomp filter was loaded: effective, permitted, inheritable. None where the process keeps CAP_SYS_ADMIN
     /// anyway.
-    pub fn after_filter(&self) -> Option<[u64; 3]> {
+    pub(crate) fn after_filter(&self) -> Option<[u64; 3]> {
         match self.effective & self.permitted & SYS_ADMIN {
             0 => Some([self.effective, self.permitted, self.inheritable]),
             _ => None,
@@ -256,7 +259,7 @@ impl Plan {
 
 /// Whether CAP_SYS_ADMIN outlives the change of user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SysAdmin {
+pub(crate) enum SysAdmin {
     /// Until [`Plan::after_filter`].
     Keep,
     /// It goes with the rest.

@@ -8,9 +8,9 @@ mod exec;
 mod quick;
 mod update;
 
-pub use check::{Check, CheckFormat, FailOn};
-pub use exec::Exec;
-pub use update::Update;
+pub(crate) use check::{Check, CheckFormat, FailOn};
+pub(crate) use exec::Exec;
+pub(crate) use update::Update;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
@@ -32,7 +32,7 @@ LISTEN_FDS, LISTEN_PID, LISTEN_FDNAMES (create, run, exec): sockets of a service
     args_override_self = true,
     propagate_version = false
 )]
-pub struct Cli {
+pub(crate) struct Cli {
     /// Options before the command.
     #[command(flatten)]
     pub global: Global,
@@ -43,7 +43,7 @@ pub struct Cli {
 
 /// Options before the command.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
-pub struct Global {
+pub(crate) struct Global {
     /// Directory for the state of containers [default: /run/casulo, or casulo below $XDG_RUNTIME_DIR for an ordinary user]
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
@@ -78,7 +78,7 @@ pub struct Global {
 
 /// `--log-format`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// Lines of text
     Text,
     /// One JSON object a line
@@ -87,7 +87,7 @@ pub enum LogFormat {
 
 /// `--log-level`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogLevel {
+pub(crate) enum LogLevel {
     /// Only what makes the command fail
     Error,
     /// What is ignored or skipped, too
@@ -102,7 +102,7 @@ pub enum LogLevel {
 
 /// `--cgroup-manager`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Manager {
+pub(crate) enum Manager {
     /// casulo writes the cgroup files itself
     Cgroupfs,
     /// systemd makes a scope
@@ -113,7 +113,7 @@ pub enum Manager {
 
 /// `--rootless`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Rootless {
+pub(crate) enum Rootless {
     /// Decided by uid and user namespace
     Auto,
     /// As an ordinary user's runtime
@@ -124,7 +124,7 @@ pub enum Rootless {
 
 /// The verbs, one file each in `commands/`.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Create a container; its process waits to be started
     Create(Create),
     /// Start the process of a created container
@@ -164,7 +164,7 @@ pub enum Command {
 
 impl Command {
     /// Its name on the command line.
-    pub fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         match self {
             Command::Create(_) => "create",
             Command::Start(_) => "start",
@@ -189,7 +189,7 @@ impl Command {
 
 /// A container id.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
-pub struct Id {
+pub(crate) struct Id {
     /// Container id
     #[arg(value_name = "CONTAINER")]
     pub id: String,
@@ -197,7 +197,7 @@ pub struct Id {
 
 /// What `create` and `run` share.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
-pub struct Create {
+pub(crate) struct Create {
     /// The bundle's directory
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     pub bundle: PathBuf,
@@ -229,7 +229,7 @@ pub struct Create {
 
 /// `run`
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
-pub struct Run {
+pub(crate) struct Run {
     /// What it shares with `create`.
     #[command(flatten)]
     pub create: Create,
@@ -246,7 +246,7 @@ pub struct Run {
 
 /// `kill`
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
-pub struct Kill {
+pub(crate) struct Kill {
     /// Signal every process of the container; KILL also waits until they have ended
     #[arg(short, long)]
     pub all: bool,
@@ -260,7 +260,7 @@ pub struct Kill {
 
 /// `delete`
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
-pub struct Delete {
+pub(crate) struct Delete {
     /// Kill the container first; a missing one is no error
     #[arg(short, long)]
     pub force: bool,
@@ -271,7 +271,7 @@ pub struct Delete {
 
 /// `list`
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
-pub struct List {
+pub(crate) struct List {
     /// How the list looks
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     pub format: ListFormat,
@@ -282,7 +282,7 @@ pub struct List {
 
 /// `list --format`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ListFormat {
+pub(crate) enum ListFormat {
     /// Columns
     Table,
     /// A JSON array
@@ -291,7 +291,7 @@ pub enum ListFormat {
 
 /// `ps`
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
-pub struct Ps {
+pub(crate) struct Ps {
     /// How the list looks
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     pub format: PsFormat,
@@ -308,7 +308,7 @@ pub struct Ps {
 
 /// `ps --format`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum PsFormat {
+pub(crate) enum PsFormat {
     /// The host's ps, without the lines of other processes
     Table,
     /// A JSON array of pids
@@ -317,7 +317,7 @@ pub enum PsFormat {
 
 /// `events`
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
-pub struct Events {
+pub(crate) struct Events {
     /// Print the statistics once, and leave
     #[arg(long)]
     pub stats: bool,
@@ -331,7 +331,7 @@ pub struct Events {
 
 /// `spec`
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
-pub struct Spec {
+pub(crate) struct Spec {
     /// Directory to write config.json to
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     pub bundle: PathBuf,
@@ -342,7 +342,7 @@ pub struct Spec {
 
 /// `completion`
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
-pub struct Completion {
+pub(crate) struct Completion {
     /// bash, zsh or fish
     #[arg(value_name = "SHELL")]
     pub shell: clap_complete::Shell,
@@ -353,7 +353,7 @@ impl Cli {
     ///
     /// # Errors
     /// clap's, to be printed: help that was asked for as well.
-    pub fn read(words: &[OsString]) -> Result<Cli, clap::Error> {
+    pub(crate) fn read(words: &[OsString]) -> Result<Cli, clap::Error> {
         match quick::read(words) {
             Some(cli) => Ok(cli),
             None => Cli::try_parse_from(std::iter::once(&OsString::from("casulo")).chain(words)),

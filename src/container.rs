@@ -9,7 +9,7 @@ mod created;
 mod creation;
 mod documents;
 mod end;
-pub mod events;
+pub(crate) mod events;
 mod facts;
 mod hooks_outside;
 mod host_namespaces;
@@ -25,11 +25,11 @@ mod survivors;
 mod undo;
 mod update;
 
-pub use end::{Force, Whom, delete, kill};
-pub use pause::{pause, resume};
-pub use processes::processes;
-pub use start::start;
-pub use update::{Update, update};
+pub(crate) use end::{Force, Whom, delete, kill};
+pub(crate) use pause::{pause, resume};
+pub(crate) use processes::processes;
+pub(crate) use start::start;
+pub(crate) use update::{Update, update};
 
 use crate::cgroups::Cgroup;
 use crate::error::{Code, Context, Result};
@@ -63,7 +63,7 @@ use undo::Made;
 
 /// What `create` and `run` ask for, beside the plan.
 #[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
+pub(crate) struct Request<'a> {
     /// All decisions.
     pub plan: &'a Plan,
     /// config.json as read; a copy is kept for `exec` and late hooks.
@@ -131,7 +131,7 @@ impl Request<'_> {
 
 /// A container whose init waits to be started.
 #[derive(Debug)]
-pub struct Created<'a> {
+pub(crate) struct Created<'a> {
     /// Init's pid.
     pub init: Pid,
     /// The master of the pty, if there is one and no console socket took it.
@@ -153,7 +153,7 @@ pub struct Created<'a> {
 ///
 /// # Errors
 /// The first step that failed; nothing is left behind.
-pub fn create<'a>(request: &Request<'a>) -> Result<Created<'a>> {
+pub(crate) fn create<'a>(request: &Request<'a>) -> Result<Created<'a>> {
     let plan = request.plan;
     let proc = ProcFs::host().context(Code::State, "open", "/proc")?;
     let state = facts(request, &proc)?;

@@ -5,7 +5,7 @@
 
 /// What stands between an attack and the host. SECURITY.md says which attack is held by which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Defence {
+pub(crate) enum Defence {
     /// What enters a container is not dumpable.
     NotDumpable,
     /// Nothing of casulo's memory is in a process that is born in a container.
@@ -117,7 +117,7 @@ mod switches {
     use std::time::Duration;
 
     /// True if this process is to go without the defence.
-    pub fn without(defence: Defence) -> bool {
+    pub(crate) fn without(defence: Defence) -> bool {
         let list = std::env::var("CASULO_WITHOUT").unwrap_or_default();
         list.split(',').any(|name| name == kebab(defence))
     }
@@ -135,7 +135,7 @@ mod switches {
     }
 
     /// True if this process is to go without the defence, a moment later: however slow the attacker's machine is.
-    pub fn late_without(defence: Defence) -> bool {
+    pub(crate) fn late_without(defence: Defence) -> bool {
         let is_without = without(defence);
         if is_without {
             std::thread::sleep(Duration::from_millis(5));
@@ -144,7 +144,7 @@ mod switches {
     }
 
     /// Without the defence: what the name of `fd`'s object, as /proc has it, leads to a moment later.
-    pub fn by_name(defence: Defence, fd: BorrowedFd<'_>) -> Option<OwnedFd> {
+    pub(crate) fn by_name(defence: Defence, fd: BorrowedFd<'_>) -> Option<OwnedFd> {
         if !without(defence) {
             return None;
         }
@@ -174,21 +174,21 @@ mod switches {
 
     /// True if this process is to go without the defence: never.
     #[inline]
-    pub const fn without(_defence: Defence) -> bool {
+    pub(crate) const fn without(_defence: Defence) -> bool {
         false
     }
 
     /// The same.
     #[inline]
-    pub const fn late_without(_defence: Defence) -> bool {
+    pub(crate) const fn late_without(_defence: Defence) -> bool {
         false
     }
 
     /// What is used instead of `fd` without the defence: never anything.
     #[inline]
-    pub const fn by_name(_defence: Defence, _fd: BorrowedFd<'_>) -> Option<OwnedFd> {
+    pub(crate) const fn by_name(_defence: Defence, _fd: BorrowedFd<'_>) -> Option<OwnedFd> {
         None
     }
 }
 
-pub use switches::{by_name, late_without, without};
+pub(crate) use switches::{by_name, late_without, without};

@@ -74,7 +74,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, in order.
-    pub const ALL: &'static [Code] = &[
+    pub(crate) const ALL: &'static [Code] = &[
         Code::Usage,
         Code::Config,
         Code::Bundle,
@@ -108,7 +108,7 @@ impl Code {
     ];
 
     /// The text of the code, as it stands in the log.
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Code::Usage => "E_USAGE",
             Code::Config => "E_CONFIG",
@@ -144,7 +144,7 @@ impl Code {
     }
 
     /// The code of a text; unknown texts are [`Code::Sync`] (they only come over the socket).
-    pub fn parse(text: &str) -> Code {
+    pub(crate) fn parse(text: &str) -> Code {
         let mut codes = Self::ALL.iter().copied();
         codes
             .find(|code| code.as_str() == text)
@@ -174,7 +174,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
     /// An error that the kernel did not cause: `message` says it all.
-    pub fn new(code: Code, message: impl Into<String>) -> Error {
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> Error {
         Error {
             code,
             step: String::new(),
@@ -186,7 +186,7 @@ impl Error {
     }
 
     /// `step` on `object` failed with `errno`.
-    pub fn step(
+    pub(crate) fn step(
         code: Code,
         step: impl Into<String>,
         object: impl Into<String>,
@@ -204,14 +204,14 @@ impl Error {
 
     /// Adds what the user can do about it.
     #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Error {
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Error {
         self.hint = Some(hint.into());
         self
     }
 
     /// Adds why, beside the errno.
     #[must_use]
-    pub fn because(mut self, detail: impl Into<String>) -> Error {
+    pub(crate) fn because(mut self, detail: impl Into<String>) -> Error {
         self.detail = detail.into();
         self
     }
@@ -242,7 +242,7 @@ impl std::error::Error for Error {}
 
 /// The kernel's text of an errno, lower-case as callers match it (`no such process`,
 /// `permission denied`, `not a directory`).
-pub fn errno_text(errno: Errno) -> String {
+pub(crate) fn errno_text(errno: Errno) -> String {
     let mut text = errno.desc().to_owned();
     if let Some(first) = text.get_mut(0..1) {
         first.make_ascii_lowercase();
@@ -251,7 +251,7 @@ pub fn errno_text(errno: Errno) -> String {
 }
 
 /// Turns a failed call into an [`Error`] that says what was being done to what.
-pub trait Context<T> {
+pub(crate) trait Context<T> {
     /// `step` on `object`; the object's text is only made on failure.
     fn context(self, code: Code, step: &str, object: impl fmt::Display) -> Result<T>;
 }
@@ -282,22 +282,23 @@ pub struct Problems(Vec<(String, String)>);
 
 impl Problems {
     /// Notes that the value at `path` cannot be accepted, and why.
-    pub fn add(&mut self, path: impl Into<String>, why: impl Into<String>) {
+    pub(crate) fn add(&mut self, path: impl Into<String>, why: impl Into<String>) {
         self.0.push((path.into(), why.into()));
     }
 
     /// True if nothing was found.
-    pub fn is_empty(&self) -> bool {
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// What was found: each JSON path, and why.
-    pub fn into_list(self) -> Vec<(String, String)> {
+    pub(crate) fn into_list(self) -> Vec<(String, String)> {
         self.0
     }
 
     /// `Ok` if nothing was found, else one error naming `file` and every problem, joined by `; `.
-    pub fn into_result(self, file: &str) -> Result<()> {
+    pub(crate) fn into_result(self, file: &str) -> Result<()> {
         if self.0.is_empty() {
             return Ok(());
         }

@@ -39,7 +39,7 @@ use supervise::{Supervised, Supervision};
 
 /// What to execute, and where.
 #[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
+pub(crate) struct Request<'a> {
     /// The container's id.
     pub id: &'a str,
     /// What its record and the kernel say of it.
@@ -64,7 +64,7 @@ pub struct Request<'a> {
 
 /// How `exec` treats a paused container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WhenPaused {
+pub(crate) enum WhenPaused {
     /// An error.
     Refuse,
     /// The process is made, frozen as it is born, and casulo waits until it is resumed.
@@ -73,7 +73,7 @@ pub enum WhenPaused {
 
 /// How [`exec`] came out.
 #[derive(Debug)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// The process runs.
     Executed(Executed),
     /// A signal of this number asked casulo to end before that; there is no process.
@@ -82,7 +82,7 @@ pub enum Outcome {
 
 /// The process runs.
 #[derive(Debug)]
-pub struct Executed {
+pub(crate) struct Executed {
     /// Its pid, a child of casulo.
     pub pid: Pid,
     /// The same, as a descriptor.
@@ -96,7 +96,7 @@ pub struct Executed {
 /// # Errors
 /// `E_STATUS` unless the container is created or running; the step that failed. No process and no
 /// pid file is left behind.
-pub fn exec(dir: Dir, request: &Request<'_>) -> Result<Outcome> {
+pub(crate) fn exec(dir: Dir, request: &Request<'_>) -> Result<Outcome> {
     // What enters the container shall hold no directory of the host (CVE-2016-9962, CVE-2024-21626).
     drop(dir);
     request.seen.expect_made("exec in")?;

@@ -292,7 +292,7 @@ pub fn at(step: Step) -> Result<()> {
 /// Nothing, in every other build. No errors.
 #[cfg(not(feature = "testing"))]
 #[inline(always)]
-pub const fn at(_: Step) -> Result<()> {
+pub(crate) const fn at(_: Step) -> Result<()> {
     Ok(())
 }
 
@@ -302,7 +302,7 @@ pub const fn at(_: Step) -> Result<()> {
 /// The errno that the environment names.
 #[cfg(not(feature = "testing"))]
 #[inline(always)]
-pub const fn errno_at(_: Step) -> nix::Result<()> {
+pub(crate) const fn errno_at(_: Step) -> nix::Result<()> {
     Ok(())
 }
 
@@ -336,7 +336,7 @@ pub fn errno_at(step: Step) -> nix::Result<()> {
 
 /// What [`crate::process::last_steps`] does at this step, if the environment names it.
 #[cfg(feature = "testing")]
-pub fn last(step: Step) -> Option<Fault> {
+pub(crate) fn last(step: Step) -> Option<Fault> {
     let at = match step {
         Step::StartHooks => FaultPlace::Hooks,
         _ => FaultPlace::Execute,
@@ -357,7 +357,7 @@ pub fn last(step: Step) -> Option<Fault> {
 /// Nothing, in every other build.
 #[cfg(not(feature = "testing"))]
 #[inline(always)]
-pub const fn last(_: Step) -> Option<Fault> {
+pub(crate) const fn last(_: Step) -> Option<Fault> {
     None
 }
 

@@ -7,7 +7,7 @@
 mod relay;
 mod stdio;
 
-pub use relay::Relay;
+pub(crate) use relay::Relay;
 
 use crate::error::{Code, Context, Result};
 use crate::notify::Proxy;
@@ -32,7 +32,7 @@ const OWN: &[i32] = &[
 
 /// All signals, blocked and read from a file descriptor.
 #[derive(Debug)]
-pub struct Signals {
+pub(crate) struct Signals {
     fd: SignalFd,
 }
 
@@ -43,7 +43,7 @@ impl Signals {
     ///
     /// # Errors
     /// E_SIGNAL.
-    pub fn block() -> Result<Signals> {
+    pub(crate) fn block() -> Result<Signals> {
         // Whoever ignores SIGCHLD has the kernel reap its children, exit codes and all.
         signal::set_default(libc::SIGCHLD).context(Code::Signal, "reset", "SIGCHLD")?;
         let all = SigSet::all();
@@ -58,14 +58,14 @@ impl Signals {
 /// The signals that ask casulo to end, while its process does not run yet. The others stay where they are, for
 /// [`wait`].
 #[derive(Debug)]
-pub struct EndSignals(SignalFd);
+pub(crate) struct EndSignals(SignalFd);
 
 impl EndSignals {
     /// Those of `signals`, but what casulo was started to ignore.
     ///
     /// # Errors
     /// E_SIGNAL.
-    pub fn of(_signals: &Signals) -> Result<EndSignals> {
+    pub(crate) fn of(_signals: &Signals) -> Result<EndSignals> {
         let mut set = SigSet::empty();
         for number in ENDING.into_iter().filter(|number| !ignores(*number)) {
             if let Ok(signal) = Signal::try_from(number) {
@@ -78,7 +78,7 @@ impl EndSignals {
     }
 
     /// The number of one that has arrived. It stays where it is: the undo that follows may have to wait, too.
-    pub fn arrived(&self) -> Option<i32> {
+    pub(crate) fn arrived(&self) -> Option<i32> {
         signal::ending()
     }
 }
@@ -95,7 +95,7 @@ impl AsFd for EndSignals {
 ///
 /// # Errors
 /// E_SIGNAL; E_PROCESS with ECHILD where `process` is not our child.
-pub fn wait(
+pub(crate) fn wait(
     signals: &Signals,
     process: Pid,
     pidfd: BorrowedFd<'_>,

@@ -9,8 +9,8 @@ mod execute;
 mod inside;
 mod output;
 
-pub use inside::Inside;
-pub use output::{Output, Spoken, Tail};
+pub(crate) use inside::Inside;
+pub(crate) use output::{Output, Spoken, Tail};
 
 use crate::error::{Problems, Result};
 use oci_spec::runtime::Spec;
@@ -23,7 +23,7 @@ use std::time::Duration;
 
 /// The six kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Deprecated: as createRuntime, and before it.
     Prestart,
     /// On create, in the runtime's namespaces, before the pivot.
@@ -40,7 +40,7 @@ pub enum Kind {
 
 impl Kind {
     /// The name of the kind in config.json.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Kind::Prestart => "prestart",
             Kind::CreateRuntime => "createRuntime",
@@ -54,7 +54,7 @@ impl Kind {
 
 /// All hooks of a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// The hooks of all kinds, those of one kind in the order of the config.
     pub hooks: Vec<Hook>,
     /// The file that gets their stdout (`run.oci.hooks.stdout`), relative to the bundle.
@@ -65,7 +65,7 @@ pub struct Plan {
 
 /// One hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hook {
+pub(crate) struct Hook {
     /// When it runs.
     pub kind: Kind,
     /// Its place among those of its kind, from 0.
@@ -90,7 +90,7 @@ impl fmt::Display for Hook {
 
 /// What a hook is called with besides its own fields.
 #[derive(Clone, Copy, Debug)]
-pub struct Call<'a> {
+pub(crate) struct Call<'a> {
     /// The container's state as JSON, for stdin.
     pub state: &'a [u8],
     /// Where the hook starts: the bundle, as with runc and crun; `None` is the caller's working
@@ -109,7 +109,7 @@ pub struct Call<'a> {
     deprecated,
     reason = "prestart is deprecated, and engines still use it"
 )]
-pub fn plan(spec: &Spec, problems: &mut Problems) -> Plan {
+pub(crate) fn plan(spec: &Spec, problems: &mut Problems) -> Plan {
     let mut hooks = Vec::new();
     if let Some(all) = spec.hooks() {
         for (kind, list) in [
@@ -182,12 +182,12 @@ fn one(kind: Kind, index: usize, hook: &oci_spec::runtime::Hook, problems: &mut 
 
 impl Plan {
     /// True if there are hooks of this kind.
-    pub fn has(&self, kind: Kind) -> bool {
+    pub(crate) fn has(&self, kind: Kind) -> bool {
         self.hooks.iter().any(|hook| hook.kind == kind)
     }
 
     /// True if what hooks say goes to a file.
-    pub fn has_files(&self) -> bool {
+    pub(crate) fn has_files(&self) -> bool {
         self.stdout.is_some() || self.stderr.is_some()
     }
 
@@ -196,7 +196,7 @@ impl Plan {
     ///
     /// # Errors
     /// E_HOOK: which hook, how it ended, and the end of what it said.
-    pub fn run(&self, kind: Kind, call: &Call<'_>) -> Result<()> {
+    pub(crate) fn run(&self, kind: Kind, call: &Call<'_>) -> Result<()> {
         self.hooks
             .iter()
             .filter(|hook| hook.kind == kind)
@@ -205,7 +205,7 @@ impl Plan {
 
     /// Runs all hooks of a kind in order, whether they fail or not, and returns the errors: for
     /// poststop, whose failures are warnings (runtime.md, Lifecycle, step 13).
-    pub fn run_all(&self, kind: Kind, call: &Call<'_>) -> Vec<crate::error::Error> {
+    pub(crate) fn run_all(&self, kind: Kind, call: &Call<'_>) -> Vec<crate::error::Error> {
         self.hooks
             .iter()
             .filter(|hook| hook.kind == kind)
@@ -215,7 +215,7 @@ impl Plan {
 }
 
 /// The calling process's environment, for [`Call::env`].
-pub fn own_environment() -> Vec<CString> {
+pub(crate) fn own_environment() -> Vec<CString> {
     std::env::vars_os()
         .filter_map(|(name, value)| {
             let mut line = name.into_vec();

@@ -2,7 +2,8 @@
 
 mod cgroup;
 
-pub use cgroup::{CgroupMount, mount_of_host, path_in};
+pub use cgroup::CgroupMount;
+pub(crate) use cgroup::{mount_of_host, path_in};
 
 use crate::error::{Code, Context, Error, Result};
 use crate::sys::host::bounding_has;
@@ -59,7 +60,7 @@ impl Host {
     ///
     /// # Errors
     /// E_UNSUPPORTED where /proc is not mounted or does not say what Linux says there.
-    pub fn ask(spec: Option<&Spec>, claim: Option<bool>) -> Result<Host> {
+    pub(crate) fn ask(spec: Option<&Spec>, claim: Option<bool>) -> Result<Host> {
         let status = Status::of_self()?;
         let release = uname().context(Code::Unsupported, "uname", "")?;
         let in_user_namespace = in_user_namespace();
@@ -92,7 +93,7 @@ impl Host {
     }
 
     /// True if casulo has `capability` in effect.
-    pub fn has_capability(&self, capability: Capability) -> bool {
+    pub(crate) fn has_capability(&self, capability: Capability) -> bool {
         self.effective & capability.bitmask() != 0
     }
 }
@@ -205,7 +206,7 @@ fn selinux_is_enabled() -> bool {
 }
 
 /// True if casulo runs in a user namespace that is not the initial one.
-pub fn in_user_namespace() -> bool {
+pub(crate) fn in_user_namespace() -> bool {
     // A kernel without user namespaces has no such file.
     stat("/proc/self/ns/user").is_ok_and(|it| it.st_ino != INITIAL_USER_NAMESPACE)
 }

@@ -35,7 +35,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 /// Who will start the container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StartBy {
+pub(crate) enum StartBy {
     /// This process, by `Created::start`.
     Parent,
     /// A later `casulo start`, over the FIFOs in the state directory.
@@ -44,7 +44,7 @@ pub enum StartBy {
 
 /// What init inherits from the parent.
 #[derive(Debug)]
-pub struct Inheritance {
+pub(crate) struct Inheritance {
     /// Opened namespaces to join.
     pub joins: Joins,
     /// Device nodes that only the parent may make.
@@ -78,7 +78,7 @@ impl Inheritance {
 }
 
 /// Runs init. Never returns: the program replaces it, or it reports what failed and leaves.
-pub fn run(plan: &Plan, inheritance: Inheritance) -> ! {
+pub(crate) fn run(plan: &Plan, inheritance: Inheritance) -> ! {
     let birth = inheritance.birth();
     let (parent, error) = match set_up(plan, &inheritance, birth) {
         Err(error) => (inheritance.parent, error),

@@ -6,7 +6,7 @@
 //! host has resctrl is only asked when a config wants it. [`update`] changes a class later. Sources:
 //! config-linux.md, "IntelRdt", and the kernel's Documentation/filesystems/resctrl.rst.
 
-pub mod update;
+pub(crate) mod update;
 
 use crate::error::{Code, Context, Error, Problems, Result};
 use crate::fault::{self, Step};
@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Where resctrl is mounted, as runc and crun expect it.
-pub const MOUNT: &str = "/sys/fs/resctrl";
+pub(crate) const MOUNT: &str = "/sys/fs/resctrl";
 
 /// `RDTGROUP_SUPER_MAGIC` of linux/magic.h.
 const RDTGROUP_SUPER_MAGIC: u64 = 0x0765_5821;
@@ -32,7 +32,7 @@ const FUSE_SUPER_MAGIC: u64 = 0x6573_5546;
 
 /// What will be made and joined.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// The class of service.
     pub class: Class,
     /// Lines for the class's `schemata` file, in the order that the spec wants: L3, memory
@@ -46,7 +46,7 @@ pub struct Plan {
 
 /// Which class of service, a directory in resctrl.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Class {
+pub(crate) enum Class {
     /// `closID` is `/`: the root of resctrl.
     Default,
     /// `closID` is a name: it outlives the container.
@@ -59,7 +59,7 @@ pub enum Class {
 ///
 /// `enableCMT` and `enableMBM` of runtime-spec 1.1 and 1.2 are unknown fields here, thus ignored:
 /// 1.3 took them out again as never implemented by anyone, in favour of `enableMonitoring`.
-pub fn plan(spec: &Spec, options: &Options, problems: &mut Problems) -> Option<Plan> {
+pub(crate) fn plan(spec: &Spec, options: &Options, problems: &mut Problems) -> Option<Plan> {
     let rdt = spec.linux().as_ref()?.intel_rdt().as_ref()?;
     let class = match rdt.clos_id().as_deref() {
         None | Some("") => Class::Own(options.id.clone()),
@@ -124,7 +124,7 @@ fn schemata(rdt: &LinuxIntelRdt, problems: &mut Problems) -> (Vec<String>, usize
 ///
 /// # Errors
 /// `E_INTEL_RDT` where it is not mounted.
-pub fn mount_of_host() -> Result<&'static Path> {
+pub(crate) fn mount_of_host() -> Result<&'static Path> {
     #[allow(
         clippy::unnecessary_cast,
         clippy::cast_sign_loss,
@@ -161,7 +161,7 @@ impl Plan {
     ///
     /// # Errors
     /// `E_INTEL_RDT` for one that is there already: it is somebody else's, and must not be recorded.
-    pub fn directories(&self, root: &Path) -> Result<Vec<PathBuf>> {
+    pub(crate) fn directories(&self, root: &Path) -> Result<Vec<PathBuf>> {
         let own = matches!(self.class, Class::Own(_)).then(|| self.directory(root));
         let directories: Vec<PathBuf> = self
             .monitor_directory(root)
@@ -188,7 +188,7 @@ impl Plan {
     /// # Errors
     /// `E_INTEL_RDT`: a shared class that does not exist and has no schemata, or exists with
     /// others; the hardware's limits, in the kernel's words (`info/last_cmd_status`).
-    pub fn create(&self, root: &Path) -> Result<()> {
+    pub(crate) fn create(&self, root: &Path) -> Result<()> {
         let made = self.make_class(root)?;
         let result = self
             .write_schemata(root)
@@ -283,7 +283,7 @@ impl Plan {
     ///
     /// # Errors
     /// `E_INTEL_RDT`
-    pub fn join(&self, root: &Path, pid: Pid) -> Result<()> {
+    pub(crate) fn join(&self, root: &Path, pid: Pid) -> Result<()> {
         // A monitoring group only takes tasks that are in its class.
         let directories = [Some(self.directory(root)), self.monitor_directory(root)];
         for directory in directories.into_iter().flatten() {
@@ -301,7 +301,7 @@ impl Plan {
 ///
 /// # Errors
 /// `E_INTEL_RDT` for the first directory that cannot be removed.
-pub fn remove(directories: &[PathBuf]) -> Result<()> {
+pub(crate) fn remove(directories: &[PathBuf]) -> Result<()> {
     for directory in directories {
         match std::fs::remove_dir(directory) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

@@ -9,6 +9,11 @@
 //! Imports run one way, down the floors of ARCHITECTURE.md. Start reading at
 //! [`container`]'s `create` for the parent and at [`init`]'s `run` for the child.
 
+use cli::Cli;
+use error::{Code, Error};
+use std::ffi::OsString;
+use std::io::Write;
+
 mod bundle;
 mod caller_socket;
 mod capabilities;
@@ -31,7 +36,7 @@ mod hooks;
 pub mod host;
 mod init;
 mod intel_rdt;
-pub mod log;
+mod log;
 mod lsm;
 mod namespaces;
 mod notify;
@@ -46,8 +51,51 @@ pub mod seccomp;
 mod skip;
 mod state;
 mod sync;
-pub mod sys;
+mod sys;
 mod terminal;
 mod timeout;
 mod trace;
 mod whole_file;
+
+pub use sys::arena::Arena;
+#[doc(hidden)]
+pub use sys::start::run as start;
+
+/// The verbs whose process, or a child of it, enters a container.
+const ENTERS_A_CONTAINER: [&str; 3] = ["create", "run", "exec"];
+
+/// The program: parses `words`, the command line behind the program's name, dispatches, reports the error once and
+/// returns the exit code. Parent, with the caller's privileges.
+pub fn run(words: Vec<OsString>) -> u8 {
+    // Before anything is parsed or opened: a verb in any place costs at most one needless move.
+    if words
+        .iter()
+        .any(|word| ENTERS_A_CONTAINER.iter().any(|verb| word == verb))
+        && let Err(errno) = sys::exe::protect()
+    {
+        log::report(&Error::step(
+            Code::Unsupported,
+            "protect the binary",
+            "",
+            errno,
+        ));
+        return 1;
+    }
+    sys::start::normalise();
+    let cli = match Cli::read(&words) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help goes to stdout with 0, a wrong command line to stderr; nothing can be done if that fails.
+            let _ = error.print().and_then(|()| std::io::stdout().flush());
+            return u8::from(error.use_stderr());
+        }
+    };
+    let failure = commands::failure_code(&cli);
+    match commands::dispatch(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            log::report(&error);
+            failure
+        }
+    }
+}

@@ -19,7 +19,7 @@ use std::time::SystemTime;
 
 /// How a line looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Format {
+pub(crate) enum Format {
     /// `time="…" level=error msg="…"` in a file, the bare message on stderr.
     #[default]
     Text,
@@ -38,7 +38,7 @@ static SINK: OnceLock<Sink> = OnceLock::new();
 ///
 /// # Errors
 /// `E_IO` when `path` cannot be opened for appending.
-pub fn init(path: Option<&Path>, format: Format, level: LevelFilter) -> Result<()> {
+pub(crate) fn init(path: Option<&Path>, format: Format, level: LevelFilter) -> Result<()> {
     let file = match path {
         None => None,
         Some(path) => {
@@ -63,7 +63,7 @@ pub fn init(path: Option<&Path>, format: Format, level: LevelFilter) -> Result<(
 
 /// Reports the error of the whole command: once in the log, and as plain text on stderr. Called
 /// by `main` alone. Before [`init`] has succeeded it goes to stderr as text.
-pub fn report(error: &Error) {
+pub(crate) fn report(error: &Error) {
     let message = one_line(&error.to_string());
     let Some(sink) = SINK.get() else {
         return write_stderr(&format!("casulo: {message}\n"));

@@ -19,7 +19,7 @@ use std::path::Path;
 
 /// The labels of a process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// Name of an AppArmor profile that is loaded on the host.
     pub apparmor: Option<String>,
     /// SELinux label, `user:role:type:level`.
@@ -30,7 +30,7 @@ pub struct Plan {
 ///
 /// A profile or label on a host without that LSM is a problem: the process would run unconfined.
 /// `unconfined` asks for just that and needs no AppArmor.
-pub fn plan(process: &Process, host: &Host, path: &str, problems: &mut Problems) -> Plan {
+pub(crate) fn plan(process: &Process, host: &Host, path: &str, problems: &mut Problems) -> Plan {
     let mut given = |value: &Option<String>, field: &str, lsm: &str, enabled: bool| {
         let value = value.clone().filter(|it| !it.is_empty())?;
         if value.contains('\0') {
@@ -63,7 +63,7 @@ pub fn plan(process: &Process, host: &Host, path: &str, problems: &mut Problems)
 /// The files of a process's own labels, open for writing. A descriptor of the host's procfs: closed before the
 /// process can be seen in a container.
 #[derive(Debug, Default)]
-pub struct Files {
+pub(crate) struct Files {
     selinux_exec: Option<OwnedFd>,
     selinux_keycreate: Option<OwnedFd>,
     /// With its name, for errors.
@@ -80,7 +80,7 @@ impl Plan {
     ///
     /// # Errors
     /// E_LSM, with the file in back-quotes: callers recognise that as a security attribute's error.
-    pub fn open(&self, proc: &ProcFs) -> Result<Files> {
+    pub(crate) fn open(&self, proc: &ProcFs) -> Result<Files> {
         let mut files = Files::default();
         let open = |file| proc.open_for_writing(file);
         if let Some(label) = &self.selinux {
@@ -106,7 +106,7 @@ impl Plan {
     ///
     /// # Errors
     /// E_LSM, as [`Plan::open`].
-    pub fn set_for_exec(&self, files: &Files) -> Result<()> {
+    pub(crate) fn set_for_exec(&self, files: &Files) -> Result<()> {
         if let (Some(label), Some(file)) = (&self.selinux, &files.selinux_exec) {
             write(file, EXEC, label)?;
         }
@@ -121,7 +121,11 @@ impl Plan {
     ///
     /// # Errors
     /// E_LSM, or what `make` returns.
-    pub fn label_keyring(&self, files: &Files, make: impl FnOnce() -> Result<()>) -> Result<()> {
+    pub(crate) fn label_keyring(
+        &self,
+        files: &Files,
+        make: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
         let (Some(label), Some(file)) = (&self.selinux, &files.selinux_keycreate) else {
             return make();
         };

@@ -14,7 +14,7 @@ mod proxy;
 mod queue;
 mod words;
 
-pub use proxy::Proxy;
+pub(crate) use proxy::Proxy;
 
 use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, MountBuilder, Spec};
 use std::ffi::{OsStr, OsString};
@@ -27,7 +27,7 @@ pub(crate) const SOCKET: &str = "notify";
 const DIRECTORY_WITHOUT_PATH: &str = "/run/notify";
 
 /// The manager's socket, where there is one: an absolute path, or `@` and an abstract name.
-pub fn manager_socket() -> Option<OsString> {
+pub(crate) fn manager_socket() -> Option<OsString> {
     let name = std::env::var_os("NOTIFY_SOCKET")?;
     match name.as_encoded_bytes().first() {
         Some(b'/' | b'@') => Some(name),
@@ -41,7 +41,7 @@ pub fn manager_socket() -> Option<OsString> {
 
 /// Whether the container has a notify socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Socket {
+pub(crate) enum Socket {
     /// It has, in this directory of its own.
     Own(PathBuf),
     /// It has not.
@@ -51,7 +51,7 @@ pub enum Socket {
 /// Adds the mount and the variable to what the config asks for. Pure.
 ///
 /// A container that shares or joins a mount namespace gets none: what is mounted there would stay.
-pub fn add_to(spec: &mut Spec, manager: &OsStr) -> Socket {
+pub(crate) fn add_to(spec: &mut Spec, manager: &OsStr) -> Socket {
     let namespaces = spec.linux().as_ref().and_then(|it| it.namespaces().clone());
     let is_new_mount =
         |it: &LinuxNamespace| it.typ() == LinuxNamespaceType::Mount && it.path().is_none();

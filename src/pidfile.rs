@@ -19,7 +19,7 @@ const MAX_SYMLINKS: usize = 40;
 ///
 /// # Errors
 /// `E_IO`; ENXIO for a pipe that nobody reads, and for a socket.
-pub fn write(path: &Path, pid: Pid) -> Result<()> {
+pub(crate) fn write(path: &Path, pid: Pid) -> Result<()> {
     let digits = pid.to_string();
     let put = || match place(path)? {
         Place::Name => {
@@ -33,7 +33,7 @@ pub fn write(path: &Path, pid: Pid) -> Result<()> {
 }
 
 /// Takes away what [`write()`] has put at `path`, if that is a file of its own.
-pub fn remove(path: &Path) {
+pub(crate) fn remove(path: &Path) {
     if lstat(path).is_ok_and(|it| is_regular(it.st_mode)) {
         // The error of before is the one to report.
         let _ = unlink(path);

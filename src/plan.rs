@@ -17,27 +17,27 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// The container's id.
-    pub id: String,
+    pub(crate) id: String,
     /// `ociVersion` of the config, reported by `state`.
-    pub oci_version: String,
+    pub(crate) oci_version: String,
     /// The bundle's directory, absolute.
-    pub bundle: PathBuf,
+    pub(crate) bundle: PathBuf,
     /// Annotations, as they stand in the config, sorted.
-    pub annotations: Vec<(String, String)>,
+    pub(crate) annotations: Vec<(String, String)>,
     /// Namespaces to make and to join, id maps, time offsets.
-    pub namespaces: namespaces::Plan,
+    pub(crate) namespaces: namespaces::Plan,
     /// The cgroup, its limits and device rules.
-    pub cgroup: cgroups::Plan,
+    pub(crate) cgroup: cgroups::Plan,
     /// Mounts, devices, masks, sysctls and the pivot.
-    pub rootfs: rootfs::Plan,
+    pub(crate) rootfs: rootfs::Plan,
     /// The process: identity, capabilities, limits, environment, program.
-    pub process: process::Plan,
+    pub(crate) process: process::Plan,
     /// The seccomp filter.
-    pub seccomp: Option<seccomp::Filter>,
+    pub(crate) seccomp: Option<seccomp::Filter>,
     /// All six kinds of hooks.
-    pub hooks: hooks::Plan,
+    pub(crate) hooks: hooks::Plan,
     /// Intel RDT class, where asked for.
-    pub intel_rdt: Option<intel_rdt::Plan>,
+    pub(crate) intel_rdt: Option<intel_rdt::Plan>,
 }
 
 impl Plan {
@@ -54,7 +54,12 @@ impl Plan {
 
     /// The same, for who wants to know all that is wrong: with a problem in it the plan is good for
     /// looking at, and for nothing else.
-    pub fn decide(spec: &Spec, options: &Options, host: &Host, problems: &mut Problems) -> Plan {
+    pub(crate) fn decide(
+        spec: &Spec,
+        options: &Options,
+        host: &Host,
+        problems: &mut Problems,
+    ) -> Plan {
         let namespaces = namespaces::plan(spec, host, problems);
         let process = match spec.process() {
             Some(it) => process::plan(it, spec, &namespaces, options, host, "process", problems),
@@ -97,7 +102,7 @@ impl Plan {
     }
 
     /// True if init must wait for `Go`: for the parent's work on it, or for documents.
-    pub fn needs_go(&self) -> bool {
+    pub(crate) fn needs_go(&self) -> bool {
         self.namespaces.waits_for_parent()
             || self.hooks.has(Kind::CreateContainer)
             || self.hooks.has(Kind::StartContainer)
@@ -108,46 +113,38 @@ impl Plan {
     }
 
     /// True if the filter notifies of calls: its listener is for the agent, as soon as casulo has no more use for it.
-    pub fn notifies(&self) -> bool {
+    pub(crate) fn notifies(&self) -> bool {
         let filter = self.seccomp.as_ref();
         filter.is_some_and(seccomp::Filter::notifies)
     }
 
     /// True if init says when its mounts and nodes are in place: hooks run then, or the device rules begin to hold.
-    pub fn reports_populated(&self) -> bool {
+    pub(crate) fn reports_populated(&self) -> bool {
         self.has_hooks_before_pivot() || self.rules_wait_for_mounts()
     }
 
     /// True if the device rules hold from init's mounts on only: a file system is on a device that they need not allow.
     /// As a rule they hold before init has anything of the image's in its hands.
-    pub fn rules_wait_for_mounts(&self) -> bool {
+    pub(crate) fn rules_wait_for_mounts(&self) -> bool {
         self.cgroup.devices.is_some()
             && (self.rootfs.opens_devices() || without(Defence::RulesBeforeImage))
     }
 
     /// True if hooks run between the mounts and the pivot: init waits there until the parent has run its own.
-    pub fn has_hooks_before_pivot(&self) -> bool {
+    pub(crate) fn has_hooks_before_pivot(&self) -> bool {
         [Kind::Prestart, Kind::CreateRuntime, Kind::CreateContainer]
             .into_iter()
             .any(|kind| self.hooks.has(kind))
     }
 
     /// True if init writes to /proc and so needs a private procfs.
-    pub fn writes_proc(&self) -> bool {
+    pub(crate) fn writes_proc(&self) -> bool {
         !self.rootfs.sysctls.is_empty() || self.process.writes_proc()
     }
 
     /// Whether CAP_SYS_ADMIN stays until the container's filter is loaded.
-    pub fn sys_admin_until_filter(&self) -> SysAdmin {
+    pub(crate) fn sys_admin_until_filter(&self) -> SysAdmin {
         self.process.sys_admin_until(self.seccomp.as_ref())
-    }
-
-    /// The value of an annotation.
-    pub fn annotation(&self, key: &str) -> Option<&str> {
-        self.annotations
-            .iter()
-            .find(|(k, _)| k == key)
-            .map(|(_, value)| value.as_str())
     }
 }
 

@@ -23,11 +23,11 @@ pub(crate) const DIRECTORY_MODE: Mode = Mode::from_bits_truncate(0o755);
 /// The root directory of a container as an O_PATH fd. Paths given to its methods are the container's:
 /// a leading slash and `..` at the top mean this directory.
 #[derive(Debug)]
-pub struct Root(OwnedFd);
+pub(crate) struct Root(OwnedFd);
 
 impl Root {
     /// Takes the directory that `fd` (O_PATH or readable) stands for as the root.
-    pub fn from_fd(fd: OwnedFd) -> Root {
+    pub(crate) fn from_fd(fd: OwnedFd) -> Root {
         Root(fd)
     }
 
@@ -36,7 +36,7 @@ impl Root {
     ///
     /// # Errors
     /// The kernel's errno; ELOOP for a magic link.
-    pub fn open(&self, path: &Path, flags: OFlag, mode: Mode) -> nix::Result<OwnedFd> {
+    pub(crate) fn open(&self, path: &Path, flags: OFlag, mode: Mode) -> nix::Result<OwnedFd> {
         self.open_resolving(path, flags, mode, ResolveFlag::RESOLVE_NO_MAGICLINKS)
     }
 
@@ -83,7 +83,7 @@ impl Root {
     ///
     /// # Errors
     /// As [`Root::open`].
-    pub fn resolve(&self, path: &Path) -> nix::Result<OwnedFd> {
+    pub(crate) fn resolve(&self, path: &Path) -> nix::Result<OwnedFd> {
         self.open(path, OFlag::O_PATH, Mode::empty())
     }
 
@@ -91,7 +91,7 @@ impl Root {
     ///
     /// # Errors
     /// As [`Root::open`].
-    pub fn resolve_no_follow(&self, path: &Path) -> nix::Result<OwnedFd> {
+    pub(crate) fn resolve_no_follow(&self, path: &Path) -> nix::Result<OwnedFd> {
         self.open(path, OFlag::O_PATH | OFlag::O_NOFOLLOW, Mode::empty())
     }
 
@@ -100,7 +100,7 @@ impl Root {
     ///
     /// # Errors
     /// ELOOP where a component is a symlink; else as [`Root::open`].
-    pub fn resolve_plain(&self, path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {
+    pub(crate) fn resolve_plain(&self, path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {
         let symlinks = if without(Defence::NoSymlinks) {
             ResolveFlag::empty()
         } else {
@@ -115,7 +115,7 @@ impl Root {
     ///
     /// # Errors
     /// The errno of the look-up or of mkdirat; ELOOP for a ring of dangling links.
-    pub fn mkdir_all(&self, path: &Path) -> nix::Result<OwnedFd> {
+    pub(crate) fn mkdir_all(&self, path: &Path) -> nix::Result<OwnedFd> {
         match self.open(path, OFlag::O_PATH | OFlag::O_DIRECTORY, Mode::empty()) {
             Err(Errno::ENOENT) => self.make_directories(path),
             result => result,
@@ -126,7 +126,7 @@ impl Root {
     ///
     /// # Errors
     /// As [`Root::mkdir_all`].
-    pub fn make_directories(&self, path: &Path) -> nix::Result<OwnedFd> {
+    pub(crate) fn make_directories(&self, path: &Path) -> nix::Result<OwnedFd> {
         let directory = OFlag::O_PATH | OFlag::O_DIRECTORY;
         let mut todo: Vec<OsString> = names(path);
         todo.reverse();
@@ -170,7 +170,7 @@ impl Root {
     ///
     /// # Errors
     /// As [`Root::mkdir_all`]; EINVAL for a path without a last component (`/`, `..`).
-    pub fn parent_of(&self, path: &Path) -> nix::Result<(OwnedFd, OsString)> {
+    pub(crate) fn parent_of(&self, path: &Path) -> nix::Result<(OwnedFd, OsString)> {
         let mut all = names(path);
         let name = all.pop().filter(|name| name != "..").ok_or(Errno::EINVAL)?;
         let parent: PathBuf = all.iter().collect();
@@ -183,7 +183,7 @@ impl Root {
     ///
     /// # Errors
     /// The errno of the look-up or of the creation; ELOOP for a ring of dangling links.
-    pub fn create_file(&self, path: &Path) -> nix::Result<OwnedFd> {
+    pub(crate) fn create_file(&self, path: &Path) -> nix::Result<OwnedFd> {
         let mut path = path.to_owned();
         for _ in 0..=MAX_SYMLINKS {
             match self.resolve(&path) {

@@ -16,7 +16,7 @@
 //! an entrant waits until the page that it shares with the parent says that it may be seen ([`Channel::until_seen`]).
 //! At any moment the process may send `Failed` and leave. An end of file without the last steps means that it died.
 
-pub mod pipes;
+pub(crate) mod pipes;
 
 use crate::error::{Code, Error, Result};
 use crate::sys::scm;
@@ -38,7 +38,7 @@ const PIECE: usize = 1 << 16;
 
 /// What is said over a [`Channel`]; see the drawing above.
 #[derive(Debug)]
-pub enum Message {
+pub(crate) enum Message {
     /// Parent: go on; two byte strings of these lengths follow in messages of their own.
     Go {
         /// Length of the state document for createContainer hooks.
@@ -62,12 +62,12 @@ pub enum Message {
 
 /// One end of the conversation.
 #[derive(Debug)]
-pub struct Channel(OwnedFd);
+pub(crate) struct Channel(OwnedFd);
 
 impl Channel {
     /// Why the other process left, if it said so before; else `error`, which is then all that is known. For
     /// a step that failed because the other process was gone.
-    pub fn reason_or(&self, error: Error) -> Error {
+    pub(crate) fn reason_or(&self, error: Error) -> Error {
         loop {
             let mut readable = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
             if poll(&mut readable, PollTimeout::ZERO).unwrap_or(0) == 0 {
@@ -85,7 +85,7 @@ impl Channel {
     ///
     /// # Errors
     /// `E_SYNC` with the errno of socketpair(2).
-    pub fn pair() -> Result<(Channel, Channel)> {
+    pub(crate) fn pair() -> Result<(Channel, Channel)> {
         let pair = socketpair(
             AddressFamily::Unix,
             SockType::SeqPacket,
@@ -101,7 +101,7 @@ impl Channel {
     ///
     /// # Errors
     /// `E_SYNC`; EPIPE when the other side is gone.
-    pub fn send(&self, message: &Message) -> Result<()> {
+    pub(crate) fn send(&self, message: &Message) -> Result<()> {
         let (bytes, fd) = encode(message);
         self.send_bytes(&bytes, fd.as_slice())
     }
@@ -111,7 +111,7 @@ impl Channel {
     ///
     /// # Errors
     /// `E_SYNC`; EPIPE when the other side is gone.
-    pub fn send_with(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<()> {
+    pub(crate) fn send_with(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<()> {
         let fds: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
         self.send_bytes(bytes, &fds)
     }
@@ -120,7 +120,7 @@ impl Channel {
     ///
     /// # Errors
     /// `E_SYNC`.
-    pub fn send_document(&self, document: &[u8]) -> Result<()> {
+    pub(crate) fn send_document(&self, document: &[u8]) -> Result<()> {
         let mut pieces = document.chunks(PIECE);
         pieces.try_for_each(|piece| self.send_bytes(piece, &[]))
     }
@@ -160,7 +160,7 @@ impl Channel {
     ///
     /// # Errors
     /// `E_SYNC` when the parent is gone.
-    pub fn until_seen(&self, shared: &Shared) -> Result<()> {
+    pub(crate) fn until_seen(&self, shared: &Shared) -> Result<()> {
         while !shared.may_be_seen() {
             if self.is_closed() {
                 return Err(Error::new(
@@ -174,14 +174,14 @@ impl Channel {
     }
 
     /// Test builds, without the defence: says the end of file, and leaves the socket open.
-    pub fn end_and_keep(self) {
+    pub(crate) fn end_and_keep(self) {
         use nix::sys::socket::{Shutdown, shutdown};
         use std::os::fd::IntoRawFd;
         let _ = shutdown(self.0.into_raw_fd(), Shutdown::Write);
     }
 
     /// True if the other side is gone.
-    pub fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::empty())];
         // POLLHUP is told without being asked for.
         poll(&mut fds, PollTimeout::ZERO).is_ok_and(|count| count > 0)
@@ -191,7 +191,7 @@ impl Channel {
     ///
     /// # Errors
     /// `E_SYNC` for a socket error or a message that is none of ours.
-    pub fn receive(&self) -> Result<Option<Message>> {
+    pub(crate) fn receive(&self) -> Result<Option<Message>> {
         let mut buffer = [0u8; MAX];
         let (length, fds) = self.receive_with::<1>(&mut buffer)?;
         match length {
@@ -207,7 +207,7 @@ impl Channel {
     ///
     /// # Errors
     /// `E_SYNC` when what comes is shorter.
-    pub fn receive_document(&self, length: u32) -> Result<Vec<u8>> {
+    pub(crate) fn receive_document(&self, length: u32) -> Result<Vec<u8>> {
         let mut buffer = vec![0u8; length as usize];
         for piece in buffer.chunks_mut(PIECE) {
             if self.receive_with::<0>(piece)?.0 != piece.len() {
@@ -225,7 +225,7 @@ impl Channel {
     ///
     /// # Errors
     /// `E_SYNC` for a socket error.
-    pub fn receive_with<const FDS: usize>(
+    pub(crate) fn receive_with<const FDS: usize>(
         &self,
         buffer: &mut [u8],
     ) -> Result<(usize, Vec<OwnedFd>)> {

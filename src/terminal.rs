@@ -21,7 +21,7 @@ use std::path::Path;
 
 /// Both ends of a pty.
 #[derive(Debug)]
-pub struct Terminal {
+pub(crate) struct Terminal {
     /// The end that a terminal emulator holds; it goes to the parent.
     pub master: OwnedFd,
     /// The end that becomes the process's stdio.
@@ -33,7 +33,7 @@ pub struct Terminal {
 ///
 /// # Errors
 /// E_TERMINAL where the container has no devpts; E_UNSAFE_PATH where its ptmx is something else.
-pub fn open(root: &Root, size: Option<(u16, u16)>) -> Result<Terminal> {
+pub(crate) fn open(root: &Root, size: Option<(u16, u16)>) -> Result<Terminal> {
     let master = open_master(root)?;
     let shown = "/dev/pts/ptmx";
     tty::unlock(master.as_fd()).context(Code::Terminal, "unlock the pty of", shown)?;
@@ -89,7 +89,7 @@ impl Terminal {
     ///
     /// # Errors
     /// E_UNSAFE_PATH where `/dev` or `/dev/console` is a link (CVE-2026-88264); E_TERMINAL.
-    pub fn mount_console(&self, root: &Root) -> Result<()> {
+    pub(crate) fn mount_console(&self, root: &Root) -> Result<()> {
         let directory = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
         let dev = root
             .open(Path::new("/dev"), directory, Mode::empty())
@@ -118,7 +118,7 @@ impl Terminal {
     ///
     /// # Errors
     /// E_TERMINAL; EINVAL for a uid without a place in the user namespace.
-    pub fn give_to(&self, uid: u32) -> Result<()> {
+    pub(crate) fn give_to(&self, uid: u32) -> Result<()> {
         let owner = fstat(&self.slave).context(Code::Terminal, "look at", "the terminal")?;
         if owner.st_uid == uid {
             return Ok(());
@@ -167,7 +167,7 @@ fn console(dev: &Root) -> Result<OwnedFd> {
 ///
 /// # Errors
 /// E_TERMINAL; EPERM where the process leads no session.
-pub fn attach(slave: BorrowedFd<'_>) -> Result<()> {
+pub(crate) fn attach(slave: BorrowedFd<'_>) -> Result<()> {
     tty::make_controlling(slave).context(Code::Terminal, "take over", "the terminal")?;
     take_streams(slave)
 }
@@ -176,7 +176,7 @@ pub fn attach(slave: BorrowedFd<'_>) -> Result<()> {
 ///
 /// # Errors
 /// E_TERMINAL
-pub fn take_streams(slave: BorrowedFd<'_>) -> Result<()> {
+pub(crate) fn take_streams(slave: BorrowedFd<'_>) -> Result<()> {
     dup2_stdin(slave)
         .and_then(|()| dup2_stdout(slave))
         .and_then(|()| dup2_stderr(slave))
@@ -189,7 +189,7 @@ pub fn take_streams(slave: BorrowedFd<'_>) -> Result<()> {
 ///
 /// # Errors
 /// E_TERMINAL with the path; ENOENT or ECONNREFUSED where nobody listens.
-pub fn send_to_console_socket(path: &Path, master: BorrowedFd<'_>) -> Result<()> {
+pub(crate) fn send_to_console_socket(path: &Path, master: BorrowedFd<'_>) -> Result<()> {
     let name = tty::number(master).map_or_else(
         |_| "console".to_owned(),
         |number| format!("/dev/pts/{number}"),

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// A part of a command: those of the parent, then those of the child, each in the order in which a `run`
 /// goes through them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub(crate) enum Phase {
     /// Reads and checks the bundle, decides everything.
     Plan,
     /// Reserves the id, compiles the filter or finds it compiled, writes the first record.
@@ -118,7 +118,7 @@ static TRACE: OnceLock<Trace> = OnceLock::new();
 ///
 /// # Errors
 /// E_IO where FILE cannot be made or there is no memory.
-pub fn begin(file: &Path, command: &'static str) -> Result<()> {
+pub(crate) fn begin(file: &Path, command: &'static str) -> Result<()> {
     // A file that cannot be written is to be known before a container runs.
     File::create(file).context(Code::Io, "make the trace", file.display())?;
     let notes = shared::words(ROOM + 1).context(Code::Io, "map memory for", "the trace")?;
@@ -136,7 +136,7 @@ pub fn begin(file: &Path, command: &'static str) -> Result<()> {
 }
 
 /// This process enters a phase.
-pub fn phase(phase: Phase) {
+pub(crate) fn phase(phase: Phase) {
     if let Some(trace) = TRACE.get() {
         trace.note(phase);
     }
@@ -146,7 +146,7 @@ pub fn phase(phase: Phase) {
 ///
 /// # Errors
 /// E_IO
-pub fn end() -> Result<()> {
+pub(crate) fn end() -> Result<()> {
     let Some(trace) = TRACE.get() else {
         return Ok(());
     };

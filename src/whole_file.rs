@@ -18,7 +18,7 @@ const ATTEMPTS: usize = 8;
 ///
 /// # Errors
 /// That of the call that failed.
-pub fn put(
+pub(crate) fn put(
     directory: impl AsFd + Copy,
     path: &Path,
     bytes: &[u8],
@@ -85,7 +85,7 @@ fn put_by_rename(
 ///
 /// # Errors
 /// Those of write(2), but for EINTR.
-pub fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> nix::Result<()> {
+pub(crate) fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> nix::Result<()> {
     while !bytes.is_empty() {
         match write(file, bytes) {
             Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),

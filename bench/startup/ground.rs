@@ -137,8 +137,7 @@ impl<'a> Ground<'a> {
         let filter = seccomp::plan(&spec, &mut Problems::default());
         let bpf = seccomp::compile(&filter.context("there is no profile")?)?;
         let path = self.dir.join("filter");
-        let bytes: Vec<u8> = bpf.program().iter().flat_map(|it| it.to_bytes()).collect();
-        fs::write(&path, bytes)?;
+        fs::write(&path, bpf.to_bytes())?;
         Ok(path)
     }
 

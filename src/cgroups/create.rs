@@ -30,7 +30,7 @@ impl Cgroup {
     ///
     /// # Errors
     /// `E_CGROUP` naming the file, the value and the controller that is missing.
-    pub fn create(plan: &Plan, holder: Option<&Holder>) -> Result<Option<Cgroup>> {
+    pub(crate) fn create(plan: &Plan, holder: Option<&Holder>) -> Result<Option<Cgroup>> {
         let Some(path) = &plan.path else {
             return Ok(None);
         };

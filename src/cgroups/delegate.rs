@@ -14,7 +14,7 @@ impl Cgroup {
     ///
     /// # Errors
     /// `E_CGROUP`
-    pub fn delegate(&self, name: &Path, init: Pid, owner: Option<u32>) -> Result<()> {
+    pub(crate) fn delegate(&self, name: &Path, init: Pid, owner: Option<u32>) -> Result<()> {
         let path = self.path.join(name);
         make_directories(&path, &self.path, None)?;
         let below = Cgroup::open(&path)?;

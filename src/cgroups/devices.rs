@@ -8,14 +8,14 @@ mod attached;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod meaning;
 
-pub use attached::Rules;
+pub(crate) use attached::Rules;
 
 use crate::error::Problems;
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType};
 
 /// Allowed or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// The access is granted.
     Allow,
     /// The access fails with EPERM.
@@ -24,7 +24,7 @@ pub enum Verdict {
 
 /// Which devices a rule speaks of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Both.
     Any,
     /// Block devices.
@@ -35,7 +35,7 @@ pub enum Kind {
 
 /// Kinds of access as the kernel counts them: `BPF_DEVCG_ACC_*` of linux/bpf.h.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Access(u8);
+pub(crate) struct Access(u8);
 
 impl Access {
     const MKNOD: Access = Access(1);
@@ -62,7 +62,7 @@ impl Access {
 
 /// One entry of the list. None as a number is any number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rule {
+pub(crate) struct Rule {
     /// What happens to these accesses.
     pub verdict: Verdict,
     /// The type.
@@ -78,7 +78,7 @@ pub struct Rule {
 /// Who may do what with which device: for each kind of access the last rule that speaks of it
 /// decides, and where none does, `otherwise`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Policy {
+pub(crate) struct Policy {
     /// The verdict where no rule speaks.
     pub otherwise: Verdict,
     /// In the order of the config.
@@ -113,7 +113,7 @@ const fn device(kind: Kind, major: Option<u32>, minor: Option<u32>, access: Acce
 
 impl Policy {
     /// Nothing but the default devices: what holds without any rule, as with runc.
-    pub fn defaults() -> Policy {
+    pub(crate) fn defaults() -> Policy {
         Policy {
             otherwise: Verdict::Deny,
             rules: DEFAULTS.to_vec(),
@@ -121,7 +121,7 @@ impl Policy {
     }
 
     /// Whether a node of this device may be made.
-    pub fn allows_mknod(&self, kind: Kind, major: u32, minor: u32) -> bool {
+    pub(crate) fn allows_mknod(&self, kind: Kind, major: u32, minor: u32) -> bool {
         let speaks = |rule: &&Rule| {
             (rule.kind == Kind::Any || rule.kind == kind)
                 && rule.major.is_none_or(|it| it == major)
@@ -133,7 +133,7 @@ impl Policy {
     }
 
     /// True if no access is ever refused, so that no program is needed.
-    pub fn allows_everything(&self) -> bool {
+    pub(crate) fn allows_everything(&self) -> bool {
         self.otherwise == Verdict::Allow && self.rules.iter().all(|it| it.verdict == Verdict::Allow)
     }
 }
@@ -144,7 +144,7 @@ impl Policy {
 /// default device is honoured; runc and crun let the defaults win.
 ///
 /// The major or minor -1 is a wildcard, as older engines write it.
-pub fn plan(rules: &[LinuxDeviceCgroup], problems: &mut Problems) -> Policy {
+pub(crate) fn plan(rules: &[LinuxDeviceCgroup], problems: &mut Problems) -> Policy {
     let mut policy = Policy::defaults();
     for (index, rule) in rules.iter().enumerate() {
         let path = format!("linux.resources.devices[{index}]");
@@ -219,7 +219,7 @@ fn read(rule: &LinuxDeviceCgroup, path: &str, problems: &mut Problems) -> Option
 /// r3 holds those that no rule has decided yet. Rules are tried from the last to the first: a deny
 /// rule for one of them refuses the request, an allow rule strikes its kinds off, and the request
 /// is granted when none is left.
-pub fn program(policy: &Policy) -> Vec<u64> {
+pub(crate) fn program(policy: &Policy) -> Vec<u64> {
     let mut code = vec![
         op::load(R2, R1, 0),
         op::copy(R3, R2),

@@ -124,13 +124,13 @@ fn make_parents<'a>(
 
 /// Removes the directory of a cgroup that has no process and no cgroup below it: almost always so when init
 /// was the last to end, and then nothing else needs to be done. True if it is gone.
-pub fn remove_unused(path: &Path) -> bool {
+pub(crate) fn remove_unused(path: &Path) -> bool {
     std::fs::remove_dir(path).is_ok()
 }
 
 /// Removes directories that casulo made, from the bottom up, as far as nobody else uses them. Some may not be there:
 /// a casulo that was killed had recorded them all before it made the first.
-pub fn remove_empty(made: &[PathBuf]) {
+pub(crate) fn remove_empty(made: &[PathBuf]) {
     for directory in made.iter().rev() {
         match std::fs::remove_dir(directory) {
             Ok(()) => {}

@@ -16,7 +16,7 @@ impl Cgroup {
     ///
     /// # Errors
     /// `E_CGROUP`
-    pub fn freeze(&self, end: Instant) -> Result<bool> {
+    pub(crate) fn freeze(&self, end: Instant) -> Result<bool> {
         let written = self.write("cgroup.freeze", "1");
         written.context(Code::Cgroup, "freeze", self.path.display())?;
         fault::at(Step::Frozen)?;
@@ -27,7 +27,7 @@ impl Cgroup {
     ///
     /// # Errors
     /// `E_CGROUP`
-    pub fn thaw(&self) -> Result<()> {
+    pub(crate) fn thaw(&self) -> Result<()> {
         let written = self.write("cgroup.freeze", "0");
         written.context(Code::Cgroup, "thaw", self.path.display())?;
         // The kernel waits for nobody here; only a cgroup above can keep it frozen.
@@ -62,7 +62,7 @@ impl Cgroup {
     }
 
     /// True if it was asked to freeze, whether or not all processes have.
-    pub fn is_freezing(&self) -> bool {
+    pub(crate) fn is_freezing(&self) -> bool {
         self.read("cgroup.freeze").is_ok_and(|it| it.trim() == "1")
     }
 }

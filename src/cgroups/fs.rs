@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 /// How casulo has come to a cgroup's directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub(crate) enum Origin {
     /// It has made it.
     Made,
     /// It was there.
@@ -20,7 +20,7 @@ pub enum Origin {
 
 /// A cgroup of a container, by directory fd and path.
 #[derive(Debug)]
-pub struct Cgroup {
+pub(crate) struct Cgroup {
     /// O_PATH: good for `CLONE_INTO_CGROUP`, for bpf(2) and as the base of `*at` calls.
     pub(super) directory: OwnedFd,
     pub(super) path: PathBuf,
@@ -35,7 +35,7 @@ impl Cgroup {
     ///
     /// # Errors
     /// `E_CGROUP`; its errno is ENOENT when there is no such cgroup (any more).
-    pub fn open(path: &Path) -> Result<Cgroup> {
+    pub(crate) fn open(path: &Path) -> Result<Cgroup> {
         Cgroup::open_at(AT_FDCWD, path, path.to_owned())
     }
 
@@ -43,7 +43,7 @@ impl Cgroup {
     ///
     /// # Errors
     /// As for [`Cgroup::open`].
-    pub fn open_below(&self, path: &Path) -> Result<Cgroup> {
+    pub(crate) fn open_below(&self, path: &Path) -> Result<Cgroup> {
         Cgroup::open_at(self.directory.as_fd(), path, self.path.join(path))
     }
 
@@ -67,7 +67,7 @@ impl Cgroup {
     ///
     /// # Errors
     /// `E_CGROUP`
-    pub fn open_processes(&self) -> Result<OwnedFd> {
+    pub(crate) fn open_processes(&self) -> Result<OwnedFd> {
         let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
         openat(&self.directory, "cgroup.procs", flags, Mode::empty()).context(
             Code::Cgroup,
@@ -81,7 +81,7 @@ impl Cgroup {
     ///
     /// # Errors
     /// `E_CGROUP` when the directory is not one of a cgroup.
-    pub fn id(&self) -> Result<u64> {
+    pub(crate) fn id(&self) -> Result<u64> {
         let look = || match fstatfs(&self.directory)?.filesystem_type() {
             CGROUP2_SUPER_MAGIC => Ok(fstat(&self.directory)?.st_ino),
             _ => Err(Errno::EINVAL),
@@ -90,12 +90,12 @@ impl Cgroup {
     }
 
     /// For `CLONE_INTO_CGROUP`.
-    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+    pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
         Some(self.directory.as_fd())
     }
 
     /// Absolute host path of its directory.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -103,7 +103,7 @@ impl Cgroup {
     ///
     /// # Errors
     /// `E_CGROUP`
-    pub fn add(&self, process: Pid) -> Result<()> {
+    pub(crate) fn add(&self, process: Pid) -> Result<()> {
         self.write("cgroup.procs", &process.to_string()).context(
             Code::Cgroup,
             &format!("move process {process} to"),

@@ -28,7 +28,7 @@ const MOST: usize = 8192;
 
 /// A container's record: its directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Holder {
+pub(crate) struct Holder {
     /// Absolute on the host.
     pub path: PathBuf,
     /// `st_dev` and `st_ino`: another record may come to have the path.
@@ -110,7 +110,7 @@ impl Cgroup {
     }
 
     /// Gives a cgroup back that stays.
-    pub fn release(&self) {
+    pub(crate) fn release(&self) {
         if let Ok(directory) = self.readable() {
             for name in NAMES {
                 let _ = fremovexattr(directory.as_fd(), name);
@@ -119,7 +119,7 @@ impl Cgroup {
     }
 
     /// The record that holds it, by the attribute.
-    pub fn holder(&self) -> Option<Holder> {
+    pub(crate) fn holder(&self) -> Option<Holder> {
         let directory = self.readable().ok()?;
         let mut text = [0; MOST];
         let length = NAMES
@@ -129,7 +129,7 @@ impl Cgroup {
     }
 
     /// Whether casulo has made its directory, by the mode that it has from the first moment on.
-    pub fn was_made(&self) -> bool {
+    pub(crate) fn was_made(&self) -> bool {
         fstat(&self.directory).is_ok_and(|stat| stat.st_mode & libc::S_ISVTX != 0)
     }
 

@@ -13,24 +13,24 @@
 mod controllers;
 mod create;
 mod delegate;
-pub mod devices;
+pub(crate) mod devices;
 mod directories;
 mod freeze;
-pub mod fs;
-pub mod hold;
-pub mod limits;
-pub mod notify;
-pub mod path;
+pub(crate) mod fs;
+pub(crate) mod hold;
+pub(crate) mod limits;
+pub(crate) mod notify;
+pub(crate) mod path;
 mod refusal;
 mod signal;
-pub mod stats;
-pub mod systemd;
-pub mod tree;
-pub mod update;
+pub(crate) mod stats;
+pub(crate) mod systemd;
+pub(crate) mod tree;
+pub(crate) mod update;
 
-pub use directories::{remove_empty, remove_unused};
-pub use fs::Cgroup;
-pub use signal::signal_each;
+pub(crate) use directories::{remove_empty, remove_unused};
+pub(crate) use fs::Cgroup;
+pub(crate) use signal::signal_each;
 
 use crate::error::Problems;
 use crate::host::Host;
@@ -47,7 +47,7 @@ const JSON: &str = "linux.cgroupsPath";
 /// What will be made. Without a path and without a scope: nothing, the container stays in the
 /// caller's cgroup.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// Absolute host path of the cgroup's directory; None when casulo does not choose it.
     pub path: Option<PathBuf>,
     /// The scope that systemd makes, and where the cgroup is in it.
@@ -72,7 +72,7 @@ impl Plan {
     /// The directories above the cgroup that will be made for it. They are recorded before that, and
     /// removed with the last cgroup in them; those that were there belong to somebody else, even
     /// when they are empty (an orchestrator's pod between two containers).
-    pub fn missing_parents(&self) -> Vec<PathBuf> {
+    pub(crate) fn missing_parents(&self) -> Vec<PathBuf> {
         self.path.as_deref().map_or_else(Vec::new, |path| {
             directories::missing_above(path, &self.mount)
         })
@@ -81,7 +81,7 @@ impl Plan {
 
 /// What it means when the cgroup cannot be made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Need {
+pub(crate) enum Need {
     /// An error.
     #[default]
     Required,
@@ -110,7 +110,7 @@ fn sub_path(name: &str) -> Result<PathBuf, &'static str> {
 /// Decides the cgroup. Pure.
 ///
 /// Root without CAP_SYS_ADMIN gets no device program, unless the config has rules.
-pub fn plan(
+pub(crate) fn plan(
     spec: &Spec,
     ns: &namespaces::Plan,
     options: &Options,

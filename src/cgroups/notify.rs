@@ -12,14 +12,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 /// this descriptor, and for ever when the cgroup is removed (cgroup-v2.rst, "\[un\]populated
 /// notification").
 #[derive(Debug)]
-pub struct Announced(OwnedFd);
+pub(crate) struct Announced(OwnedFd);
 
 impl Announced {
     /// Opens `file` of `cgroup`. What was not read yet counts as changed.
     ///
     /// # Errors
     /// ENOENT where the cgroup lacks the controller.
-    pub fn open(cgroup: &Cgroup, file: &str) -> nix::Result<Announced> {
+    pub(crate) fn open(cgroup: &Cgroup, file: &str) -> nix::Result<Announced> {
         let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
         openat(&cgroup.directory, file, flags, Mode::empty()).map(Announced)
     }
@@ -28,7 +28,7 @@ impl Announced {
     ///
     /// # Errors
     /// ENODEV when the cgroup was removed.
-    pub fn read(&self) -> nix::Result<String> {
+    pub(crate) fn read(&self) -> nix::Result<String> {
         lseek(&self.0, 0, Whence::SeekSet)?;
         read_all(&self.0)
     }

@@ -20,7 +20,7 @@ use std::path::{Component, Path, PathBuf};
 ///
 /// None (and a problem) for a path with `..`, for the root cgroup, and for bytes the kernel does
 /// not take in a name.
-pub fn plan(
+pub(crate) fn plan(
     cgroups_path: Option<&Path>,
     id: &str,
     mount: &CgroupMount,

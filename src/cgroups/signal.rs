@@ -21,7 +21,7 @@ impl Cgroup {
     /// # Errors
     /// `E_SIGNAL` for the first process that could not be signalled, and where the caller's pid namespace does not
     /// see some; the others still were. `E_CGROUP` when it cannot be looked at.
-    pub fn signal(&self, signal: i32) -> Result<()> {
+    pub(crate) fn signal(&self, signal: i32) -> Result<()> {
         let (unseen, pids): (Vec<Pid>, Vec<Pid>) = self
             .listed()?
             .into_iter()
@@ -49,7 +49,7 @@ impl Cgroup {
 ///
 /// # Errors
 /// `E_SIGNAL` for the first process that could not be signalled; the others still were. Those of `list`.
-pub fn signal_each(
+pub(crate) fn signal_each(
     mut pids: Vec<Pid>,
     signal: i32,
     list: impl Fn() -> Result<Vec<Pid>>,

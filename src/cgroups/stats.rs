@@ -14,7 +14,7 @@ mod pressure;
 mod rdma;
 mod text;
 
-pub use memory::Events as MemoryEvents;
+pub(crate) use memory::Events as MemoryEvents;
 
 use super::Cgroup;
 use serde::Serialize;
@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 
 /// `data` of an event of type `stats`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Stats {
+pub(crate) struct Stats {
     /// Time on CPUs.
     pub cpu: cpu::Cpu,
     /// CPUs and memory nodes that it may use.
@@ -45,11 +45,11 @@ pub struct Stats {
 
 /// An object without members.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Nothing {}
+pub(crate) struct Nothing {}
 
 impl Stats {
     /// Reads all files. They are not read at one moment: the kernel has no snapshot.
-    pub fn read(cgroup: &Cgroup) -> Stats {
+    pub(crate) fn read(cgroup: &Cgroup) -> Stats {
         let read = |file: &str| cgroup.read(file).ok();
         let hugetlb = hugepage_sizes(cgroup).into_iter().map(|size| {
             let figures = hugetlb::HugeTlb::read(&size, read);

@@ -25,7 +25,7 @@ impl Cgroup {
     ///
     /// # Errors
     /// `E_CGROUP` when one of the directories cannot be read.
-    pub fn pids(&self) -> Result<Vec<Pid>> {
+    pub(crate) fn pids(&self) -> Result<Vec<Pid>> {
         let mut pids = self.listed()?;
         pids.retain(|pid| pid.as_raw() > 0);
         Ok(pids)
@@ -49,7 +49,8 @@ impl Cgroup {
     ///
     /// # Errors
     /// `E_CGROUP`; its errno is ENOENT or ENODEV when the cgroup was removed.
-    pub fn procs(&self) -> Result<Vec<Pid>> {
+    #[cfg(test)]
+    pub(crate) fn procs(&self) -> Result<Vec<Pid>> {
         let mut pids = Vec::new();
         pids_in(self.directory.as_fd(), &mut pids).context(
             Code::Cgroup,
@@ -76,7 +77,7 @@ impl Cgroup {
     ///
     /// # Errors
     /// `E_CGROUP`
-    pub fn kill(&self) -> Result<()> {
+    pub(crate) fn kill(&self) -> Result<()> {
         match self.write("cgroup.kill", "1") {
             Ok(()) | Err(Errno::ENODEV) => Ok(()),
             // Before Linux 5.14, and in a threaded cgroup: nothing can fork while frozen, and the
@@ -108,7 +109,7 @@ impl Cgroup {
     ///
     /// # Errors
     /// `E_CGROUP` when processes are left after ten seconds, naming them.
-    pub fn remove(&self) -> Result<()> {
+    pub(crate) fn remove(&self) -> Result<()> {
         self.remove_until(Instant::now() + timeout::KILL)
     }
 
@@ -141,7 +142,7 @@ impl Cgroup {
     ///
     /// # Errors
     /// As [`Cgroup::remove`].
-    pub fn undo(&self, end: Instant) -> Result<()> {
+    pub(crate) fn undo(&self, end: Instant) -> Result<()> {
         if self.origin == Origin::Made {
             self.kill()?;
             return self.remove_until(end);
@@ -170,7 +171,7 @@ impl Cgroup {
     }
 
     /// Waits until the last process in it and below is gone. False if some are left at `end`.
-    pub fn wait_until_empty(&self, end: Instant) -> bool {
+    pub(crate) fn wait_until_empty(&self, end: Instant) -> bool {
         self.wait_for_event("populated", 0, end)
     }
 
@@ -212,17 +213,17 @@ impl Cgroup {
     }
 
     /// True if all processes in it are frozen (`cgroup.events`).
-    pub fn is_frozen(&self) -> bool {
+    pub(crate) fn is_frozen(&self) -> bool {
         self.event("cgroup.events", "frozen") == 1
     }
 
     /// True if it, or a cgroup below it, has a process (`cgroup.events`).
-    pub fn is_populated(&self) -> bool {
+    pub(crate) fn is_populated(&self) -> bool {
         self.event("cgroup.events", "populated") == 1
     }
 
     /// How often which memory limit was met, in it and below. Zeros without the memory controller.
-    pub fn memory_events(&self) -> MemoryEvents {
+    pub(crate) fn memory_events(&self) -> MemoryEvents {
         MemoryEvents::parse(&self.read("memory.events").unwrap_or_default())
     }
 

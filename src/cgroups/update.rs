@@ -19,7 +19,7 @@ use std::path::Path;
 
 /// What will be changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// The limits, in the order of writing.
     pub settings: Vec<Setting>,
     /// The new device rules; None leaves those that hold.
@@ -30,7 +30,7 @@ pub struct Plan {
 
 /// Decides. Pure. Without the key `devices` the rules stay; an empty list is what it is at create:
 /// the default devices and nothing else.
-pub fn plan(
+pub(crate) fn plan(
     resources: &LinuxResources,
     current: &Current,
     host: &Host,
@@ -47,14 +47,14 @@ pub fn plan(
 
 impl Plan {
     /// True if there is nothing to do.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.settings.is_empty() && self.devices.is_none()
     }
 }
 
 impl Cgroup {
     /// What [`plan`] must know of the cgroup as it is.
-    pub fn current(&self) -> Current {
+    pub(crate) fn current(&self) -> Current {
         Current {
             cpu_max: self.read("cpu.max").ok(),
             memory_max: self.read("memory.max").ok(),
@@ -66,7 +66,7 @@ impl Cgroup {
     ///
     /// # Errors
     /// `E_CGROUP` naming both numbers.
-    pub fn check_use(&self, limit: u64) -> Result<()> {
+    pub(crate) fn check_use(&self, limit: u64) -> Result<()> {
         let used = self.read("memory.current").ok();
         let used = used.and_then(|text| text.trim().parse::<u64>().ok());
         match used {
@@ -85,7 +85,7 @@ impl Cgroup {
 
 /// The files that were changed, in order, and what they said before.
 #[derive(Debug)]
-pub struct Changes<'a> {
+pub(crate) struct Changes<'a> {
     cgroup: &'a Cgroup,
     done: Vec<Change>,
 }
@@ -99,7 +99,7 @@ struct Change {
 
 impl<'a> Changes<'a> {
     /// Nothing yet.
-    pub fn of(cgroup: &'a Cgroup) -> Changes<'a> {
+    pub(crate) fn of(cgroup: &'a Cgroup) -> Changes<'a> {
         Changes {
             cgroup,
             done: Vec::new(),
@@ -111,7 +111,7 @@ impl<'a> Changes<'a> {
     ///
     /// # Errors
     /// `E_CGROUP` naming the file and the value that was refused.
-    pub fn write(&mut self, settings: &[Setting], mount: &Path) -> Result<()> {
+    pub(crate) fn write(&mut self, settings: &[Setting], mount: &Path) -> Result<()> {
         let plan = CgroupPlan {
             path: Some(self.cgroup.path.clone()),
             mount: mount.to_owned(),
@@ -159,7 +159,7 @@ impl<'a> Changes<'a> {
     }
 
     /// What would bring back the values of before.
-    pub fn old(&self) -> Vec<Setting> {
+    pub(crate) fn old(&self) -> Vec<Setting> {
         let old = |it: &Change| Setting {
             file: it.file.clone(),
             value: undo::undo(&it.file, &it.written, &it.old),
@@ -170,7 +170,7 @@ impl<'a> Changes<'a> {
 
     /// Brings back the values of before, the last change first. What the kernel does not take
     /// back is logged: the error that led here is the one to report.
-    pub fn restore(self) {
+    pub(crate) fn restore(self) {
         for Change { file, written, old } in self.done.iter().rev() {
             if self.cgroup.read(file).as_ref() == Ok(old) {
                 continue;

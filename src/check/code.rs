@@ -3,7 +3,7 @@
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
+pub(crate) enum Severity {
     /// The container would not start.
     Fail,
     /// What is in the container can take over the host, or look at it, without a flaw in the kernel.
@@ -14,7 +14,7 @@ pub enum Severity {
 
 impl Severity {
     /// Its name in the output.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Severity::Fail => "fail",
             Severity::Danger => "danger",
@@ -29,7 +29,7 @@ impl Severity {
     missing_docs,
     reason = "the table below and docs/check.md say what each means"
 )]
-pub enum Code {
+pub(crate) enum Code {
     ConfigInvalid,
     HostUnable,
     KernelTooOld,

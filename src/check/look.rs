@@ -11,13 +11,13 @@ use std::path::{Component, Path, PathBuf};
 
 /// The host's files. Tests look at another directory than `/`.
 #[derive(Clone, Debug)]
-pub struct Files {
+pub(crate) struct Files {
     root: PathBuf,
 }
 
 /// Something on the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub(crate) struct Found {
     /// Its path without symlinks.
     pub path: PathBuf,
     /// Whether it is a directory, a socket, …
@@ -26,12 +26,12 @@ pub struct Found {
 
 impl Files {
     /// The host's.
-    pub fn of_host() -> Files {
+    pub(crate) fn of_host() -> Files {
         Files::below("/".into())
     }
 
     /// Those of a directory that looks like a host.
-    pub fn below(root: PathBuf) -> Files {
+    pub(crate) fn below(root: PathBuf) -> Files {
         Files { root }
     }
 
@@ -44,7 +44,7 @@ impl Files {
     }
 
     /// The text of a file; None where it cannot be read, whatever the reason.
-    pub fn text(&self, path: impl AsRef<Path>) -> Option<String> {
+    pub(crate) fn text(&self, path: impl AsRef<Path>) -> Option<String> {
         let bytes = std::fs::read(self.at(path.as_ref())).ok()?;
         Some(String::from_utf8_lossy(&bytes).into_owned())
     }
@@ -53,7 +53,7 @@ impl Files {
     ///
     /// # Errors
     /// ENOENT, EACCES and the like.
-    pub fn stat(&self, path: impl AsRef<Path>) -> nix::Result<FileStat> {
+    pub(crate) fn stat(&self, path: impl AsRef<Path>) -> nix::Result<FileStat> {
         stat(&self.at(path.as_ref()))
     }
 
@@ -61,7 +61,7 @@ impl Files {
     ///
     /// # Errors
     /// ENOENT, EACCES and the like.
-    pub fn find(&self, path: impl AsRef<Path>) -> nix::Result<Found> {
+    pub(crate) fn find(&self, path: impl AsRef<Path>) -> nix::Result<Found> {
         self.find_with(path.as_ref(), OFlag::empty())
     }
 
@@ -69,7 +69,7 @@ impl Files {
     ///
     /// # Errors
     /// As [`Files::find`].
-    pub fn find_itself(&self, path: impl AsRef<Path>) -> nix::Result<Found> {
+    pub(crate) fn find_itself(&self, path: impl AsRef<Path>) -> nix::Result<Found> {
         self.find_with(path.as_ref(), OFlag::O_NOFOLLOW)
     }
 
@@ -90,7 +90,7 @@ impl Files {
     ///
     /// # Errors
     /// ENOENT, EACCES, EROFS and the like.
-    pub fn access(&self, path: impl AsRef<Path>, how: AccessFlags) -> nix::Result<()> {
+    pub(crate) fn access(&self, path: impl AsRef<Path>, how: AccessFlags) -> nix::Result<()> {
         faccessat(AT_FDCWD, &self.at(path.as_ref()), how, AtFlags::AT_EACCESS)
     }
 
@@ -98,7 +98,7 @@ impl Files {
     ///
     /// # Errors
     /// ENOENT, EACCES and the like; EISDIR for a directory.
-    pub fn executable(&self, path: impl AsRef<Path>) -> nix::Result<()> {
+    pub(crate) fn executable(&self, path: impl AsRef<Path>) -> nix::Result<()> {
         if self.find(path.as_ref())?.kind == SFlag::S_IFDIR {
             return Err(Errno::EISDIR);
         }
@@ -106,7 +106,7 @@ impl Files {
     }
 
     /// True if a program of this name is in PATH or in /usr/bin.
-    pub fn has_program(&self, name: &str) -> bool {
+    pub(crate) fn has_program(&self, name: &str) -> bool {
         let path = std::env::var_os("PATH").unwrap_or_default();
         std::env::split_paths(&path)
             .chain(["/usr/bin".into()])
@@ -114,7 +114,7 @@ impl Files {
     }
 
     /// The names in a directory; none where it cannot be read.
-    pub fn names(&self, path: impl AsRef<Path>) -> Vec<String> {
+    pub(crate) fn names(&self, path: impl AsRef<Path>) -> Vec<String> {
         let entries = std::fs::read_dir(self.at(path.as_ref()));
         let entries = entries.into_iter().flatten().flatten();
         entries
@@ -123,7 +123,7 @@ impl Files {
     }
 
     /// The nearest directory at or above `path` that exists.
-    pub fn nearest<'a>(&self, path: &'a Path) -> Option<&'a Path> {
+    pub(crate) fn nearest<'a>(&self, path: &'a Path) -> Option<&'a Path> {
         path.ancestors().find(|it| self.stat(it).is_ok())
     }
 }

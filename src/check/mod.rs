@@ -16,8 +16,8 @@ mod look;
 mod table;
 mod weaknesses;
 
-pub use code::{Code, Severity};
-pub use look::{Files, Found};
+pub(crate) use code::{Code, Severity};
+pub(crate) use look::{Files, Found};
 use table::ALL;
 
 use crate::bundle::Unread;
@@ -38,7 +38,7 @@ use std::path::Path;
 
 /// One thing that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// Which kind of thing.
     pub code: Code,
     /// Where in the config: `linux.namespaces[2].path`.
@@ -108,7 +108,7 @@ impl Subject<'_> {
 ///
 /// # Errors
 /// `E_CONFIG` for a config that is no JSON object.
-pub fn check(
+pub(crate) fn check(
     bundle: &Unread,
     options: &Options,
     host: &Host,

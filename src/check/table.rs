@@ -400,24 +400,24 @@ impl Code {
     }
 
     /// The code of a text.
-    pub fn parse(text: &str) -> Option<Code> {
+    pub(crate) fn parse(text: &str) -> Option<Code> {
         let row = ALL.iter().find(|(_, name, ..)| *name == text)?;
         Some(row.0)
     }
 
     /// Its text.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         self.row().map_or("", |(_, name, ..)| name)
     }
 
     /// How bad it is.
-    pub fn severity(self) -> Severity {
+    pub(crate) fn severity(self) -> Severity {
         self.row()
             .map_or(Severity::Fail, |(_, _, severity, _)| *severity)
     }
 
     /// What can be done about it.
-    pub fn hint(self) -> &'static str {
+    pub(crate) fn hint(self) -> &'static str {
         self.row().map_or("", |(.., hint)| hint)
     }
 }

@@ -13,7 +13,7 @@ can be done. Codes are stable; docs/check.md explains each.";
 /// `check`
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 #[command(after_long_help = STATUS)]
-pub struct Check {
+pub(crate) struct Check {
     /// The bundle's directory
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     pub bundle: PathBuf,
@@ -33,7 +33,7 @@ pub struct Check {
 
 /// `check --format`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum CheckFormat {
+pub(crate) enum CheckFormat {
     /// Lines
     Text,
     /// A JSON object
@@ -42,7 +42,7 @@ pub enum CheckFormat {
 
 /// `check --fail-on`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum FailOn {
+pub(crate) enum FailOn {
     /// What would fail
     Fail,
     /// What gives the container the host, too

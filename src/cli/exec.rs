@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 /// `exec`
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
-pub struct Exec {
+pub(crate) struct Exec {
     /// File with the process object
     #[arg(short, long, value_name = "FILE")]
     pub process: Option<PathBuf>,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 /// `update`. An amount of bytes may have a unit: b, k, m, g, t or p, in powers of 1024.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
-pub struct Update {
+pub(crate) struct Update {
     /// File with the resources as in linux.resources of a config, device rules too; - is stdin.
     /// The options below are not looked at then, but for the schemas and --check-before-update
     #[arg(short, long, value_name = "FILE")]

@@ -12,7 +12,7 @@ mod list;
 mod pause;
 mod ps;
 mod run;
-pub mod spec;
+pub(crate) mod spec;
 mod start;
 mod state;
 mod update;
@@ -38,7 +38,7 @@ use std::path::{Path, PathBuf};
 ///
 /// # Errors
 /// What the command's engine reports.
-pub fn dispatch(cli: Cli) -> Result<u8> {
+pub(crate) fn dispatch(cli: Cli) -> Result<u8> {
     let global = &cli.global;
     crate::log::init(global.log.as_deref(), format(global), level(global))?;
     if global.version {
@@ -105,7 +105,7 @@ fn execute(global: &Global, command: Command) -> Result<u8> {
 }
 
 /// The exit code of casulo's own failure: 255 for an exec that could not start, else 1.
-pub fn failure_code(cli: &Cli) -> u8 {
+pub(crate) fn failure_code(cli: &Cli) -> u8 {
     if matches!(cli.command, Some(Command::Exec(_))) {
         255
     } else {

@@ -13,7 +13,7 @@ use std::path::Path;
 ///
 /// # Errors
 /// `E_IO` if the file exists, which is never overwritten, or cannot be written.
-pub fn run(bundle: &Path, file: &Path, rootless: Option<(u32, u32)>) -> Result<()> {
+pub(crate) fn run(bundle: &Path, file: &Path, rootless: Option<(u32, u32)>) -> Result<()> {
     let path = bundle.join(file);
     let text = text(&document(rootless));
     // O_EXCL: to look first would leave a moment in which the file can appear.
@@ -37,7 +37,7 @@ pub fn run(bundle: &Path, file: &Path, rootless: Option<(u32, u32)>) -> Result<(
 /// them to root, and what takes privileges over the host is left out: a network namespace (it
 /// would have no way out), a sysfs of one's own (it belongs to the network namespace, so the
 /// host's is bound), groups that are not mapped, and resources (a cgroup must be delegated).
-pub fn document(rootless: Option<(u32, u32)>) -> Value {
+pub(crate) fn document(rootless: Option<(u32, u32)>) -> Value {
     let capabilities = json!(["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]);
     let mut linux = json!({
         "maskedPaths": [

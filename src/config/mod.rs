@@ -14,7 +14,7 @@
 //! all stops at the first.
 
 mod check;
-pub mod names;
+pub(crate) mod names;
 mod repair;
 
 use crate::error::{Code, Error, Problems, Result};
@@ -32,7 +32,7 @@ pub const MAX_BYTES: usize = 16 << 20;
 ///
 /// # Errors
 /// That of read(2).
-pub fn read(file: File) -> io::Result<Vec<u8>> {
+pub(crate) fn read(file: File) -> io::Result<Vec<u8>> {
     let most = u64::try_from(MAX_BYTES).expect("a constant");
     // A regular file says its size; what else there is gives as much as it likes, up to the limit.
     let expected = file.metadata().map_or(0, |about| about.len().min(most));
@@ -43,7 +43,7 @@ pub fn read(file: File) -> io::Result<Vec<u8>> {
 }
 
 /// A JSON path and what is wrong with the value there.
-pub type Problem = (String, String);
+pub(crate) type Problem = (String, String);
 
 /// Parses and checks config.json. `file` names it in errors.
 ///
@@ -67,7 +67,7 @@ pub fn parse(bytes: &[u8], file: &str) -> Result<Box<Spec>> {
 ///
 /// # Errors
 /// `E_CONFIG` for a text that is no JSON object at all.
-pub fn examine(bytes: &[u8], file: &str) -> Result<(Option<Box<Spec>>, Vec<Problem>)> {
+pub(crate) fn examine(bytes: &[u8], file: &str) -> Result<(Option<Box<Spec>>, Vec<Problem>)> {
     let text = text(bytes, file)?;
     let mut problems = Vec::new();
     let mut spec = match straight::<Box<Spec>>(text).filter(|spec| !check::is_doubtful(spec)) {
@@ -178,7 +178,7 @@ fn straight<T: DeserializeOwned>(text: &str) -> Option<T> {
 }
 
 /// True if the value at `path` is the one at `outer` or inside it.
-pub fn is_within(path: &str, outer: &str) -> bool {
+pub(crate) fn is_within(path: &str, outer: &str) -> bool {
     path.strip_prefix(outer)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }

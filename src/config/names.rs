@@ -1,12 +1,12 @@
 //! The closed lists of names in the specification: what a config may say and `features` reports.
 
 /// `linux.namespaces[].type`.
-pub const NAMESPACES: &[&str] = &[
+pub(crate) const NAMESPACES: &[&str] = &[
     "cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts",
 ];
 
 /// The members of `hooks`.
-pub const HOOKS: &[&str] = &[
+pub(crate) const HOOKS: &[&str] = &[
     "prestart",
     "createRuntime",
     "createContainer",
@@ -16,7 +16,7 @@ pub const HOOKS: &[&str] = &[
 ];
 
 /// `process.rlimits[].type`: getrlimit(2).
-pub const RLIMITS: &[&str] = &[
+pub(crate) const RLIMITS: &[&str] = &[
     "RLIMIT_AS",
     "RLIMIT_CORE",
     "RLIMIT_CPU",
@@ -36,10 +36,10 @@ pub const RLIMITS: &[&str] = &[
 ];
 
 /// `process.ioPriority.class`.
-pub const IO_CLASSES: &[&str] = &["IOPRIO_CLASS_RT", "IOPRIO_CLASS_BE", "IOPRIO_CLASS_IDLE"];
+pub(crate) const IO_CLASSES: &[&str] = &["IOPRIO_CLASS_RT", "IOPRIO_CLASS_BE", "IOPRIO_CLASS_IDLE"];
 
 /// `process.scheduler.policy`.
-pub const SCHEDULER_POLICIES: &[&str] = &[
+pub(crate) const SCHEDULER_POLICIES: &[&str] = &[
     "SCHED_OTHER",
     "SCHED_FIFO",
     "SCHED_RR",
@@ -50,7 +50,7 @@ pub const SCHEDULER_POLICIES: &[&str] = &[
 ];
 
 /// `process.scheduler.flags[]`.
-pub const SCHEDULER_FLAGS: &[&str] = &[
+pub(crate) const SCHEDULER_FLAGS: &[&str] = &[
     "SCHED_FLAG_RESET_ON_FORK",
     "SCHED_FLAG_RECLAIM",
     "SCHED_FLAG_DL_OVERRUN",
@@ -62,10 +62,10 @@ pub const SCHEDULER_FLAGS: &[&str] = &[
 
 /// The types of `linux.devices[]` and of the rules in `linux.resources.devices[]`. Which of them
 /// each of the two takes is for its own domain to say.
-pub const DEVICE_TYPES: &[&str] = &["a", "b", "c", "p", "u"];
+pub(crate) const DEVICE_TYPES: &[&str] = &["a", "b", "c", "p", "u"];
 
 /// `linux.seccomp.defaultAction` and `syscalls[].action`.
-pub const SECCOMP_ACTIONS: &[&str] = &[
+pub(crate) const SECCOMP_ACTIONS: &[&str] = &[
     "SCMP_ACT_ALLOW",
     "SCMP_ACT_ERRNO",
     "SCMP_ACT_KILL",
@@ -78,7 +78,7 @@ pub const SECCOMP_ACTIONS: &[&str] = &[
 ];
 
 /// `linux.seccomp.syscalls[].args[].op`.
-pub const SECCOMP_OPERATORS: &[&str] = &[
+pub(crate) const SECCOMP_OPERATORS: &[&str] = &[
     "SCMP_CMP_EQ",
     "SCMP_CMP_GE",
     "SCMP_CMP_GT",
@@ -89,7 +89,7 @@ pub const SECCOMP_OPERATORS: &[&str] = &[
 ];
 
 /// `linux.seccomp.architectures[]`. `SCMP_ARCH_NATIVE` is libseccomp's own word for "this one".
-pub const SECCOMP_ARCHES: &[&str] = &[
+pub(crate) const SECCOMP_ARCHES: &[&str] = &[
     "SCMP_ARCH_AARCH64",
     "SCMP_ARCH_ARM",
     "SCMP_ARCH_LOONGARCH64",
@@ -117,7 +117,7 @@ pub const SECCOMP_ARCHES: &[&str] = &[
 ];
 
 /// `linux.seccomp.flags[]`.
-pub const SECCOMP_FLAGS: &[&str] = &[
+pub(crate) const SECCOMP_FLAGS: &[&str] = &[
     "SECCOMP_FILTER_FLAG_LOG",
     "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
     "SECCOMP_FILTER_FLAG_TSYNC",
@@ -125,7 +125,7 @@ pub const SECCOMP_FLAGS: &[&str] = &[
 ];
 
 /// `linux.memoryPolicy.mode`.
-pub const MEMORY_MODES: &[&str] = &[
+pub(crate) const MEMORY_MODES: &[&str] = &[
     "MPOL_DEFAULT",
     "MPOL_BIND",
     "MPOL_INTERLEAVE",
@@ -136,14 +136,14 @@ pub const MEMORY_MODES: &[&str] = &[
 ];
 
 /// `linux.memoryPolicy.flags[]`.
-pub const MEMORY_FLAGS: &[&str] = &[
+pub(crate) const MEMORY_FLAGS: &[&str] = &[
     "MPOL_F_NUMA_BALANCING",
     "MPOL_F_RELATIVE_NODES",
     "MPOL_F_STATIC_NODES",
 ];
 
 /// `linux.personality.domain`.
-pub const PERSONALITIES: &[&str] = &["LINUX", "LINUX32"];
+pub(crate) const PERSONALITIES: &[&str] = &["LINUX", "LINUX32"];
 
 /// A place in the config that takes only names of a list.
 #[derive(Debug)]

@@ -21,7 +21,7 @@ impl Created<'_> {
     ///
     /// # Errors
     /// The step of init that failed, or a poststart hook; the container is then undone.
-    pub fn start(&mut self, end: Option<&EndSignals>) -> Result<()> {
+    pub(crate) fn start(&mut self, end: Option<&EndSignals>) -> Result<()> {
         let started = self.listen_for_notifications().and_then(|()| {
             fault::at(Step::SayStart)?;
             if !self.told_to_start {
@@ -62,7 +62,7 @@ impl Created<'_> {
     ///
     /// # Errors
     /// That of `result`.
-    pub fn or_undo<T>(&mut self, result: Result<T>) -> Result<T> {
+    pub(crate) fn or_undo<T>(&mut self, result: Result<T>) -> Result<T> {
         result.map_err(|error| self.made.undo(error))
     }
 
@@ -75,7 +75,7 @@ impl Created<'_> {
 
     /// Says in the log if the kernel has killed a process of it for want of memory: no exit code
     /// tells that from any other SIGKILL.
-    pub fn report_oom_kills(&self) {
+    pub(crate) fn report_oom_kills(&self) {
         let events = self.made.cgroup.as_ref().map(Cgroup::memory_events);
         if let Some(text) = events.and_then(|events| oom_report(&self.state.id, &events)) {
             log::error!("{text}");
@@ -86,7 +86,7 @@ impl Created<'_> {
     ///
     /// # Errors
     /// As [`super::delete`].
-    pub fn clean_up(mut self) -> Result<()> {
+    pub(crate) fn clean_up(mut self) -> Result<()> {
         match self.made.dir.take() {
             Some(dir) => remove(dir, &self.state),
             None => Ok(()),

@@ -20,7 +20,7 @@ use std::time::Instant;
 
 /// Whom `kill` signals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Whom {
+pub(crate) enum Whom {
     /// The container's first process.
     Init,
     /// Every process of the container.
@@ -36,7 +36,7 @@ pub enum Whom {
 /// # Errors
 /// `E_STATUS` with the words `container not running` that callers look for; `E_SIGNAL`, also for
 /// processes that SIGKILL does not end.
-pub fn kill(dir: &Dir, signal: i32, whom: Whom) -> Result<()> {
+pub(crate) fn kill(dir: &Dir, signal: i32, whom: Whom) -> Result<()> {
     let Seen {
         state,
         status,
@@ -69,7 +69,7 @@ pub fn kill(dir: &Dir, signal: i32, whom: Whom) -> Result<()> {
 
 /// How `delete` treats a container that still runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Force {
+pub(crate) enum Force {
     /// Kill it.
     Yes,
     /// Refuse, unless it was never started.
@@ -82,7 +82,7 @@ pub enum Force {
 /// # Errors
 /// `E_STATUS` when it runs or is being created and `force` is [`Force::No`]; `E_NOT_FOUND` when another `delete` was
 /// faster; the step that failed, after which `delete` can be repeated.
-pub fn delete(dir: Dir, force: Force) -> Result<()> {
+pub(crate) fn delete(dir: Dir, force: Force) -> Result<()> {
     let lock = match force {
         Force::Yes => lock_by_force(&dir)?,
         Force::No => Some(dir.lock("delete")?),

@@ -23,7 +23,7 @@ const MEMORY_PAUSE: Duration = Duration::from_secs(1);
 
 /// Something to tell.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Event {
+pub(crate) enum Event {
     /// What it uses now.
     Stats(Box<Stats>),
     /// The kernel has killed a process of it for want of memory.
@@ -34,7 +34,7 @@ pub enum Event {
 
 impl Event {
     /// runc's envelope.
-    pub fn envelope(&self, id: &str) -> Value {
+    pub(crate) fn envelope(&self, id: &str) -> Value {
         match self {
             Event::Stats(stats) => json!({"type": "stats", "id": id, "data": stats}),
             Event::Oom => json!({"type": "oom", "id": id}),
@@ -47,14 +47,14 @@ impl Event {
 ///
 /// # Errors
 /// `E_STATUS` while it is created, when it has no cgroup of its own, or none any more.
-pub fn stats(dir: &Dir) -> Result<Event> {
+pub(crate) fn stats(dir: &Dir) -> Result<Event> {
     let cgroup = cgroup(dir)?;
     Ok(Event::Stats(Box::new(Stats::read(&cgroup))))
 }
 
 /// The events of a container to come.
 #[derive(Debug)]
-pub struct Watch<'a> {
+pub(crate) struct Watch<'a> {
     cgroup: Cgroup,
     processes: Announced,
     /// None without the memory controller.
@@ -78,7 +78,7 @@ impl<'a> Watch<'a> {
     ///
     /// # Errors
     /// `E_STATUS` while it is created, for a container without a process, or without a cgroup of its own; `E_CGROUP`.
-    pub fn new(dir: &Dir, interval: Duration, reader: BorrowedFd<'a>) -> Result<Watch<'a>> {
+    pub(crate) fn new(dir: &Dir, interval: Duration, reader: BorrowedFd<'a>) -> Result<Watch<'a>> {
         let cgroup = cgroup(dir)?;
         let processes = Announced::open(&cgroup, "cgroup.events").context(
             Code::Cgroup,

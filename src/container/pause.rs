@@ -15,7 +15,7 @@ use std::time::Instant;
 /// `E_STATUS` in another status, while it is created, too, with the words `container not running` for one that has
 /// stopped, and where the cgroup is the caller's; `E_CGROUP` when a process does not freeze, after which all
 /// of them run on.
-pub fn pause(dir: &Dir) -> Result<()> {
+pub(crate) fn pause(dir: &Dir) -> Result<()> {
     let lock = dir.lock("pause")?;
     let Seen { state, status, .. } = dir.look_locked(&lock)?;
     match status {
@@ -49,7 +49,7 @@ fn freeze(dir: &Dir, cgroup: &Cgroup) -> Result<()> {
 ///
 /// # Errors
 /// `E_STATUS` with the words `container not paused` in another status; `E_CGROUP`.
-pub fn resume(dir: &Dir) -> Result<()> {
+pub(crate) fn resume(dir: &Dir) -> Result<()> {
     let lock = dir.lock("resume")?;
     let Seen { state, status, .. } = dir.look_locked(&lock)?;
     if matches!(status, Status::Paused | Status::Running | Status::Created) {

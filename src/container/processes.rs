@@ -15,7 +15,7 @@ use std::os::fd::{AsFd, OwnedFd};
 ///
 /// # Errors
 /// `E_STATUS` while it is created, and with the words `container not running` when there is none.
-pub fn processes(dir: &Dir) -> Result<Vec<Pid>> {
+pub(crate) fn processes(dir: &Dir) -> Result<Vec<Pid>> {
     let seen = dir.look()?;
     seen.expect_made("list the processes of")?;
     let pids = processes_of(&seen.state)?;

@@ -17,7 +17,7 @@ use std::os::fd::AsFd;
 /// # Errors
 /// `E_STATUS` unless the container is created; the step of init that failed; a poststart hook, whose
 /// failure ends the container: it is stopped and destroyed (runtime.md, Lifecycle, step 9).
-pub fn start(dir: Dir) -> Result<()> {
+pub(crate) fn start(dir: Dir) -> Result<()> {
     let lock = dir.lock("start")?;
     let Seen {
         state,

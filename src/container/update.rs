@@ -17,7 +17,7 @@ use std::path::Path;
 
 /// What `update` asks for.
 #[derive(Clone, Copy, Debug)]
-pub struct Update<'a> {
+pub(crate) struct Update<'a> {
     /// The resources that change; what is unset stays.
     pub resources: &'a LinuxResources,
     /// The schemata that change.
@@ -34,7 +34,7 @@ pub struct Update<'a> {
 /// `E_STATUS` with the words `container not running` for one that has stopped, and where the
 /// cgroup is the caller's; `E_CONFIG` for values that cannot be had; the step that failed, after
 /// which the old values hold.
-pub fn update(dir: &Dir, request: &Update<'_>) -> Result<()> {
+pub(crate) fn update(dir: &Dir, request: &Update<'_>) -> Result<()> {
     let lock = dir.lock("update")?;
     let Seen { state, status, .. } = dir.look_locked(&lock)?;
     match status {

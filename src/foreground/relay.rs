@@ -23,7 +23,7 @@ const DEFAULT_EOF: u8 = 4;
 /// A process's terminal between our stdin and stdout. Dropping it gives our own terminal back as
 /// it was.
 #[derive(Debug)]
-pub struct Relay<'a> {
+pub(crate) struct Relay<'a> {
     /// `None` once our output is gone: closing the master is how a terminal hangs up.
     master: Option<OwnedFd>,
     input: Stream<'a>,
@@ -64,7 +64,7 @@ impl Relay<'static> {
     ///
     /// # Errors
     /// E_TERMINAL.
-    pub fn of_stdio(master: OwnedFd) -> Result<Relay<'static>> {
+    pub(crate) fn of_stdio(master: OwnedFd) -> Result<Relay<'static>> {
         let windows = [inherited(0), inherited(1), inherited(2)];
         let window = windows.into_iter().find(|fd| isatty(fd) == Ok(true));
         Relay::new(master, inherited(0), inherited(1), window)

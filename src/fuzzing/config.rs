@@ -155,7 +155,7 @@ pub(super) fn state(bytes: &[u8]) {
     let again: State = serde_json::from_slice(&text).expect("its own text");
     assert_eq!(state, again);
     if state.unsound().is_none() {
-        let _ = (state.init(), state.process_cgroup(), state.has_own_pids());
+        let _ = (state.init(), state.cgroup(), state.has_own_pids());
         let _ = (state.namespace_flags(), state.creator());
     }
 }

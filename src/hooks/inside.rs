@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// One of them, ready.
 #[derive(Debug)]
-pub struct Inside {
+pub(crate) struct Inside {
     /// What execve(2) gets.
     pub path: CString,
     /// argv.
@@ -31,7 +31,7 @@ impl Plan {
     ///
     /// # Errors
     /// E_HOOK with the errno of memfd_create(2) or of what follows.
-    pub fn inside(&self, state: &[u8]) -> Result<Vec<Inside>> {
+    pub(crate) fn inside(&self, state: &[u8]) -> Result<Vec<Inside>> {
         let all = self
             .hooks
             .iter()
@@ -49,7 +49,7 @@ impl Plan {
 
     /// Parent: why the startContainer hook that a last process told of has failed; None where it told of
     /// something else, or of a hook that is not there. `words` are the last that it said.
-    pub fn explain(&self, told: Told, words: &str) -> Option<Error> {
+    pub(crate) fn explain(&self, told: Told, words: &str) -> Option<Error> {
         let mut all = self
             .hooks
             .iter()
@@ -71,7 +71,7 @@ impl Plan {
     }
 
     /// Parent: how long the startContainer hook `index` may run.
-    pub fn timeout_inside(&self, index: usize) -> Option<Duration> {
+    pub(crate) fn timeout_inside(&self, index: usize) -> Option<Duration> {
         let mut all = self
             .hooks
             .iter()
@@ -80,7 +80,7 @@ impl Plan {
     }
 
     /// Parent: that the startContainer hook `index` has used up its time.
-    pub fn timed_out_inside(&self, index: usize, words: &str) -> Error {
+    pub(crate) fn timed_out_inside(&self, index: usize, words: &str) -> Error {
         let mut all = self
             .hooks
             .iter()

@@ -22,7 +22,7 @@ const ATTEMPTS: usize = 8;
 /// The files of `run.oci.hooks.stdout` and `run.oci.hooks.stderr`, opened. No hook gets them: whoever has a descriptor
 /// of a file opens it for reading by `/proc/self/fd`, if its mode lets him, and hooks inside are the image's.
 #[derive(Debug, Default)]
-pub struct Output {
+pub(crate) struct Output {
     /// Gets the stdout of hooks, if it was asked for.
     pub(super) stdout: Option<OwnedFd>,
     /// Gets the stderr of hooks, if it was asked for.
@@ -36,7 +36,7 @@ impl Output {
     ///
     /// # Errors
     /// E_HOOK with the path: for a link anywhere in it, and for what is no regular file, which is not opened.
-    pub fn open(plan: &Plan, bundle: &Path) -> Result<Output> {
+    pub(crate) fn open(plan: &Plan, bundle: &Path) -> Result<Output> {
         if plan.hooks.is_empty() {
             return Ok(Output::default());
         }
@@ -93,7 +93,7 @@ fn file_at(bundle: &Path, path: &Path) -> Result<OwnedFd> {
 
 impl Output {
     /// Test builds, without the defence: the descriptors of the files of stdout and stderr.
-    pub fn descriptors(&self) -> [Option<RawFd>; 2] {
+    pub(crate) fn descriptors(&self) -> [Option<RawFd>; 2] {
         [&self.stdout, &self.stderr].map(|file| file.as_ref().map(AsRawFd::as_raw_fd))
     }
 }
@@ -101,7 +101,7 @@ impl Output {
 /// What startContainer hooks say, as the parent hears it: the pipes that they write to, of which it appends to the files.
 /// One pipe for both streams, so that they keep their order; with a file for either, one for each.
 #[derive(Debug, Default)]
-pub struct Spoken {
+pub(crate) struct Spoken {
     /// Readable ends, which do not block: of stdout and stderr together, or of stdout and of stderr.
     pipes: Vec<OwnedFd>,
     output: Output,
@@ -109,12 +109,12 @@ pub struct Spoken {
 
 impl Spoken {
     /// `pipes` are one or two.
-    pub fn of(pipes: Vec<OwnedFd>, output: Output) -> Spoken {
+    pub(crate) fn of(pipes: Vec<OwnedFd>, output: Output) -> Spoken {
         Spoken { pipes, output }
     }
 
     /// The pipes, for poll(2).
-    pub fn pipes(&self) -> &[OwnedFd] {
+    pub(crate) fn pipes(&self) -> &[OwnedFd] {
         &self.pipes
     }
 
@@ -122,7 +122,7 @@ impl Spoken {
     ///
     /// # Errors
     /// E_HOOK for a file that cannot be written.
-    pub fn listen(&self, said: &mut Tail) -> Result<()> {
+    pub(crate) fn listen(&self, said: &mut Tail) -> Result<()> {
         let last = self.pipes.len().saturating_sub(1);
         let files = [self.output.stdout.as_ref(), self.output.stderr.as_ref()];
         let mut buffer = [0; 4096];
@@ -147,11 +147,11 @@ impl Spoken {
 
 /// The last bytes of a stream of any length.
 #[derive(Debug, Default)]
-pub struct Tail(Vec<u8>);
+pub(crate) struct Tail(Vec<u8>);
 
 impl Tail {
     /// Adds what was read; forgets what is too far back.
-    pub fn add(&mut self, bytes: &[u8]) {
+    pub(crate) fn add(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
         let surplus = self.0.len().saturating_sub(SHOWN);
         self.0.drain(..surplus);
@@ -159,7 +159,7 @@ impl Tail {
 
     /// The words in one line, as an error is one: lines joined by `; `, nothing that would move a
     /// terminal's cursor.
-    pub fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         let text = String::from_utf8_lossy(&self.0);
         let lines: Vec<String> = text
             .lines()

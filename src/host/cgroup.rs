@@ -21,7 +21,7 @@ const MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 
 /// Finds the host's cgroup v2 hierarchy: one statfs(2), or two where v1 is mounted beside it.
 /// `own` is left empty: see [`own_cgroup`].
-pub fn mount_of_host() -> Option<CgroupMount> {
+pub(crate) fn mount_of_host() -> Option<CgroupMount> {
     let path = MOUNTS
         .iter()
         .map(Path::new)
@@ -40,7 +40,7 @@ pub(super) fn own_cgroup() -> Option<PathBuf> {
 }
 
 /// The v2 cgroup that a text of `/proc/PID/cgroup` names, absolute below the mount.
-pub fn path_in(text: &str) -> Option<PathBuf> {
+pub(crate) fn path_in(text: &str) -> Option<PathBuf> {
     let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
     let is_shown = path.starts_with('/') && !path.split('/').any(|name| name == "..");
     is_shown.then(|| PathBuf::from(path))

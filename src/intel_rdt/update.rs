@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// What will be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// The class, a directory in resctrl.
     class: String,
     /// Lines for its `schemata` file. The resources that have none keep what they have.
@@ -17,7 +17,7 @@ pub struct Plan {
 
 /// Decides. Pure. `container` is what was decided when the container was made. Only a class of its
 /// own is changed: the others belong to their other users as well, or to the host.
-pub fn plan(
+pub(crate) fn plan(
     wanted: &LinuxIntelRdt,
     container: Option<&super::Plan>,
     problems: &mut Problems,
@@ -48,7 +48,7 @@ impl Plan {
     ///
     /// # Errors
     /// `E_INTEL_RDT`, in the words of `info/last_cmd_status`; resctrl then takes none of the lines.
-    pub fn write(&self, root: &Path) -> Result<Undo> {
+    pub(crate) fn write(&self, root: &Path) -> Result<Undo> {
         let file = root.join(&self.class).join("schemata");
         let old = std::fs::read_to_string(&file).context(Code::IntelRdt, "read", file.display())?;
         let text = self.schemata.join("\n") + "\n";
@@ -67,14 +67,14 @@ impl Plan {
 
 /// The schemata of before.
 #[derive(Debug)]
-pub struct Undo {
+pub(crate) struct Undo {
     file: PathBuf,
     old: String,
 }
 
 impl Undo {
     /// Writes the old lines again: the file takes what it shows.
-    pub fn restore(&self) {
+    pub(crate) fn restore(&self) {
         if let Err(errno) = write(&self.file, &self.old) {
             log::warn!("undo: write {}: {errno}", self.file.display());
         }

@@ -24,7 +24,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The bridge as the parent knows it: it waits. Dropping it ends it.
 #[derive(Debug)]
-pub struct Bridge {
+pub(crate) struct Bridge {
     /// None once it was waited for.
     pid: Option<Pid>,
     socket: OwnedFd,
@@ -32,7 +32,7 @@ pub struct Bridge {
 
 /// Which process this is after [`bridge`].
 #[derive(Debug)]
-pub enum Bridged {
+pub(crate) enum Bridged {
     /// The parent.
     Parent(Bridge),
     /// Init, made by the bridge, with a copy of what the parent had when it made the bridge.
@@ -44,7 +44,11 @@ pub enum Bridged {
 ///
 /// # Errors
 /// E_NAMESPACE.
-pub fn bridge(plan: &Plan, joins: &Joins, cgroup: Option<BorrowedFd<'_>>) -> Result<Bridged> {
+pub(crate) fn bridge(
+    plan: &Plan,
+    joins: &Joins,
+    cgroup: Option<BorrowedFd<'_>>,
+) -> Result<Bridged> {
     hide(joins)?;
     let (socket, far) = socketpair(
         AddressFamily::Unix,
@@ -82,7 +86,7 @@ pub fn bridge(plan: &Plan, joins: &Joins, cgroup: Option<BorrowedFd<'_>>) -> Res
 
 impl Bridge {
     /// Its pid, while it waits.
-    pub fn pid(&self) -> Pid {
+    pub(crate) fn pid(&self) -> Pid {
         self.pid.unwrap_or(Pid::from_raw(0))
     }
 
@@ -91,7 +95,7 @@ impl Bridge {
     ///
     /// # Errors
     /// E_NAMESPACE: what could not be made or joined.
-    pub fn make_init(
+    pub(crate) fn make_init(
         mut self,
         plan: &Plan,
         joins: &Joins,

@@ -130,7 +130,7 @@ mod tests {
             [Kind::Mount, Kind::Network, Kind::Ipc, Kind::Uts]
         );
         plan.time_offsets.push(crate::namespaces::TimeOffset {
-            clock: crate::namespaces::Clock::Boottime,
+            clock: crate::namespaces::time::Clock::Boottime,
             seconds: 1,
             nanoseconds: 0,
         });

@@ -15,7 +15,7 @@ use nix::errno::Errno;
 ///
 /// # Errors
 /// E_NAMESPACE or E_ID_MAP: the step and errno.
-pub fn enter(plan: &Plan, joins: &Joins) -> Result<()> {
+pub(crate) fn enter(plan: &Plan, joins: &Joins) -> Result<()> {
     // First, because the files below /proc/self belong to the host's root once init is not dumpable.
     if !plan.time_offsets.is_empty() {
         time::enter(&plan.time_offsets)?;
@@ -53,7 +53,7 @@ fn become_root(plan: &Plan) -> Result<()> {
 ///
 /// # Errors
 /// E_ID_MAP.
-pub fn become_root_of_joined() -> Result<()> {
+pub(crate) fn become_root_of_joined() -> Result<()> {
     match set_group(0) {
         Ok(()) | Err(Errno::EINVAL) => {}
         Err(errno) => return Err(errno).context(Code::IdMap, "setresgid", 0),

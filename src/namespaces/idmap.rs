@@ -21,10 +21,10 @@ const MAX_BYTES: usize = 4096;
 
 /// The id that is nobody's: setresuid(2), setresgid(2), chown(2) and their kin take -1 for "leave it as it
 /// is", and so make root of whoever asks root for it (CVE-2024-40635).
-pub const NO_ID: u32 = u32::MAX;
+pub(crate) const NO_ID: u32 = u32::MAX;
 
 /// Notes `id`, a uid or gid that stands at `place` in the config, if it is [`NO_ID`]. Pure.
-pub fn check_id(id: u32, place: impl FnOnce() -> String, problems: &mut Problems) {
+pub(crate) fn check_id(id: u32, place: impl FnOnce() -> String, problems: &mut Problems) {
     if id == NO_ID && !without(Defence::PlannedIds) {
         problems.add(
             place(),
@@ -35,7 +35,7 @@ pub fn check_id(id: u32, place: impl FnOnce() -> String, problems: &mut Problems
 
 /// One line of uid_map or gid_map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct IdMap {
+pub(crate) struct IdMap {
     /// First id inside the namespace.
     pub inside: u32,
     /// First id outside, as casulo's own user namespace numbers it.
@@ -45,7 +45,7 @@ pub struct IdMap {
 }
 
 /// Where the container's `id` is outside; `None` if no line maps it.
-pub fn outside_of(map: &[IdMap], id: u32) -> Option<u32> {
+pub(crate) fn outside_of(map: &[IdMap], id: u32) -> Option<u32> {
     map.iter().find_map(|line| {
         let offset = id.checked_sub(line.inside)?;
         let outside = line.outside.checked_add(offset)?;
@@ -56,7 +56,7 @@ pub fn outside_of(map: &[IdMap], id: u32) -> Option<u32> {
 impl Plan {
     /// True if [`write_maps`] will deny setgroups(2) in the container, as it must for a caller
     /// that maps its own gid without CAP_SETGID: then init cannot set supplementary groups.
-    pub fn denies_setgroups(&self, host: &Host) -> bool {
+    pub(crate) fn denies_setgroups(&self, host: &Host) -> bool {
         self.is_new(Kind::User)
             && writer(&self.gid_map, host.egid, host, Capability::CAP_SETGID) == Writer::OwnId
     }
@@ -64,7 +64,7 @@ impl Plan {
 
 /// What it takes to write a map of a new user namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Need {
+pub(crate) enum Need {
     /// Every hostID mapped where the caller is.
     Mapped,
     /// This program, and a range of the user's in this file.
@@ -73,7 +73,7 @@ pub enum Need {
 
 impl Plan {
     /// The maps that [`write_maps`] will write, by their JSON paths, and what each takes.
-    pub fn map_needs(&self, host: &Host) -> Vec<(&'static str, &[IdMap], Need)> {
+    pub(crate) fn map_needs(&self, host: &Host) -> Vec<(&'static str, &[IdMap], Need)> {
         if !self.is_new(Kind::User) {
             return Vec::new();
         }
@@ -139,7 +139,7 @@ pub(super) fn plan(linux: &Linux, host: &Host, plan: &mut Plan, problems: &mut P
 
 /// The lines of a map at the JSON path `path`: checked for what the kernel will check, so that the error can
 /// name the line. Pure.
-pub fn read(list: &[LinuxIdMapping], path: &str, problems: &mut Problems) -> Vec<IdMap> {
+pub(crate) fn read(list: &[LinuxIdMapping], path: &str, problems: &mut Problems) -> Vec<IdMap> {
     let map: Vec<IdMap> = list
         .iter()
         .map(|line| IdMap {
@@ -153,7 +153,7 @@ pub fn read(list: &[LinuxIdMapping], path: &str, problems: &mut Problems) -> Vec
 }
 
 /// [`read`], of lines that come from elsewhere.
-pub fn check(map: &[IdMap], path: &str, problems: &mut Problems) {
+pub(crate) fn check(map: &[IdMap], path: &str, problems: &mut Problems) {
     for (index, line) in map.iter().enumerate() {
         if line.count == 0 {
             problems.add(format!("{path}[{index}].size"), "0 maps nothing");
@@ -241,7 +241,7 @@ fn writer(map: &[IdMap], own: u32, host: &Host, capability: Capability) -> Write
 ///
 /// # Errors
 /// E_ID_MAP: the file and the kernel's errno, or what newuidmap said; with a hint.
-pub fn write_maps(plan: &Plan, pid: Pid, host: &Host) -> Result<()> {
+pub(crate) fn write_maps(plan: &Plan, pid: Pid, host: &Host) -> Result<()> {
     if !plan.is_new(Kind::User) {
         return compare_maps(plan, pid);
     }

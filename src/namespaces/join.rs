@@ -25,7 +25,7 @@ const ORDER: [Kind; 7] = [
 
 /// What the parent opened for the joins; init inherits it. All descriptors are CLOEXEC.
 #[derive(Debug, Default)]
-pub struct Joins {
+pub(crate) struct Joins {
     /// In the order of [`ORDER`], a user namespace first.
     opened: Vec<Opened>,
     /// Kinds whose path is the namespace that casulo is in already: nothing to do for them.
@@ -80,12 +80,12 @@ pub(super) fn hide(joins: &Joins) -> Result<()> {
 impl Joins {
     /// True if the config joins a namespace of this kind by path and it turned out to be casulo's
     /// own: then the container shares it with the host, whatever [`Plan::has`] says.
-    pub fn is_own(&self, kind: Kind) -> bool {
+    pub(crate) fn is_own(&self, kind: Kind) -> bool {
         self.own.contains(&kind)
     }
 
     /// Clone flags of the kinds for which [`Joins::is_own`]: what `exec` need not, and partly cannot, join.
-    pub fn own_flags(&self) -> u64 {
+    pub(crate) fn own_flags(&self) -> u64 {
         Kind::flags(self.own.iter().copied())
     }
 
@@ -100,7 +100,7 @@ impl Joins {
     }
 
     /// True if a namespace of this kind is joined.
-    pub fn joins(&self, kind: Kind) -> bool {
+    pub(crate) fn joins(&self, kind: Kind) -> bool {
         self.get(kind).is_some()
     }
 
@@ -143,7 +143,7 @@ impl Joins {
     }
 
     /// The pid namespace to join.
-    pub fn pid_namespace(&self) -> Option<BorrowedFd<'_>> {
+    pub(crate) fn pid_namespace(&self) -> Option<BorrowedFd<'_>> {
         self.get(Kind::Pid).map(|join| join.fd.as_fd())
     }
 }
@@ -153,7 +153,7 @@ impl Joins {
 ///
 /// # Errors
 /// E_NAMESPACE: the path, its place in the config, and the errno or what was found there.
-pub fn open_joins(plan: &Plan) -> Result<Joins> {
+pub(crate) fn open_joins(plan: &Plan) -> Result<Joins> {
     let mut joins = Joins::default();
     for join in &plan.join {
         match open_join(join)? {
@@ -190,7 +190,7 @@ fn own_path(kind: Kind) -> String {
 ///
 /// # Errors
 /// E_NAMESPACE; ENOENT for a process that is gone.
-pub fn not_shared_with(all: u64, pid: i32, proc: &ProcFs) -> Result<CloneFlags> {
+pub(crate) fn not_shared_with(all: u64, pid: i32, proc: &ProcFs) -> Result<CloneFlags> {
     let look = |whose: &str, kind: Kind| {
         let path = format!("{whose}/ns/{}", kind.proc_name());
         let stat = fstatat(proc, path.as_str(), AtFlags::empty());
@@ -211,7 +211,7 @@ pub fn not_shared_with(all: u64, pid: i32, proc: &ProcFs) -> Result<CloneFlags> 
 
 /// Whose namespace a path turns out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Owner {
+pub(crate) enum Owner {
     /// The caller's: nothing is joined.
     Caller,
     /// Somebody else's.
@@ -222,7 +222,7 @@ pub enum Owner {
 ///
 /// # Errors
 /// As [`open_joins`].
-pub fn look_at(join: &Join) -> Result<Owner> {
+pub(crate) fn look_at(join: &Join) -> Result<Owner> {
     Ok(match open_join(join)? {
         None => Owner::Caller,
         Some(_) => Owner::Other,

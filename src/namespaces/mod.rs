@@ -23,20 +23,20 @@
 mod bridge;
 mod create;
 mod enter;
-pub mod idmap;
+pub(crate) mod idmap;
 mod join;
 mod netlink;
 mod network;
 mod spawn;
 mod time;
 
-pub use bridge::{Bridge, Bridged, bridge};
-pub use enter::{become_root_of_joined, enter};
-pub use idmap::{IdMap, NO_ID, Need, check_id, outside_of, write_maps};
-pub use join::{Joins, Owner, look_at, not_shared_with, open_joins};
-pub use network::{MovedDevices, NetDevice, move_devices};
-pub use spawn::{Spawned, join_as_entrant, join_pids_for_birth, spawn, unshare};
-pub use time::{Clock, TimeOffset};
+pub(crate) use bridge::{Bridged, bridge};
+pub(crate) use enter::{become_root_of_joined, enter};
+pub(crate) use idmap::{IdMap, NO_ID, Need, check_id, outside_of, write_maps};
+pub(crate) use join::{Joins, Owner, look_at, not_shared_with, open_joins};
+pub(crate) use network::{MovedDevices, NetDevice, move_devices};
+pub(crate) use spawn::{Spawned, join_as_entrant, join_pids_for_birth, spawn, unshare};
+pub(crate) use time::TimeOffset;
 
 use crate::error::Problems;
 use crate::host::Host;
@@ -47,7 +47,7 @@ use std::path::PathBuf;
 
 /// The eight kinds of namespaces of namespaces(7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// User and group ids, capabilities.
     User,
     /// The tree of mounts.
@@ -68,7 +68,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds that casulo makes and joins, in the order of the enum.
-    pub const ALL: [Kind; 8] = [
+    pub(crate) const ALL: [Kind; 8] = [
         Kind::User,
         Kind::Mount,
         Kind::Pid,
@@ -80,7 +80,7 @@ impl Kind {
     ];
 
     /// The name in config.json and in the features document: `mount`, `network`.
-    pub fn spec_name(self) -> &'static str {
+    pub(crate) fn spec_name(self) -> &'static str {
         match self {
             Kind::User => "user",
             Kind::Mount => "mount",
@@ -94,7 +94,7 @@ impl Kind {
     }
 
     /// The name below `/proc/PID/ns`: `mnt`, `net`. `/proc/sys/user/max_*_namespaces` has it too.
-    pub fn proc_name(self) -> &'static str {
+    pub(crate) fn proc_name(self) -> &'static str {
         match self {
             Kind::Mount => "mnt",
             Kind::Network => "net",
@@ -103,12 +103,12 @@ impl Kind {
     }
 
     /// The `CLONE_NEW*` flags of several.
-    pub fn flags(kinds: impl IntoIterator<Item = Kind>) -> u64 {
+    pub(crate) fn flags(kinds: impl IntoIterator<Item = Kind>) -> u64 {
         kinds.into_iter().fold(0, |flags, kind| flags | kind.flag())
     }
 
     /// The `CLONE_NEW*` flag, for clone3 and as NS_GET_NSTYPE reports it.
-    pub fn flag(self) -> u64 {
+    pub(crate) fn flag(self) -> u64 {
         let flag = match self {
             Kind::User => libc::CLONE_NEWUSER,
             Kind::Mount => libc::CLONE_NEWNS,
@@ -133,7 +133,7 @@ impl Kind {
     }
 
     /// The kind that an entry of `linux.namespaces` names.
-    pub fn of_spec(kind: LinuxNamespaceType) -> Kind {
+    pub(crate) fn of_spec(kind: LinuxNamespaceType) -> Kind {
         match kind {
             LinuxNamespaceType::User => Kind::User,
             LinuxNamespaceType::Mount => Kind::Mount,
@@ -149,7 +149,7 @@ impl Kind {
 
 /// A namespace to join.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Join {
+pub(crate) struct Join {
     /// What it must be.
     pub kind: Kind,
     /// Its nsfs file, absolute on the host.
@@ -160,7 +160,7 @@ pub struct Join {
 
 /// What is made and what is joined. Kinds that stand in neither list stay the caller's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// Kinds to make anew, in the config's order.
     pub new: Vec<Kind>,
     /// Kinds to join by path, in the config's order.
@@ -178,33 +178,33 @@ pub struct Plan {
 impl Plan {
     /// True if the config gives the container a namespace of this kind. One that is joined by path
     /// may still turn out to be the caller's own: ask [`Joins::is_own`] before trusting in it.
-    pub fn has(&self, kind: Kind) -> bool {
+    pub(crate) fn has(&self, kind: Kind) -> bool {
         self.is_new(kind) || self.joins(kind)
     }
 
     /// Clone flags of all namespaces that are not the caller's own: what `exec` joins.
-    pub fn clone_flags(&self) -> u64 {
+    pub(crate) fn clone_flags(&self) -> u64 {
         Kind::flags(Kind::ALL.into_iter().filter(|kind| self.has(*kind)))
     }
 
     /// True if init must wait until the parent has written its id maps.
-    pub fn waits_for_parent(&self) -> bool {
+    pub(crate) fn waits_for_parent(&self) -> bool {
         self.is_new(Kind::User)
     }
 
     /// True if a new namespace of this kind is made.
-    pub fn is_new(&self, kind: Kind) -> bool {
+    pub(crate) fn is_new(&self, kind: Kind) -> bool {
         self.new.contains(&kind)
     }
 
     /// True if a namespace of this kind is joined by path.
-    pub fn joins(&self, kind: Kind) -> bool {
+    pub(crate) fn joins(&self, kind: Kind) -> bool {
         self.join.iter().any(|join| join.kind == kind)
     }
 }
 
 /// Decides the namespaces. Pure.
-pub fn plan(spec: &Spec, host: &Host, problems: &mut Problems) -> Plan {
+pub(crate) fn plan(spec: &Spec, host: &Host, problems: &mut Problems) -> Plan {
     let mut plan = Plan::default();
     let Some(linux) = spec.linux() else {
         return plan;

@@ -21,7 +21,7 @@ const MAX_NUMBER: u32 = 32_768;
 
 /// A network device that the container takes over from the host.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct NetDevice {
+pub(crate) struct NetDevice {
     /// Its name on the host.
     pub host_name: String,
     /// Its name in the container. `eth%d` is a template: the first free number takes the place of
@@ -128,7 +128,7 @@ pub(super) fn loopback_up() -> Result<()> {
 /// E_NETWORK: the device and the errno, ENODEV for none on the host, EEXIST where the name is
 /// taken in the container; E_NAMESPACE if it cannot go there or back. Devices that were moved
 /// before the failure are moved back.
-pub fn move_devices(plan: &Plan, joins: &Joins, init: Pid) -> Result<Option<MovedDevices>> {
+pub(crate) fn move_devices(plan: &Plan, joins: &Joins, init: Pid) -> Result<Option<MovedDevices>> {
     if plan.net_devices.is_empty() {
         return Ok(None);
     }
@@ -180,7 +180,7 @@ pub fn move_devices(plan: &Plan, joins: &Joins, init: Pid) -> Result<Option<Move
 /// network namespaces: without them the kernel destroys a virtual device when init ends, and brings any other
 /// one back without its name, its addresses and its state (network_namespaces(7)).
 #[derive(Debug)]
-pub struct MovedDevices {
+pub(crate) struct MovedDevices {
     home: OwnedFd,
     host: Netlink,
     inside: Netlink,
@@ -247,7 +247,7 @@ impl MovedDevices {
 
     /// Moves all back, with their names, addresses and state of before; the last one first. What cannot be
     /// undone is logged.
-    pub fn give_back(mut self) {
+    pub(crate) fn give_back(mut self) {
         while let Some(moved) = self.moved.pop() {
             if let Err(errno) = self.give_one_back(&moved) {
                 log::warn!(

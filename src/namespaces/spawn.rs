@@ -19,7 +19,7 @@ use std::os::fd::BorrowedFd;
 
 /// Which process this is after [`spawn`].
 #[derive(Debug)]
-pub enum Spawned {
+pub(crate) enum Spawned {
     /// The parent, with init's pid in the parent's pid namespace. Init is its child in every case.
     Parent(Pid),
     /// Init, with a copy of the parent's memory and descriptors.
@@ -33,7 +33,7 @@ pub enum Spawned {
 /// # Errors
 /// E_NAMESPACE: what could not be made or joined, with the limit to raise where one is known. No
 /// process is left behind.
-pub fn spawn(plan: &Plan, joins: &Joins, cgroup: Option<BorrowedFd<'_>>) -> Result<Spawned> {
+pub(crate) fn spawn(plan: &Plan, joins: &Joins, cgroup: Option<BorrowedFd<'_>>) -> Result<Spawned> {
     // An entrant joins by itself.
     if joins.need_bridge(plan) && !joins.joins(Kind::Pid) {
         return spawn_over_bridge(plan, joins, cgroup);
@@ -76,7 +76,7 @@ fn spawn_here(plan: &Plan, cgroup: Option<BorrowedFd<'_>>) -> Result<Spawned> {
 ///
 /// # Errors
 /// E_NAMESPACE: what could not be made, with the limit to raise where one is known; E_NETWORK.
-pub fn unshare(plan: &Plan) -> Result<()> {
+pub(crate) fn unshare(plan: &Plan) -> Result<()> {
     unshare_all(plan, Creator::Init)?;
     if plan.is_new(Kind::Network) {
         network::loopback_up()
@@ -91,7 +91,7 @@ pub fn unshare(plan: &Plan) -> Result<()> {
 ///
 /// # Errors
 /// E_NAMESPACE: which namespace and path.
-pub fn join_as_entrant(plan: &Plan, joins: &Joins) -> Result<()> {
+pub(crate) fn join_as_entrant(plan: &Plan, joins: &Joins) -> Result<()> {
     if plan.is_new(Kind::User) {
         join_pids(joins)?;
     }
@@ -104,7 +104,7 @@ pub fn join_as_entrant(plan: &Plan, joins: &Joins) -> Result<()> {
 ///
 /// # Errors
 /// E_NAMESPACE.
-pub fn join_pids_for_birth(plan: &Plan, joins: &Joins) -> Result<()> {
+pub(crate) fn join_pids_for_birth(plan: &Plan, joins: &Joins) -> Result<()> {
     if without(Defence::JoinedBeforeBirth) {
         join_callers()?;
     }

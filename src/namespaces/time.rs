@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 
 /// The clocks that a time namespace can shift.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Clock {
+pub(crate) enum Clock {
     /// CLOCK_MONOTONIC and its variants.
     Monotonic,
     /// CLOCK_BOOTTIME and its alarm; `/proc/uptime` shows it.
@@ -21,7 +21,7 @@ pub enum Clock {
 
 impl Clock {
     /// The name in config.json and in timens_offsets.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Clock::Monotonic => "monotonic",
             Clock::Boottime => "boottime",
@@ -31,7 +31,7 @@ impl Clock {
 
 /// How far a clock is ahead (or behind) inside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct TimeOffset {
+pub(crate) struct TimeOffset {
     /// Which clock.
     pub clock: Clock,
     /// Seconds; negative sets the clock back.

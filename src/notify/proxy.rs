@@ -20,7 +20,7 @@ const AT_ONCE: usize = 64;
 
 /// The container's socket and the manager's.
 #[derive(Debug)]
-pub struct Proxy {
+pub(crate) struct Proxy {
     container: Queue,
     /// None: nobody listens there, and what the container says is heard by nobody.
     manager: Option<OwnedFd>,
@@ -64,7 +64,7 @@ impl Proxy {
     /// # Errors
     /// `E_IO` where the container's socket cannot be bound. Where the caller may not join init's namespaces that is a
     /// warning.
-    pub fn listen(state: &State, pidfd: BorrowedFd<'_>) -> Result<Option<Proxy>> {
+    pub(crate) fn listen(state: &State, pidfd: BorrowedFd<'_>) -> Result<Option<Proxy>> {
         let (Some(name), Some(directory)) = (manager_socket(), &state.notify_directory) else {
             return Ok(None);
         };
@@ -193,7 +193,7 @@ impl Proxy {
     ///
     /// # Errors
     /// `E_IO`.
-    pub fn wait_until_ready(mut self, pidfd: BorrowedFd<'_>) -> Result<()> {
+    pub(crate) fn wait_until_ready(mut self, pidfd: BorrowedFd<'_>) -> Result<()> {
         // What the last words may be; without a pid namespace init may leave behind whoever goes on to talk.
         let mut left = AT_ONCE;
         while self.manager.is_some() && left > 0 {
@@ -237,7 +237,7 @@ impl Proxy {
     }
 
     /// Adds what to wait for to `fds`, and says how long at most.
-    pub fn watch<'f>(&'f self, fds: &mut Vec<PollFd<'f>>) -> PollTimeout {
+    pub(crate) fn watch<'f>(&'f self, fds: &mut Vec<PollFd<'f>>) -> PollTimeout {
         let Some(held) = &self.held else {
             fds.push(PollFd::new(self.container.as_fd(), PollFlags::POLLIN));
             return PollTimeout::NONE;
@@ -258,7 +258,7 @@ impl Proxy {
 
     /// `run` in the foreground: passes on what waits, but does not let a flood of messages, or of what comes with
     /// them, keep it from everything else. A manager that is gone is no reason to end the container.
-    pub fn serve(&mut self) {
+    pub(crate) fn serve(&mut self) {
         for _ in 0..AT_ONCE {
             match self.pass_on() {
                 Ok(Passed::Message(_, Brings::Text)) => {}

@@ -12,7 +12,7 @@ impl Plan {
     ///
     /// # Errors
     /// E_SECCOMP naming the call that the profile forbids.
-    pub fn ask_filter(&self, bpf: &Bpf, what: Asked) -> Result<()> {
+    pub(crate) fn ask_filter(&self, bpf: &Bpf, what: Asked) -> Result<()> {
         let tiocsctty = u64::try_from(libc::TIOCSCTTY).expect("a small number");
         let nproc = u64::try_from(libc::RLIMIT_NPROC).expect("a small number");
         let mut calls = vec![
@@ -57,7 +57,7 @@ impl Plan {
     }
 
     /// Parent: what a last process told of its failure, as an error; None for what is no failure.
-    pub fn explain(&self, told: Told) -> Option<Error> {
+    pub(crate) fn explain(&self, told: Told) -> Option<Error> {
         let errno = Errno::from_raw(told.value);
         let step = |step: &str, object: &str| Some(Error::step(Code::Process, step, object, errno));
         match told.what {
@@ -82,7 +82,7 @@ impl Plan {
 
 /// What a filter is asked about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Asked {
+pub(crate) struct Asked {
     /// Which way onto the landing area.
     pub birth: Birth,
     /// Whether hooks run there.
@@ -93,7 +93,7 @@ pub struct Asked {
 
 /// How a process comes to its last steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Birth {
+pub(crate) enum Birth {
     /// Init of a new pid namespace lands itself.
     Itself,
     /// An entrant makes it as its sibling.
@@ -102,7 +102,7 @@ pub enum Birth {
 
 impl Birth {
     /// Which processes count beside the process while its limits are set.
-    pub fn siblings(self) -> Siblings {
+    pub(crate) fn siblings(self) -> Siblings {
         match self {
             Birth::Itself => Siblings::None,
             Birth::Sibling => Siblings::Maker,
@@ -112,7 +112,7 @@ impl Birth {
 
 /// Whether there are startContainer hooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hooks {
+pub(crate) enum Hooks {
     /// No.
     None,
     /// Yes.

@@ -5,7 +5,7 @@
 ///
 /// # Errors
 /// Why the list is not one.
-pub fn parse(list: &str, limit: usize) -> Result<Vec<u64>, String> {
+pub(crate) fn parse(list: &str, limit: usize) -> Result<Vec<u64>, String> {
     let mut words = Vec::new();
     if list.is_empty() {
         return Ok(words);

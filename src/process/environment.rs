@@ -18,7 +18,7 @@ const PASSWD_LIMIT: u64 = 1 << 20;
 
 /// The environment of the process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Environment {
+pub(crate) struct Environment {
     /// `NAME=value`, in the config's order, each name once.
     pub variables: Vec<CString>,
     /// Whether HOME is among them.
@@ -29,7 +29,7 @@ pub struct Environment {
 
 /// Where LISTEN_PID comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ListenPid {
+pub(crate) enum ListenPid {
     /// The config has it, or nobody needs it.
     #[default]
     AsGiven,
@@ -39,7 +39,7 @@ pub enum ListenPid {
 
 /// Where HOME comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Home {
+pub(crate) enum Home {
     /// The config has it.
     #[default]
     Given,
@@ -55,7 +55,11 @@ pub enum Home {
 /// for its own pid.
 ///
 /// Problems: an entry without `=` or without a name, or with a NUL byte.
-pub fn plan(env: &[String], path: &str, problems: &mut Problems) -> (Environment, Vec<String>) {
+pub(crate) fn plan(
+    env: &[String],
+    path: &str,
+    problems: &mut Problems,
+) -> (Environment, Vec<String>) {
     let mut names: HashSet<&str> = HashSet::new();
     let mut kept: Vec<&str> = Vec::new();
     for (index, entry) in env.iter().enumerate().rev() {
@@ -111,7 +115,7 @@ pub fn plan(env: &[String], path: &str, problems: &mut Problems) -> (Environment
 
 impl Environment {
     /// Sets `name`, in place of what the config has.
-    pub fn set(&mut self, name: &str, value: &str) {
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
         let Ok(entry) = CString::new(format!("{name}={value}")) else {
             return;
         };
@@ -120,7 +124,7 @@ impl Environment {
     }
 
     /// Takes out `name`.
-    pub fn remove(&mut self, name: &str) {
+    pub(crate) fn remove(&mut self, name: &str) {
         let prefix = format!("{name}=");
         self.variables
             .retain(|it| !it.to_bytes().starts_with(prefix.as_bytes()));
@@ -129,7 +133,7 @@ impl Environment {
     /// Child, in the container, still root: the finished environment. HOME, where it is not given,
     /// is the directory of `uid` in /etc/passwd, or `/`. LISTEN_PID, where it is wanted, is added when the process has its
     /// pid ([`super::last_steps`]).
-    pub fn complete(&self, root: &Root, uid: u32) -> Vec<CString> {
+    pub(crate) fn complete(&self, root: &Root, uid: u32) -> Vec<CString> {
         let mut variables = self.variables.clone();
         if self.home == Home::Lookup {
             let passwd = read_passwd(root).unwrap_or_else(|error| {

@@ -18,7 +18,7 @@ const OTHERS_SEARCH: u32 = 0x0000_0008;
 
 /// Which keyring is joined, and who else may search it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Keyring {
+pub(crate) struct Keyring {
     /// `_ses.` and the container's id, the name runc uses; exec finds it by that.
     pub name: CString,
     /// `KEY_*` permission bits.
@@ -26,7 +26,7 @@ pub struct Keyring {
 }
 
 /// Decides the keyring of the container `id`.
-pub fn plan(id: &str, ns: &namespaces::Plan) -> Keyring {
+pub(crate) fn plan(id: &str, ns: &namespaces::Plan) -> Keyring {
     let name = CString::new(format!("_ses.{id}")).expect("an id has no NUL");
     let search = if ns.has(Kind::User) {
         OTHERS_SEARCH
@@ -49,7 +49,7 @@ impl Keyring {
     ///
     /// # Errors
     /// E_PROCESS; EDQUOT, or EACCES for a keyring of that name that belongs to somebody else.
-    pub fn join(&self, labels: &lsm::Plan, files: &lsm::Files) -> Result<()> {
+    pub(crate) fn join(&self, labels: &lsm::Plan, files: &lsm::Files) -> Result<()> {
         labels.label_keyring(files, || match keyctl::join_session_keyring(&self.name) {
             Ok(keyring) => keyctl::set_permissions(keyring, self.permissions).context(
                 Code::Process,

@@ -16,7 +16,7 @@ use crate::sys::child::leave;
 use crate::sys::landing::{
     Confinement, Dumpable, Landing, Last, LastHook, ListenPid, Session, hand_over,
 };
-pub use crate::sys::landing::{Fault, Wait, WorkingDirectory};
+pub(crate) use crate::sys::landing::{Fault, Wait, WorkingDirectory};
 use crate::sys::namespace::stop_being_dumpable;
 use crate::sys::program;
 use crate::sys::rlimit::Limit;
@@ -28,7 +28,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 /// What the last steps need beside the process's own plan.
 #[derive(Debug)]
-pub struct LastSteps<'a> {
+pub(crate) struct LastSteps<'a> {
     /// The program, found.
     pub program: &'a Program,
     /// The filter.
@@ -57,7 +57,7 @@ pub struct LastSteps<'a> {
 
 /// Who needs to trace the process before it executes its program, prctl(2), PR_SET_DUMPABLE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tracer {
+pub(crate) enum Tracer {
     /// Nobody who has not CAP_SYS_PTRACE.
     Privileged,
     /// The caller, an ordinary user: to take the filter's listener, and then nobody.
@@ -69,7 +69,7 @@ pub enum Tracer {
 
 impl Tracer {
     /// For a process that does not wait.
-    pub fn for_listener(plan: &Plan) -> Tracer {
+    pub(crate) fn for_listener(plan: &Plan) -> Tracer {
         match plan.caller {
             Caller::MayTrace => Tracer::Privileged,
             Caller::MayNot => Tracer::CallerForListener,
@@ -77,7 +77,7 @@ impl Tracer {
     }
 
     /// For a process that waits to be started.
-    pub fn while_waiting(plan: &Plan) -> Tracer {
+    pub(crate) fn while_waiting(plan: &Plan) -> Tracer {
         match plan.caller {
             Caller::MayTrace => Tracer::Privileged,
             Caller::MayNot => Tracer::CallerWhileWaiting,
@@ -87,7 +87,7 @@ impl Tracer {
 
 impl LastSteps<'_> {
     /// Descriptors that outlive the closing of all others.
-    pub fn descriptors(&self) -> Vec<RawFd> {
+    pub(crate) fn descriptors(&self) -> Vec<RawFd> {
         let mut all = vec![self.go.as_raw_fd(), self.tell.as_raw_fd()];
         all.extend(self.hook_output.iter().flatten());
         all.extend(self.hooks.iter().map(|hook| hook.stdin.as_raw_fd()));
@@ -168,7 +168,7 @@ impl LastSteps<'_> {
     /// are closed already, and `parent`, which is closed here: then the filter is loaded.
     ///
     /// Returns only what failed before that, E_PROCESS, and `parent` to tell it.
-    pub fn land(&self, plan: &Plan, parent: Channel) -> (Channel, Error) {
+    pub(crate) fn land(&self, plan: &Plan, parent: Channel) -> (Channel, Error) {
         let listener = self
             .bpf
             .is_some_and(Bpf::has_listener)
@@ -200,7 +200,7 @@ impl LastSteps<'_> {
     /// says what has failed ([`birth_failed`]).
     ///
     /// Returns only what failed before that, E_PROCESS, and `parent` to tell it.
-    pub fn bear(&self, plan: &Plan, parent: Channel) -> (Channel, Error) {
+    pub(crate) fn bear(&self, plan: &Plan, parent: Channel) -> (Channel, Error) {
         let prepared = self.dumpable().and_then(|dumpable| {
             let session = match plan.terminal {
                 None => Session::New,
@@ -278,7 +278,7 @@ const CAPABILITIES: i32 = 3;
 const BIRTH: i32 = 4;
 
 /// Parent: what an entrant left in the shared page, as an error; None where it left nothing.
-pub fn birth_failed(shared: &Shared) -> Option<Error> {
+pub(crate) fn birth_failed(shared: &Shared) -> Option<Error> {
     let (step, errno) = shared.failure()?;
     Some(match step {
         FILTER => seccomp::refused(errno),
@@ -299,7 +299,7 @@ pub fn birth_failed(shared: &Shared) -> Option<Error> {
 
 impl Plan {
     /// RLIMIT_NPROC of the process, if the config has one.
-    pub fn process_limit(&self) -> Option<Limit> {
+    pub(crate) fn process_limit(&self) -> Option<Limit> {
         let limit = self.rlimits.iter().find(|it| it.counts_processes());
         limit.map(|it| it.limit)
     }

@@ -9,7 +9,7 @@ use oci_spec::runtime::{PosixRlimit, PosixRlimitType as Type};
 
 /// One resource limit. `u64::MAX` is no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rlimit {
+pub(crate) struct Rlimit {
     /// The spec's name, `RLIMIT_NOFILE`.
     pub name: &'static str,
     /// The kernel's number.
@@ -45,7 +45,7 @@ const PROCESSES: u32 = 6;
 /// Decides the limits. `path` is the JSON path of the list.
 ///
 /// Problems: a type named twice (the spec demands an error), a soft limit above the hard one.
-pub fn plan(list: &[PosixRlimit], path: &str, problems: &mut Problems) -> Vec<Rlimit> {
+pub(crate) fn plan(list: &[PosixRlimit], path: &str, problems: &mut Problems) -> Vec<Rlimit> {
     let mut planned: Vec<Rlimit> = Vec::new();
     for (index, entry) in list.iter().enumerate() {
         let Some((resource, (_, name))) = (0..).zip(TABLE).find(|(_, (it, _))| *it == entry.typ())
@@ -79,7 +79,7 @@ pub fn plan(list: &[PosixRlimit], path: &str, problems: &mut Problems) -> Vec<Rl
 
 /// Which processes of casulo count in RLIMIT_NPROC beside the process itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Siblings {
+pub(crate) enum Siblings {
     /// None.
     None,
     /// The entrant that makes it, until the process is told to go on.
@@ -103,7 +103,7 @@ impl Rlimit {
     ///
     /// # Errors
     /// E_PROCESS naming the limit; EPERM for an unprivileged caller.
-    pub fn raise_hard(&self, pid: Pid, siblings: Siblings) -> Result<()> {
+    pub(crate) fn raise_hard(&self, pid: Pid, siblings: Siblings) -> Result<()> {
         let ours = Pid::from_raw(0);
         let now = rlimit::get(ours, self.resource).context(Code::Process, "read", self.name)?;
         let wanted = self.beside(siblings).hard;
@@ -134,7 +134,7 @@ impl Rlimit {
     ///
     /// # Errors
     /// E_PROCESS naming the limit.
-    pub fn apply(&self, siblings: Siblings) -> Result<()> {
+    pub(crate) fn apply(&self, siblings: Siblings) -> Result<()> {
         let mut limit = self.beside(siblings);
         if limit != self.limit {
             let own = Pid::from_raw(0);
@@ -155,7 +155,7 @@ impl Rlimit {
     }
 
     /// True for RLIMIT_NPROC, which its maker counts in too.
-    pub fn counts_processes(&self) -> bool {
+    pub(crate) fn counts_processes(&self) -> bool {
         self.resource == PROCESSES
     }
 }
@@ -169,7 +169,7 @@ fn text(value: u64) -> String {
 }
 
 /// Decides `oomScoreAdj`; `path` is its JSON path. The kernel takes -1000 to 1000.
-pub fn plan_oom(score: Option<i32>, path: &str, problems: &mut Problems) -> Option<i32> {
+pub(crate) fn plan_oom(score: Option<i32>, path: &str, problems: &mut Problems) -> Option<i32> {
     if let Some(score) = score.filter(|it| !(-1000..=1000).contains(it)) {
         problems.add(path, format!("{score} is outside -1000 to 1000"));
     }
@@ -180,7 +180,7 @@ pub fn plan_oom(score: Option<i32>, path: &str, problems: &mut Problems) -> Opti
 ///
 /// # Errors
 /// E_PROCESS; EACCES for a score below the current one without CAP_SYS_RESOURCE.
-pub fn set_oom(pid: Pid, score: i32, proc: &ProcFs) -> Result<()> {
+pub(crate) fn set_oom(pid: Pid, score: i32, proc: &ProcFs) -> Result<()> {
     let file = format!("{pid}/oom_score_adj");
     proc.write(&file, score.to_string().as_bytes()).context(
         Code::Process,

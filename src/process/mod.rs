@@ -15,17 +15,17 @@
 //! | child  | [`Program::ready`]          | no seccomp filter                         |
 //! | child  | [`last_steps`]              | nothing                                   |
 
-pub mod asked;
-pub mod bitlist;
-pub mod environment;
-pub mod keyring;
-pub mod last_steps;
-pub mod limits;
-pub mod numa;
-pub mod program;
-pub mod schedule;
-pub mod signals;
-pub mod user;
+pub(crate) mod asked;
+pub(crate) mod bitlist;
+pub(crate) mod environment;
+pub(crate) mod keyring;
+pub(crate) mod last_steps;
+pub(crate) mod limits;
+pub(crate) mod numa;
+pub(crate) mod program;
+pub(crate) mod schedule;
+pub(crate) mod signals;
+pub(crate) mod user;
 
 #[cfg(test)]
 pub(crate) mod fixtures;
@@ -41,15 +41,15 @@ use crate::sys::procfs::ProcFs;
 use crate::sys::sched::SchedAttr;
 use environment::Environment;
 use keyring::Keyring;
-pub use limits::Rlimit;
+pub(crate) use limits::Rlimit;
 use nix::sys::personality::{self, Persona};
 use nix::sys::prctl;
 use nix::unistd::Pid;
 use numa::MemoryPolicy;
 use oci_spec::runtime::{LinuxPersonality, LinuxPersonalityDomain, Process, Spec};
-pub use program::{Command, Entered, Program};
-pub use schedule::Affinity;
-pub use user::Identity;
+pub(crate) use program::{Command, Program};
+pub(crate) use schedule::Affinity;
+pub(crate) use user::Identity;
 
 /// `PER_LINUX` and `PER_LINUX32` of linux/personality.h; libc has neither for musl.
 const PER_LINUX: i32 = 0;
@@ -57,7 +57,7 @@ const PER_LINUX32: i32 = 8;
 
 /// Everything decided about a process.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// Whether `no_new_privs` is set: only when the config says true.
     pub no_new_privs: bool,
     /// Some if a terminal is wanted; (rows, columns) if given.
@@ -98,7 +98,7 @@ pub struct Plan {
 
 /// Whether casulo's caller has CAP_SYS_PTRACE.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Caller {
+pub(crate) enum Caller {
     /// It has.
     #[default]
     MayTrace,
@@ -108,7 +108,7 @@ pub enum Caller {
 
 /// `linux.personality.domain`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Domain {
+pub(crate) enum Domain {
     /// The kernel's own.
     Linux,
     /// uname(2) shows a 32-bit machine.
@@ -117,7 +117,7 @@ pub enum Domain {
 
 /// Which process of a container this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub(crate) enum Role {
     /// The first, which the container lives as long as.
     Init,
     /// Who makes the first in the pid namespace of others.
@@ -130,7 +130,7 @@ pub enum Role {
 /// config.json); exec passes the container's `spec` beside its own `process`.
 ///
 /// Problems: everything that cannot be applied, or that the kernel would refuse whatever the host.
-pub fn plan(
+pub(crate) fn plan(
     process: &Process,
     spec: &Spec,
     ns: &namespaces::Plan,
@@ -243,7 +243,7 @@ impl Plan {
     ///
     /// # Errors
     /// E_PROCESS naming what was refused.
-    pub fn grant(&self, pid: Pid, proc: &ProcFs, role: Role) -> Result<()> {
+    pub(crate) fn grant(&self, pid: Pid, proc: &ProcFs, role: Role) -> Result<()> {
         if let Some(score) = self.oom_score_adj {
             limits::set_oom(pid, score, proc)?;
         }
@@ -274,7 +274,7 @@ impl Plan {
     ///
     /// # Errors
     /// E_PROCESS naming what was refused.
-    pub fn grant_at_birth(&self, pid: Pid) -> Result<()> {
+    pub(crate) fn grant_at_birth(&self, pid: Pid) -> Result<()> {
         match &self.scheduler {
             Some(attr) if !schedule::is_inherited(attr) => schedule::set(pid, attr),
             _ => Ok(()),
@@ -282,7 +282,7 @@ impl Plan {
     }
 
     /// True if [`Plan::prepare`] needs a procfs, because there is a label to set.
-    pub fn writes_proc(&self) -> bool {
+    pub(crate) fn writes_proc(&self) -> bool {
         self.labels != lsm::Plan::default()
     }
 
@@ -291,7 +291,7 @@ impl Plan {
     ///
     /// # Errors
     /// E_PROCESS, E_LSM
-    pub fn prepare(&self, labels: &lsm::Files) -> Result<()> {
+    pub(crate) fn prepare(&self, labels: &lsm::Files) -> Result<()> {
         if let Some(keyring) = &self.keyring {
             keyring.join(&self.labels, labels)?;
         }
@@ -322,7 +322,7 @@ impl Plan {
     ///
     /// # Errors
     /// E_PROCESS naming what was refused.
-    pub fn become_user(&self, sys_admin: SysAdmin) -> Result<()> {
+    pub(crate) fn become_user(&self, sys_admin: SysAdmin) -> Result<()> {
         self.identity.own_stdio()?;
         if !without(Defence::CapsBeforeBirth) {
             self.capabilities.drop_bounding()?;
@@ -349,7 +349,7 @@ impl Plan {
 
     /// Whether CAP_SYS_ADMIN stays until `filter` is loaded: the kernel wants that or no_new_privs, and
     /// no_new_privs is only ever set when the config says so. Pure; for init and for exec.
-    pub fn sys_admin_until(&self, filter: Option<&crate::seccomp::Filter>) -> SysAdmin {
+    pub(crate) fn sys_admin_until(&self, filter: Option<&crate::seccomp::Filter>) -> SysAdmin {
         match filter {
             Some(_) if !self.no_new_privs => SysAdmin::Keep,
             _ => SysAdmin::Drop,

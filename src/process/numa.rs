@@ -13,7 +13,7 @@ const MAX_NODES: usize = 1024;
 
 /// The arguments of set_mempolicy(2).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MemoryPolicy {
+pub(crate) struct MemoryPolicy {
     /// `MPOL_*` with the `MPOL_F_*` flags or-ed in.
     pub mode: i32,
     /// Bit mask of nodes, word by word; empty for none.
@@ -24,7 +24,11 @@ pub struct MemoryPolicy {
 ///
 /// Problems: nodes for a mode that has none, no nodes for one that needs them, two flags that
 /// exclude each other. Which nodes exist and are allowed is for the kernel to say.
-pub fn plan(policy: &LinuxMemoryPolicy, path: &str, problems: &mut Problems) -> MemoryPolicy {
+pub(crate) fn plan(
+    policy: &LinuxMemoryPolicy,
+    path: &str,
+    problems: &mut Problems,
+) -> MemoryPolicy {
     let list = policy.nodes().as_deref().unwrap_or("");
     let nodes = bitlist::parse(list, MAX_NODES).unwrap_or_else(|why| {
         problems.add(format!("{path}.nodes"), why);
@@ -94,7 +98,7 @@ impl MemoryPolicy {
     /// # Errors
     /// E_PROCESS; ENOSYS on a kernel without NUMA, EINVAL for nodes that do not exist or that the
     /// cpuset does not allow.
-    pub fn apply(&self) -> Result<()> {
+    pub(crate) fn apply(&self) -> Result<()> {
         mempolicy::set_mempolicy(self.mode, &self.nodes)
             .context(Code::Process, "set the memory policy of the process", "")
             .map_err(|error| match error.errno {

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 /// What to execute, and where.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Command {
+pub(crate) struct Command {
     /// Working directory, absolute in the container.
     pub cwd: PathBuf,
     /// argv; at least one entry.
@@ -31,7 +31,7 @@ pub struct Command {
 
 /// Where a program may be found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Places {
+pub(crate) enum Places {
     /// argv\[0\] has a slash: there and nowhere else.
     One(Place),
     /// argv\[0\] in each directory of PATH.
@@ -46,7 +46,7 @@ impl Default for Places {
 
 /// One place of a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub(crate) struct Place {
     /// What execve(2) gets, absolute or relative to the working directory.
     pub path: CString,
     /// The same, absolute in the container's root.
@@ -57,7 +57,7 @@ pub struct Place {
 /// PATH.
 ///
 /// Problems: a cwd that is not absolute, no args, NUL bytes.
-pub fn plan(
+pub(crate) fn plan(
     cwd: &Path,
     args: &[String],
     directories: &[String],
@@ -110,7 +110,7 @@ pub fn plan(
 /// The child stands in its working directory, unless only the user may enter it.
 #[derive(Debug)]
 #[must_use]
-pub struct Entered {
+pub(crate) struct Entered {
     cwd: Cwd,
     environment: Vec<CString>,
 }
@@ -128,7 +128,7 @@ impl Plan {
     ///
     /// # Errors
     /// E_PROCESS; ELOOP for a path through a magic link, EROFS.
-    pub fn make_cwd(&self, root: &Root) -> Result<()> {
+    pub(crate) fn make_cwd(&self, root: &Root) -> Result<()> {
         match root.mkdir_all(&self.command.cwd) {
             // Perhaps the user may see what root may not; `enter` and `locate` will tell.
             Ok(_) | Err(Errno::EACCES | Errno::EPERM) => Ok(()),
@@ -143,7 +143,7 @@ impl Plan {
     ///
     /// # Errors
     /// E_PROCESS naming the directory.
-    pub fn enter(&self, root: &Root) -> Result<Entered> {
+    pub(crate) fn enter(&self, root: &Root) -> Result<Entered> {
         let cwd = match self.change_dir(root) {
             Ok(()) => Cwd::Here,
             Err(Errno::EACCES | Errno::EPERM) => Cwd::ForTheUser,
@@ -159,7 +159,7 @@ impl Plan {
     /// # Errors
     /// E_EXEC in the words that callers know: `executable file not found in $PATH`, `no such file or
     /// directory`, `permission denied`, `is a directory`. E_PROCESS for the working directory.
-    pub fn locate(&self, root: &Root, entered: Entered) -> Result<Program> {
+    pub(crate) fn locate(&self, root: &Root, entered: Entered) -> Result<Program> {
         if let Cwd::ForTheUser = entered.cwd {
             self.change_dir(root)
                 .map_err(|errno| self.no_cwd("chdir to cwd", errno))?;
@@ -211,7 +211,7 @@ fn verify_cwd(cwd: &Path) -> Result<()> {
 
 impl Places {
     /// All of them, absolute in the container's root.
-    pub fn all(&self) -> impl Iterator<Item = &PathBuf> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &PathBuf> {
         match self {
             Places::One(place) => std::slice::from_ref(place),
             Places::Path(places) => places.as_slice(),
@@ -248,7 +248,7 @@ impl Command {
     ///
     /// # Errors
     /// As [`Plan::locate`].
-    pub fn look_in(&self, root: &Root) -> Result<&Path> {
+    pub(crate) fn look_in(&self, root: &Root) -> Result<&Path> {
         let name = self.args.first().map_or(c"", CString::as_c_str);
         self.places
             .find(root, name)
@@ -305,25 +305,19 @@ fn check(root: &Root, place: &Place) -> std::result::Result<(), Refusal> {
 
 /// What will be executed: found inside the container's root.
 #[derive(Debug)]
-pub struct Program {
+pub(crate) struct Program {
     place: Place,
     args: Vec<CString>,
     environment: Vec<CString>,
 }
 
 impl Program {
-    /// The environment of the process: startContainer hooks without one of their own get it, as runc
-    /// gives it to them.
-    pub fn environment(&self) -> &[CString] {
-        &self.environment
-    }
-
     /// Child, before its last steps: makes the process what it will be: default signals, no descriptors but the
     /// preserved and those of `keep`, its limits.
     ///
     /// # Errors
     /// E_PROCESS
-    pub fn ready(&self, plan: &Plan, keep: &[RawFd], siblings: Siblings) -> Result<()> {
+    pub(crate) fn ready(&self, plan: &Plan, keep: &[RawFd], siblings: Siblings) -> Result<()> {
         signals::reset(plan.ignored_signals)?;
         fd::close_all_but(plan.first_closed_fd, keep).context(
             Code::Process,
@@ -337,14 +331,14 @@ impl Program {
     }
 
     /// What execve(2) gets: path, argv, envp.
-    pub fn words(&self) -> (&CStr, &[CString], &[CString]) {
+    pub(crate) fn words(&self) -> (&CStr, &[CString], &[CString]) {
         (&self.place.path, &self.args, &self.environment)
     }
 }
 
 impl Command {
     /// Parent: why execve(2) of this command failed.
-    pub fn not_executed(&self, errno: Errno) -> Error {
+    pub(crate) fn not_executed(&self, errno: Errno) -> Error {
         let name = self.args.first().map_or(c"", CString::as_c_str);
         let error = Error::step(Code::Exec, "exec:", quoted(name), errno);
         match errno {
@@ -361,7 +355,7 @@ impl Command {
     }
 
     /// Parent: the working directory was no longer inside the root when the wait was over.
-    pub fn left_the_root(&self, errno: Errno) -> Error {
+    pub(crate) fn left_the_root(&self, errno: Errno) -> Error {
         Error::step(
             Code::Process,
             "verify cwd",
@@ -377,7 +371,7 @@ impl Plan {
     /// on, for the process's own pid, with the names of LISTEN_FDNAMES. For the parent, which was
     /// given them. They are the first of what `--preserve-fds` keeps: Podman asks for the same
     /// descriptors by both.
-    pub fn listen(&mut self, fds: u32, names: Option<&str>) {
+    pub(crate) fn listen(&mut self, fds: u32, names: Option<&str>) {
         let environment: &mut environment::Environment = &mut self.environment;
         environment.set("LISTEN_FDS", &fds.to_string());
         environment.remove("LISTEN_PID");

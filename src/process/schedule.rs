@@ -19,7 +19,7 @@ const MAX_CPUS: usize = 8192;
 /// Problems: what sched_setattr(2) would refuse or forget (a priority without a real-time policy, a
 /// runtime without SCHED_DEADLINE), and SCHED_ISO, which Linux reserves and does not have. A nice
 /// value that the policy ignores is warned of.
-pub fn plan(scheduler: &Scheduler, path: &str, problems: &mut Problems) -> SchedAttr {
+pub(crate) fn plan(scheduler: &Scheduler, path: &str, problems: &mut Problems) -> SchedAttr {
     let policy = *scheduler.policy();
     let nice = scheduler.nice().unwrap_or(0);
     let priority = scheduler.priority().unwrap_or(0);
@@ -132,7 +132,7 @@ fn flag_bit(flag: Flag) -> u64 {
 
 /// True if a child has it from its parent. SCHED_DEADLINE is refused to one, and SCHED_FLAG_RESET_ON_FORK undoes what
 /// was set (sched(7)).
-pub fn is_inherited(attr: &SchedAttr) -> bool {
+pub(crate) fn is_inherited(attr: &SchedAttr) -> bool {
     attr.sched_policy != policy_number(Policy::SchedDeadline)
         && attr.sched_flags & flag_bit(Flag::SchedResetOnFork) == 0
 }
@@ -141,7 +141,7 @@ pub fn is_inherited(attr: &SchedAttr) -> bool {
 ///
 /// # Errors
 /// E_PROCESS; EPERM without CAP_SYS_NICE on the host, or for SCHED_DEADLINE below a cpuset.
-pub fn set(pid: Pid, attr: &SchedAttr) -> Result<()> {
+pub(crate) fn set(pid: Pid, attr: &SchedAttr) -> Result<()> {
     sched::sched_setattr(pid, attr)
         .context(Code::Process, "set the scheduler of the process", "")
         .map_err(|error| match error.errno {
@@ -154,7 +154,7 @@ pub fn set(pid: Pid, attr: &SchedAttr) -> Result<()> {
 }
 
 /// Decides the I/O priority: class and level as ioprio_set(2) wants them. `path` is its JSON path.
-pub fn plan_io(wanted: &LinuxIOPriority, path: &str, problems: &mut Problems) -> u16 {
+pub(crate) fn plan_io(wanted: &LinuxIOPriority, path: &str, problems: &mut Problems) -> u16 {
     let class = match wanted.class() {
         IOPriorityClass::IoprioClassRt => 1,
         IOPriorityClass::IoprioClassBe => 2,
@@ -174,13 +174,13 @@ pub fn plan_io(wanted: &LinuxIOPriority, path: &str, problems: &mut Problems) ->
 ///
 /// # Errors
 /// E_PROCESS; EPERM for the real-time class without CAP_SYS_NICE or CAP_SYS_ADMIN on the host.
-pub fn set_io(pid: Pid, ioprio: u16) -> Result<()> {
+pub(crate) fn set_io(pid: Pid, ioprio: u16) -> Result<()> {
     sched::ioprio_set(pid, ioprio).context(Code::Process, "set the I/O priority of the process", "")
 }
 
 /// `execCPUAffinity`: bit masks of CPUs, word by word. Empty is not given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Affinity {
+pub(crate) struct Affinity {
     /// Where the parent of an exec runs, and so its child until it is in the container's cgroup.
     pub initial: Vec<u64>,
     /// Where the process runs after that.
@@ -188,7 +188,11 @@ pub struct Affinity {
 }
 
 /// Decides the CPUs of an exec. `path` is the JSON path of execCPUAffinity.
-pub fn plan_affinity(wanted: &ExecCPUAffinity, path: &str, problems: &mut Problems) -> Affinity {
+pub(crate) fn plan_affinity(
+    wanted: &ExecCPUAffinity,
+    path: &str,
+    problems: &mut Problems,
+) -> Affinity {
     let mut mask = |list: &Option<String>, field: &str| {
         let list = list.as_deref().unwrap_or("");
         bitlist::parse(list, MAX_CPUS).unwrap_or_else(|why| {
@@ -206,7 +210,7 @@ pub fn plan_affinity(wanted: &ExecCPUAffinity, path: &str, problems: &mut Proble
 ///
 /// # Errors
 /// E_PROCESS; EINVAL when casulo may use none of these CPUs.
-pub fn pin_parent(affinity: &Affinity) -> Result<()> {
+pub(crate) fn pin_parent(affinity: &Affinity) -> Result<()> {
     if affinity.initial.is_empty() {
         return Ok(());
     }
@@ -224,7 +228,7 @@ pub fn pin_parent(affinity: &Affinity) -> Result<()> {
 ///
 /// # Errors
 /// E_PROCESS; EINVAL when the cgroup allows none of the final CPUs.
-pub fn pin(pid: Pid, affinity: Option<&Affinity>) -> Result<()> {
+pub(crate) fn pin(pid: Pid, affinity: Option<&Affinity>) -> Result<()> {
     match affinity {
         None => {
             if let Err(errno) = sched::sched_setaffinity(pid, &[u64::MAX; MAX_CPUS / 64]) {

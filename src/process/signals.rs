@@ -9,7 +9,7 @@ use nix::sys::signal::SigSet;
 ///
 /// # Errors
 /// E_PROCESS; EPERM for a process that leads a process group already.
-pub fn own_session() -> Result<()> {
+pub(crate) fn own_session() -> Result<()> {
     nix::unistd::setsid()
         .map(drop)
         .context(Code::Process, "make a session for the process", "")
@@ -21,7 +21,7 @@ pub fn own_session() -> Result<()> {
 ///
 /// # Errors
 /// E_PROCESS
-pub fn reset(mut ignored: u64) -> Result<()> {
+pub(crate) fn reset(mut ignored: u64) -> Result<()> {
     while ignored != 0 {
         let number = ignored.trailing_zeros().cast_signed() + 1;
         signal::set_default(number).context(Code::Process, "reset signal", number)?;

@@ -18,7 +18,7 @@ const DEFAULT_UMASK: u32 = 0o022;
 
 /// Identity of the process, as numbered inside its user namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Identity {
+pub(crate) struct Identity {
     /// User id.
     pub uid: u32,
     /// Group id.
@@ -33,7 +33,7 @@ pub struct Identity {
 
 /// What becomes of the supplementary groups.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Groups {
+pub(crate) enum Groups {
     /// The caller's stay: asked for by an annotation, or the user namespace denies setgroups(2).
     #[default]
     Keep,
@@ -47,7 +47,7 @@ pub enum Groups {
 ///
 /// Problems: an id that is nobody's, an id that the map of the new user namespace does not have, additional
 /// groups where setgroups(2) is denied, a umask of more than nine bits.
-pub fn plan(
+pub(crate) fn plan(
     user: &User,
     spec: &Spec,
     ns: &namespaces::Plan,
@@ -128,7 +128,7 @@ impl Identity {
     ///
     /// # Errors
     /// E_PROCESS; EINVAL for an id that is not mapped.
-    pub fn assume(&self) -> Result<()> {
+    pub(crate) fn assume(&self) -> Result<()> {
         umask(Mode::from_bits(self.umask).expect("nine bits, as the plan has checked"));
         self.set_groups()?;
         set_group(self.gid).map_err(|errno| self.refused("gid", self.gid, errno))?;
@@ -136,7 +136,7 @@ impl Identity {
     }
 
     /// Whether [`Identity::assume`] makes somebody else of root.
-    pub fn changes_ids(&self) -> bool {
+    pub(crate) fn changes_ids(&self) -> bool {
         (self.uid, self.gid) != (0, 0)
     }
 
@@ -145,7 +145,7 @@ impl Identity {
     ///
     /// # Errors
     /// E_PROCESS
-    pub fn leave_callers_groups(&self) -> Result<()> {
+    pub(crate) fn leave_callers_groups(&self) -> Result<()> {
         if self.groups == Groups::Keep {
             return Ok(());
         }
@@ -195,7 +195,7 @@ impl Identity {
     ///
     /// # Errors
     /// E_PROCESS for an fchown(2) that fails though the object is ours.
-    pub fn own_stdio(&self) -> Result<()> {
+    pub(crate) fn own_stdio(&self) -> Result<()> {
         let (me, user) = (geteuid(), Uid::from_raw(self.uid));
         if me == user {
             return Ok(());

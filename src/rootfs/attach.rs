@@ -28,14 +28,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The mounts that become read-only at the end, each with its name for errors.
 #[derive(Debug, Default)]
-pub struct Late(Vec<(OwnedFd, String)>);
+pub(crate) struct Late(Vec<(OwnedFd, String)>);
 
 impl Late {
     /// Makes them read-only. Child, when nothing is to be made in them any more.
     ///
     /// # Errors
     /// E_MOUNT
-    pub fn make_read_only(self) -> Result<()> {
+    pub(crate) fn make_read_only(self) -> Result<()> {
         let read_only = MountAttr {
             attr_set: libc::MOUNT_ATTR_RDONLY,
             ..MountAttr::default()

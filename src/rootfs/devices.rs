@@ -10,8 +10,8 @@
 mod nodes;
 mod plan;
 
-pub use nodes::Nodes;
-pub use plan::{Dev, Device, Kind, Origin, Plan, Way, plan};
+pub(crate) use nodes::Nodes;
+pub(crate) use plan::{Dev, Device, Kind, Origin, Plan, Way, plan};
 
 use crate::defence::{Defence, by_name, without};
 use crate::error::{Code, Context, Error, Result};
@@ -43,7 +43,7 @@ const LINKS: &[(&str, &str)] = &[
 /// # Errors
 /// E_DEVICE with the device's path; E_UNSAFE_PATH where `/dev`, a directory in it or a device's place
 /// is a symbolic link.
-pub fn make(plan: &Plan, root: &Root, nodes: &Nodes) -> Result<()> {
+pub(crate) fn make(plan: &Plan, root: &Root, nodes: &Nodes) -> Result<()> {
     if plan.devices.is_empty() && plan.dev == Dev::Mounted {
         return Ok(());
     }

@@ -26,7 +26,7 @@ const LONGEST_DATA: usize = 4095;
 const OVERLAY_LAYERS: (u32, u32) = (6, 7);
 /// What the plan of one file system depends on beside its options.
 #[derive(Debug)]
-pub struct Surroundings<'a> {
+pub(crate) struct Surroundings<'a> {
     /// `linux.mountLabel`.
     pub label: Option<&'a Label>,
     /// Facts.
@@ -34,7 +34,7 @@ pub struct Surroundings<'a> {
 }
 
 /// Decides how `fstype` is mounted. `at` is the mount's JSON path. Pure.
-pub fn plan(
+pub(crate) fn plan(
     fstype: &str,
     source: &str,
     options: &Options,
@@ -120,7 +120,7 @@ pub fn plan(
 }
 
 /// The arguments of mount(2) for the same; `extra` is `MS_REMOUNT` or 0. Pure.
-pub fn classic(
+pub(crate) fn classic(
     fstype: &str,
     source: &str,
     options: &Options,

@@ -30,7 +30,7 @@ use std::path::PathBuf;
 ///
 /// config.md, "POSIX-platform Mounts": uidMappings and gidMappings come together or not at all;
 /// without them the container's own maps are used; without those it is an error.
-pub fn plan(
+pub(crate) fn plan(
     mount: &SpecMount,
     options: &Options,
     spec: &Spec,
@@ -150,7 +150,7 @@ fn parse_triplet(triplet: &str, own: &[IdMap]) -> std::result::Result<IdMap, Str
 ///
 /// # Errors
 /// EINVAL where a file system cannot be id-mapped, EPERM without the capability.
-pub fn apply(tree: BorrowedFd<'_>, depth: Depth, users: BorrowedFd<'_>) -> nix::Result<()> {
+pub(crate) fn apply(tree: BorrowedFd<'_>, depth: Depth, users: BorrowedFd<'_>) -> nix::Result<()> {
     let change = Change {
         depth,
         attr: MountAttr {
@@ -167,7 +167,7 @@ pub fn apply(tree: BorrowedFd<'_>, depth: Depth, users: BorrowedFd<'_>) -> nix::
 ///
 /// # Errors
 /// E_NAMESPACE when it cannot be made, E_ID_MAP when the maps are refused.
-pub fn user_namespace(uids: &[IdMap], gids: &[IdMap], proc: &ProcFs) -> Result<OwnedFd> {
+pub(crate) fn user_namespace(uids: &[IdMap], gids: &[IdMap], proc: &ProcFs) -> Result<OwnedFd> {
     let step = "make a user namespace for an id-mapped mount";
     let flag = u64::from(libc::CLONE_NEWUSER.cast_unsigned());
     let parent = Pid::this();
@@ -196,7 +196,7 @@ pub fn user_namespace(uids: &[IdMap], gids: &[IdMap], proc: &ProcFs) -> Result<O
 ///
 /// # Errors
 /// E_NAMESPACE
-pub fn user_namespace_of(pid: Pid, proc: &ProcFs) -> Result<OwnedFd> {
+pub(crate) fn user_namespace_of(pid: Pid, proc: &ProcFs) -> Result<OwnedFd> {
     // The last component is a magic link, which ProcFs never follows; here the file is meant.
     let path = format!("{pid}/ns/user");
     openat(
@@ -232,7 +232,7 @@ fn text(lines: &[IdMap]) -> String {
 }
 
 /// What a refused id map means, beside the errno.
-pub fn refused(errno: Errno, source: &CStr) -> Error {
+pub(crate) fn refused(errno: Errno, source: &CStr) -> Error {
     let error = Error::step(Code::Mount, "id-map", as_text(source), errno);
     match errno {
         Errno::EINVAL => error.hint("the file system must support id-mapped mounts on this kernel"),

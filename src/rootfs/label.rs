@@ -14,7 +14,7 @@ const KEYS: [&CStr; 4] = [c"context", c"fscontext", c"defcontext", c"rootcontext
 
 /// One of SELinux's mount parameters, and the context.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Label {
+pub(crate) struct Label {
     key: &'static CStr,
     context: CString,
 }
@@ -23,7 +23,7 @@ pub struct Label {
 ///
 /// On a host without SELinux a label means nothing, and every file system would refuse it: it is
 /// left out with a warning, as crun does.
-pub fn plan(spec: &Spec, host: &Host, problems: &mut Problems) -> Option<Label> {
+pub(crate) fn plan(spec: &Spec, host: &Host, problems: &mut Problems) -> Option<Label> {
     const ANNOTATION: &str = "run.oci.mount_context_type";
     let wanted = spec
         .annotations()

@@ -24,7 +24,7 @@ const CLONE_HERE: u32 = libc::OPEN_TREE_CLONE | libc::AT_EMPTY_PATH.cast_unsigne
 
 /// What is hidden and what is read-only.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// Paths of the container that will show nothing.
     pub masked: Vec<PathBuf>,
     /// Paths of the container that will be read-only, with all that is mounted below them.
@@ -34,7 +34,7 @@ pub struct Plan {
 }
 
 /// Decides. Pure. A path that is named twice is kept once.
-pub fn plan(spec: &Spec, label: Option<&Label>, problems: &mut Problems) -> Plan {
+pub(crate) fn plan(spec: &Spec, label: Option<&Label>, problems: &mut Problems) -> Plan {
     let Some(linux) = spec.linux().as_ref() else {
         return Plan::default();
     };
@@ -78,7 +78,7 @@ pub fn plan(spec: &Spec, label: Option<&Label>, problems: &mut Problems) -> Plan
 /// # Errors
 /// E_MOUNT with the path; EACCES for one that root may not reach. E_UNSAFE_PATH where a file is to be masked and the container's
 /// `/dev/null` is something else (CVE-2025-31133).
-pub fn apply(plan: &Plan, root: &Root) -> Result<()> {
+pub(crate) fn apply(plan: &Plan, root: &Root) -> Result<()> {
     for path in &plan.readonly {
         if let Some(target) = find(root, path)? {
             make_read_only(target.as_fd()).context(

@@ -7,25 +7,25 @@
 //! through [`Root`] alone.
 
 mod attach;
-pub mod changes;
+pub(crate) mod changes;
 mod copyup;
-pub mod devices;
-pub mod filesystem;
-pub mod idmap;
+pub(crate) mod devices;
+pub(crate) mod filesystem;
+pub(crate) mod idmap;
 mod joined_proc;
-pub mod label;
-pub mod masks;
-pub mod mount;
-pub mod mounts;
-pub mod options;
+pub(crate) mod label;
+pub(crate) mod masks;
+pub(crate) mod mount;
+pub(crate) mod mounts;
+pub(crate) mod options;
 mod pivot;
 mod place;
 mod sources;
-pub mod sysctl;
+pub(crate) mod sysctl;
 
-pub use attach::Late;
-pub use pivot::pivot;
-pub use sources::{Sent, Sources, send};
+pub(crate) use attach::Late;
+pub(crate) use pivot::pivot;
+pub(crate) use sources::{Sent, Sources, send};
 
 use crate::defence::{Defence, by_name};
 use crate::error::{Code, Context, Problems, Result};
@@ -50,7 +50,7 @@ use std::path::{Path, PathBuf};
 
 /// All that is done to the container's tree.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// Root file system, absolute on the host.
     pub path: PathBuf,
     /// How it becomes `/`.
@@ -77,7 +77,7 @@ pub struct Plan {
 
 /// How the rootfs becomes `/`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Way {
+pub(crate) enum Way {
     /// pivot_root(2).
     #[default]
     PivotRoot,
@@ -90,7 +90,7 @@ pub enum Way {
 
 /// Whether what is mounted on the host, below the rootfs, appears in the container too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Reception {
+pub(crate) enum Reception {
     /// It does not.
     #[default]
     Closed,
@@ -106,7 +106,7 @@ const WITHOUT_DEVICE: &[&[u8]] = &[
 impl Plan {
     /// Whether a mount may open a device of the host that the container's own rules need not allow: a file system
     /// that is on one.
-    pub fn opens_devices(&self) -> bool {
+    pub(crate) fn opens_devices(&self) -> bool {
         self.mounts.iter().any(|mount| {
             let (fstype, source) = match &mount.action {
                 Action::FileSystem(it) => (&it.fstype, it.source()),
@@ -126,7 +126,7 @@ impl Plan {
 }
 
 /// Decides. Pure. Problems are collected with their JSON paths.
-pub fn plan(
+pub(crate) fn plan(
     spec: &Spec,
     ns: &namespaces::Plan,
     options: &crate::options::Options,
@@ -236,7 +236,7 @@ fn propagation(spec: &Spec, problems: &mut Problems) -> Option<(Propagation, Dep
 ///
 /// # Errors
 /// E_MOUNT, E_SYNC.
-pub fn enter(plan: &Plan, sources: &mut Sources<'_>) -> Result<Root> {
+pub(crate) fn enter(plan: &Plan, sources: &mut Sources<'_>) -> Result<Root> {
     let path = plan.path.display();
     let directory = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     if plan.way == Way::Chroot {
@@ -269,7 +269,7 @@ pub fn enter(plan: &Plan, sources: &mut Sources<'_>) -> Result<Root> {
 
 /// Whose processes a procfs of the container shows.
 #[derive(Clone, Copy, Debug)]
-pub enum Pids<'a> {
+pub(crate) enum Pids<'a> {
     /// Those of the calling process's own pid namespace.
     Own,
     /// Those of this one, which only what the calling process makes is going to be in; whether that may trace.
@@ -281,7 +281,7 @@ pub enum Pids<'a> {
 ///
 /// # Errors
 /// E_MOUNT, E_DEVICE, E_UNSAFE_PATH, E_SYNC.
-pub fn populate(
+pub(crate) fn populate(
     plan: &Plan,
     root: Root,
     sources: &mut Sources<'_>,
@@ -302,7 +302,7 @@ pub fn populate(
 ///
 /// # Errors
 /// E_MOUNT, E_NAMESPACE for the names.
-pub fn finish(plan: &Plan, root: &Root, late: Late) -> Result<()> {
+pub(crate) fn finish(plan: &Plan, root: &Root, late: Late) -> Result<()> {
     masks::apply(&plan.masks, root)?;
     late.make_read_only()?;
     if plan.readonly {

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 /// One entry of `mounts`, decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mount {
+pub(crate) struct Mount {
     /// Its place in `mounts`, for errors.
     pub index: usize,
     /// Below the container's root, absolute, without `.` and `..`.
@@ -29,7 +29,7 @@ pub struct Mount {
 
 /// What is mounted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
+pub(crate) enum Action {
     /// A file or directory of the host.
     Bind(Bind),
     /// A new file system.
@@ -42,7 +42,7 @@ pub enum Action {
 
 /// A bind mount's source.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bind {
+pub(crate) struct Bind {
     /// Absolute on the host.
     pub source: CString,
     /// Whether the mounts below the source come along.
@@ -57,7 +57,7 @@ pub struct Bind {
 
 /// What a bind source must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SourceKind {
+pub(crate) enum SourceKind {
     /// Anything.
     Any,
     /// A procfs, because it is mounted on /proc.
@@ -66,7 +66,7 @@ pub enum SourceKind {
 
 /// What a destination must be, and what is made where nothing is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Target {
+pub(crate) enum Target {
     /// The container's root itself: the mount becomes the root.
     Root,
     /// A directory that no symlink leads to: for proc and sysfs (CVE-2019-19921).
@@ -81,7 +81,7 @@ pub enum Target {
 
 /// When a mount becomes read-only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReadOnly {
+pub(crate) enum ReadOnly {
     /// At once or never, as its attributes say.
     AsMounted,
     /// At the end: a tmpfs in which later mounts, devices and hooks still need to make targets.
@@ -90,7 +90,7 @@ pub enum ReadOnly {
 
 impl Mount {
     /// Whether it is a new file system of this type.
-    pub fn is_new(&self, fstype: &CStr) -> bool {
+    pub(crate) fn is_new(&self, fstype: &CStr) -> bool {
         match &self.action {
             Action::FileSystem(it) => it.fstype.as_c_str() == fstype,
             Action::Classic(it) => it.fstype.as_c_str() == fstype,
@@ -115,12 +115,16 @@ impl fmt::Display for Mount {
 }
 
 /// For messages.
-pub fn as_text(text: &CStr) -> std::borrow::Cow<'_, str> {
+pub(crate) fn as_text(text: &CStr) -> std::borrow::Cow<'_, str> {
     text.to_string_lossy()
 }
 
 /// `text` for a system call; a NUL in it is a problem of the value at `at`.
-pub fn c_string(text: impl Into<Vec<u8>>, at: impl Display, problems: &mut Problems) -> CString {
+pub(crate) fn c_string(
+    text: impl Into<Vec<u8>>,
+    at: impl Display,
+    problems: &mut Problems,
+) -> CString {
     CString::new(text).unwrap_or_else(|_| {
         problems.add(at.to_string(), "contains a NUL");
         CString::default()
@@ -129,7 +133,7 @@ pub fn c_string(text: impl Into<Vec<u8>>, at: impl Display, problems: &mut Probl
 
 /// Where a mount is in the config: written out, as `mounts[N]`, only if there is something to say of it.
 #[derive(Clone, Copy, Debug)]
-pub struct At(pub usize);
+pub(crate) struct At(pub usize);
 
 impl Display for At {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -139,7 +143,7 @@ impl Display for At {
 
 /// A file system to be made by fsopen, fsconfig and fsmount.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileSystem {
+pub(crate) struct FileSystem {
     /// As in /proc/filesystems.
     pub fstype: CString,
     /// In order.
@@ -157,21 +161,21 @@ pub struct FileSystem {
 
 impl FileSystem {
     /// The parameter `source`.
-    pub fn source(&self) -> Option<&CStr> {
+    pub(crate) fn source(&self) -> Option<&CStr> {
         let mut parameters = self.parameters.iter();
         let source = parameters.find(|it| it.key.as_c_str() == c"source")?;
         source.value.as_deref()
     }
 
     /// Whether something of the directory that it covers goes over to it.
-    pub fn takes_over(&self) -> bool {
+    pub(crate) fn takes_over(&self) -> bool {
         self.mode == RootMode::OfTarget || self.content == Content::OfTarget
     }
 }
 
 /// A mount of the host that stands in for a new one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Instead {
+pub(crate) struct Instead {
     /// Which; opened by the child.
     pub bind: Bind,
     /// What is changed before it is attached.
@@ -180,7 +184,7 @@ pub struct Instead {
 
 /// One call of fsconfig(2): a flag, or a string with its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parameter {
+pub(crate) struct Parameter {
     /// Name.
     pub key: CString,
     /// None for a flag.
@@ -189,7 +193,7 @@ pub struct Parameter {
 
 /// The mode of a new file system's root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RootMode {
+pub(crate) enum RootMode {
     /// As the file system or its parameters have it.
     Given,
     /// The mode of the directory that it covers, if there is one: a tmpfs without `mode=`.
@@ -198,7 +202,7 @@ pub enum RootMode {
 
 /// The content of a new tmpfs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Content {
+pub(crate) enum Content {
     /// Nothing.
     Empty,
     /// A copy of the directory that it covers (`tmpcopyup`).
@@ -207,7 +211,7 @@ pub enum Content {
 
 /// The arguments of mount(2).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Classic {
+pub(crate) struct Classic {
     /// As in /proc/filesystems; not looked at in a remount.
     pub fstype: CString,
     /// Device or dummy.
@@ -220,7 +224,7 @@ pub struct Classic {
 
 /// One mount_setattr(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Change {
+pub(crate) struct Change {
     /// For the mount, or for all mounts of the tree.
     pub depth: Depth,
     /// What.
@@ -229,7 +233,7 @@ pub struct Change {
 
 impl Change {
     /// The call's flags.
-    pub fn flags(&self) -> i32 {
+    pub(crate) fn flags(&self) -> i32 {
         match self.depth {
             Depth::One => 0,
             Depth::Tree => libc::AT_RECURSIVE,
@@ -239,7 +243,7 @@ impl Change {
 
 /// What an id-mapped mount needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IdMapping {
+pub(crate) struct IdMapping {
     /// `idmap` or `ridmap`.
     pub depth: Depth,
     /// Where the map comes from.
@@ -248,7 +252,7 @@ pub struct IdMapping {
 
 /// Where a mount's map comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Maps {
+pub(crate) enum Maps {
     /// The new user namespace of the container, once its maps are written.
     Container,
     /// The user namespace that the container joins; absolute on the host.

@@ -18,7 +18,7 @@ use std::path::{Component, Path, PathBuf};
 
 /// What of the config the mounts depend on, beside themselves.
 #[derive(Debug)]
-pub struct Context<'a> {
+pub(crate) struct Context<'a> {
     /// The config.
     pub spec: &'a Spec,
     /// Namespaces of the container.
@@ -34,7 +34,7 @@ pub struct Context<'a> {
 }
 
 /// Decides all mounts, in the config's order (config.md, Mounts). Pure.
-pub fn plan(context: &Context<'_>, problems: &mut Problems) -> Vec<Mount> {
+pub(crate) fn plan(context: &Context<'_>, problems: &mut Problems) -> Vec<Mount> {
     let around = Surroundings {
         label: context.label,
         host: context.host,

@@ -8,7 +8,7 @@ use libc::c_ulong;
 
 /// Whether something holds for one mount or for the whole tree below it too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Depth {
+pub(crate) enum Depth {
     /// The top mount only.
     One,
     /// Every mount of the tree (`AT_RECURSIVE`).
@@ -17,7 +17,7 @@ pub enum Depth {
 
 /// How mounts and unmounts travel between a mount and its peers: mount_namespaces(7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Propagation {
+pub(crate) enum Propagation {
     /// Both ways.
     Shared,
     /// From the peers to here only.
@@ -30,7 +30,7 @@ pub enum Propagation {
 
 impl Propagation {
     /// The value for `mount_attr.propagation`.
-    pub fn flag(self) -> u64 {
+    pub(crate) fn flag(self) -> u64 {
         match self {
             Propagation::Shared => libc::MS_SHARED,
             Propagation::Slave => libc::MS_SLAVE,
@@ -43,7 +43,7 @@ impl Propagation {
 /// Per-mount attributes as mount_setattr(2) takes them. The access time is no bit but a field of
 /// three values: to choose one, the whole field must be in `clear`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Attributes {
+pub(crate) struct Attributes {
     /// `MOUNT_ATTR_*` to set.
     pub set: u64,
     /// `MOUNT_ATTR_*` to clear.
@@ -81,7 +81,7 @@ impl Attributes {
 
     /// Both, the second one prevailing where they contradict each other.
     #[must_use]
-    pub fn then(self, later: Attributes) -> Attributes {
+    pub(crate) fn then(self, later: Attributes) -> Attributes {
         Attributes {
             set: self.set & !later.clear | later.set,
             clear: self.clear & !(later.set & !libc::MOUNT_ATTR__ATIME) | later.clear,
@@ -207,7 +207,7 @@ const TABLE: [(&str, Effect); 65] = [
 ];
 
 /// Every word that casulo knows, sorted: `mountOptions` of the features document.
-pub const WORDS: [&str; TABLE.len()] = {
+pub(crate) const WORDS: [&str; TABLE.len()] = {
     let mut words = [""; TABLE.len()];
     let mut at = 0;
     while at < TABLE.len() {
@@ -219,7 +219,7 @@ pub const WORDS: [&str; TABLE.len()] = {
 
 /// What a list of words amounts to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Options {
+pub(crate) struct Options {
     /// `bind` or `rbind`; with both, the tree.
     pub bind: Option<Depth>,
     /// Change what is mounted there already.
@@ -247,7 +247,7 @@ pub struct Options {
 
 /// What is done with a symlink.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Symlink {
+pub(crate) enum Symlink {
     /// Its target counts.
     #[default]
     Follow,
@@ -258,7 +258,7 @@ pub enum Symlink {
 }
 
 /// Reads a list of words. Unknown ones go to [`Options::data`], split at their commas.
-pub fn parse(words: &[String]) -> Options {
+pub(crate) fn parse(words: &[String]) -> Options {
     let mut options = Options::default();
     for word in words {
         match TABLE.binary_search_by(|(name, _)| (*name).cmp(word.as_str())) {
@@ -294,7 +294,7 @@ impl Options {
     }
 
     /// Whether the mount stays a peer of its source's: `shared` or `rshared`.
-    pub fn is_shared(&self) -> bool {
+    pub(crate) fn is_shared(&self) -> bool {
         let mut kinds = self.propagation.iter().map(|(kind, _)| *kind);
         kinds.any(|kind| kind == Propagation::Shared)
     }

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 ///
 /// # Errors
 /// E_MOUNT
-pub fn pivot(plan: &Plan, root: Root) -> Result<Root> {
+pub(crate) fn pivot(plan: &Plan, root: Root) -> Result<Root> {
     fchdir(&root).context(Code::Mount, "enter", plan.path.display())?;
     match plan.way {
         Way::PivotRoot => {

@@ -71,7 +71,7 @@ pub(super) struct Tree {
 /// The parent's descriptors of what it has sent. Where one is closed last the kernel has work to do: while
 /// these are there, init has not.
 #[derive(Debug, Default)]
-pub struct Sent(Vec<OwnedFd>);
+pub(crate) struct Sent(Vec<OwnedFd>);
 
 impl Drop for Sent {
     fn drop(&mut self) {
@@ -85,7 +85,7 @@ impl Drop for Sent {
 /// # Errors
 /// E_MOUNT: a source that is not there or cannot be cloned, an attribute that cannot be had, an id map that
 /// the file system refuses; E_NAMESPACE and E_ID_MAP from the namespace that carries a map; E_SYNC.
-pub fn send(plan: &Plan, init: Pid, proc: &ProcFs, channel: &Channel) -> Result<Sent> {
+pub(crate) fn send(plan: &Plan, init: Pid, proc: &ProcFs, channel: &Channel) -> Result<Sent> {
     if plan.way == Way::Chroot {
         return Ok(Sent::default());
     }
@@ -161,7 +161,7 @@ impl Batch {
 
 /// What init has of the host's: in the order of the plan, as it comes from the parent.
 #[derive(Debug)]
-pub struct Sources<'a> {
+pub(crate) struct Sources<'a> {
     parent: &'a Channel,
     ready: VecDeque<Source>,
     /// Trees that are attached.
@@ -176,7 +176,7 @@ impl Drop for Sources<'_> {
 
 impl<'a> Sources<'a> {
     /// What comes over `parent` ([`send`]).
-    pub fn from(parent: &'a Channel) -> Sources<'a> {
+    pub(crate) fn from(parent: &'a Channel) -> Sources<'a> {
         Sources {
             parent,
             ready: VecDeque::new(),

@@ -37,7 +37,7 @@ const PID: &[(&str, (u32, u32))] = &[
 
 /// One parameter to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sysctl {
+pub(crate) struct Sysctl {
     /// The key as it stands in the config, for errors.
     pub key: String,
     /// The file, relative to the root of a procfs: `sys/net/ipv4/ip_forward`.
@@ -50,7 +50,7 @@ pub struct Sysctl {
 ///
 /// A key is written `net.ipv4.conf.eth0/1.forwarding` or `net/ipv4/conf/eth0.1/forwarding`: its
 /// first separator is the one that separates, the other one then stands for itself (sysctl(8)).
-pub fn plan(
+pub(crate) fn plan(
     spec: &Spec,
     ns: &namespaces::Plan,
     host: &Host,
@@ -149,7 +149,7 @@ fn owner(name: &str) -> Option<Kind> {
 
 impl Sysctl {
     /// The namespace that the parameter belongs to.
-    pub fn owner(&self) -> Option<Kind> {
+    pub(crate) fn owner(&self) -> Option<Kind> {
         owner(self.path.strip_prefix("sys/")?)
     }
 }
@@ -160,7 +160,7 @@ impl Sysctl {
 ///
 /// # Errors
 /// E_SYSCTL with the key: ENOENT for one this kernel lacks, EINVAL for a value it refuses.
-pub fn write(list: &[Sysctl], proc: &ProcFs) -> Result<()> {
+pub(crate) fn write(list: &[Sysctl], proc: &ProcFs) -> Result<()> {
     for sysctl in list {
         proc.write(&sysctl.path, sysctl.value.as_bytes())
             .map_err(|errno| failure(sysctl, errno))?;

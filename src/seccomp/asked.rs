@@ -8,7 +8,7 @@ use crate::error::{Code, Error, Result};
 
 /// A call that is made under the filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Call {
+pub(crate) struct Call {
     /// Its name, for the error.
     pub name: &'static str,
     /// Its number on this machine.
@@ -20,7 +20,7 @@ pub struct Call {
 impl Call {
     /// A call whose arguments do not matter.
     #[must_use]
-    pub const fn new(name: &'static str, number: libc::c_long) -> Call {
+    pub(crate) const fn new(name: &'static str, number: libc::c_long) -> Call {
         Call {
             name,
             number,
@@ -30,7 +30,7 @@ impl Call {
 
     /// The same call with these arguments first.
     #[must_use]
-    pub const fn with(self, arguments: [u64; 3]) -> Call {
+    pub(crate) const fn with(self, arguments: [u64; 3]) -> Call {
         Call { arguments, ..self }
     }
 }
@@ -42,7 +42,7 @@ const PASSES: [u32; 3] = [0x7fff_0000, 0x7ffc_0000, 0x7fc0_0000];
 
 impl Bpf {
     /// Whether the filter lets this call pass, or leaves it to its agent.
-    pub fn lets_pass(&self, call: Call) -> bool {
+    pub(crate) fn lets_pass(&self, call: Call) -> bool {
         let Some(native) = ABIS.first() else {
             return false;
         };
@@ -59,7 +59,7 @@ impl Bpf {
     ///
     /// # Errors
     /// E_SECCOMP naming the first that it does not.
-    pub fn must_let_pass(&self, calls: impl IntoIterator<Item = Call>) -> Result<()> {
+    pub(crate) fn must_let_pass(&self, calls: impl IntoIterator<Item = Call>) -> Result<()> {
         match calls.into_iter().find(|call| !self.lets_pass(*call)) {
             None => Ok(()),
             Some(call) => Err(Error::new(

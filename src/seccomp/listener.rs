@@ -17,7 +17,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// A listener that has no agent yet.
 #[derive(Debug)]
-pub struct Listener(OwnedFd);
+pub(crate) struct Listener(OwnedFd);
 
 impl Listener {
     /// Takes the listener that the process behind `pidfd` hands over in `shared`, and lets it go on. None while
@@ -25,7 +25,7 @@ impl Listener {
     ///
     /// # Errors
     /// E_SECCOMP; EPERM for a process that casulo may not trace.
-    pub fn take(shared: &Shared, pidfd: BorrowedFd<'_>) -> Result<Option<Listener>> {
+    pub(crate) fn take(shared: &Shared, pidfd: BorrowedFd<'_>) -> Result<Option<Listener>> {
         let Some(number) = shared.listener() else {
             return Ok(None);
         };
@@ -40,7 +40,7 @@ impl Listener {
 
     /// Answers what waits, in place of the agent: `process`, which is casulo's own and makes what is left to be made,
     /// may go on; anybody else is told to ask again, and then the agent hears it.
-    pub fn answer_for(&self, process: Pid) {
+    pub(crate) fn answer_for(&self, process: Pid) {
         loop {
             let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
             if poll(&mut fds, PollTimeout::ZERO) != Ok(1)
@@ -70,7 +70,7 @@ impl AsFd for Listener {
 
 /// A connection to the agent, and what the config tells it.
 #[derive(Debug)]
-pub struct Agent<'a> {
+pub(crate) struct Agent<'a> {
     socket: OwnedFd,
     metadata: Option<&'a str>,
 }
@@ -80,7 +80,7 @@ impl<'a> Agent<'a> {
     ///
     /// # Errors
     /// E_SECCOMP naming the socket.
-    pub fn connect(filter: Option<&'a Filter>) -> Result<Option<Agent<'a>>> {
+    pub(crate) fn connect(filter: Option<&'a Filter>) -> Result<Option<Agent<'a>>> {
         let Some(filter) = filter else {
             return Ok(None);
         };
@@ -103,7 +103,7 @@ impl<'a> Agent<'a> {
     ///
     /// # Errors
     /// E_SECCOMP.
-    pub fn give(self, listener: Listener, state: Value, pid: Pid) -> Result<()> {
+    pub(crate) fn give(self, listener: Listener, state: Value, pid: Pid) -> Result<()> {
         let mut document = serde_json::json!({
             "ociVersion": state["ociVersion"],
             "fds": ["seccompFd"],

@@ -89,18 +89,23 @@ impl Bpf {
         Bpf { program, flags }
     }
 
-    /// The program as the kernel takes it.
-    pub fn program(&self) -> &[Instruction] {
+    /// The program as the kernel takes it, one `struct sock_filter` after the other.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.program.iter().flat_map(|it| it.to_bytes()).collect()
+    }
+
+    /// The same, for a process that loads it.
+    pub(crate) fn program(&self) -> &[Instruction] {
         &self.program
     }
 
     /// `SECCOMP_FILTER_FLAG_*`.
-    pub fn flags(&self) -> u32 {
+    pub(crate) fn flags(&self) -> u32 {
         self.flags
     }
 
     /// True if loading it makes a listener.
-    pub fn has_listener(&self) -> bool {
+    pub(crate) fn has_listener(&self) -> bool {
         self.flags & kernel::FILTER_FLAG_NEW_LISTENER != 0
     }
 
@@ -112,13 +117,13 @@ impl Bpf {
     ///
     /// # Errors
     /// The errno of seccomp(2), which [`refused`] explains.
-    pub fn load(&self) -> nix::Result<Option<OwnedFd>> {
+    pub(crate) fn load(&self) -> nix::Result<Option<OwnedFd>> {
         kernel::set_mode_filter(self.flags, &self.program)
     }
 }
 
 /// Why seccomp(2) refused a filter.
-pub fn refused(errno: Errno) -> Error {
+pub(crate) fn refused(errno: Errno) -> Error {
     let error = Error::step(Code::Seccomp, "load", "the seccomp filter", errno);
     match errno {
         Errno::EACCES => {

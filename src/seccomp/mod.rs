@@ -17,7 +17,7 @@ mod asked;
 mod assembly;
 mod compile;
 mod conditions;
-pub mod listener;
+pub(crate) mod listener;
 mod load;
 mod machine;
 #[cfg(any(test, feature = "testing"))]
@@ -28,9 +28,11 @@ mod profile;
 mod tests;
 mod tree;
 
-pub use asked::Call;
-pub use load::{Bpf, refused};
-pub use profile::{Action, Condition, Filter, Rule};
+pub(crate) use asked::Call;
+pub use load::Bpf;
+pub(crate) use load::refused;
+pub(crate) use profile::Action;
+pub use profile::Filter;
 
 use crate::config::names;
 use crate::error::{Problems, Result};
@@ -82,7 +84,7 @@ pub fn compile(filter: &Filter) -> Result<Bpf> {
 }
 
 /// The names in a filter that no architecture has a system call of, each with its rule and place.
-pub fn unknown_names(filter: &Filter) -> Vec<(usize, usize, &str)> {
+pub(crate) fn unknown_names(filter: &Filter) -> Vec<(usize, usize, &str)> {
     let mut unknown = Vec::new();
     for (index, rule) in filter.rules.iter().enumerate() {
         let names = rule.names.iter().enumerate();
@@ -93,29 +95,29 @@ pub fn unknown_names(filter: &Filter) -> Vec<(usize, usize, &str)> {
 }
 
 /// The actions a profile may name, for `features`.
-pub fn actions() -> &'static [&'static str] {
+pub(crate) fn actions() -> &'static [&'static str] {
     names::SECCOMP_ACTIONS
 }
 
 /// The operators a profile may name, for `features`.
-pub fn operators() -> &'static [&'static str] {
+pub(crate) fn operators() -> &'static [&'static str] {
     names::SECCOMP_OPERATORS
 }
 
 /// The architectures a profile may name, for `features`. All are recognised; those that this
 /// kernel cannot run have nothing to filter. libseccomp's word for "this one" is no architecture.
-pub fn archs() -> Vec<&'static str> {
+pub(crate) fn archs() -> Vec<&'static str> {
     let names = names::SECCOMP_ARCHES.iter().copied();
     names.filter(|name| *name != "SCMP_ARCH_NATIVE").collect()
 }
 
 /// The flags a profile may name, for `features`.
-pub fn known_flags() -> Vec<&'static str> {
+pub(crate) fn known_flags() -> Vec<&'static str> {
     load::FLAGS.iter().map(|flag| flag.name).collect()
 }
 
 /// Those of them that the running kernel knows; asks it, in any process.
-pub fn supported_flags() -> Vec<&'static str> {
+pub(crate) fn supported_flags() -> Vec<&'static str> {
     load::FLAGS
         .iter()
         .filter(|flag| flag.is_supported())

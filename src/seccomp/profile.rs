@@ -24,7 +24,7 @@ const MAX_SOCKET_PATH: usize = 107;
 
 /// What the kernel does with a call, seccomp(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
+pub(crate) enum Action {
     /// `SCMP_ACT_KILL_PROCESS`
     KillProcess,
     /// `SCMP_ACT_KILL_THREAD`, and its older name `SCMP_ACT_KILL`
@@ -66,46 +66,46 @@ impl Action {
 
 /// One comparison of a 64-bit argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Condition {
+pub(crate) struct Condition {
     /// Which argument, 0 to 5.
-    pub argument: u8,
+    pub(crate) argument: u8,
     /// How it is compared.
-    pub operator: LinuxSeccompOperator,
+    pub(crate) operator: LinuxSeccompOperator,
     /// With what; for `SCMP_CMP_MASKED_EQ` the mask.
-    pub value: u64,
+    pub(crate) value: u64,
     /// What the masked argument must be for `SCMP_CMP_MASKED_EQ`; no other operator reads it.
-    pub value_two: u64,
+    pub(crate) value_two: u64,
 }
 
 /// An entry of `syscalls`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rule {
+pub(crate) struct Rule {
     /// Names of system calls, of any architecture.
-    pub names: Vec<String>,
+    pub(crate) names: Vec<String>,
     /// What happens to them.
-    pub action: Action,
+    pub(crate) action: Action,
     /// When: all hold, or at least one of them if two look at the same argument (as in runc).
     /// Always, if empty.
-    pub conditions: Vec<Condition>,
+    pub(crate) conditions: Vec<Condition>,
 }
 
 /// `linux.seccomp`, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filter {
     /// For calls that no rule matches.
-    pub default: Action,
+    pub(crate) default: Action,
     /// `architectures`, as they stand in the config. The native one is always covered.
-    pub architectures: Vec<Arch>,
+    pub(crate) architectures: Vec<Arch>,
     /// `syscalls`, in their order. For a call the first rule that matches counts, but one without
     /// conditions settles it wherever it stands.
-    pub rules: Vec<Rule>,
+    pub(crate) rules: Vec<Rule>,
     /// `SECCOMP_FILTER_FLAG_*` for seccomp(2).
-    pub flags: u32,
+    pub(crate) flags: u32,
     /// Where the listener fd goes: `listenerPath`, as it stands in the config, at most 107 bytes.
     /// Set exactly if some action is `SCMP_ACT_NOTIFY`; otherwise the spec says to ignore it.
-    pub listener_path: Option<PathBuf>,
+    pub(crate) listener_path: Option<PathBuf>,
     /// `listenerMetadata`, for the container process state.
-    pub listener_metadata: Option<String>,
+    pub(crate) listener_metadata: Option<String>,
 }
 
 /// Decides on a whole profile. Whatever is wrong is noted with its JSON path.
@@ -153,7 +153,7 @@ pub(super) fn filter(profile: &LinuxSeccomp, problems: &mut Problems) -> Filter 
 
 impl Filter {
     /// Whether loading it makes a listener.
-    pub fn notifies(&self) -> bool {
+    pub(crate) fn notifies(&self) -> bool {
         self.flags & kernel::FILTER_FLAG_NEW_LISTENER != 0
     }
 }

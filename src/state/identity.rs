@@ -29,7 +29,7 @@ pub(super) const IDENTITY: &str = "identity";
 /// systems that the kernel makes up (kernfs), which it does not give twice.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Identity {
+pub(crate) struct Identity {
     /// The boot (`/proc/sys/kernel/random/boot_id`) in which all of it was made.
     pub boot: String,
     /// The cgroup's directory; 0 where it has none of its own.
@@ -45,7 +45,7 @@ impl Identity {
     ///
     /// # Errors
     /// `E_CGROUP`, or `E_STATE` where /proc says nothing of the boot.
-    pub fn of(state: &State, cgroup: Option<&Cgroup>) -> Result<Identity> {
+    pub(crate) fn of(state: &State, cgroup: Option<&Cgroup>) -> Result<Identity> {
         let inodes = |paths: &[PathBuf]| paths.iter().map(|path| inode(path)).collect();
         Ok(Identity {
             boot: boot()?.to_owned(),
@@ -74,7 +74,7 @@ fn boot() -> Result<&'static str> {
 
 impl State {
     /// False when what the record names was made before the host was booted: all of it is gone.
-    pub fn is_of_this_boot(&self) -> bool {
+    pub(crate) fn is_of_this_boot(&self) -> bool {
         let Some(identity) = &self.identity else {
             return true;
         };
@@ -86,7 +86,7 @@ impl State {
     ///
     /// # Errors
     /// `E_CGROUP`, `E_STATE` when it cannot be looked at.
-    pub fn open_cgroup(&self) -> Result<Option<Cgroup>> {
+    pub(crate) fn open_cgroup(&self) -> Result<Option<Cgroup>> {
         let Some(path) = self.cgroup() else {
             return Ok(None);
         };
@@ -118,14 +118,14 @@ impl State {
 
     /// The path of the cgroup of a create that was killed before it recorded which it is. What is outside the
     /// host's cgroups is no cgroup that casulo made, whatever the record says.
-    pub fn begun_cgroup(&self) -> Option<&Path> {
+    pub(crate) fn begun_cgroup(&self) -> Option<&Path> {
         let path = self.cgroup()?;
         let is_in = self.is_in(path, &cgroup_mount());
         (is_in && self.identity.is_none()).then_some(path)
     }
 
     /// Of the Intel RDT groups those that are still the same, from the top down.
-    pub fn own_intel_rdt_paths(&self) -> Vec<PathBuf> {
+    pub(crate) fn own_intel_rdt_paths(&self) -> Vec<PathBuf> {
         self.still_there(
             &self.intel_rdt_paths,
             |identity| &identity.resctrl,
@@ -199,7 +199,7 @@ fn resctrl_mount() -> Option<PathBuf> {
 
 impl Dir {
     /// The cgroup at `path`, if that says itself that this record holds it.
-    pub fn open_held_cgroup(&self, path: &Path) -> Option<Cgroup> {
+    pub(crate) fn open_held_cgroup(&self, path: &Path) -> Option<Cgroup> {
         let cgroup = Cgroup::open(path).ok()?;
         let holder = cgroup.holder()?;
         self.is(&holder).then_some(cgroup)
@@ -211,7 +211,7 @@ impl Dir {
     }
 
     /// Of the directories above the cgroup that were made for it those that are still the same, from the top down.
-    pub fn own_cgroup_parents(&self, state: &State) -> Vec<PathBuf> {
+    pub(crate) fn own_cgroup_parents(&self, state: &State) -> Vec<PathBuf> {
         let numbers: fn(&Identity) -> &Vec<u64> = |identity| &identity.parents;
         let mut parents = state.still_there(&state.cgroup_parents, numbers, cgroup_mount);
         if state.identity.is_none() {
@@ -222,7 +222,7 @@ impl Dir {
 
     /// Whether the cgroup at `path` is one that a create of this record has made, which was killed before it recorded
     /// that. It says so itself; where it names no record yet, that a casulo has made it.
-    pub fn may_have_made(&self, path: &Path) -> bool {
+    pub(crate) fn may_have_made(&self, path: &Path) -> bool {
         let is_made = |cgroup: Cgroup| match cgroup.holder() {
             Some(holder) => self.is(&holder),
             None => cgroup.was_made(),
@@ -234,7 +234,7 @@ impl Dir {
     ///
     /// # Errors
     /// `E_STATE`
-    pub fn holder(&self) -> Result<Holder> {
+    pub(crate) fn holder(&self) -> Result<Holder> {
         let stat = fstat(&self.fd).context(Code::State, "look at", self.path.display())?;
         Ok(Holder {
             path: self.path.clone(),
@@ -247,7 +247,7 @@ impl Dir {
     ///
     /// # Errors
     /// `E_STATE`
-    pub fn keep_identity(&self, state: &State) -> Result<()> {
+    pub(crate) fn keep_identity(&self, state: &State) -> Result<()> {
         let kept = State {
             id: state.id.clone(),
             owner: state.owner,
@@ -282,7 +282,7 @@ impl Dir {
     }
 
     /// What was kept; `None` where there is nothing, or nothing that is this container's.
-    pub fn kept_identity(&self) -> Option<State> {
+    pub(crate) fn kept_identity(&self) -> Option<State> {
         let text = readlinkat(self.as_fd(), IDENTITY).ok()?;
         let state: State = serde_json::from_slice(text.as_bytes()).ok()?;
         (state.id == self.id && state.unsound().is_none()).then_some(state)

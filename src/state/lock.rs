@@ -17,7 +17,7 @@ pub(crate) const PAUSE: Duration = Duration::from_millis(10);
 
 /// The lock of a container that is there, until it is dropped.
 #[derive(Debug)]
-pub struct Lock {
+pub(crate) struct Lock {
     /// A copy: the directory itself may be removed, and its descriptor closed, before.
     fd: OwnedFd,
 }
@@ -36,7 +36,7 @@ impl Dir {
     /// `E_STATUS` while the container is created.
     /// `E_NOT_FOUND` when the container was deleted meanwhile: the id may be another one's by now.
     /// `E_STATE`.
-    pub fn lock(&self, command: &str) -> Result<Lock> {
+    pub(crate) fn lock(&self, command: &str) -> Result<Lock> {
         if let Some(lock) = self.lock_now()? {
             return Ok(lock);
         }
@@ -49,7 +49,7 @@ impl Dir {
     ///
     /// # Errors
     /// As [`Dir::lock`].
-    pub fn lock_now(&self) -> Result<Option<Lock>> {
+    pub(crate) fn lock_now(&self) -> Result<Option<Lock>> {
         self.take(Operation::ExclusiveNow)
     }
 
@@ -57,7 +57,7 @@ impl Dir {
     ///
     /// # Errors
     /// As [`Dir::lock`].
-    pub fn lock_in_time(&self) -> Result<Option<Lock>> {
+    pub(crate) fn lock_in_time(&self) -> Result<Option<Lock>> {
         let end = Instant::now() + timeout::LOCK;
         loop {
             let lock = self.lock_now()?;
@@ -72,7 +72,7 @@ impl Dir {
     ///
     /// # Errors
     /// `E_STATE`.
-    pub fn unlock(&self) -> Result<()> {
+    pub(crate) fn unlock(&self) -> Result<()> {
         flock(&self.fd, Operation::Unlock).context(Code::State, "unlock", self.path.display())
     }
 

@@ -6,7 +6,7 @@
 //! here runs in the parent. A status is computed from the facts, the lock and
 //! the kernel each time it is asked for, in one place ([`Dir::look`]).
 
-pub mod identity;
+pub(crate) mod identity;
 mod lock;
 mod ownership;
 mod sound;
@@ -14,12 +14,12 @@ mod start_fifo;
 mod status;
 mod store;
 
-pub use identity::Identity;
-pub use lock::Lock;
+pub(crate) use identity::Identity;
+pub(crate) use lock::Lock;
 pub(crate) use lock::PAUSE;
-pub use start_fifo::{Fifos, Words, connect as connect_to_init, make as make_fifos};
-pub use status::{ProcessRef, Seen, Status};
-pub use store::{Store, check_id};
+pub(crate) use start_fifo::{Fifos, Words, connect as connect_to_init, make as make_fifos};
+pub(crate) use status::{ProcessRef, Seen, Status};
+pub(crate) use store::{Store, check_id};
 
 use crate::cgroups::systemd::Scope;
 use crate::descent::{What, remove_below};
@@ -49,7 +49,7 @@ const DELETED: &str = "deleted";
 /// names under which node tools look for them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct State {
+pub(crate) struct State {
     /// The container's id.
     pub id: String,
     /// `ociVersion` of its config.
@@ -99,50 +99,41 @@ pub struct State {
 
 impl State {
     /// The container's cgroup, if casulo made one.
-    pub fn cgroup(&self) -> Option<&Path> {
+    pub(crate) fn cgroup(&self) -> Option<&Path> {
         self.cgroup_paths.get("").map(PathBuf::as_path)
     }
 
     /// Records the cgroup that casulo made, or that it made none.
-    pub fn set_cgroup(&mut self, path: Option<&Path>) {
+    pub(crate) fn set_cgroup(&mut self, path: Option<&Path>) {
         let path = path.map(|path| (String::new(), path.to_owned()));
         self.cgroup_is_callers = path.is_none();
         self.cgroup_paths = path.into_iter().collect();
     }
 
-    /// The cgroup of the container's processes, which may lie below its own.
-    pub fn process_cgroup(&self) -> Option<PathBuf> {
-        let own = self.cgroup()?;
-        Some(match &self.delegate_cgroup {
-            Some(below) => own.join(below),
-            None => own.to_owned(),
-        })
-    }
-
     /// True if it has a namespace of this kind that is not the caller's.
-    pub fn has(&self, kind: Kind) -> bool {
+    pub(crate) fn has(&self, kind: Kind) -> bool {
         self.namespaces & kind.flag() != 0
     }
 
     /// True if it has a pid namespace that is not the caller's: its processes end with init.
-    pub fn has_own_pids(&self) -> bool {
+    pub(crate) fn has_own_pids(&self) -> bool {
         self.namespaces & (libc::CLONE_NEWPID as u64) != 0
     }
 
     /// The kinds of namespaces that are not the caller's own.
-    pub fn namespace_flags(&self) -> CloneFlags {
+    pub(crate) fn namespace_flags(&self) -> CloneFlags {
         let bits = i32::try_from(self.namespaces).expect("the flags of namespaces are 32 bits");
         CloneFlags::from_bits_retain(bits)
     }
 
     /// The casulo that creates it, by pid and start time; `None` where nothing was recorded.
-    pub fn creator(&self) -> Option<ProcessRef> {
+    pub(crate) fn creator(&self) -> Option<ProcessRef> {
         let (pid, start) = self.creator;
         (pid > 0).then_some(ProcessRef { pid, start })
     }
 
     /// Init by pid and start time; `None` before it exists, and when it was of an earlier boot.
-    pub fn init(&self) -> Option<ProcessRef> {
+    pub(crate) fn init(&self) -> Option<ProcessRef> {
         (self.init_process_pid > 0 && self.is_of_this_boot()).then_some(ProcessRef {
             pid: self.init_process_pid,
             start: self.init_process_start,
@@ -151,7 +142,7 @@ impl State {
 
     /// The state document of the spec (runtime.md, State), as hooks get it on stdin and, with
     /// three keys more, `casulo state` prints it.
-    pub fn document(&self, status: Status, pid: i32) -> serde_json::Value {
+    pub(crate) fn document(&self, status: Status, pid: i32) -> serde_json::Value {
         serde_json::json!({
             "ociVersion": self.oci_version,
             "id": self.id,
@@ -165,7 +156,7 @@ impl State {
 
 /// One container's directory, open.
 #[derive(Debug)]
-pub struct Dir {
+pub(crate) struct Dir {
     /// The container's id.
     pub id: String,
     path: PathBuf,
@@ -175,12 +166,12 @@ pub struct Dir {
 
 impl Dir {
     /// The directory's path, absolute if `--root` was.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// False once the directory was removed: its name may be another container's by now.
-    pub fn is_there(&self) -> bool {
+    pub(crate) fn is_there(&self) -> bool {
         // An open directory can always be looked at.
         fstat(&self.fd).is_ok_and(|stat| stat.st_nlink > 0)
     }
@@ -203,7 +194,7 @@ impl Dir {
     ///
     /// # Errors
     /// `E_STATE`.
-    pub fn write(&self, state: &State) -> Result<()> {
+    pub(crate) fn write(&self, state: &State) -> Result<()> {
         self.write_file(STATE_NEW, &self.text_of(state)?)?;
         fault::at(Step::ReplaceRecord)?;
         renameat(&self.fd, STATE_NEW, &self.fd, STATE).context(
@@ -224,12 +215,12 @@ impl Dir {
     ///
     /// # Errors
     /// `E_STATE`.
-    pub fn mark_as_deleted(&self) -> Result<()> {
+    pub(crate) fn mark_as_deleted(&self) -> Result<()> {
         self.write_file(DELETED, b"")
     }
 
     /// Whether [`Dir::mark_as_deleted`] or [`Dir::remove`] came before.
-    pub fn is_deleted(&self) -> bool {
+    pub(crate) fn is_deleted(&self) -> bool {
         !self.is_there() || fstatat(&self.fd, DELETED, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
     }
 
@@ -237,7 +228,7 @@ impl Dir {
     ///
     /// # Errors
     /// `E_STATE`.
-    pub fn write_config(&self, bytes: &[u8]) -> Result<()> {
+    pub(crate) fn write_config(&self, bytes: &[u8]) -> Result<()> {
         self.write_file(CONFIG, bytes)
     }
 
@@ -266,7 +257,7 @@ impl Dir {
     ///
     /// # Errors
     /// `E_STATE` when the file is there but is not ours.
-    pub fn read(&self) -> Result<State> {
+    pub(crate) fn read(&self) -> Result<State> {
         let path = self.path.join(STATE);
         let bytes = match self.read_file(STATE) {
             Err(error) if error.errno == Some(Errno::ENOENT) => {
@@ -299,13 +290,13 @@ impl Dir {
     ///
     /// # Errors
     /// `E_STATE`.
-    pub fn read_config(&self) -> Result<(String, Vec<u8>)> {
+    pub(crate) fn read_config(&self) -> Result<(String, Vec<u8>)> {
         let bytes = self.read_file(CONFIG)?;
         Ok((self.path.join(CONFIG).display().to_string(), bytes))
     }
 
     /// Takes the names of the start FIFOs away.
-    pub fn forget_fifos(&self) {
+    pub(crate) fn forget_fifos(&self) {
         start_fifo::forget(self);
     }
 
@@ -313,7 +304,7 @@ impl Dir {
     ///
     /// # Errors
     /// `E_STATE`.
-    pub fn remove(self) -> Result<()> {
+    pub(crate) fn remove(self) -> Result<()> {
         // Another command was faster: what has the name now is another container's.
         if !self.is_there() {
             return Ok(());
@@ -379,7 +370,7 @@ pub(crate) fn deleted_meanwhile(id: &str) -> Error {
 }
 
 /// The present moment as `state` shows it.
-pub fn now() -> String {
+pub(crate) fn now() -> String {
     humantime::format_rfc3339_nanos(SystemTime::now()).to_string()
 }
 

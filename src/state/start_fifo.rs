@@ -19,7 +19,7 @@ pub(super) const NAMES: [&str; 4] = [START, ANSWER, WORDS[0], WORDS[1]];
 
 /// Whether startContainer hooks will speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Words {
+pub(crate) enum Words {
     /// There are none.
     None,
     /// Into one FIFO.
@@ -30,7 +30,7 @@ pub enum Words {
 
 /// What `create` has of the FIFOs: its own ends, init's, and where hooks write.
 #[derive(Debug)]
-pub struct Fifos {
+pub(crate) struct Fifos {
     /// The parent's.
     pub ends: Ends,
     /// Init's, open for reading and writing: they have no end while nobody else has opened them.
@@ -43,7 +43,7 @@ pub struct Fifos {
 ///
 /// # Errors
 /// `E_STATE`.
-pub fn make(dir: &Dir, words: Words) -> Result<Fifos> {
+pub(crate) fn make(dir: &Dir, words: Words) -> Result<Fifos> {
     let both = |name, flags| {
         mkfifoat(&dir.fd, name, Mode::S_IRUSR | Mode::S_IWUSR)
             .and_then(|()| open(dir, name, OFlag::O_RDWR | flags))
@@ -74,7 +74,7 @@ pub fn make(dir: &Dir, words: Words) -> Result<Fifos> {
 ///
 /// # Errors
 /// `E_STATUS` when nobody waits (init is gone, or was started in this moment); else `E_STATE`.
-pub fn connect(dir: &Dir) -> Result<(Ends, Vec<OwnedFd>)> {
+pub(crate) fn connect(dir: &Dir) -> Result<(Ends, Vec<OwnedFd>)> {
     let listen = OFlag::O_RDONLY | OFlag::O_NONBLOCK;
     let opened = open(dir, START, OFlag::O_WRONLY | OFlag::O_NONBLOCK)
         .and_then(|go| Ok((go, open(dir, ANSWER, listen)?)));

@@ -13,7 +13,7 @@ use std::os::fd::OwnedFd;
 
 /// The status of the spec (runtime.md, State), and `paused`, which every caller knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
+pub(crate) enum Status {
     /// create has the container's lock and is not done.
     Creating,
     /// create is done, and the program was not executed yet.
@@ -28,7 +28,7 @@ pub enum Status {
 
 impl Status {
     /// The spec's word.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Status::Creating => "creating",
             Status::Created => "created",
@@ -41,7 +41,7 @@ impl Status {
 
 /// A process that cannot be mistaken for a later one with the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ProcessRef {
+pub(crate) struct ProcessRef {
     /// Pid in casulo's pid namespace.
     pub pid: i32,
     /// Start time in clock ticks since boot.
@@ -62,7 +62,7 @@ impl ProcessRef {
     ///
     /// # Errors
     /// ENOENT or ESRCH when there is none.
-    pub fn of(pid: Pid, proc: &ProcFs) -> nix::Result<ProcessRef> {
+    pub(crate) fn of(pid: Pid, proc: &ProcFs) -> nix::Result<ProcessRef> {
         Ok(ProcessRef {
             pid: pid.as_raw(),
             start: stat(pid.as_raw(), proc)?.start,
@@ -70,7 +70,7 @@ impl ProcessRef {
     }
 
     /// A pidfd of the process if it still lives (a zombie does not).
-    pub fn open(&self, proc: &ProcFs) -> Option<OwnedFd> {
+    pub(crate) fn open(&self, proc: &ProcFs) -> Option<OwnedFd> {
         self.look(proc).map(|(pidfd, _)| pidfd)
     }
 
@@ -125,7 +125,7 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
 
 /// A container as it was at one moment.
 #[derive(Debug)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// The facts of its record.
     pub state: State,
     /// What they and the kernel make of it.
@@ -149,7 +149,7 @@ impl Dir {
     ///
     /// # Errors
     /// `E_STATE` when the record or /proc cannot be read.
-    pub fn look(&self) -> Result<Seen> {
+    pub(crate) fn look(&self) -> Result<Seen> {
         let seen = Seen::of(self.read()?, Creator::AtWork)?;
         // Whoever else has the lock is not in the midst of a creation.
         if seen.status != Status::Creating || self.is_locked() && seen.creator_lives()? {
@@ -163,7 +163,7 @@ impl Dir {
     ///
     /// # Errors
     /// As [`Dir::look`].
-    pub fn look_locked(&self, _proof: &Lock) -> Result<Seen> {
+    pub(crate) fn look_locked(&self, _proof: &Lock) -> Result<Seen> {
         Seen::of(self.read()?, Creator::Gone)
     }
 }
@@ -173,7 +173,7 @@ impl Seen {
     ///
     /// # Errors
     /// `E_STATE` when /proc cannot be read.
-    pub fn of_kept(mut kept: State) -> Result<Seen> {
+    pub(crate) fn of_kept(mut kept: State) -> Result<Seen> {
         kept.finished = true;
         Seen::of(kept, Creator::Gone)
     }
@@ -212,7 +212,7 @@ impl Seen {
     ///
     /// # Errors
     /// `E_STATUS`.
-    pub fn expect_made(&self, command: &str) -> Result<()> {
+    pub(crate) fn expect_made(&self, command: &str) -> Result<()> {
         if self.status != Status::Creating {
             return Ok(());
         }

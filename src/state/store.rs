@@ -19,7 +19,7 @@ const ATTEMPTS: u32 = 16;
 
 /// `--root`: the directory that holds all containers of this caller.
 #[derive(Clone, Debug)]
-pub struct Store {
+pub(crate) struct Store {
     root: PathBuf,
 }
 
@@ -28,7 +28,7 @@ pub struct Store {
 ///
 /// # Errors
 /// `E_ID`.
-pub fn check_id(id: &str) -> Result<()> {
+pub(crate) fn check_id(id: &str) -> Result<()> {
     let allowed = |c: &char| c.is_ascii_alphanumeric() || "_+.-".contains(*c);
     let why = match id.chars().find(|c| !allowed(c)) {
         Some(c) => format!("invalid character {c:?}"),
@@ -45,7 +45,7 @@ pub fn check_id(id: &str) -> Result<()> {
 
 impl Store {
     /// The store at `root`. Nothing is made yet.
-    pub fn at(root: PathBuf) -> Store {
+    pub(crate) fn at(root: PathBuf) -> Store {
         Store { root }
     }
 
@@ -57,7 +57,7 @@ impl Store {
     ///
     /// # Errors
     /// `E_ID`, `E_EXISTS`, or `E_STATE` when `--root` cannot be made or written, or is somebody else's. Nothing is left.
-    pub fn reserve(&self, state: &State) -> Result<Dir> {
+    pub(crate) fn reserve(&self, state: &State) -> Result<Dir> {
         check_id(&state.id)?;
         fault::at(Step::Reserve)?;
         let parent = match open_root(&self.root) {
@@ -88,7 +88,7 @@ impl Store {
     ///
     /// # Errors
     /// `E_STATE`; a missing `--root` has nothing in it.
-    pub fn remove_unnamed(&self) -> Result<()> {
+    pub(crate) fn remove_unnamed(&self) -> Result<()> {
         let (Ok(parent), Ok(entries)) = (open_root(&self.root), std::fs::read_dir(&self.root))
         else {
             return Ok(());
@@ -116,7 +116,7 @@ impl Store {
     ///
     /// # Errors
     /// `E_ID`; `E_NOT_FOUND` with the words `does not exist` that callers look for.
-    pub fn open(&self, id: &str) -> Result<Dir> {
+    pub(crate) fn open(&self, id: &str) -> Result<Dir> {
         check_id(id)?;
         let gone = || not_found(id);
         let parent = match open_root(&self.root) {
@@ -151,7 +151,7 @@ impl Store {
     ///
     /// # Errors
     /// `E_STATE`; a missing `--root` is an empty list.
-    pub fn ids(&self) -> Result<Vec<String>> {
+    pub(crate) fn ids(&self) -> Result<Vec<String>> {
         let entries = match std::fs::read_dir(&self.root) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             result => result.context(Code::State, "list", self.root.display())?,

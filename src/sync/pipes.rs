@@ -20,7 +20,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The parent's ends: what it says, and what it hears. Neither blocks.
 #[derive(Debug)]
-pub struct Ends {
+pub(crate) struct Ends {
     /// None where somebody else will say it.
     go: Option<OwnedFd>,
     tell: OwnedFd,
@@ -28,7 +28,7 @@ pub struct Ends {
 
 /// The process's ends.
 #[derive(Debug)]
-pub struct TheirEnds {
+pub(crate) struct TheirEnds {
     /// From where it is told to go on.
     pub go: OwnedFd,
     /// Where it tells, which does not block: a container that fills it does not hold the process so.
@@ -37,7 +37,7 @@ pub struct TheirEnds {
 
 /// What is heard of a last process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heard {
+pub(crate) enum Heard {
     /// Nothing yet.
     Nothing,
     /// A word.
@@ -52,7 +52,7 @@ pub enum Heard {
 ///
 /// # Errors
 /// `E_SYNC` with the errno of pipe2(2).
-pub fn pipes() -> Result<(Ends, TheirEnds)> {
+pub(crate) fn pipes() -> Result<(Ends, TheirEnds)> {
     let pipe = |flags| pipe2(OFlag::O_CLOEXEC | flags).context(Code::Sync, "pipe2", "");
     let (go, say) = pipe(OFlag::empty())?;
     let (hear, tell) = pipe(OFlag::O_NONBLOCK)?;
@@ -65,31 +65,31 @@ pub fn pipes() -> Result<(Ends, TheirEnds)> {
 
 impl Ends {
     /// The parent's ends of FIFOs, neither of which blocks: `go` open for writing, `tell` for reading.
-    pub fn of(go: OwnedFd, tell: OwnedFd) -> Ends {
+    pub(crate) fn of(go: OwnedFd, tell: OwnedFd) -> Ends {
         let go = Some(go);
         Ends { go, tell }
     }
 
     /// An end that only listens, and does not block already.
-    pub fn to_listen(tell: OwnedFd) -> Ends {
+    pub(crate) fn to_listen(tell: OwnedFd) -> Ends {
         Ends { go: None, tell }
     }
 
     /// Says `byte`. A process that is gone does not hear it, which its end tells; one that a container traces may
     /// have lost it to the container, so it is said again until the program runs.
-    pub fn say(&self, byte: u8) {
+    pub(crate) fn say(&self, byte: u8) {
         if let Some(go) = &self.go {
             let _ = write(go, &[byte]);
         }
     }
 
     /// Says that it may go on, with its own RLIMIT_NPROC where it shared that with its maker.
-    pub fn say_go(&self) {
+    pub(crate) fn say_go(&self) {
         self.say(SET_PROCESSES);
     }
 
     /// The next word.
-    pub fn hear(&self) -> Heard {
+    pub(crate) fn hear(&self) -> Heard {
         let mut bytes = [0; Word::SIZE];
         loop {
             return match read(&self.tell, &mut bytes) {
@@ -103,7 +103,7 @@ impl Ends {
     }
 
     /// For poll(2): readable when there is something to hear.
-    pub fn tell(&self) -> BorrowedFd<'_> {
+    pub(crate) fn tell(&self) -> BorrowedFd<'_> {
         self.tell.as_fd()
     }
 }

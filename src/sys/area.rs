@@ -47,9 +47,9 @@ pub(super) mod wants {
 }
 
 /// The byte that says: go on.
-pub const GO: u8 = b'g';
+pub(crate) const GO: u8 = b'g';
 /// The byte that says: set RLIMIT_NPROC, and go on.
-pub const SET_PROCESSES: u8 = b'n';
+pub(crate) const SET_PROCESSES: u8 = b'n';
 
 /// What a landing area begins with. Addresses lead into the area; null where the flag is not set.
 #[repr(C)]

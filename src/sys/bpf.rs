@@ -127,7 +127,11 @@ fn address<T>(pointer: *const T) -> u64 {
 /// EPERM without CAP_BPF and CAP_NET_ADMIN (or CAP_SYS_ADMIN) in the initial user namespace, and
 /// before Linux 5.11 past RLIMIT_MEMLOCK; EINVAL or EACCES for a program the verifier refuses;
 /// ENOSPC when `log` is too short.
-pub fn load_device_program(program: &[u64], name: &str, log: &mut [u8]) -> nix::Result<OwnedFd> {
+pub(crate) fn load_device_program(
+    program: &[u64],
+    name: &str,
+    log: &mut [u8],
+) -> nix::Result<OwnedFd> {
     const LICENSE: &CStr = c"Apache-2.0";
     let mut prog_name = [0; NAME_LENGTH];
     for (to, from) in prog_name.iter_mut().take(NAME_LENGTH - 1).zip(name.bytes()) {
@@ -179,7 +183,7 @@ fn own(fd: libc::c_long) -> OwnedFd {
 /// # Errors
 /// EPERM without the privileges of loading or where a cgroup above forbids it, EBADF when `cgroup`
 /// is not in a cgroup v2 hierarchy, ENOENT when `instead_of` is not attached (any more).
-pub fn attach_device_program(
+pub(crate) fn attach_device_program(
     cgroup: BorrowedFd<'_>,
     program: BorrowedFd<'_>,
     instead_of: Option<BorrowedFd<'_>>,
@@ -202,7 +206,10 @@ pub fn attach_device_program(
 ///
 /// # Errors
 /// As [`attach_device_program`]; ENOENT when it is not attached.
-pub fn detach_device_program(cgroup: BorrowedFd<'_>, program: BorrowedFd<'_>) -> nix::Result<()> {
+pub(crate) fn detach_device_program(
+    cgroup: BorrowedFd<'_>,
+    program: BorrowedFd<'_>,
+) -> nix::Result<()> {
     let mut attr = Attr { whole: [0; 32] };
     attr.attach = Attach {
         target_fd: cgroup.as_raw_fd().cast_unsigned(),
@@ -220,7 +227,7 @@ pub fn detach_device_program(cgroup: BorrowedFd<'_>, program: BorrowedFd<'_>) ->
 /// # Errors
 /// EPERM without CAP_NET_ADMIN in the initial user namespace, EBADF as for
 /// [`attach_device_program`].
-pub fn device_programs(cgroup: BorrowedFd<'_>) -> nix::Result<Vec<u32>> {
+pub(crate) fn device_programs(cgroup: BorrowedFd<'_>) -> nix::Result<Vec<u32>> {
     let mut ids = [0u32; MAX_PROGRAMS];
     let mut attr = Attr { whole: [0; 32] };
     attr.query = Query {
@@ -242,7 +249,7 @@ pub fn device_programs(cgroup: BorrowedFd<'_>) -> nix::Result<Vec<u32>> {
 /// # Errors
 /// ENOENT when there is no such program (any more), EPERM without CAP_SYS_ADMIN in the initial
 /// user namespace.
-pub fn program_by_id(id: u32) -> nix::Result<OwnedFd> {
+pub(crate) fn program_by_id(id: u32) -> nix::Result<OwnedFd> {
     let mut attr = Attr { whole: [0; 32] };
     attr.by_id = id;
     bpf(BPF_PROG_GET_FD_BY_ID, &mut attr).map(own)
@@ -252,7 +259,7 @@ pub fn program_by_id(id: u32) -> nix::Result<OwnedFd> {
 ///
 /// # Errors
 /// None is expected for a descriptor of a program.
-pub fn program_name(program: BorrowedFd<'_>) -> nix::Result<String> {
+pub(crate) fn program_name(program: BorrowedFd<'_>) -> nix::Result<String> {
     let mut info = ProgramInfo::default();
     let mut attr = Attr { whole: [0; 32] };
     attr.info = InfoByFd {

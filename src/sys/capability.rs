@@ -11,7 +11,7 @@ const VERSION_3: u32 = 0x2008_0522;
 /// # Errors
 /// EPERM for a permitted capability that is not held, an effective one that is not permitted, or an
 /// inheritable one that is neither held nor in the bounding set.
-pub fn capset(effective: u64, permitted: u64, inheritable: u64) -> nix::Result<()> {
+pub(crate) fn capset(effective: u64, permitted: u64, inheritable: u64) -> nix::Result<()> {
     let mut header = header();
     let data = data(effective, permitted, inheritable);
     // SAFETY: `header` is laid out as the kernel's, writable because the kernel may store its own version there;
@@ -42,7 +42,7 @@ pub(super) fn data(effective: u64, permitted: u64, inheritable: u64) -> [u32; 6]
 ///
 /// # Errors
 /// EPERM without CAP_SETPCAP, EINVAL for a number this kernel does not know.
-pub fn bounding_drop(cap: u8) -> nix::Result<()> {
+pub(crate) fn bounding_drop(cap: u8) -> nix::Result<()> {
     prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(cap), 0)
 }
 
@@ -50,7 +50,7 @@ pub fn bounding_drop(cap: u8) -> nix::Result<()> {
 ///
 /// # Errors
 /// None on a kernel since 4.3.
-pub fn ambient_clear() -> nix::Result<()> {
+pub(crate) fn ambient_clear() -> nix::Result<()> {
     let clear = libc::PR_CAP_AMBIENT_CLEAR_ALL;
     prctl(
         libc::PR_CAP_AMBIENT,
@@ -63,7 +63,7 @@ pub fn ambient_clear() -> nix::Result<()> {
 ///
 /// # Errors
 /// EPERM for a capability that is not both permitted and inheritable.
-pub fn ambient_raise(cap: u8) -> nix::Result<()> {
+pub(crate) fn ambient_raise(cap: u8) -> nix::Result<()> {
     let raise = libc::PR_CAP_AMBIENT_RAISE;
     prctl(
         libc::PR_CAP_AMBIENT,

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 ///
 /// # Errors
 /// EAGAIN past a limit on processes, ENOMEM.
-pub fn fork() -> nix::Result<Side> {
+pub(crate) fn fork() -> nix::Result<Side> {
     // SAFETY: casulo has one thread (invariant 1), so no lock is held by a thread that does not
     // exist in the child; under the test harness the C library's own locks are seen to by fork.
     match unsafe { nix::unistd::fork() }? {
@@ -28,7 +28,7 @@ pub fn fork() -> nix::Result<Side> {
 }
 
 /// `void _exit(int status)`, _exit(2): ends a child without running what the parent registered.
-pub fn leave(code: i32) -> ! {
+pub(crate) fn leave(code: i32) -> ! {
     // SAFETY: _exit never returns and touches no memory of the process.
     unsafe { libc::_exit(code) }
 }
@@ -39,7 +39,7 @@ pub fn leave(code: i32) -> ! {
 /// # Errors
 /// ESRCH when `parent` has ended before: for that death the kernel sends nothing any more, and the child is
 /// somebody else's by now.
-pub fn end_with(parent: Pid) -> nix::Result<()> {
+pub(crate) fn end_with(parent: Pid) -> nix::Result<()> {
     set_pdeathsig(Signal::SIGKILL)?;
     if getppid() == parent {
         Ok(())
@@ -50,7 +50,7 @@ pub fn end_with(parent: Pid) -> nix::Result<()> {
 
 /// Whether a child that was killed is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Farewell {
+pub(crate) enum Farewell {
     /// It was waited for.
     Gone,
     /// Somebody keeps it: a tracer in a container keeps a killed process as a zombie, or at its exit, as long as it
@@ -59,7 +59,7 @@ pub enum Farewell {
 }
 
 /// Kills a child that nobody has waited for, and waits for it, but not for ever.
-pub fn end(pid: Pid) -> Farewell {
+pub(crate) fn end(pid: Pid) -> Farewell {
     // It may have ended by itself; as long as nobody has waited for it the number is nobody else's.
     let _ = kill(pid, Signal::SIGKILL);
     // Without a descriptor to spare it is looked at again and again.
@@ -85,7 +85,7 @@ pub fn end(pid: Pid) -> Farewell {
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub(crate) enum Ended {
     /// It exited with this code.
     Exited(i32),
     /// This signal killed it; the number, because nix has no real-time signals.
@@ -95,7 +95,7 @@ pub enum Ended {
 impl Ended {
     /// What a wait status says, wait(2).
     #[must_use]
-    pub fn of_status(status: i32) -> Ended {
+    pub(crate) fn of_status(status: i32) -> Ended {
         if libc::WIFSIGNALED(status) {
             Ended::Killed(libc::WTERMSIG(status))
         } else {
@@ -106,7 +106,7 @@ impl Ended {
 
 /// Whether [`wait`] waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Patience {
+pub(crate) enum Patience {
     /// Until a child has ended.
     UntilOneEnds,
     /// Not at all: only for a child that has ended already.
@@ -118,7 +118,7 @@ pub enum Patience {
 ///
 /// # Errors
 /// ECHILD where there is no such child, EINTR.
-pub fn wait(child: Option<Pid>, patience: Patience) -> nix::Result<Option<(Pid, Ended)>> {
+pub(crate) fn wait(child: Option<Pid>, patience: Patience) -> nix::Result<Option<(Pid, Ended)>> {
     let mut status = 0;
     let flags = match patience {
         Patience::UntilOneEnds => libc::__WALL,
@@ -135,7 +135,7 @@ pub fn wait(child: Option<Pid>, patience: Patience) -> nix::Result<Option<(Pid, 
 
 /// `int sigaction(int signal, NULL, struct sigaction *old)`, sigaction(2): true if this process
 /// ignores `signal`, as one started by nohup(1) ignores SIGHUP.
-pub fn ignores(signal: i32) -> bool {
+pub(crate) fn ignores(signal: i32) -> bool {
     let mut old = MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: a null action only asks; `old` is room for one struct sigaction.
     let result = unsafe { libc::sigaction(signal, std::ptr::null(), old.as_mut_ptr()) };

@@ -9,7 +9,7 @@ const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 /// Which side of a [`clone3`] this is.
 #[derive(Debug)]
-pub enum Side {
+pub(crate) enum Side {
     /// The caller, with the child's pid as the caller's pid namespace numbers it.
     Parent(Pid),
     /// The new process, on its own copy of the stack. Leave it by `_exit` or `execve` only.
@@ -26,7 +26,7 @@ pub enum Side {
 /// The kernel's errno: EPERM for namespaces without the capability, ENOSPC past
 /// `/proc/sys/user/max_*_namespaces`, EBUSY for a cgroup with enabled controllers, EAGAIN past a
 /// pids limit.
-pub fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> nix::Result<Side> {
+pub(crate) fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> nix::Result<Side> {
     #[repr(C)]
     #[derive(Default)]
     struct CloneArgs {

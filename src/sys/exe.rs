@@ -30,7 +30,7 @@ static MOUNT: AtomicI32 = AtomicI32::new(0);
 ///
 /// # Errors
 /// The errno of the call that failed.
-pub fn protect() -> nix::Result<()> {
+pub(crate) fn protect() -> nix::Result<()> {
     if without(Defence::ProtectedBinary) {
         return Ok(());
     }
@@ -45,7 +45,7 @@ pub fn protect() -> nix::Result<()> {
 /// mount writable (mount_setattr(2) in a user namespace of its own); afterwards the kernel says EINVAL. So all
 /// have closed it before a process of casulo can be seen in a container. Whoever closes it last waits while the
 /// kernel takes the mount down (an RCU grace period), so the child does it at once and the parent meanwhile.
-pub fn let_go() {
+pub(crate) fn let_go() {
     let mount = MOUNT.swap(0, Ordering::Relaxed);
     if mount > 0 {
         drop(fd::adopt(mount));

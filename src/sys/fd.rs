@@ -9,7 +9,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 ///
 /// # Errors
 /// ENOSYS or EINVAL on a kernel older than 5.11.
-pub fn close_on_exec_from(first: u32) -> nix::Result<()> {
+pub(crate) fn close_on_exec_from(first: u32) -> nix::Result<()> {
     if without(Defence::CloseOnExec) {
         return Ok(());
     }
@@ -30,7 +30,7 @@ pub fn close_on_exec_from(first: u32) -> nix::Result<()> {
 ///
 /// # Errors
 /// ENOSYS on an older kernel.
-pub fn close_all_but(first: u32, keep: &[RawFd]) -> nix::Result<()> {
+pub(crate) fn close_all_but(first: u32, keep: &[RawFd]) -> nix::Result<()> {
     if without(Defence::DescriptorsClosed) {
         return Ok(());
     }
@@ -53,7 +53,7 @@ pub fn close_all_but(first: u32, keep: &[RawFd]) -> nix::Result<()> {
 ///
 /// # Errors
 /// ENOSYS on a kernel older than 5.9.
-pub fn close_everything() -> nix::Result<()> {
+pub(crate) fn close_everything() -> nix::Result<()> {
     match without(Defence::DescriptorsClosed) {
         false => close_range(0, u32::MAX),
         // The number that the next one gets is still the first.
@@ -67,7 +67,7 @@ fn close_range(first: u32, last: u32) -> nix::Result<()> {
 }
 
 /// Closes all of `fds`, those with successive numbers by one close_range(2) (Linux 5.9).
-pub fn close_all(mut fds: Vec<OwnedFd>) {
+pub(crate) fn close_all(mut fds: Vec<OwnedFd>) {
     fds.sort_unstable_by_key(AsRawFd::as_raw_fd);
     while let Some(last) = fds.pop() {
         let last = last.into_raw_fd();
@@ -87,7 +87,7 @@ pub fn close_all(mut fds: Vec<OwnedFd>) {
 
 /// Borrows a descriptor number that the caller of casulo left open (0, 1, 2, preserved fds).
 /// Nobody in this program owns those; a number that is not open gives EBADF when used.
-pub fn inherited(fd: RawFd) -> BorrowedFd<'static> {
+pub(crate) fn inherited(fd: RawFd) -> BorrowedFd<'static> {
     // SAFETY: the descriptor is inherited and never closed by this program, so it outlives every
     // borrow; numbers below 0 are excluded here.
     unsafe { BorrowedFd::borrow_raw(fd.max(0)) }
@@ -95,7 +95,7 @@ pub fn inherited(fd: RawFd) -> BorrowedFd<'static> {
 
 /// Takes ownership of a descriptor that is known by its number alone: the kernel has just installed it
 /// (SCM_RIGHTS, accept4), or its last owner gave it up.
-pub fn adopt(fd: RawFd) -> OwnedFd {
+pub(crate) fn adopt(fd: RawFd) -> OwnedFd {
     // SAFETY: the descriptor is in our table and nobody else owns it.
     unsafe { OwnedFd::from_raw_fd(fd) }
 }

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd};
 
 /// What is done with the lock of an open file description.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
+pub(crate) enum Operation {
     /// Take it for oneself, and wait for it.
     Exclusive,
     /// Take it for oneself, if nobody has it.
@@ -21,7 +21,7 @@ pub enum Operation {
 ///
 /// # Errors
 /// EWOULDBLOCK where somebody else has it, EINTR, ENOLCK.
-pub fn flock(fd: impl AsFd, operation: Operation) -> nix::Result<()> {
+pub(crate) fn flock(fd: impl AsFd, operation: Operation) -> nix::Result<()> {
     let operation = match operation {
         Operation::Exclusive => libc::LOCK_EX,
         Operation::ExclusiveNow => libc::LOCK_EX | libc::LOCK_NB,

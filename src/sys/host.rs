@@ -7,7 +7,7 @@ use super::check;
 ///
 /// # Errors
 /// EINVAL for a number above the last capability that the kernel knows.
-pub fn bounding_has(cap: u8) -> nix::Result<bool> {
+pub(crate) fn bounding_has(cap: u8) -> nix::Result<bool> {
     let cap = libc::c_ulong::from(cap);
     // SAFETY: integers only; unused arguments are zero, as the man page asks.
     let result = unsafe { libc::syscall(libc::SYS_prctl, libc::PR_CAPBSET_READ, cap, 0, 0, 0) };

@@ -5,7 +5,7 @@ use std::ffi::CStr;
 
 /// A keyring, by the kernel's serial number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Serial(libc::c_long);
+pub(crate) struct Serial(libc::c_long);
 
 /// `keyctl(KEYCTL_JOIN_SESSION_KEYRING, name)`, KEYCTL_JOIN_SESSION_KEYRING(2const): joins the
 /// keyring of that name, or makes it.
@@ -13,7 +13,7 @@ pub struct Serial(libc::c_long);
 /// # Errors
 /// EDQUOT past `/proc/sys/kernel/keys/maxkeys`, EACCES for a keyring that may not be searched,
 /// ENOSYS on a kernel without keyrings, EPERM below a filter that denies keyctl.
-pub fn join_session_keyring(name: &CStr) -> nix::Result<Serial> {
+pub(crate) fn join_session_keyring(name: &CStr) -> nix::Result<Serial> {
     const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
     // SAFETY: `name` is a live C string, the only memory this operation reads.
     let serial = check(unsafe {
@@ -27,7 +27,7 @@ pub fn join_session_keyring(name: &CStr) -> nix::Result<Serial> {
 ///
 /// # Errors
 /// EACCES for a keyring of another user.
-pub fn set_permissions(keyring: Serial, permissions: u32) -> nix::Result<()> {
+pub(crate) fn set_permissions(keyring: Serial, permissions: u32) -> nix::Result<()> {
     const KEYCTL_SETPERM: libc::c_int = 5;
     // SAFETY: integers only.
     let result = unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_SETPERM, keyring.0, permissions) };

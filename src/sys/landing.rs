@@ -20,13 +20,14 @@ use std::num::NonZeroUsize;
 use std::os::fd::RawFd;
 use std::ptr::{NonNull, null, null_mut};
 
-pub use super::area::{GO, SET_PROCESSES};
-pub use super::last::{SIBLING, Taker};
-pub use super::word::{Tells, Told, Word};
-pub use wanted::{
-    Confinement, Dumpable, Fault, FaultKind, FaultPlace, Last, LastHook, ListenPid, Session, Wait,
-    WorkingDirectory,
+pub(crate) use super::area::{GO, SET_PROCESSES};
+pub(crate) use super::last::{SIBLING, Taker};
+pub(crate) use super::word::{Tells, Told, Word};
+pub(crate) use wanted::{
+    Confinement, Dumpable, Fault, Last, LastHook, ListenPid, Session, Wait, WorkingDirectory,
 };
+#[cfg(feature = "testing")]
+pub(crate) use wanted::{FaultKind, FaultPlace};
 
 /// The stack at the upper end of an area, in bytes.
 const STACK: usize = 16 * 1024;
@@ -40,7 +41,7 @@ const TOP: usize = 1 << 48;
 
 /// A landing area that is ready.
 #[derive(Debug)]
-pub struct Landing {
+pub(crate) struct Landing {
     area: NonNull<Area>,
     size: usize,
     used: usize,
@@ -51,7 +52,7 @@ impl Landing {
     ///
     /// # Errors
     /// ENOMEM.
-    pub fn new(last: &Last<'_>, confinement: &Confinement<'_>) -> nix::Result<Landing> {
+    pub(crate) fn new(last: &Last<'_>, confinement: &Confinement<'_>) -> nix::Result<Landing> {
         let mut landing = Landing::map(size_of_all(last, confinement))?;
         let hooks = landing.hooks(last.hooks);
         let mut wanted = match last.wait {
@@ -124,7 +125,7 @@ impl Landing {
 
     /// This process itself goes on at the area: everything else is unmapped, the filter is loaded, and in the
     /// end it is the program. What is still owned here stays open until then.
-    pub fn land(self, keep: Option<&'static Shared>) -> ! {
+    pub(crate) fn land(self, keep: Option<&'static Shared>) -> ! {
         let mut kept = self.kept();
         kept.extend(keep.map(Shared::range));
         let mut list = [[0; 2]; 8];
@@ -146,7 +147,7 @@ impl Landing {
     ///
     /// # Errors
     /// EAGAIN past a limit on processes, ENOMEM; what a filter makes of clone(2).
-    pub fn bear(&self, shared: &'static Shared) -> nix::Result<()> {
+    pub(crate) fn bear(&self, shared: &'static Shared) -> nix::Result<()> {
         // SAFETY: the area is ready, its stack is free, and `shared` lives for ever.
         let pid = unsafe { last::be_born(self.area.as_ptr(), self.top(), shared.pid_address()) };
         born_or_errno(pid)
@@ -157,7 +158,7 @@ impl Landing {
     ///
     /// # Errors
     /// ENOMEM, where a mapping had to be split and there are too many.
-    pub fn leave_the_rest(&self) -> nix::Result<()> {
+    pub(crate) fn leave_the_rest(&self) -> nix::Result<()> {
         for [from, to] in beside(self.kept()) {
             // SAFETY: advice about forking changes nothing for this process.
             let result = unsafe {
@@ -250,14 +251,14 @@ impl Landing {
 
 /// A landing area with nothing on it but a word and a stack: for the maker of a procfs context (`last::open_proc`).
 #[derive(Debug)]
-pub struct MakerLanding(Landing);
+pub(crate) struct MakerLanding(Landing);
 
 impl MakerLanding {
     /// Maps the area.
     ///
     /// # Errors
     /// ENOMEM.
-    pub fn new() -> nix::Result<MakerLanding> {
+    pub(crate) fn new() -> nix::Result<MakerLanding> {
         let mut landing = Landing::map(size_of::<Area>() + 64)?;
         landing.used = 0;
         landing.text(c"proc");
@@ -268,7 +269,7 @@ impl MakerLanding {
     ///
     /// # Errors
     /// The same.
-    pub fn leave_the_rest(&self) -> nix::Result<()> {
+    pub(crate) fn leave_the_rest(&self) -> nix::Result<()> {
         self.0.leave_the_rest()
     }
 
@@ -276,7 +277,7 @@ impl MakerLanding {
     ///
     /// # Errors
     /// The same.
-    pub fn bear(&self, shared: &'static Shared, taker: Taker) -> nix::Result<()> {
+    pub(crate) fn bear(&self, shared: &'static Shared, taker: Taker) -> nix::Result<()> {
         let area = self.0.area.as_ptr().expose_provenance();
         // SAFETY: the area is ready, its stack is free, and `shared` lives for ever.
         let pid =
@@ -327,7 +328,7 @@ fn beside(mut kept: Vec<[usize; 2]>) -> Vec<[usize; 2]> {
 
 /// Puts the number of the descriptor `fd` where the parent sees it, and waits without a system call until it has
 /// taken it. For a process that may already be under a filter that notifies of every call.
-pub fn hand_over(shared: &'static Shared, fd: RawFd) {
+pub(crate) fn hand_over(shared: &'static Shared, fd: RawFd) {
     // SAFETY: `shared` lives for ever.
     unsafe { last::hand_over(shared.listener_address(), fd) };
 }
@@ -338,7 +339,7 @@ pub fn hand_over(shared: &'static Shared, fd: RawFd) {
 ///
 /// # Errors
 /// None that rt_sigaction(2) knows of for these signals.
-pub fn end_by_signals() -> nix::Result<()> {
+pub(crate) fn end_by_signals() -> nix::Result<()> {
     const IGNORED: [i32; 4] = [libc::SIGCHLD, libc::SIGCONT, libc::SIGURG, libc::SIGWINCH];
     const STOPPING: [i32; 5] = [
         libc::SIGSTOP,
@@ -356,7 +357,7 @@ pub fn end_by_signals() -> nix::Result<()> {
 /// Whether the process `pid` has called execve(2) since it was born, from the flags of `/proc/PID/stat` (its
 /// text): PF_FORKNOEXEC of linux/sched.h is gone then.
 #[must_use]
-pub fn has_executed(stat: &[u8]) -> Option<bool> {
+pub(crate) fn has_executed(stat: &[u8]) -> Option<bool> {
     const PF_FORKNOEXEC: u32 = 0x40;
     let end = stat.iter().rposition(|byte| *byte == b')')?;
     let mut fields = stat
@@ -369,7 +370,7 @@ pub fn has_executed(stat: &[u8]) -> Option<bool> {
 
 /// The pid that [`Landing::bear`] left, as the parent reads it; None where nobody was born.
 #[must_use]
-pub fn born(shared: &'static Shared) -> Option<Pid> {
+pub(crate) fn born(shared: &'static Shared) -> Option<Pid> {
     Some(shared.pid()).filter(|pid| *pid > 0).map(Pid::from_raw)
 }
 

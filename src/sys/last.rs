@@ -277,7 +277,7 @@ unsafe fn write_number(to: *mut u8, number: u32) {
 
 /// Who takes a descriptor from a process by pidfd_getfd(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taker {
+pub(crate) enum Taker {
     /// It has CAP_SYS_PTRACE where this program was executed.
     MayTrace,
     /// It has not: it may only take from one that is dumpable.
@@ -347,7 +347,7 @@ pub(super) extern "C" fn end_by_signal(number: i32) {
 }
 
 /// The flags by which [`be_born`] clones.
-pub const SIBLING: u64 =
+pub(crate) const SIBLING: u64 =
     (libc::CLONE_PARENT | libc::CLONE_PARENT_SETTID | libc::CLONE_CHILD_SETTID) as u64;
 
 /// Makes the process that goes on at `area`, as a sibling of this one, onto the area's stack: `clone(CLONE_PARENT

@@ -9,7 +9,7 @@ use super::check;
 /// # Errors
 /// EINVAL for a mode that needs nodes or allows none, or nodes that are not online or not allowed by
 /// the cpuset; ENOSYS on a kernel without NUMA.
-pub fn set_mempolicy(mode: i32, nodes: &[u64]) -> nix::Result<()> {
+pub(crate) fn set_mempolicy(mode: i32, nodes: &[u64]) -> nix::Result<()> {
     let (mask, bits) = if nodes.is_empty() {
         (std::ptr::null(), 0)
     } else {

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 /// `struct mount_attr` of mount_setattr(2).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct MountAttr {
+pub(crate) struct MountAttr {
     /// `MOUNT_ATTR_*` to set.
     pub attr_set: u64,
     /// `MOUNT_ATTR_*` to clear.
@@ -32,7 +32,7 @@ fn owned(fd: libc::c_long) -> OwnedFd {
 /// # Errors
 /// The kernel's errno; EPERM without CAP_SYS_ADMIN over the mount namespace, EINVAL for a tree
 /// that may not be cloned (unbindable, or with locked mounts).
-pub fn open_tree(dir: BorrowedFd<'_>, path: &CStr, flags: u32) -> nix::Result<OwnedFd> {
+pub(crate) fn open_tree(dir: BorrowedFd<'_>, path: &CStr, flags: u32) -> nix::Result<OwnedFd> {
     // SAFETY: `path` is a live C string; the rest are integers.
     let fd = check(unsafe {
         libc::syscall(
@@ -53,7 +53,7 @@ const SYS_OPEN_TREE_ATTR: libc::c_long = 467;
 ///
 /// # Errors
 /// ENOSYS on an older kernel; that of either call.
-pub fn open_tree_attr(
+pub(crate) fn open_tree_attr(
     dir: BorrowedFd<'_>,
     path: &CStr,
     flags: u32,
@@ -77,7 +77,7 @@ pub fn open_tree_attr(
 ///
 /// # Errors
 /// That of either call.
-pub fn clone_with(
+pub(crate) fn clone_with(
     dir: BorrowedFd<'_>,
     path: &CStr,
     flags: u32,
@@ -97,7 +97,7 @@ pub fn clone_with(
 ///
 /// # Errors
 /// The kernel's errno; ENOTDIR when one side is a directory and the other is not.
-pub fn move_mount(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> nix::Result<()> {
+pub(crate) fn move_mount(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> nix::Result<()> {
     // SAFETY: both paths are static empty C strings; the rest are integers.
     let result = unsafe {
         libc::syscall(
@@ -117,7 +117,7 @@ pub fn move_mount(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> nix::Result<()> {
 ///
 /// # Errors
 /// The kernel's errno.
-pub fn move_mount_to(
+pub(crate) fn move_mount_to(
     from: BorrowedFd<'_>,
     directory: BorrowedFd<'_>,
     name: &CStr,
@@ -141,7 +141,11 @@ pub fn move_mount_to(
 ///
 /// # Errors
 /// The kernel's errno; EPERM for a locked flag, EINVAL for a file system that cannot be idmapped.
-pub fn mount_setattr(mount: BorrowedFd<'_>, flags: i32, attr: &MountAttr) -> nix::Result<()> {
+pub(crate) fn mount_setattr(
+    mount: BorrowedFd<'_>,
+    flags: i32,
+    attr: &MountAttr,
+) -> nix::Result<()> {
     // SAFETY: `attr` is a live #[repr(C)] mount_attr and its own size is passed.
     let result = unsafe {
         libc::syscall(
@@ -160,7 +164,7 @@ pub fn mount_setattr(mount: BorrowedFd<'_>, flags: i32, attr: &MountAttr) -> nix
 ///
 /// # Errors
 /// ENODEV for an unknown file system type, EPERM without CAP_SYS_ADMIN.
-pub fn fsopen(fstype: &CStr) -> nix::Result<OwnedFd> {
+pub(crate) fn fsopen(fstype: &CStr) -> nix::Result<OwnedFd> {
     // SAFETY: `fstype` is a live C string.
     let fd =
         check(unsafe { libc::syscall(libc::SYS_fsopen, fstype.as_ptr(), libc::FSOPEN_CLOEXEC) })?;
@@ -171,7 +175,11 @@ pub fn fsopen(fstype: &CStr) -> nix::Result<OwnedFd> {
 ///
 /// # Errors
 /// EINVAL for a parameter the file system does not know.
-pub fn fsconfig_set(fs: BorrowedFd<'_>, key: &CStr, value: Option<&CStr>) -> nix::Result<()> {
+pub(crate) fn fsconfig_set(
+    fs: BorrowedFd<'_>,
+    key: &CStr,
+    value: Option<&CStr>,
+) -> nix::Result<()> {
     let (command, value) = match value {
         None => (libc::FSCONFIG_SET_FLAG, std::ptr::null()),
         Some(value) => (libc::FSCONFIG_SET_STRING, value.as_ptr()),
@@ -194,7 +202,11 @@ pub fn fsconfig_set(fs: BorrowedFd<'_>, key: &CStr, value: Option<&CStr>) -> nix
 ///
 /// # Errors
 /// EINVAL for a parameter the file system does not know.
-pub fn fsconfig_set_fd(fs: BorrowedFd<'_>, key: &CStr, value: BorrowedFd<'_>) -> nix::Result<()> {
+pub(crate) fn fsconfig_set_fd(
+    fs: BorrowedFd<'_>,
+    key: &CStr,
+    value: BorrowedFd<'_>,
+) -> nix::Result<()> {
     // SAFETY: `key` is a live C string; SET_FD wants a null value.
     let result = unsafe {
         libc::syscall(
@@ -213,7 +225,7 @@ pub fn fsconfig_set_fd(fs: BorrowedFd<'_>, key: &CStr, value: BorrowedFd<'_>) ->
 ///
 /// # Errors
 /// What mount(2) of this type would return.
-pub fn fsconfig_create(fs: BorrowedFd<'_>) -> nix::Result<()> {
+pub(crate) fn fsconfig_create(fs: BorrowedFd<'_>) -> nix::Result<()> {
     let null = std::ptr::null::<u8>();
     // SAFETY: CMD_CREATE wants null key and value.
     let result = unsafe {
@@ -234,7 +246,7 @@ pub fn fsconfig_create(fs: BorrowedFd<'_>) -> nix::Result<()> {
 ///
 /// # Errors
 /// EPERM where a user namespace may not see this file system (mount_too_revealing).
-pub fn fsmount(fs: BorrowedFd<'_>, attr: u64) -> nix::Result<OwnedFd> {
+pub(crate) fn fsmount(fs: BorrowedFd<'_>, attr: u64) -> nix::Result<OwnedFd> {
     // SAFETY: integers only.
     let fd = check(unsafe {
         libc::syscall(

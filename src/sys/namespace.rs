@@ -15,7 +15,7 @@ const SIOCSIFFLAGS: u64 = 0x8914;
 ///
 /// # Errors
 /// None that prctl(2) knows of.
-pub fn stop_being_dumpable() -> nix::Result<()> {
+pub(crate) fn stop_being_dumpable() -> nix::Result<()> {
     nix::sys::prctl::set_dumpable(without(Defence::NotDumpable))
 }
 
@@ -25,7 +25,7 @@ pub fn stop_being_dumpable() -> nix::Result<()> {
 ///
 /// # Errors
 /// ENOTTY where the fd is no namespace.
-pub fn namespace_type(fd: BorrowedFd<'_>) -> nix::Result<u64> {
+pub(crate) fn namespace_type(fd: BorrowedFd<'_>) -> nix::Result<u64> {
     // SAFETY: this request takes no argument, so no memory is passed.
     let result = unsafe { libc::syscall(libc::SYS_ioctl, fd.as_raw_fd(), NS_GET_NSTYPE) };
     check(result).map(i64::cast_unsigned)
@@ -37,7 +37,7 @@ pub fn namespace_type(fd: BorrowedFd<'_>) -> nix::Result<u64> {
 ///
 /// # Errors
 /// ENODEV for no such interface, EPERM without CAP_NET_ADMIN over the network namespace.
-pub fn set_interface_flags(
+pub(crate) fn set_interface_flags(
     socket: BorrowedFd<'_>,
     name: &CStr,
     flags: libc::c_short,
@@ -77,7 +77,7 @@ pub fn set_interface_flags(
 /// # Errors
 /// EINVAL for an id without a place in the caller's user namespace, and for 2^32-1, which the kernel takes
 /// for "leave it"; EPERM without CAP_SETUID.
-pub fn set_user(uid: u32) -> nix::Result<()> {
+pub(crate) fn set_user(uid: u32) -> nix::Result<()> {
     a_real_id(uid)?;
     // SAFETY: three integers; the process has one thread, so all of it changes its identity.
     check(unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) }).map(drop)
@@ -87,7 +87,7 @@ pub fn set_user(uid: u32) -> nix::Result<()> {
 ///
 /// # Errors
 /// As [`set_user`]; EPERM without CAP_SETGID.
-pub fn set_group(gid: u32) -> nix::Result<()> {
+pub(crate) fn set_group(gid: u32) -> nix::Result<()> {
     a_real_id(gid)?;
     // SAFETY: three integers; the process has one thread, so all of it changes its identity.
     check(unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) }).map(drop)
@@ -104,7 +104,7 @@ fn a_real_id(id: u32) -> nix::Result<()> {
 ///
 /// # Errors
 /// EPERM without CAP_SETGID or where the user namespace denies it, EINVAL for an id without a place there.
-pub fn set_groups(groups: &[u32]) -> nix::Result<()> {
+pub(crate) fn set_groups(groups: &[u32]) -> nix::Result<()> {
     // SAFETY: the kernel reads as many ids as the live slice has; the process has one thread.
     let result = unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) };
     check(result).map(drop)

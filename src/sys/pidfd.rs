@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 ///
 /// # Errors
 /// ESRCH when no such process exists (or it was reaped).
-pub fn pidfd_open(pid: Pid) -> nix::Result<OwnedFd> {
+pub(crate) fn pidfd_open(pid: Pid) -> nix::Result<OwnedFd> {
     // SAFETY: two integers, no memory is passed.
     let fd = check(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) })?;
     #[allow(clippy::cast_possible_truncation, reason = "the kernel returns an int")]
@@ -21,7 +21,7 @@ pub fn pidfd_open(pid: Pid) -> nix::Result<OwnedFd> {
 ///
 /// # Errors
 /// ESRCH when the process has ended, EPERM, EINVAL for a number that is no signal.
-pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> nix::Result<()> {
+pub(crate) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> nix::Result<()> {
     // SAFETY: a null siginfo is allowed and means what kill(2) would send.
     let result = unsafe {
         libc::syscall(
@@ -40,7 +40,7 @@ pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> nix::Result<()> 
 ///
 /// # Errors
 /// EPERM for a process that the caller may not trace (PTRACE_MODE_ATTACH_REALCREDS), EBADF, ESRCH.
-pub fn pidfd_getfd(pidfd: BorrowedFd<'_>, number: RawFd) -> nix::Result<OwnedFd> {
+pub(crate) fn pidfd_getfd(pidfd: BorrowedFd<'_>, number: RawFd) -> nix::Result<OwnedFd> {
     // SAFETY: three integers, no memory is passed.
     let fd = check(unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), number, 0) })?;
     let fd = i32::try_from(fd).expect("the kernel returns an int");

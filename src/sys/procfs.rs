@@ -17,14 +17,14 @@ use std::path::Path;
 
 /// A trusted procfs root. Paths given to its methods are relative to it, without a leading slash.
 #[derive(Debug)]
-pub struct ProcFs(OwnedFd);
+pub(crate) struct ProcFs(OwnedFd);
 
 impl ProcFs {
     /// The /proc of the host, for the parent, which never leaves the host's mount namespace.
     ///
     /// # Errors
     /// ENOENT, or EXDEV when /proc is not a procfs.
-    pub fn host() -> nix::Result<ProcFs> {
+    pub(crate) fn host() -> nix::Result<ProcFs> {
         let fd = openat(
             AT_FDCWD,
             "/proc",
@@ -40,7 +40,7 @@ impl ProcFs {
     ///
     /// # Errors
     /// What fsmount and the fallback return.
-    pub fn private() -> nix::Result<ProcFs> {
+    pub(crate) fn private() -> nix::Result<ProcFs> {
         let attr = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
         let fresh = mount::fsopen(c"proc").and_then(|fs| {
             mount::fsconfig_create(fs.as_fd())?;
@@ -58,7 +58,7 @@ impl ProcFs {
     ///
     /// # Errors
     /// As [`ProcFs::private`].
-    pub fn own_descriptors() -> nix::Result<OwnedFd> {
+    pub(crate) fn own_descriptors() -> nix::Result<OwnedFd> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         if without(Defence::OwnDescriptors) {
             return openat(AT_FDCWD, "/proc/self/fd", flags, Mode::empty());
@@ -77,7 +77,7 @@ impl ProcFs {
     ///
     /// # Errors
     /// The kernel's errno; EXDEV or ELOOP for a path that leaves the procfs.
-    pub fn open(&self, path: &str, flags: OFlag) -> nix::Result<OwnedFd> {
+    pub(crate) fn open(&self, path: &str, flags: OFlag) -> nix::Result<OwnedFd> {
         let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(
             ResolveFlag::RESOLVE_NO_XDEV
                 | ResolveFlag::RESOLVE_NO_MAGICLINKS
@@ -90,7 +90,7 @@ impl ProcFs {
     ///
     /// # Errors
     /// As [`ProcFs::open`]; EACCES where the caller may not trace the process.
-    pub fn open_link(&self, path: &str, flags: OFlag) -> nix::Result<OwnedFd> {
+    pub(crate) fn open_link(&self, path: &str, flags: OFlag) -> nix::Result<OwnedFd> {
         openat(&self.0, path, flags | OFlag::O_CLOEXEC, Mode::empty())
     }
 
@@ -98,7 +98,7 @@ impl ProcFs {
     ///
     /// # Errors
     /// The errno of the open or of a read.
-    pub fn read_to_string(&self, path: &str) -> nix::Result<String> {
+    pub(crate) fn read_to_string(&self, path: &str) -> nix::Result<String> {
         let fd = self.open(path, OFlag::O_RDONLY)?;
         let mut text = Vec::new();
         let mut buffer = [0; 4096];
@@ -114,7 +114,7 @@ impl ProcFs {
     ///
     /// # Errors
     /// As [`ProcFs::open`].
-    pub fn open_for_writing(&self, path: &str) -> nix::Result<OwnedFd> {
+    pub(crate) fn open_for_writing(&self, path: &str) -> nix::Result<OwnedFd> {
         if without(Defence::PrivateProc) {
             openat(
                 AT_FDCWD,
@@ -128,7 +128,7 @@ impl ProcFs {
     }
 
     /// Whether process `pid` has executed a program since it was born; none where it is gone.
-    pub fn has_executed(&self, pid: Pid) -> Option<bool> {
+    pub(crate) fn has_executed(&self, pid: Pid) -> Option<bool> {
         let mut buffer = [0; 1024];
         let stat = self.read_once(&format!("{pid}/stat"), &mut buffer);
         stat.ok().and_then(landing::has_executed)
@@ -139,7 +139,7 @@ impl ProcFs {
     ///
     /// # Errors
     /// The errno of the open or of the read.
-    pub fn read_once<'a>(&self, path: &str, buffer: &'a mut [u8]) -> nix::Result<&'a [u8]> {
+    pub(crate) fn read_once<'a>(&self, path: &str, buffer: &'a mut [u8]) -> nix::Result<&'a [u8]> {
         let fd = self.open(path, OFlag::O_RDONLY)?;
         let length = nix::unistd::read(&fd, buffer)?;
         Ok(buffer.get(..length).unwrap_or_default())
@@ -149,7 +149,7 @@ impl ProcFs {
     ///
     /// # Errors
     /// The errno of the open or of the write.
-    pub fn write(&self, path: &str, value: &[u8]) -> nix::Result<()> {
+    pub(crate) fn write(&self, path: &str, value: &[u8]) -> nix::Result<()> {
         let fd = self.open_for_writing(path)?;
         match nix::unistd::write(&fd, value)? {
             n if n == value.len() => Ok(()),

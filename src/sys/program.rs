@@ -19,7 +19,7 @@ use std::ptr::{NonNull, with_exposed_provenance, with_exposed_provenance_mut};
 /// # Errors
 /// ENOEXEC for a program laid out in another way; EPERM without CAP_CHECKPOINT_RESTORE and CAP_SYS_ADMIN;
 /// EINVAL from a kernel without CONFIG_CHECKPOINT_RESTORE. The process goes on as before then.
-pub fn run_from(file: BorrowedFd<'_>) -> nix::Result<()> {
+pub(crate) fn run_from(file: BorrowedFd<'_>) -> nix::Result<()> {
     let (constant, written): (Vec<Part>, Vec<Part>) = parts()?.partition(Part::is_constant);
     let map = MemoryMap::of_this_process(&constant, &written, file)?;
     for part in &constant {
@@ -33,7 +33,7 @@ pub fn run_from(file: BorrowedFd<'_>) -> nix::Result<()> {
 
 /// `madvise(MADV_DONTNEED)`, madvise(2), of all that is never written: these pages go back to the page
 /// cache, and come again one by one when they are needed. For a process that will wait for long.
-pub fn give_back() {
+pub(crate) fn give_back() {
     for part in parts().into_iter().flatten().filter(Part::is_constant) {
         // SAFETY: nobody ever writes them, so what comes again from the file is what was there. What fails
         // leaves the pages where they are.

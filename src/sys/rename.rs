@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd};
 ///
 /// # Errors
 /// EEXIST where `new` is there, ENOENT where `old` is not; EINVAL on a file system that cannot do it.
-pub fn rename_noreplace(directory: impl AsFd, old: &str, new: &str) -> nix::Result<()> {
+pub(crate) fn rename_noreplace(directory: impl AsFd, old: &str, new: &str) -> nix::Result<()> {
     let string = |name: &str| CString::new(name).map_err(|_nul| nix::errno::Errno::EINVAL);
     let (old, new) = (string(old)?, string(new)?);
     let directory = directory.as_fd().as_raw_fd();

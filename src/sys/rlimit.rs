@@ -6,7 +6,7 @@ use nix::unistd::Pid;
 /// `struct rlimit64`; `u64::MAX` is no limit.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Limit {
+pub(crate) struct Limit {
     /// What is enforced.
     pub soft: u64,
     /// How far an unprivileged process may raise `soft`.
@@ -17,7 +17,7 @@ pub struct Limit {
 ///
 /// # Errors
 /// EPERM for another user's process without CAP_SYS_RESOURCE over it, ESRCH.
-pub fn get(pid: Pid, resource: u32) -> nix::Result<Limit> {
+pub(crate) fn get(pid: Pid, resource: u32) -> nix::Result<Limit> {
     let mut old = Limit::default();
     let new = std::ptr::null::<Limit>();
     // SAFETY: `old` is a live #[repr(C)] rlimit64 to write to; a null `new` changes nothing.
@@ -38,7 +38,7 @@ pub fn get(pid: Pid, resource: u32) -> nix::Result<Limit> {
 /// # Errors
 /// EPERM for raising a hard limit without CAP_SYS_RESOURCE in the initial user namespace, or
 /// RLIMIT_NOFILE past `/proc/sys/fs/nr_open`; EINVAL for a soft limit above the hard one.
-pub fn set(pid: Pid, resource: u32, new: Limit) -> nix::Result<()> {
+pub(crate) fn set(pid: Pid, resource: u32, new: Limit) -> nix::Result<()> {
     let old = std::ptr::null_mut::<Limit>();
     // SAFETY: `new` is a live #[repr(C)] rlimit64 to read from; a null `old` is not written to.
     let result = unsafe {

@@ -6,7 +6,7 @@ use nix::unistd::Pid;
 /// `struct sched_attr` of sched_setattr(2), in its second version (with utilisation clamps).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SchedAttr {
+pub(crate) struct SchedAttr {
     /// The size of this structure; [`sched_setattr`] fills it in.
     pub size: u32,
     /// `SCHED_*`.
@@ -35,7 +35,7 @@ pub struct SchedAttr {
 /// EPERM without CAP_SYS_NICE in the initial user namespace (or where the cgroup or the affinity
 /// forbids the policy), EINVAL for parameters outside the policy's range, EBUSY when SCHED_DEADLINE
 /// admission fails, EOPNOTSUPP for clamps on a kernel without them.
-pub fn sched_setattr(pid: Pid, attr: &SchedAttr) -> nix::Result<()> {
+pub(crate) fn sched_setattr(pid: Pid, attr: &SchedAttr) -> nix::Result<()> {
     let mut attr = *attr;
     attr.size = u32::try_from(size_of::<SchedAttr>()).expect("56 bytes");
     // SAFETY: `attr` is a live #[repr(C)] sched_attr that states its own size; it is writable
@@ -49,7 +49,7 @@ pub fn sched_setattr(pid: Pid, attr: &SchedAttr) -> nix::Result<()> {
 ///
 /// # Errors
 /// EINVAL when no CPU of the mask is one the process may use, EPERM for another user's process.
-pub fn sched_setaffinity(pid: Pid, mask: &[u64]) -> nix::Result<()> {
+pub(crate) fn sched_setaffinity(pid: Pid, mask: &[u64]) -> nix::Result<()> {
     // SAFETY: the kernel reads `size_of_val(mask)` bytes at most from the live slice; on the 64-bit
     // targets of this program unsigned long and u64 are the same.
     let result = unsafe {
@@ -68,7 +68,7 @@ pub fn sched_setaffinity(pid: Pid, mask: &[u64]) -> nix::Result<()> {
 ///
 /// # Errors
 /// EPERM for the real-time class without CAP_SYS_ADMIN or CAP_SYS_NICE.
-pub fn ioprio_set(pid: Pid, ioprio: u16) -> nix::Result<()> {
+pub(crate) fn ioprio_set(pid: Pid, ioprio: u16) -> nix::Result<()> {
     const IOPRIO_WHO_PROCESS: libc::c_int = 1;
     // SAFETY: three integers, no memory is passed.
     let result = unsafe {

@@ -11,7 +11,11 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 ///
 /// # Errors
 /// EPIPE when the other side is gone; EMSGSIZE for a payload that is too long for a message.
-pub fn send_fd(socket: BorrowedFd<'_>, payload: &[u8], fd: BorrowedFd<'_>) -> nix::Result<()> {
+pub(crate) fn send_fd(
+    socket: BorrowedFd<'_>,
+    payload: &[u8],
+    fd: BorrowedFd<'_>,
+) -> nix::Result<()> {
     let fds = [fd.as_raw_fd()];
     let rights = [ControlMessage::ScmRights(&fds)];
     let flags = MsgFlags::MSG_NOSIGNAL;
@@ -24,7 +28,7 @@ pub fn send_fd(socket: BorrowedFd<'_>, payload: &[u8], fd: BorrowedFd<'_>) -> ni
 ///
 /// # Errors
 /// EAGAIN when there is no room; EINTR; EPIPE when the other side is gone.
-pub fn send_some(
+pub(crate) fn send_some(
     socket: BorrowedFd<'_>,
     payload: &[u8],
     fd: Option<BorrowedFd<'_>>,
@@ -49,7 +53,10 @@ fn retried(mut call: impl FnMut() -> nix::Result<usize>) -> nix::Result<usize> {
 ///
 /// # Errors
 /// EPIPE when the other side closed the socket or sent no fd.
-pub fn receive_fd(socket: BorrowedFd<'_>, payload: &mut [u8]) -> nix::Result<(usize, OwnedFd)> {
+pub(crate) fn receive_fd(
+    socket: BorrowedFd<'_>,
+    payload: &mut [u8],
+) -> nix::Result<(usize, OwnedFd)> {
     let (length, fd) = receive(socket, payload)?;
     Ok((length, fd.ok_or(Errno::EPIPE)?))
 }
@@ -59,13 +66,13 @@ pub fn receive_fd(socket: BorrowedFd<'_>, payload: &mut [u8]) -> nix::Result<(us
 /// # Errors
 /// ECONNREFUSED when the other side is gone; EMSGSIZE for a payload that is too long; EAGAIN on a nonblocking socket
 /// whose other side has no room.
-pub fn send(socket: BorrowedFd<'_>, payload: &[u8]) -> nix::Result<()> {
+pub(crate) fn send(socket: BorrowedFd<'_>, payload: &[u8]) -> nix::Result<()> {
     nix::sys::socket::send(socket.as_raw_fd(), payload, MsgFlags::MSG_NOSIGNAL).map(drop)
 }
 
 /// What there is in a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Brings {
+pub(crate) enum Brings {
     /// Bytes alone.
     Text,
     /// Descriptors, too.
@@ -77,7 +84,7 @@ pub enum Brings {
 ///
 /// # Errors
 /// EAGAIN on a nonblocking socket without a message.
-pub fn look(socket: BorrowedFd<'_>, payload: &mut [u8]) -> nix::Result<(usize, Brings)> {
+pub(crate) fn look(socket: BorrowedFd<'_>, payload: &mut [u8]) -> nix::Result<(usize, Brings)> {
     let mut slices = [IoSliceMut::new(payload)];
     let message = recvmsg::<()>(socket.as_raw_fd(), &mut slices, None, MsgFlags::MSG_PEEK)?;
     let brings = if message.flags.contains(MsgFlags::MSG_CTRUNC) {
@@ -90,7 +97,7 @@ pub fn look(socket: BorrowedFd<'_>, payload: &mut [u8]) -> nix::Result<(usize, B
 
 /// `recv(socket, …, MSG_DONTWAIT)`, recv(2): takes the first message out of the queue. The kernel closes what it
 /// brings on the way back to the caller, who then waits for that.
-pub fn throw_away(socket: BorrowedFd<'_>) {
+pub(crate) fn throw_away(socket: BorrowedFd<'_>) {
     // Where there is none, there is nothing to throw away.
     let _ = nix::sys::socket::recv(socket.as_raw_fd(), &mut [0], MsgFlags::MSG_DONTWAIT);
 }
@@ -99,7 +106,7 @@ pub fn throw_away(socket: BorrowedFd<'_>) {
 ///
 /// # Errors
 /// As [`receive_all`].
-pub fn receive(
+pub(crate) fn receive(
     socket: BorrowedFd<'_>,
     payload: &mut [u8],
 ) -> nix::Result<(usize, Option<OwnedFd>)> {
@@ -114,7 +121,7 @@ pub fn receive(
 ///
 /// # Errors
 /// EAGAIN on a nonblocking socket without a message.
-pub fn receive_all<const FDS: usize>(
+pub(crate) fn receive_all<const FDS: usize>(
     socket: BorrowedFd<'_>,
     payload: &mut [u8],
 ) -> nix::Result<(usize, Vec<OwnedFd>)> {

@@ -9,7 +9,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 /// One instruction of classic BPF, `struct sock_filter` of `linux/filter.h`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Instruction {
+pub(crate) struct Instruction {
     /// Operation, size and addressing mode.
     pub code: u16,
     /// How many instructions a comparison that holds skips.
@@ -22,7 +22,7 @@ pub struct Instruction {
 
 impl Instruction {
     /// The instruction as the kernel lays it out, in this machine's byte order.
-    pub fn to_bytes(self) -> [u8; 8] {
+    pub(crate) fn to_bytes(self) -> [u8; 8] {
         let [a, b] = self.code.to_ne_bytes();
         let [e, f, g, h] = self.k.to_ne_bytes();
         [a, b, self.jt, self.jf, e, f, g, h]
@@ -30,22 +30,22 @@ impl Instruction {
 }
 
 /// The longest program the kernel takes (`BPF_MAXINSNS`).
-pub const BPF_MAXINSNS: usize = 4096;
+pub(crate) const BPF_MAXINSNS: usize = 4096;
 
 /// All threads of the process get the filter (Linux 3.17).
-pub const FILTER_FLAG_TSYNC: u32 = 1;
+pub(crate) const FILTER_FLAG_TSYNC: u32 = 1;
 /// Every action but ALLOW is logged (Linux 4.14).
-pub const FILTER_FLAG_LOG: u32 = 1 << 1;
+pub(crate) const FILTER_FLAG_LOG: u32 = 1 << 1;
 /// Leaves speculative store bypass as it is (Linux 4.17).
-pub const FILTER_FLAG_SPEC_ALLOW: u32 = 1 << 2;
+pub(crate) const FILTER_FLAG_SPEC_ALLOW: u32 = 1 << 2;
 /// The call returns a fd that receives the notifications of the filter (Linux 5.0).
-pub const FILTER_FLAG_NEW_LISTENER: u32 = 1 << 3;
+pub(crate) const FILTER_FLAG_NEW_LISTENER: u32 = 1 << 3;
 /// A thread that cannot be synchronised is ESRCH, not a positive return value, which next to
 /// `NEW_LISTENER` would look like a fd (Linux 5.7).
-pub const FILTER_FLAG_TSYNC_ESRCH: u32 = 1 << 4;
+pub(crate) const FILTER_FLAG_TSYNC_ESRCH: u32 = 1 << 4;
 /// A process waits for the listener's answer killably once the listener has read the
 /// notification (Linux 5.19).
-pub const FILTER_FLAG_WAIT_KILLABLE_RECV: u32 = 1 << 5;
+pub(crate) const FILTER_FLAG_WAIT_KILLABLE_RECV: u32 = 1 << 5;
 
 const SECCOMP_SET_MODE_FILTER: u32 = 1;
 
@@ -57,7 +57,7 @@ const SECCOMP_SET_MODE_FILTER: u32 = 1;
 /// EACCES without CAP_SYS_ADMIN and without no_new_privs; EINVAL for a program or a flag that the
 /// kernel does not take; EBUSY when an earlier filter has a listener already; ENOMEM when all
 /// filters of the process together are too long; ESRCH when a thread could not be synchronised.
-pub fn set_mode_filter(flags: u32, program: &[Instruction]) -> nix::Result<Option<OwnedFd>> {
+pub(crate) fn set_mode_filter(flags: u32, program: &[Instruction]) -> nix::Result<Option<OwnedFd>> {
     #[repr(C)]
     struct SockFprog {
         len: libc::c_ushort,
@@ -93,7 +93,7 @@ pub fn set_mode_filter(flags: u32, program: &[Instruction]) -> nix::Result<Optio
 /// The same call without a program: tells whether the kernel knows all `flags`. It looks at the
 /// flags before it reads the program, so a null one is EFAULT for known flags and EINVAL else;
 /// nothing is loaded either way.
-pub fn knows_filter_flags(flags: u32) -> bool {
+pub(crate) fn knows_filter_flags(flags: u32) -> bool {
     // SAFETY: a null program is what the probe is about; the kernel answers EFAULT.
     let result = unsafe {
         libc::syscall(
@@ -114,7 +114,7 @@ const FLAG_CONTINUE: u32 = 1;
 
 /// A call that waits for an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Notification {
+pub(crate) struct Notification {
     /// The kernel's number for it.
     pub id: u64,
     /// Who has made it, as this process's pid namespace numbers it; 0 for one that it does not see.
@@ -123,7 +123,7 @@ pub struct Notification {
 
 /// How a [`Notification`] is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// The kernel carries the call out.
     Continue,
     /// The call returns EINTR, and may be made again.
@@ -135,7 +135,7 @@ pub enum Answer {
 ///
 /// # Errors
 /// ENOENT when who had made it is gone, EINTR.
-pub fn receive_notification(listener: BorrowedFd<'_>) -> nix::Result<Notification> {
+pub(crate) fn receive_notification(listener: BorrowedFd<'_>) -> nix::Result<Notification> {
     // struct seccomp_notif: id, pid, flags, then struct seccomp_data.
     let mut notification = [0_u64; 10];
     // SAFETY: the request's size is that of the live array, which is zeroed as the kernel wants it.
@@ -158,7 +158,7 @@ pub fn receive_notification(listener: BorrowedFd<'_>) -> nix::Result<Notificatio
 ///
 /// # Errors
 /// ENOENT when who had made the call is gone.
-pub fn answer_notification(
+pub(crate) fn answer_notification(
     listener: BorrowedFd<'_>,
     notification: Notification,
     answer: Answer,

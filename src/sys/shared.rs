@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 ///
 /// # Errors
 /// ENOMEM; EINVAL for no words.
-pub fn words(count: usize) -> nix::Result<&'static [AtomicU64]> {
+pub(crate) fn words(count: usize) -> nix::Result<&'static [AtomicU64]> {
     let length = NonZeroUsize::new(count * size_of::<AtomicU64>()).ok_or(nix::Error::EINVAL)?;
     let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
     // SAFETY: a new mapping, at an address that the kernel chooses.
@@ -23,7 +23,7 @@ pub fn words(count: usize) -> nix::Result<&'static [AtomicU64]> {
 /// there. The process writes numbers; the parent believes what it can check.
 #[repr(C)]
 #[derive(Debug)]
-pub struct Shared {
+pub(crate) struct Shared {
     /// The pid of the sibling that the process has made, stored by the kernel; 0 before.
     pid: AtomicI32,
     /// The number of a descriptor and 1; the parent sets it back to 0 when it has the descriptor.
@@ -42,7 +42,7 @@ impl Shared {
     ///
     /// # Errors
     /// ENOMEM.
-    pub fn new() -> nix::Result<&'static Shared> {
+    pub(crate) fn new() -> nix::Result<&'static Shared> {
         const { assert!(size_of::<Shared>() == 3 * size_of::<AtomicU64>()) };
         let words = words(3)?;
         // SAFETY: the mapping is as long as a Shared, aligned to a page, zeroed and never unmapped; an atomic of
@@ -52,13 +52,13 @@ impl Shared {
 
     /// The pid that the kernel has stored, 0 for none.
     #[must_use]
-    pub fn pid(&self) -> i32 {
+    pub(crate) fn pid(&self) -> i32 {
         self.pid.load(Ordering::Acquire)
     }
 
     /// The descriptor that is handed over at the moment.
     #[must_use]
-    pub fn listener(&self) -> Option<i32> {
+    pub(crate) fn listener(&self) -> Option<i32> {
         match self.listener.load(Ordering::Acquire) {
             0 => None,
             number => Some(number - 1),
@@ -66,41 +66,41 @@ impl Shared {
     }
 
     /// Parent: it has been taken.
-    pub fn listener_is_taken(&self) {
+    pub(crate) fn listener_is_taken(&self) {
         self.listener.store(0, Ordering::Release);
     }
 
     /// Parent: what the process makes may be seen in the container.
-    pub fn let_be_seen(&self) {
+    pub(crate) fn let_be_seen(&self) {
         self.may_be_seen.store(1, Ordering::Release);
     }
 
     /// The process: whether the parent has said so.
     #[must_use]
-    pub fn may_be_seen(&self) -> bool {
+    pub(crate) fn may_be_seen(&self) -> bool {
         self.may_be_seen.load(Ordering::Acquire) != 0
     }
 
     /// The process: it runs.
-    pub fn begin(&self) {
+    pub(crate) fn begin(&self) {
         self.has_begun.store(1, Ordering::Release);
     }
 
     /// Parent: whether the process has run at all. One that was killed at its birth has not.
     #[must_use]
-    pub fn has_begun(&self) -> bool {
+    pub(crate) fn has_begun(&self) -> bool {
         self.has_begun.load(Ordering::Acquire) != 0
     }
 
     /// The process: this step has failed.
-    pub fn fail(&self, step: i32, errno: nix::errno::Errno) {
+    pub(crate) fn fail(&self, step: i32, errno: nix::errno::Errno) {
         self.errno.store(errno as i32, Ordering::Relaxed);
         self.step.store(step, Ordering::Release);
     }
 
     /// Parent: which step has failed, and the errno; None where none has.
     #[must_use]
-    pub fn failure(&self) -> Option<(i32, nix::errno::Errno)> {
+    pub(crate) fn failure(&self) -> Option<(i32, nix::errno::Errno)> {
         match self.step.load(Ordering::Acquire) {
             0 => None,
             step => {

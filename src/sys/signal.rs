@@ -8,11 +8,11 @@ use std::mem::MaybeUninit;
 use std::time::{Duration, Instant};
 
 /// Signals that ask a program to end, and by default end it.
-pub const ENDING: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
+pub(crate) const ENDING: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
 
 /// `int sigpending(sigset_t *set)`, sigpending(2): the first of [`ENDING`] that has come and, being blocked, waits. It
 /// stays where it is. What this process ignores asks for nothing.
-pub fn ending() -> Option<i32> {
+pub(crate) fn ending() -> Option<i32> {
     let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
     // SAFETY: `set` is room for one sigset_t, which the kernel fills.
     let result = unsafe { libc::sigpending(set.as_mut_ptr()) };
@@ -29,14 +29,14 @@ pub fn ending() -> Option<i32> {
 /// Whether a signal waits that asks casulo to end. The foreground has all signals blocked, and one that waits
 /// interrupts no call: whoever waits for somebody else there waits for at most a second at a time, and looks here
 /// between two.
-pub fn asked_to_end() -> bool {
+pub(crate) fn asked_to_end() -> bool {
     !without(Defence::AskedToEnd) && ending().is_some()
 }
 
 /// When a wait of many short ones looks at [`asked_to_end`]: once a second, the first time after a second. So what is
 /// quick is done even by who is asked to end, an undo's steps for instance.
 #[derive(Clone, Copy, Debug)]
-pub struct Watch {
+pub(crate) struct Watch {
     next: Instant,
 }
 
@@ -44,19 +44,19 @@ impl Watch {
     const PERIOD: Duration = Duration::from_secs(1);
 
     /// Begins with the wait.
-    pub fn begin() -> Watch {
+    pub(crate) fn begin() -> Watch {
         Watch {
             next: Instant::now() + Watch::PERIOD,
         }
     }
 
     /// The longest single wait until the next look.
-    pub fn left(&self) -> Duration {
+    pub(crate) fn left(&self) -> Duration {
         self.next.saturating_duration_since(Instant::now())
     }
 
     /// [`asked_to_end`], if it is time to look.
-    pub fn asked_to_end(&mut self) -> bool {
+    pub(crate) fn asked_to_end(&mut self) -> bool {
         if !self.left().is_zero() {
             return false;
         }
@@ -69,7 +69,7 @@ impl Watch {
 ///
 /// # Errors
 /// EINVAL for SIGKILL and SIGSTOP.
-pub fn set_default(number: i32) -> nix::Result<()> {
+pub(crate) fn set_default(number: i32) -> nix::Result<()> {
     // `struct sigaction` of the kernel: handler, flags, restorer, mask. SIG_DFL is 0.
     let default = [0_u64; 4];
     let previous = std::ptr::null_mut::<u64>();

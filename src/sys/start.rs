@@ -54,7 +54,7 @@ macro_rules! entry {
             count: ::std::ffi::c_int,
             arguments: *const *const ::std::ffi::c_char,
         ) -> ! {
-            $crate::sys::start::run(count, arguments, $run)
+            $crate::start(count, arguments, $run)
         }
     };
 }
@@ -84,7 +84,7 @@ pub fn run(
 ///
 /// Parent, once, when it is not going to start itself again. The child gets a umask, dispositions and a mask
 /// of its own by its plan, and the caller's limits by [`give_back`].
-pub fn normalise() {
+pub(crate) fn normalise() {
     umask(UMASK);
     for number in [libc::SIGCHLD, libc::SIGTERM] {
         // Only SIGKILL and SIGSTOP are refused.
@@ -103,7 +103,7 @@ pub fn normalise() {
 ///
 /// # Errors
 /// Those of prlimit(2): none that is known for a soft limit below its hard one.
-pub fn give_back(is_set: impl Fn(u32) -> bool) -> nix::Result<()> {
+pub(crate) fn give_back(is_set: impl Fn(u32) -> bool) -> nix::Result<()> {
     for limit in &RAISED {
         let soft = limit.soft.swap(u64::MAX, Ordering::Relaxed);
         if soft != u64::MAX && !is_set(limit.resource) {

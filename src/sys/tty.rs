@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// Rows and columns of a terminal; 0 stands for unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Size {
+pub(crate) struct Size {
     /// Lines of text.
     pub rows: u16,
     /// Characters in a line.
@@ -20,7 +20,7 @@ fn checked(result: libc::c_int) -> nix::Result<libc::c_int> {
 ///
 /// # Errors
 /// ENOTTY for what is no pty master.
-pub fn unlock(master: BorrowedFd<'_>) -> nix::Result<()> {
+pub(crate) fn unlock(master: BorrowedFd<'_>) -> nix::Result<()> {
     let unlocked: libc::c_int = 0;
     // SAFETY: this request reads one int, which `unlocked` is.
     let result = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlocked) };
@@ -32,7 +32,7 @@ pub fn unlock(master: BorrowedFd<'_>) -> nix::Result<()> {
 ///
 /// # Errors
 /// EIO while the slave is locked, ENOTTY for what is no pty master.
-pub fn open_slave(master: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
+pub(crate) fn open_slave(master: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
     let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
     // SAFETY: this request takes open flags by value.
     let fd = checked(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, flags) })?;
@@ -44,7 +44,7 @@ pub fn open_slave(master: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
 ///
 /// # Errors
 /// ENOTTY for what is no pty master.
-pub fn number(master: BorrowedFd<'_>) -> nix::Result<u32> {
+pub(crate) fn number(master: BorrowedFd<'_>) -> nix::Result<u32> {
     let mut number: libc::c_uint = 0;
     // SAFETY: this request writes one unsigned int, which `number` is.
     let result = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTN, &raw mut number) };
@@ -56,7 +56,7 @@ pub fn number(master: BorrowedFd<'_>) -> nix::Result<u32> {
 ///
 /// # Errors
 /// EPERM for a process that leads no session, has a terminal, or where another session has it.
-pub fn make_controlling(terminal: BorrowedFd<'_>) -> nix::Result<()> {
+pub(crate) fn make_controlling(terminal: BorrowedFd<'_>) -> nix::Result<()> {
     // SAFETY: this request takes an int by value.
     checked(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSCTTY, 0) }).map(drop)
 }
@@ -65,7 +65,7 @@ pub fn make_controlling(terminal: BorrowedFd<'_>) -> nix::Result<()> {
 ///
 /// # Errors
 /// ENOTTY for what is no terminal.
-pub fn size(terminal: BorrowedFd<'_>) -> nix::Result<Size> {
+pub(crate) fn size(terminal: BorrowedFd<'_>) -> nix::Result<Size> {
     let mut size = libc::winsize {
         ws_row: 0,
         ws_col: 0,
@@ -84,7 +84,7 @@ pub fn size(terminal: BorrowedFd<'_>) -> nix::Result<Size> {
 ///
 /// # Errors
 /// ENOTTY for what is no terminal.
-pub fn set_size(terminal: BorrowedFd<'_>, size: Size) -> nix::Result<()> {
+pub(crate) fn set_size(terminal: BorrowedFd<'_>, size: Size) -> nix::Result<()> {
     let size = libc::winsize {
         ws_row: size.rows,
         ws_col: size.columns,

@@ -6,7 +6,7 @@ use super::check;
 ///
 /// # Errors
 /// EPERM without CAP_SYS_ADMIN over the UTS namespace, EINVAL for more than 64 bytes.
-pub fn setdomainname(name: &str) -> nix::Result<()> {
+pub(crate) fn setdomainname(name: &str) -> nix::Result<()> {
     // SAFETY: `name` is a live slice of the length passed; no NUL is needed.
     let result = unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) };
     check(libc::c_long::from(result)).map(drop)

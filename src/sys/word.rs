@@ -4,7 +4,7 @@
 /// What a last process tells, and a failure's place. The reader believes no more than the range of each.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tells {
+pub(crate) enum Tells {
     /// It is what it will be, and waits to be told to go on.
     Ready = 1,
     /// It calls execve now. (Said so that one whose reader is gone ends here.)
@@ -57,7 +57,7 @@ impl Tells {
 /// The only message of a last process, 12 bytes in this machine's byte order: below PIPE_BUF, so never in parts.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Word {
+pub(crate) struct Word {
     /// A number of [`Tells`].
     pub(super) what: u32,
     /// An errno, or a wait status.
@@ -68,7 +68,7 @@ pub struct Word {
 
 /// A [`Word`] that was checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Told {
+pub(crate) struct Told {
     /// What it is about.
     pub what: Tells,
     /// An errno from 1 to 4095, 0 for none; for [`Tells::HookEnded`] the wait status, below 65536.
@@ -79,11 +79,11 @@ pub struct Told {
 
 impl Word {
     /// Bytes of one.
-    pub const SIZE: usize = size_of::<Word>();
+    pub(crate) const SIZE: usize = size_of::<Word>();
 
     /// Reads one; None for anything that no last process says.
     #[must_use]
-    pub fn parse(bytes: [u8; Word::SIZE]) -> Option<Told> {
+    pub(crate) fn parse(bytes: [u8; Word::SIZE]) -> Option<Told> {
         let [a, b, c] = *bytes.as_chunks::<4>().0 else {
             return None;
         };

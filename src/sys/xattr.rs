@@ -17,7 +17,7 @@ fn length(result: libc::ssize_t) -> nix::Result<usize> {
 ///
 /// # Errors
 /// ERANGE when `list` is too short, ENOTSUP.
-pub fn flistxattr(fd: BorrowedFd<'_>, list: &mut [u8]) -> nix::Result<usize> {
+pub(crate) fn flistxattr(fd: BorrowedFd<'_>, list: &mut [u8]) -> nix::Result<usize> {
     // SAFETY: the kernel writes at most `list.len()` bytes to `list`.
     length(unsafe { libc::flistxattr(fd.as_raw_fd(), list.as_mut_ptr().cast(), list.len()) })
 }
@@ -27,7 +27,7 @@ pub fn flistxattr(fd: BorrowedFd<'_>, list: &mut [u8]) -> nix::Result<usize> {
 ///
 /// # Errors
 /// ERANGE when `value` is too short, ENODATA, ENOTSUP.
-pub fn fgetxattr(fd: BorrowedFd<'_>, name: &CStr, value: &mut [u8]) -> nix::Result<usize> {
+pub(crate) fn fgetxattr(fd: BorrowedFd<'_>, name: &CStr, value: &mut [u8]) -> nix::Result<usize> {
     // SAFETY: `name` is a live C string; the kernel writes at most `value.len()` bytes to `value`.
     length(unsafe {
         libc::fgetxattr(
@@ -43,7 +43,7 @@ pub fn fgetxattr(fd: BorrowedFd<'_>, name: &CStr, value: &mut [u8]) -> nix::Resu
 ///
 /// # Errors
 /// ENOTSUP where the file system has no such attributes, EPERM without the privilege.
-pub fn fsetxattr(fd: BorrowedFd<'_>, name: &CStr, value: &[u8]) -> nix::Result<()> {
+pub(crate) fn fsetxattr(fd: BorrowedFd<'_>, name: &CStr, value: &[u8]) -> nix::Result<()> {
     // SAFETY: `name` is a live C string and `value` a live slice of the length passed.
     let result = unsafe {
         libc::fsetxattr(
@@ -62,7 +62,7 @@ pub fn fsetxattr(fd: BorrowedFd<'_>, name: &CStr, value: &[u8]) -> nix::Result<(
 ///
 /// # Errors
 /// EEXIST, ENOENT without /proc, and those of [`fsetxattr`].
-pub fn create_xattr(fd: BorrowedFd<'_>, name: &CStr, value: &[u8]) -> nix::Result<()> {
+pub(crate) fn create_xattr(fd: BorrowedFd<'_>, name: &CStr, value: &[u8]) -> nix::Result<()> {
     create_xattr_at(
         Path::new(&format!("/proc/self/fd/{}", fd.as_raw_fd())),
         name,
@@ -75,7 +75,7 @@ pub fn create_xattr(fd: BorrowedFd<'_>, name: &CStr, value: &[u8]) -> nix::Resul
 ///
 /// # Errors
 /// EEXIST, ENOENT, and those of [`fsetxattr`].
-pub fn create_xattr_at(path: &Path, name: &CStr, value: &[u8]) -> nix::Result<()> {
+pub(crate) fn create_xattr_at(path: &Path, name: &CStr, value: &[u8]) -> nix::Result<()> {
     let path = CString::new(path.as_os_str().as_bytes()).map_err(|_nul| Errno::EINVAL)?;
     // SAFETY: `path` and `name` are live C strings and `value` a live slice of the length passed.
     let result = unsafe {
@@ -94,7 +94,7 @@ pub fn create_xattr_at(path: &Path, name: &CStr, value: &[u8]) -> nix::Result<()
 ///
 /// # Errors
 /// ENODATA, ENOTSUP, EPERM.
-pub fn fremovexattr(fd: BorrowedFd<'_>, name: &CStr) -> nix::Result<()> {
+pub(crate) fn fremovexattr(fd: BorrowedFd<'_>, name: &CStr) -> nix::Result<()> {
     // SAFETY: `name` is a live C string.
     let result = unsafe { libc::fremovexattr(fd.as_raw_fd(), name.as_ptr()) };
     check(libc::c_long::from(result)).map(drop)

@@ -18,7 +18,7 @@ impl Cgroup {
     ///
     /// # Errors
     /// `E_DEVICES`
-    pub fn attach_devices(&self, rules: &Rules) -> Result<()> {
+    pub(crate) fn attach_devices(&self, rules: &Rules) -> Result<()> {
         self.attach(&rules.0, None)
     }
 
@@ -28,7 +28,7 @@ impl Cgroup {
     ///
     /// # Errors
     /// `E_DEVICES`; the old rules then hold.
-    pub fn replace_devices(&self, policy: &Policy) -> Result<()> {
+    pub(crate) fn replace_devices(&self, policy: &Policy) -> Result<()> {
         // Before anything is changed: a program that the kernel refuses leaves all as it was.
         let new = if policy.allows_everything() {
             None
@@ -93,14 +93,14 @@ const PRIVILEGE: &str =
 
 /// Device rules as a program in the kernel, for [`Cgroup::attach_devices`].
 #[derive(Debug)]
-pub struct Rules(OwnedFd);
+pub(crate) struct Rules(OwnedFd);
 
 impl Rules {
     /// Parent: has the kernel verify the program of `policy`.
     ///
     /// # Errors
     /// `E_DEVICES`, with the verifier's own words.
-    pub fn load(policy: &Policy) -> Result<Rules> {
+    pub(crate) fn load(policy: &Policy) -> Result<Rules> {
         load(&program(policy)).map(Rules)
     }
 }

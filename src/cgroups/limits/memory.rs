@@ -97,7 +97,7 @@ fn swap(
 
 /// The limit that an update may not set while more is in use: `checkBeforeUpdate` asks for that. On
 /// v2 the kernel itself would not refuse but reclaim and then kill.
-pub fn limit_to_check(resources: &LinuxResources) -> Option<u64> {
+pub(crate) fn limit_to_check(resources: &LinuxResources) -> Option<u64> {
     let memory = resources.memory().as_ref()?;
     let limit = u64::try_from(memory.limit()?).ok()?;
     (memory.check_before_update() == Some(true) && limit != 0).then_some(limit)

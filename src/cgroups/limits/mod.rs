@@ -12,14 +12,14 @@ mod memory;
 mod rdma;
 mod unified;
 
-pub use memory::limit_to_check;
+pub(crate) use memory::limit_to_check;
 
 use crate::error::Problems;
 use oci_spec::runtime::{LinuxNetwork, LinuxResources};
 
 /// One write(2) into one file of the cgroup.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Setting {
+pub(crate) struct Setting {
     /// The file's name: `memory.max`.
     pub file: String,
     /// What is written, without a newline.
@@ -30,7 +30,7 @@ pub struct Setting {
 
 /// What to do where the kernel has the controller but not this file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Absent {
+pub(crate) enum Absent {
     /// The limit cannot be applied: an error.
     Fail,
     /// The limit holds without the file.
@@ -47,7 +47,7 @@ pub enum Absent {
 /// What a running container's cgroup has now, where an update changes only a part of it. All None
 /// for a new cgroup.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Current {
+pub(crate) struct Current {
     /// Text of `cpu.max`: quota and period share that file.
     pub cpu_max: Option<String>,
     /// Text of `memory.max`: the spec's swap is counted from it.
@@ -78,7 +78,7 @@ impl Setting {
 
     /// The controller that provides the file: the text before the first dot. None for the files
     /// that every cgroup has (`cgroup.max.depth`).
-    pub fn controller(&self) -> Option<&str> {
+    pub(crate) fn controller(&self) -> Option<&str> {
         let (controller, _) = self.file.split_once('.')?;
         (controller != "cgroup").then_some(controller)
     }
@@ -86,7 +86,7 @@ impl Setting {
 
 /// Turns the resources, except the device rules, into settings. `unified` comes last, so that it
 /// wins over the v1 fields.
-pub fn plan(
+pub(crate) fn plan(
     resources: &LinuxResources,
     current: &Current,
     problems: &mut Problems,

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 /// Time on CPUs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Cpu {
+pub(crate) struct Cpu {
     /// Time that was used.
     pub usage: Usage,
     /// Time that the quota took away.
@@ -20,7 +20,7 @@ pub struct Cpu {
 
 /// Nanoseconds on all CPUs together; v2 does not count them by CPU.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Usage {
+pub(crate) struct Usage {
     /// All.
     pub total: u64,
     /// In the kernel.
@@ -32,7 +32,7 @@ pub struct Usage {
 /// The quota at work.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Throttling {
+pub(crate) struct Throttling {
     /// Periods that have passed.
     pub periods: u64,
     /// Periods in which the quota was used up.
@@ -43,7 +43,7 @@ pub struct Throttling {
 
 /// What `cpu.max.burst` gave.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Burst {
+pub(crate) struct Burst {
     /// Periods in which more than the quota was used.
     pub periods: u64,
     /// Nanoseconds above the quota.
@@ -53,7 +53,7 @@ pub struct Burst {
 /// What the cgroup may really use, after all cgroups above it. runc's flags of cgroup v1 have no
 /// counterpart in v2 and are left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct CpuSet {
+pub(crate) struct CpuSet {
     /// Numbers of CPUs.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cpus: Vec<u16>,

@@ -7,7 +7,7 @@ use serde::Serialize;
 /// Huge pages of one size, in bytes. The most that was ever used, runc's `max`, is not counted in
 /// v2.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct HugeTlb {
+pub(crate) struct HugeTlb {
     /// Used now, reserved ones included where the kernel counts them.
     pub usage: u64,
     /// How often the limit was met.

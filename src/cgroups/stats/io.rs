@@ -6,7 +6,7 @@ use serde::Serialize;
 
 /// Block devices.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Io {
+pub(crate) struct Io {
     /// Bytes.
     #[serde(
         rename = "ioServiceBytesRecursive",
@@ -23,7 +23,7 @@ pub struct Io {
 
 /// One count of one device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Row {
+pub(crate) struct Row {
     /// Major number of the device.
     pub major: u64,
     /// Minor number of the device.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 /// Memory and swap, in bytes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Memory {
+pub(crate) struct Memory {
     /// Of it cached files.
     pub cache: u64,
     /// Memory.
@@ -34,7 +34,7 @@ pub struct Memory {
 
 /// Bytes of one kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Amount {
+pub(crate) struct Amount {
     /// The limit; the largest number without one, zero where there can be none.
     pub limit: u64,
     /// Used now.
@@ -47,7 +47,7 @@ pub struct Amount {
 
 /// `memory.events`: counts since the cgroup was made, of it and all below it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Events {
+pub(crate) struct Events {
     /// Reclaimed although below `memory.low`.
     pub low: u64,
     /// Slowed down by `memory.high`.
@@ -107,7 +107,7 @@ impl Amount {
 
 impl Events {
     /// What was counted since `before`.
-    pub fn since(self, before: &Events) -> Events {
+    pub(crate) fn since(self, before: &Events) -> Events {
         Events {
             low: self.low.saturating_sub(before.low),
             high: self.high.saturating_sub(before.high),
@@ -118,7 +118,7 @@ impl Events {
     }
 
     /// From the text of `memory.events`.
-    pub fn parse(text: &str) -> Events {
+    pub(crate) fn parse(text: &str) -> Events {
         let mut events = Events::default();
         for (key, count) in flat_keyed(text) {
             match key {

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 /// Processes and threads.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Pids {
+pub(crate) struct Pids {
     /// There are now. Without the pids controller the processes of the cgroup itself.
     pub current: u64,
     /// There may be; zero without a limit, as runc prints it.
@@ -17,7 +17,7 @@ pub struct Pids {
 
 /// `pids.events`
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Events {
+pub(crate) struct Events {
     /// Forks that the limit refused.
     pub max: u64,
 }

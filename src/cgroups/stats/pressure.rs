@@ -6,7 +6,7 @@ use serde::Serialize;
 
 /// One pressure file.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Pressure {
+pub(crate) struct Pressure {
     /// Some of the processes waited.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub some: Option<Stall>,
@@ -17,7 +17,7 @@ pub struct Pressure {
 
 /// One line of it: percentages of the last 10, 60 and 300 seconds, and the sum in microseconds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Stall {
+pub(crate) struct Stall {
     /// Of 10 s.
     pub avg10: f64,
     /// Of 60 s.

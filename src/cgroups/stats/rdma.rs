@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 /// RDMA devices by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Rdma {
+pub(crate) struct Rdma {
     /// Used now.
     pub current: BTreeMap<String, Resources>,
     /// The limits.
@@ -17,7 +17,7 @@ pub struct Rdma {
 /// Of one device; absent without a limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Resources {
+pub(crate) struct Resources {
     /// Handles.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hca_handles: Option<u64>,

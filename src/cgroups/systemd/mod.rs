@@ -5,7 +5,7 @@
 //!
 //! [`plan`] decides (pure): [`name`] the units, [`properties`] and [`annotations`] what they are
 //! like. [`start`], [`fill`], [`update`] and [`stop`] do it, in the parent. A scope begins with a process, and
-//! init does not exist yet: the bridge ([`crate::namespaces::Bridge`]) stands in for it.
+//! init does not exist yet: the bridge ([`crate::namespaces::bridge`]) stands in for it.
 
 mod annotations;
 mod begun;
@@ -14,9 +14,9 @@ mod gvariant;
 mod name;
 mod properties;
 mod unit;
-pub mod update;
+pub(crate) mod update;
 
-pub use dbus::value::Value;
+pub(crate) use dbus::value::Value;
 
 use super::fs::{self, Cgroup};
 use super::hold::Holder;
@@ -42,12 +42,12 @@ const USUAL_SUBGROUP: &str = "container";
 const WAITING_ROOM: &str = "casulo-bridge";
 
 /// A property of a unit and its value.
-pub type Property = (String, Value);
+pub(crate) type Property = (String, Value);
 
 /// Whose systemd it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Manager {
+pub(crate) enum Manager {
     /// The host's, pid 1.
     System,
     /// An ordinary user's.
@@ -59,7 +59,7 @@ pub enum Manager {
 
 /// A scope, by its name: what is recorded of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Scope {
+pub(crate) struct Scope {
     /// `libpod-1234.scope`
     pub unit: String,
     /// Who made it.
@@ -72,7 +72,7 @@ pub struct Scope {
 
 /// What systemd will be told.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// The scope.
     pub scope: Scope,
     /// Its properties, all but the process.
@@ -159,7 +159,7 @@ pub(super) fn plan(
 ///
 /// # Errors
 /// `E_SYSTEMD`. What systemd has begun ends with the process.
-pub fn start(plan: &Plan, process: Pid, holder: &Holder) -> Result<Scope> {
+pub(crate) fn start(plan: &Plan, process: Pid, holder: &Holder) -> Result<Scope> {
     let mut properties = plan.properties.clone();
     // After those of the annotations: systemd adds one to the other.
     properties.push(begun::mark(holder));
@@ -181,7 +181,7 @@ fn pids(process: Pid) -> Value {
 ///
 /// # Errors
 /// `E_SYSTEMD`
-pub fn stop(scope: &Scope) -> Result<()> {
+pub(crate) fn stop(scope: &Scope) -> Result<()> {
     unit::stop(scope)
 }
 
@@ -190,7 +190,7 @@ pub fn stop(scope: &Scope) -> Result<()> {
 ///
 /// # Errors
 /// `E_SYSTEMD`
-pub fn stop_recorded(scope: &Scope, holder: &Holder) -> Result<()> {
+pub(crate) fn stop_recorded(scope: &Scope, holder: &Holder) -> Result<()> {
     match scope.invocation.as_str() {
         "" if !without(Defence::OwnCgroup) => begun::stop(scope, holder),
         _ => unit::stop(scope),
@@ -201,7 +201,7 @@ pub fn stop_recorded(scope: &Scope, holder: &Holder) -> Result<()> {
 ///
 /// # Errors
 /// `E_SYSTEMD`, also when the scope is gone.
-pub fn attach(scope: &Scope, path: &Path, process: Pid) -> Result<()> {
+pub(crate) fn attach(scope: &Scope, path: &Path, process: Pid) -> Result<()> {
     let names = path.iter().skip_while(|name| *name != scope.unit.as_str());
     let below: PathBuf = ["/".as_ref()].into_iter().chain(names.skip(1)).collect();
     unit::attach(scope, &below, process)
@@ -209,7 +209,7 @@ pub fn attach(scope: &Scope, path: &Path, process: Pid) -> Result<()> {
 
 /// The cgroup of a container in its scope.
 #[derive(Debug)]
-pub struct Filled {
+pub(crate) struct Filled {
     /// Where init will be born.
     pub cgroup: Cgroup,
     /// Where the bridge waits, if not in the scope itself.
@@ -220,7 +220,7 @@ pub struct Filled {
 ///
 /// # Errors
 /// As [`Cgroup::create`], and `E_SYSTEMD` where the bridge is not in the scope.
-pub fn fill(
+pub(crate) fn fill(
     plan: &CgroupPlan,
     scope: &Plan,
     bridge: Pid,
@@ -255,7 +255,7 @@ pub fn fill(
 
 impl Filled {
     /// The container's cgroup, once the bridge has ended.
-    pub fn without_bridge(self) -> Cgroup {
+    pub(crate) fn without_bridge(self) -> Cgroup {
         if let Some(directory) = self.waiting_room {
             // If it stays it is an empty directory, which goes with the scope.
             let _ = std::fs::remove_dir(directory);

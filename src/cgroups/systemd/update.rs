@@ -11,7 +11,7 @@ use std::path::Path;
 
 /// A scope whose limits change.
 #[derive(Debug)]
-pub struct Update<'a> {
+pub(crate) struct Update<'a> {
     scope: &'a Scope,
     files: Changes<'a>,
     told: bool,
@@ -21,14 +21,14 @@ pub struct Update<'a> {
 ///
 /// # Errors
 /// `E_CGROUP`
-pub fn directory(scope: &Scope, cgroup: &Path) -> Result<Cgroup> {
+pub(crate) fn directory(scope: &Scope, cgroup: &Path) -> Result<Cgroup> {
     let directory = cgroup.ancestors().find(|path| path.ends_with(&scope.unit));
     Cgroup::open(directory.unwrap_or(cgroup))
 }
 
 impl<'a> Update<'a> {
     /// Nothing yet.
-    pub fn of(scope: &'a Scope, directory: &'a Cgroup) -> Update<'a> {
+    pub(crate) fn of(scope: &'a Scope, directory: &'a Cgroup) -> Update<'a> {
         Update {
             scope,
             files: Changes::of(directory),
@@ -41,7 +41,7 @@ impl<'a> Update<'a> {
     ///
     /// # Errors
     /// `E_CGROUP`, `E_SYSTEMD`
-    pub fn write(&mut self, settings: &[Setting], mount: &Path) -> Result<()> {
+    pub(crate) fn write(&mut self, settings: &[Setting], mount: &Path) -> Result<()> {
         let limits = properties::of(settings);
         // A burst (a file) may not be above the quota (a property): which goes first depends on
         // whether they rise or fall.
@@ -55,7 +55,7 @@ impl<'a> Update<'a> {
     }
 
     /// Brings back the limits of before, which are those that the container's cgroup had.
-    pub fn restore(self, old: &[Setting]) {
+    pub(crate) fn restore(self, old: &[Setting]) {
         if self.told
             && let Err(failed) = unit::set(self.scope, &properties::of(old).properties)
         {

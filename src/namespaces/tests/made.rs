@@ -1,6 +1,7 @@
 //! Namespaces that are made.
 
 use super::*;
+use crate::namespaces::time::Clock;
 
 #[test]
 fn a_container_with_every_namespace_has_its_own() {

@@ -22,7 +22,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Detached mounts of nodes, by the index of their device in the plan. init inherits the fds.
 #[derive(Debug, Default)]
-pub struct Nodes(Vec<(usize, OwnedFd)>);
+pub(crate) struct Nodes(Vec<(usize, OwnedFd)>);
 
 impl Nodes {
     /// Parent, before the clone, with the host's privileges: makes what the plan wants premade.
@@ -30,7 +30,7 @@ impl Nodes {
     ///
     /// # Errors
     /// E_DEVICE with the device's path, or the step that failed.
-    pub fn make(plan: &Plan) -> Result<Nodes> {
+    pub(crate) fn make(plan: &Plan) -> Result<Nodes> {
         let wanted: Vec<usize> = plan
             .devices
             .iter()

@@ -28,7 +28,7 @@ const DEFAULTS: &[(&str, u32, u32)] = &[
 
 /// All devices of a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// Whose `/dev` it is.
     pub dev: Dev,
     /// How nodes are made.
@@ -54,7 +54,7 @@ impl Default for Plan {
 impl Plan {
     /// The parent makes the nodes that the container's own device rules forbid init to make: those that the config asks
     /// for are not subject to them, as with runc.
-    pub fn make_ahead(&mut self, is_forbidden: impl Fn(&Device) -> bool) {
+    pub(crate) fn make_ahead(&mut self, is_forbidden: impl Fn(&Device) -> bool) {
         for device in &mut self.devices {
             if self.way == Way::Make && device.kind != Kind::Fifo && is_forbidden(device) {
                 device.premade = Some((device.uid, device.gid));
@@ -65,7 +65,7 @@ impl Plan {
 
 /// Whose `/dev` it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dev {
+pub(crate) enum Dev {
     /// casulo fills it: default devices and links.
     Ours,
     /// The config binds one there (or there is no mount namespace): casulo makes nothing in it.
@@ -74,7 +74,7 @@ pub enum Dev {
 
 /// How nodes are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub(crate) enum Way {
     /// With mknod, or by a bind mount where the kernel refuses that.
     Make,
     /// By bind mounts: a user namespace has no mknod.
@@ -83,7 +83,7 @@ pub enum Way {
 
 /// One device.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Device {
+pub(crate) struct Device {
     /// Where in the container: absolute, without `.`, `..` or a slash at the end.
     pub path: PathBuf,
     /// Its type.
@@ -107,7 +107,7 @@ pub struct Device {
 
 /// The types of mknod(1); `u`, unbuffered, is a character device on Linux.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// `c` and `u`
     Char,
     /// `b`
@@ -118,7 +118,7 @@ pub enum Kind {
 
 /// Who wants a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub(crate) enum Origin {
     /// The spec's list of default devices.
     Default,
     /// `linux.devices`.
@@ -131,7 +131,7 @@ pub enum Origin {
 /// usually the host's own. A default device on which the config mounts something is left to that
 /// mount. A node bound from the host in a user namespace keeps the host's mode and owner, unless
 /// casulo has the privilege to make one with those of the config.
-pub fn plan(
+pub(crate) fn plan(
     spec: &Spec,
     ns: &namespaces::Plan,
     host: &Host,

@@ -10,7 +10,7 @@ use std::os::fd::RawFd;
 
 /// What a last process becomes, and on the way.
 #[derive(Debug)]
-pub struct Last<'a> {
+pub(crate) struct Last<'a> {
     /// What execve(2) gets.
     pub path: &'a CStr,
     /// argv.
@@ -45,7 +45,7 @@ pub struct Last<'a> {
 
 /// Whether a last process waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wait {
+pub(crate) enum Wait {
     /// It says `Ready` and waits for [`super::GO`].
     Announced,
     /// It waits for [`super::GO`], which may have been said before.
@@ -54,7 +54,7 @@ pub enum Wait {
 
 /// Which session a last process is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Session {
+pub(crate) enum Session {
     /// It leads one already.
     Present,
     /// It makes one.
@@ -65,7 +65,7 @@ pub enum Session {
 
 /// Whether a last process looks at its working directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WorkingDirectory {
+pub(crate) enum WorkingDirectory {
     /// It was looked at.
     Verified,
     /// Once more, after the wait.
@@ -74,7 +74,7 @@ pub enum WorkingDirectory {
 
 /// Whether `LISTEN_PID` is added, sd_listen_fds(3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ListenPid {
+pub(crate) enum ListenPid {
     /// The environment is as it will be.
     AsGiven,
     /// It is.
@@ -83,7 +83,7 @@ pub enum ListenPid {
 
 /// One startContainer hook.
 #[derive(Debug)]
-pub struct LastHook<'a> {
+pub(crate) struct LastHook<'a> {
     /// What execve(2) gets.
     pub path: &'a CStr,
     /// argv.
@@ -96,7 +96,7 @@ pub struct LastHook<'a> {
 
 /// Test builds: what happens where.
 #[derive(Clone, Copy, Debug)]
-pub struct Fault {
+pub(crate) struct Fault {
     /// Where.
     pub at: FaultPlace,
     /// What.
@@ -105,7 +105,11 @@ pub struct Fault {
 
 /// Where a last process can be made to fail.
 #[derive(Clone, Copy, Debug)]
-pub enum FaultPlace {
+#[cfg_attr(
+    not(feature = "testing"),
+    expect(dead_code, reason = "a release build has no faults")
+)]
+pub(crate) enum FaultPlace {
     /// Before its hooks.
     Hooks,
     /// Before execve.
@@ -114,7 +118,11 @@ pub enum FaultPlace {
 
 /// How it is made to fail.
 #[derive(Clone, Copy, Debug)]
-pub enum FaultKind {
+#[cfg_attr(
+    not(feature = "testing"),
+    expect(dead_code, reason = "a release build has no faults")
+)]
+pub(crate) enum FaultKind {
     /// With this errno.
     Errno(Errno),
     /// It ends at once.
@@ -125,7 +133,7 @@ pub enum FaultKind {
 
 /// What is done on the area before all else, where the process itself lands.
 #[derive(Clone, Copy, Debug)]
-pub struct Confinement<'a> {
+pub(crate) struct Confinement<'a> {
     /// The filter, and `SECCOMP_FILTER_FLAG_*`.
     pub filter: Option<(&'a [Instruction], u32)>,
     /// Where the filter's listener is handed over.
@@ -138,7 +146,7 @@ pub struct Confinement<'a> {
 
 /// Whether a last process is dumpable, prctl(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dumpable {
+pub(crate) enum Dumpable {
     /// Until the listener was taken, then not.
     UntilListenerIsTaken,
     /// As it is.

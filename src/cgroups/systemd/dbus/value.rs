@@ -5,7 +5,7 @@ const DEPTH: usize = 64;
 
 /// A value of one complete type.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Value {
+pub(crate) enum Value {
     /// `y`
     Byte(u8),
     /// `b`
@@ -40,23 +40,23 @@ pub enum Value {
 
 impl Value {
     /// A string.
-    pub fn text(text: &str) -> Value {
+    pub(crate) fn text(text: &str) -> Value {
         Value::String(text.to_owned())
     }
 
     /// A variant that holds `value`.
-    pub fn variant(value: Value) -> Value {
+    pub(crate) fn variant(value: Value) -> Value {
         Value::Variant(Box::new(value))
     }
 
     /// An array of bytes.
-    pub fn bytes(bytes: &[u8]) -> Value {
+    pub(crate) fn bytes(bytes: &[u8]) -> Value {
         let bytes = bytes.iter().copied().map(Value::Byte);
         Value::Array("y".to_owned(), bytes.collect())
     }
 
     /// The type.
-    pub fn signature(&self) -> String {
+    pub(crate) fn signature(&self) -> String {
         let letter = match self {
             Value::Byte(_) => "y",
             Value::Bool(_) => "b",
