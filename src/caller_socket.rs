@@ -4,8 +4,9 @@
 //! Who listens there may never accept or read. casulo waits for [`timeout::CALLER_SOCKET`], and for a second at a time: the
 //! foreground has signals blocked, and looks for those that ask it to end.
 
-use crate::sys::{scm, signal};
+use crate::sys::scm;
 use crate::timeout;
+use crate::waiting;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, poll};
@@ -80,7 +81,7 @@ fn connect_in_time(fd: &OwnedFd, address: &UnixAddr) -> nix::Result<()> {
 
 /// Whether a wait is worth another second.
 fn go_on_until(last: Instant) -> nix::Result<()> {
-    match signal::asked_to_end() {
+    match waiting::asked_to_end() {
         true => Err(Errno::EINTR),
         false if Instant::now() >= last => Err(Errno::ETIMEDOUT),
         false => Ok(()),

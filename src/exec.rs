@@ -11,6 +11,7 @@ mod death;
 mod entrant;
 mod supervise;
 
+use crate::binary::shared::Shared;
 use crate::cgroups::Cgroup;
 use crate::error::{Code, Context, Error, Result};
 use crate::fault::{self, Step};
@@ -18,16 +19,16 @@ use crate::foreground::Signals;
 use crate::process::asked::{Asked, Birth, Hooks};
 use crate::process::last_steps::WorkingDirectory;
 use crate::process::schedule;
+use crate::procfs::ProcFs;
 use crate::seccomp::listener::Agent;
 use crate::seccomp::{self, Bpf};
 use crate::state::{Dir, Seen, Status};
 use crate::sync::Channel;
 use crate::sync::pipes::pipes;
 use crate::sys::clone::Side;
-use crate::sys::procfs::ProcFs;
-use crate::sys::shared::Shared;
 use crate::sys::signal;
 use crate::trace::{self, Phase};
+use crate::waiting;
 use crate::{caller_socket, pidfile, process};
 use entrant::Entrant;
 use nix::errno::Errno;
@@ -217,7 +218,7 @@ fn announce(request: &Request<'_>, executed: Executed) -> Result<Outcome> {
     match told() {
         Ok(()) => Ok(Outcome::Executed(executed)),
         Err(error) => {
-            crate::sys::child::end(executed.pid);
+            waiting::end(executed.pid);
             Err(error)
         }
     }

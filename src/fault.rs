@@ -5,12 +5,12 @@
 //! `mounts:kill` kills the process that is there, `mounts:stop` stops it until SIGCONT; a third part
 //! (`replace-record:kill:2`) waits for the second time.
 
+use crate::binary::landing::Fault;
+#[cfg(feature = "testing")]
+use crate::binary::landing::{FaultKind, FaultPlace};
 use crate::error::Result;
 #[cfg(feature = "testing")]
 use crate::error::{Code, Error};
-use crate::sys::landing::Fault;
-#[cfg(feature = "testing")]
-use crate::sys::landing::{FaultKind, FaultPlace};
 #[cfg(feature = "testing")]
 use nix::errno::Errno;
 

@@ -6,6 +6,9 @@
 //! [`Plan`]. It ends in its last steps ([`crate::process::last_steps`]), in which it waits to be started as what it
 //! will be, or leaves by `_exit` after it has sent its error.
 
+use crate::binary::landing::{self, Taker};
+use crate::binary::protection;
+use crate::binary::shared::Shared;
 use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Result};
 use crate::fault::{self, Step};
@@ -15,6 +18,7 @@ use crate::plan::Plan;
 use crate::process::asked::Birth;
 use crate::process::last_steps::{LastSteps, Tracer, Wait, WorkingDirectory};
 use crate::process::{Caller, Program, signals};
+use crate::procfs::ProcFs;
 use crate::root::Root;
 use crate::rootfs::devices::Nodes;
 use crate::rootfs::{self, Pids, Sources};
@@ -22,11 +26,7 @@ use crate::seccomp::Bpf;
 use crate::sync::pipes::TheirEnds;
 use crate::sync::{Channel, Message};
 use crate::sys::child;
-use crate::sys::exe;
 use crate::sys::fd::close_on_exec_from;
-use crate::sys::landing::{self, Taker};
-use crate::sys::procfs::ProcFs;
-use crate::sys::shared::Shared;
 use crate::trace::{self, Phase};
 use crate::{lsm, terminal};
 use nix::sys::prctl::set_pdeathsig;
@@ -105,7 +105,7 @@ struct SetUp {
 fn set_up(plan: &Plan, inherited: &Inheritance, birth: Birth) -> Result<SetUp> {
     let (parent, joins) = (&inherited.parent, &inherited.joins);
     trace::phase(Phase::Enter);
-    exe::let_go();
+    protection::close_binary_mount();
     let proc = enter_namespaces(plan, inherited, birth)?;
     let documents = if plan.needs_go() {
         wait_for_go(parent)?

@@ -14,6 +14,7 @@ use error::{Code, Error};
 use std::ffi::OsString;
 use std::io::Write;
 
+mod binary;
 mod bundle;
 mod caller_socket;
 mod capabilities;
@@ -44,6 +45,7 @@ pub mod options;
 mod pidfile;
 pub mod plan;
 mod process;
+mod procfs;
 mod root;
 mod rootfs;
 pub mod seccomp;
@@ -55,11 +57,12 @@ mod sys;
 mod terminal;
 mod timeout;
 mod trace;
+mod waiting;
 mod whole_file;
 
-pub use sys::arena::Arena;
+pub use binary::arena::Arena;
 #[doc(hidden)]
-pub use sys::start::run as start;
+pub use binary::start::run as start;
 
 /// The verbs whose process, or a child of it, enters a container.
 const ENTERS_A_CONTAINER: [&str; 3] = ["create", "run", "exec"];
@@ -71,7 +74,7 @@ pub fn run(words: Vec<OsString>) -> u8 {
     if words
         .iter()
         .any(|word| ENTERS_A_CONTAINER.iter().any(|verb| word == verb))
-        && let Err(errno) = sys::exe::protect()
+        && let Err(errno) = binary::protection::protect()
     {
         log::report(&Error::step(
             Code::Unsupported,
@@ -81,7 +84,7 @@ pub fn run(words: Vec<OsString>) -> u8 {
         ));
         return 1;
     }
-    sys::start::normalise();
+    binary::start::normalise();
     let cli = match Cli::read(&words) {
         Ok(cli) => cli,
         Err(error) => {

@@ -8,7 +8,7 @@
 use crate::defence::{Defence, without};
 use crate::error::{Code, Error, Problems, Result};
 use crate::host::Host;
-use crate::sys::procfs::ProcFs;
+use crate::procfs::ProcFs;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;

@@ -18,9 +18,9 @@
 
 pub(crate) mod pipes;
 
+use crate::binary::shared::Shared;
 use crate::error::{Code, Error, Result};
 use crate::sys::scm;
-use crate::sys::shared::Shared;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{

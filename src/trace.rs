@@ -5,8 +5,8 @@
 //! descriptor, while time counts. The parent writes the file when its command is over. Without the option
 //! a phase costs one look at a variable.
 
+use crate::binary::shared;
 use crate::error::{Code, Context, Result};
-use crate::sys::shared;
 use nix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 use std::fs::File;

@@ -9,8 +9,8 @@ use crate::foreground::{self, Signals};
 use crate::host::Host;
 use crate::options::Options;
 use crate::state::Status;
-use crate::sys::child;
 use crate::trace::{self, Phase};
+use crate::waiting;
 use crate::{capabilities, config, namespaces, process, seccomp};
 use oci_spec::runtime::{Capability, Process, Spec};
 use std::os::fd::AsFd;
@@ -101,7 +101,7 @@ pub(super) fn run(global: &Global, args: &Exec) -> Result<u8> {
             } = executed;
             let attended = fault::at(Step::ExecAttend).and_then(|()| super::relay(console));
             let relay = attended.inspect_err(|_| {
-                child::end(pid);
+                waiting::end(pid);
             })?;
             trace::phase(Phase::Running);
             super::exit_code(foreground::wait(&signals, pid, pidfd.as_fd(), relay, None)?)

@@ -6,6 +6,8 @@ use super::interruption::Interruption;
 use super::outside::attach_device_rules;
 use super::starting::{Decided, LOOK, Starting};
 use super::undo::Made;
+use crate::binary::shared::Shared;
+use crate::binary::{landing, protection};
 use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Result};
 use crate::fault::{self, Step};
@@ -13,15 +15,13 @@ use crate::hooks::{Kind, Spoken};
 use crate::init::StartBy;
 use crate::namespaces::{self, Joins};
 use crate::process::last_steps::birth_failed;
+use crate::procfs::ProcFs;
 use crate::seccomp::listener::{Agent, Listener};
 use crate::state::{ProcessRef, State, Status};
 use crate::sync::pipes::Ends;
 use crate::sync::{Channel, Message};
 use crate::sys::child::{self, Patience};
 use crate::sys::pidfd::pidfd_open;
-use crate::sys::procfs::ProcFs;
-use crate::sys::shared::Shared;
-use crate::sys::{exe, landing};
 use crate::terminal;
 use nix::errno::Errno;
 use nix::unistd::Pid;
@@ -98,7 +98,7 @@ impl Conversation<'_> {
         let plan = self.request.plan;
         let init = Pid::from_raw(state.init_process_pid);
         if !without(Defence::OwnMountClosed) {
-            exe::let_go();
+            protection::close_binary_mount();
         }
         self.shared.let_be_seen();
         if self.request.starts_at_once() {

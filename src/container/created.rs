@@ -11,8 +11,8 @@ use crate::fault::{self, Step};
 use crate::foreground::EndSignals;
 use crate::hooks::Kind;
 use crate::notify::Proxy;
+use crate::procfs::ProcFs;
 use crate::state::{State, Status};
-use crate::sys::procfs::ProcFs;
 use std::os::fd::AsFd;
 
 impl Created<'_> {

@@ -7,9 +7,9 @@
 
 use super::processes::not_running;
 use crate::error::{Code, Context, Result};
+use crate::procfs::ProcFs;
 use crate::state::{Dir, Lock, PAUSE, Seen, State, Status};
 use crate::sys::pidfd::pidfd_send_signal;
-use crate::sys::procfs::ProcFs;
 use crate::timeout;
 use nix::errno::Errno;
 use std::os::fd::{AsFd, OwnedFd};

@@ -3,9 +3,9 @@
 use crate::error::{Code, Context, Error, Result};
 use crate::hooks::Kind;
 use crate::plan::Plan;
+use crate::procfs::ProcFs;
 use crate::state::{State, Status};
 use crate::sync::{Channel, Message};
-use crate::sys::procfs::ProcFs;
 use nix::fcntl::OFlag;
 use nix::unistd::{Pid, read};
 

@@ -5,8 +5,8 @@ use crate::error::{Code, Context, Result};
 use crate::hooks::Kind;
 use crate::intel_rdt;
 use crate::notify::Socket;
+use crate::procfs::ProcFs;
 use crate::state::{self, ProcessRef, State};
-use crate::sys::procfs::ProcFs;
 use nix::unistd::Pid;
 
 /// What is known before init is there. `proc` is the host's.

@@ -10,9 +10,9 @@ use crate::error::{Code, Error, Result};
 use crate::fault::{self, Step};
 use crate::namespaces::{self, Joins};
 use crate::process::Role;
+use crate::procfs::ProcFs;
 use crate::state::State;
 use crate::sync::{Channel, Message};
-use crate::sys::procfs::ProcFs;
 use crate::{intel_rdt, rootfs};
 use nix::unistd::Pid;
 

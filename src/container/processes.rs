@@ -1,9 +1,9 @@
 //! `ps`: which processes a container has. Any casulo process on the host.
 
 use crate::error::{Code, Context, Error, Result};
+use crate::procfs::ProcFs;
 use crate::state::{Dir, State};
 use crate::sys::pidfd::pidfd_send_signal;
-use crate::sys::procfs::ProcFs;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, readlinkat};
 use nix::unistd::Pid;

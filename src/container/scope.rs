@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::fault::{self, Step};
 use crate::namespaces::{self, Bridged, Joins, Kind, Spawned};
 use crate::plan::Plan;
-use crate::sys::procfs::ProcFs;
+use crate::procfs::ProcFs;
 
 /// Parent: makes a bridge, has systemd make the scope around it, makes the container's cgroup in
 /// there, and lets the bridge make init in that. Returns twice.

@@ -7,8 +7,8 @@ use crate::error::{Code, Context, Error, Result};
 use crate::fault::{self, Step};
 use crate::hooks::{Kind, Output, Spoken};
 use crate::notify::Proxy;
+use crate::procfs::ProcFs;
 use crate::state::{self, Dir, Seen, State, Status};
-use crate::sys::procfs::ProcFs;
 use nix::unistd::Pid;
 use std::os::fd::AsFd;
 

@@ -5,17 +5,17 @@
 
 use super::hooks_outside::recorded_hooks;
 use super::interruption::Interruption;
+use crate::binary::landing::{Tells, Told};
 use crate::defence::{Defence, without};
 use crate::error::{Code, Error, Result};
 use crate::foreground::EndSignals;
 use crate::hooks::{self, Spoken, Tail};
 use crate::plan::Plan;
+use crate::procfs::ProcFs;
 use crate::seccomp::listener::Listener;
 use crate::state::Dir;
 use crate::sync::pipes::{Ends, Heard};
-use crate::sys::landing::{Tells, Told};
 use crate::sys::pidfd::pidfd_send_signal;
-use crate::sys::procfs::ProcFs;
 use crate::{config, process};
 use nix::poll::{PollFd, PollFlags};
 use nix::unistd::Pid;

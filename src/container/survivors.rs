@@ -2,7 +2,7 @@
 //! for the one line of error that `kill`, `delete` and `pause` give. Any casulo process on the host.
 
 use crate::error::{Code, Error};
-use crate::sys::procfs::ProcFs;
+use crate::procfs::ProcFs;
 use crate::timeout;
 use nix::fcntl::OFlag;
 use nix::unistd::Pid;

@@ -9,8 +9,8 @@ use crate::namespaces::MovedDevices;
 use crate::pidfile;
 use crate::plan::Plan;
 use crate::state::{Dir, State, Status};
-use crate::sys::child::{self, Farewell};
 use crate::timeout;
+use crate::waiting::{self, Farewell};
 use nix::errno::Errno;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -43,7 +43,7 @@ impl Made<'_> {
     /// first error is the one that the caller needs.
     pub(super) fn undo(&mut self, error: Error) -> Error {
         // Who is held by a tracer in the container is waited for no longer.
-        let patience = match self.init.take().map(child::end) {
+        let patience = match self.init.take().map(waiting::end) {
             Some(Farewell::Kept) => Duration::ZERO,
             Some(Farewell::Gone) | None => timeout::KILL,
         };

@@ -1,9 +1,9 @@
 //! Why an entrant has ended without a process. Parent.
 
+use crate::binary::shared::Shared;
 use crate::error::{Code, Error};
 use crate::process::last_steps::birth_failed;
 use crate::sys::child::Ended;
-use crate::sys::shared::Shared;
 use nix::unistd::Pid;
 
 /// `how` is what wait(2) said. None where the kernel has killed it before its first instruction: since Linux 6.14 it

@@ -7,6 +7,8 @@
 
 use super::Request;
 use super::birth::Place;
+use crate::binary::protection;
+use crate::binary::shared::Shared;
 use crate::capabilities::SysAdmin;
 use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Result};
@@ -15,16 +17,14 @@ use crate::namespaces::{self, Kind};
 use crate::process::asked::Birth;
 use crate::process::last_steps::{LastSteps, Tracer, Wait, WorkingDirectory};
 use crate::process::{Role, signals};
+use crate::procfs::ProcFs;
 use crate::root::Root;
 use crate::seccomp::Bpf;
 use crate::sync::pipes::TheirEnds;
 use crate::sync::{Channel, Message};
 use crate::sys::child;
-use crate::sys::exe;
 use crate::sys::namespace::stop_being_dumpable;
 use crate::sys::pidfd::pidfd_send_signal;
-use crate::sys::procfs::ProcFs;
-use crate::sys::shared::Shared;
 use crate::terminal;
 use crate::trace::{self, Phase};
 use nix::errno::Errno;
@@ -62,7 +62,7 @@ impl Entrant<'_> {
     /// Everything but the birth.
     fn enter(&self, parent: &Channel, place: Place, proc: ProcFs) -> Result<Ready> {
         trace::phase(Phase::Enter);
-        exe::let_go();
+        protection::close_binary_mount();
         let process = self.request.process;
         // Of the caller's session nothing is left to be reached from the process: its terminal, its group, its
         // share of the processor (/proc/N/autogroup).

@@ -5,24 +5,25 @@
 use super::birth::Place;
 use super::death;
 use super::{Executed, Outcome, Request, WhenPaused};
+use crate::binary::landing::{self, GO, SET_PROCESSES, Tells};
+use crate::binary::protection;
+use crate::binary::shared::Shared;
 use crate::cgroups::{Cgroup, systemd};
 use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Result};
 use crate::fault::{self, Step};
 use crate::foreground::EndSignals;
+use crate::procfs::ProcFs;
 use crate::seccomp::listener::{Agent, Listener};
 use crate::sync::pipes::{Ends, Heard};
 use crate::sync::{Channel, Message};
-use crate::sys::child::{self, Farewell, Patience};
-use crate::sys::exe;
-use crate::sys::landing::{self, GO, SET_PROCESSES, Tells};
+use crate::sys::child::{self, Patience};
 use crate::sys::pidfd::pidfd_open;
-use crate::sys::procfs::ProcFs;
 use crate::sys::rlimit;
-use crate::sys::shared::Shared;
 use crate::terminal;
 use crate::timeout;
 use crate::trace::{self, Phase};
+use crate::waiting::{self, Farewell};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
@@ -95,7 +96,7 @@ impl<'a> Supervision<'a> {
         let (entrant_fd, end) = match (opened, end) {
             (Ok(fd), Ok(end)) => (fd, end),
             (Err(error), _) | (_, Err(error)) => {
-                child::end(entrant);
+                waiting::end(entrant);
                 return Err(error);
             }
         };
@@ -165,7 +166,7 @@ impl<'a> Supervision<'a> {
             released.map_err(|error| channel.reason_or(error))?;
         }
         if !without(Defence::OwnMountClosed) {
-            exe::let_go();
+            protection::close_binary_mount();
         }
         fault::at(Step::ExecGo)?;
         self.shared.let_be_seen();
@@ -391,7 +392,7 @@ fn wait(fds: &mut [PollFd<'_>], timeout: PollTimeout) -> Result<()> {
 
 /// Kills a process, and waits for its end while nobody keeps it.
 fn farewell(pid: Pid) {
-    if child::end(pid) == Farewell::Kept {
+    if waiting::end(pid) == Farewell::Kept {
         log::warn!("process {pid} was killed, but something in the container keeps it");
     }
 }

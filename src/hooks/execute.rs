@@ -2,6 +2,7 @@
 
 use super::output::{AT_ONCE, Tail};
 use super::{Call, Hook};
+use crate::binary::start;
 use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Result};
 use crate::fault::{self, Step};
@@ -9,8 +10,8 @@ use crate::sys::child::{self, Ended, Patience};
 use crate::sys::clone::Side;
 use crate::sys::fd::close_on_exec_from;
 use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
-use crate::sys::signal::{self, Watch};
-use crate::sys::start;
+use crate::sys::signal;
+use crate::waiting::Watch;
 use crate::whole_file::write_all;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};

@@ -2,9 +2,9 @@
 //! ([`crate::process::last_steps`]).
 
 use super::{Kind, Plan};
+use crate::binary::landing::{Tells, Told};
 use crate::error::{Code, Context, Error, Result};
 use crate::sys::child::Ended;
-use crate::sys::landing::{Tells, Told};
 use nix::errno::Errno;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::{Whence, lseek, write};

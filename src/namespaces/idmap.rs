@@ -4,7 +4,7 @@ use super::{Kind, Plan};
 use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Problems, Result};
 use crate::host::Host;
-use crate::sys::procfs::ProcFs;
+use crate::procfs::ProcFs;
 use caps::Capability;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;

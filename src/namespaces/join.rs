@@ -2,8 +2,8 @@
 
 use super::{Join, Kind, Plan};
 use crate::error::{Code, Context, Error, Result};
+use crate::procfs::ProcFs;
 use crate::sys::namespace::{namespace_type, stop_being_dumpable};
-use crate::sys::procfs::ProcFs;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open};
 use nix::sched::{CloneFlags, setns};

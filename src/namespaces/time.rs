@@ -2,7 +2,7 @@
 
 use super::{Kind, Plan, join};
 use crate::error::{Code, Context, Error, Problems, Result};
-use crate::sys::procfs::ProcFs;
+use crate::procfs::ProcFs;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sched::setns;

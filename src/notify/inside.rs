@@ -14,6 +14,7 @@ use crate::sys::mount::{MountAttr, mount_setattr, open_tree};
 use crate::sys::namespace::stop_being_dumpable;
 use crate::sys::scm;
 use crate::timeout;
+use crate::waiting;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -71,7 +72,7 @@ pub(super) fn bound_in(
             Ok(_) => break scm::receive(ours.as_fd(), &mut answer),
         }
     };
-    child::end(pid);
+    waiting::end(pid);
     match received.map_err(failed)? {
         (_, Some(socket)) => Ok(socket),
         (4, None) => Err(failed(Errno::from_raw(i32::from_ne_bytes(answer)))),

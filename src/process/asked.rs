@@ -2,9 +2,9 @@
 
 use super::Plan;
 use super::limits::Siblings;
+use crate::binary::landing::{SIBLING, Tells, Told, WorkingDirectory};
 use crate::error::{Code, Error, Result};
 use crate::seccomp::{self, Bpf, Call};
-use crate::sys::landing::{SIBLING, Tells, Told, WorkingDirectory};
 use nix::errno::Errno;
 
 impl Plan {

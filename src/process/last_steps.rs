@@ -1,11 +1,17 @@
 //! The last steps of a process: from the moment at which it is what it will be to execve(2).
 //!
-//! They are made on a landing area ([`crate::sys::landing`]), with nothing of casulo's memory, under the filter and
+//! They are made on a landing area ([`crate::binary::landing`]), with nothing of casulo's memory, under the filter and
 //! with the final capabilities. There are two ways there. Init of a new pid namespace, in which nobody is who could
 //! look, *lands* itself. What enters a pid namespace of others is *born* there, as the sibling of an entrant that
 //! nobody inside can see and that has done everything else.
 
 use super::{Caller, Plan, Program, environment};
+use crate::binary::landing::{
+    Confinement, Dumpable, Landing, Last, LastHook, ListenPid, Session, hand_over,
+};
+pub(crate) use crate::binary::landing::{Fault, Wait, WorkingDirectory};
+use crate::binary::remap;
+use crate::binary::shared::Shared;
 use crate::capabilities::SysAdmin;
 use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Result};
@@ -13,14 +19,8 @@ use crate::hooks;
 use crate::seccomp::{self, Bpf};
 use crate::sync::Channel;
 use crate::sys::child::leave;
-use crate::sys::landing::{
-    Confinement, Dumpable, Landing, Last, LastHook, ListenPid, Session, hand_over,
-};
-pub(crate) use crate::sys::landing::{Fault, Wait, WorkingDirectory};
 use crate::sys::namespace::stop_being_dumpable;
-use crate::sys::program;
 use crate::sys::rlimit::Limit;
-use crate::sys::shared::Shared;
 use crate::trace::{self, Phase};
 use nix::errno::Errno;
 use nix::sys::prctl::set_dumpable;
@@ -189,7 +189,7 @@ impl LastSteps<'_> {
                 leave_parent(parent);
                 if self.wait == Wait::Announced {
                     // It may be long before somebody starts the container.
-                    program::give_back();
+                    remap::drop_clean_pages();
                 }
                 landing.land(listener)
             }

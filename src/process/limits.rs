@@ -1,7 +1,7 @@
 //! `process.rlimits` and `process.oomScoreAdj`.
 
 use crate::error::{Code, Context, Problems, Result};
-use crate::sys::procfs::ProcFs;
+use crate::procfs::ProcFs;
 use crate::sys::rlimit::{self, Limit};
 use nix::errno::Errno;
 use nix::unistd::Pid;

@@ -37,7 +37,7 @@ use crate::host::Host;
 use crate::lsm;
 use crate::namespaces;
 use crate::options::Options;
-use crate::sys::procfs::ProcFs;
+use crate::procfs::ProcFs;
 use crate::sys::sched::SchedAttr;
 use environment::Environment;
 use keyring::Keyring;

@@ -6,10 +6,11 @@
 
 use super::limits::Siblings;
 use super::{Plan, environment, signals};
+use crate::binary::start;
 use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Problems, Result};
 use crate::root::Root;
-use crate::sys::{fd, start};
+use crate::sys::fd;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::stat::{Mode, SFlag, fstat};

@@ -4,7 +4,7 @@
 //! nothing is followed, and what is opened is what was looked at.
 
 use crate::defence::{Defence, late_without, without};
-use crate::sys::procfs::ProcFs;
+use crate::procfs::ProcFs;
 use crate::sys::xattr;
 use nix::dir::Dir;
 use nix::errno::Errno;

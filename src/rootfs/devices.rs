@@ -15,9 +15,9 @@ pub(crate) use plan::{Dev, Device, Kind, Origin, Plan, Way, plan};
 
 use crate::defence::{Defence, by_name, without};
 use crate::error::{Code, Context, Error, Result};
+use crate::procfs::ProcFs;
 use crate::root::Root;
 use crate::sys::mount::{MountAttr, mount_setattr, move_mount, open_tree};
-use crate::sys::procfs::ProcFs;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open, readlinkat};
 use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag};

@@ -11,19 +11,19 @@
 //! it has opened the context: without CAP_SYS_PTRACE in the user namespace in which casulo was executed nobody could
 //! take that. Who traces it then has those calls and a procfs of his own processes.
 
+use crate::binary::landing::{MakerLanding, Taker, born};
+use crate::binary::shared::Shared;
 use crate::defence::{Defence, without};
 use crate::sys::capability;
 use crate::sys::child::{self, Patience, leave};
 use crate::sys::clone::Side;
 use crate::sys::fd::close_everything;
-use crate::sys::landing::{MakerLanding, Taker, born};
 use crate::sys::mount::{
     fsconfig_create, fsconfig_set, fsconfig_set_fd, fsmount, fsopen, move_mount,
 };
 use crate::sys::namespace::stop_being_dumpable;
 use crate::sys::pidfd::{pidfd_getfd, pidfd_open, pidfd_send_signal};
 use crate::sys::seccomp::{Instruction, set_mode_filter};
-use crate::sys::shared::Shared;
 use crate::timeout;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open as open_path};

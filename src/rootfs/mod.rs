@@ -27,13 +27,13 @@ pub(crate) use attach::Late;
 pub(crate) use pivot::pivot;
 pub(crate) use sources::{Sent, Sources, send};
 
+use crate::binary::landing::Taker;
 use crate::defence::{Defence, by_name};
 use crate::error::{Code, Context, Problems, Result};
 use crate::fault::{self, Step};
 use crate::host::Host;
 use crate::namespaces::{self, Kind};
 use crate::root::Root;
-use crate::sys::landing::Taker;
 use crate::sys::mount::{MountAttr, mount_setattr, move_mount};
 use crate::sys::uts::setdomainname;
 use caps::Capability;

@@ -3,9 +3,9 @@
 use super::{Plan, Way};
 use crate::error::{Code, Context, Result};
 use crate::fault::{self, Step};
+use crate::procfs::ProcFs;
 use crate::root::Root;
 use crate::sys::mount::{fsconfig_create, fsconfig_set, fsmount, fsopen, move_mount};
-use crate::sys::procfs::ProcFs;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, readlinkat};
 use nix::mount::{MntFlags, umount2};

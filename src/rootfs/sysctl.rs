@@ -7,7 +7,7 @@
 use crate::error::{Code, Error, Problems, Result};
 use crate::host::Host;
 use crate::namespaces::{self, Kind};
-use crate::sys::procfs::ProcFs;
+use crate::procfs::ProcFs;
 use nix::errno::Errno;
 use oci_spec::runtime::Spec;
 

@@ -5,11 +5,11 @@
 //! the listener's number into memory that it shares with the parent and spins until the parent has it.
 
 use super::Filter;
+use crate::binary::shared::Shared;
 use crate::caller_socket;
 use crate::error::{Code, Context, Result};
 use crate::sys::pidfd::pidfd_getfd;
 use crate::sys::seccomp::{Answer, answer_notification, receive_notification};
-use crate::sys::shared::Shared;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 use serde_json::Value;

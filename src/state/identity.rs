@@ -11,7 +11,7 @@ use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Result};
 use crate::host::mount_of_host;
 use crate::intel_rdt;
-use crate::sys::procfs::ProcFs;
+use crate::procfs::ProcFs;
 use nix::errno::Errno;
 use nix::fcntl::readlinkat;
 use nix::sys::stat::{fstat, lstat};

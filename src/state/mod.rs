@@ -377,7 +377,7 @@ pub(crate) fn now() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::procfs::ProcFs;
+    use crate::procfs::ProcFs;
     use nix::unistd::Pid;
 
     /// The first record of `web`, which this process creates.

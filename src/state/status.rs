@@ -4,8 +4,8 @@
 use super::{Dir, Lock, State};
 use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Result};
+use crate::procfs::ProcFs;
 use crate::sys::pidfd::pidfd_open;
-use crate::sys::procfs::ProcFs;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::unistd::Pid;

@@ -11,8 +11,8 @@
 //!     │ ◄── a failure, or its end ── │   the end of file is a wake-up only: whether it has executed says /proc
 //! ```
 
+use crate::binary::landing::{SET_PROCESSES, Told, Word};
 use crate::error::{Code, Context, Result};
-use crate::sys::landing::{SET_PROCESSES, Told, Word};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::{pipe2, read, write};

@@ -21,7 +21,7 @@ pub(crate) fn capset(effective: u64, permitted: u64, inheritable: u64) -> nix::R
 }
 
 /// `struct __user_cap_header_struct` of linux/capability.h for the caller: version and pid.
-pub(super) fn header() -> [u32; 2] {
+pub(crate) fn header() -> [u32; 2] {
     [VERSION_3, 0]
 }
 
@@ -31,7 +31,7 @@ pub(super) fn header() -> [u32; 2] {
     clippy::cast_possible_truncation,
     reason = "the kernel takes each mask as two 32-bit words"
 )]
-pub(super) fn data(effective: u64, permitted: u64, inheritable: u64) -> [u32; 6] {
+pub(crate) fn data(effective: u64, permitted: u64, inheritable: u64) -> [u32; 6] {
     let sets = [effective, permitted, inheritable];
     let [a, b, c] = sets.map(|set| set as u32);
     let [d, e, f] = sets.map(|set| (set >> 32) as u32);

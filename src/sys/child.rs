@@ -1,16 +1,11 @@
 //! Children by fork(2): making one, leaving one, waiting for one, and what it inherits.
 
 use super::clone::Side;
-use super::pidfd::pidfd_open;
-use crate::timeout;
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::Signal;
 use nix::unistd::{ForkResult, Pid, getppid};
 use std::mem::MaybeUninit;
-use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
 
 /// `pid_t fork(void)`, fork(2), by the C library, which keeps malloc usable in the child. For
 /// short-lived children that share nothing special; init is made by [`super::clone::clone3`].
@@ -45,41 +40,6 @@ pub(crate) fn end_with(parent: Pid) -> nix::Result<()> {
         Ok(())
     } else {
         Err(Errno::ESRCH)
-    }
-}
-
-/// Whether a child that was killed is gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Farewell {
-    /// It was waited for.
-    Gone,
-    /// Somebody keeps it: a tracer in a container keeps a killed process as a zombie, or at its exit, as long as it
-    /// likes. It is reaped by whoever reaps casulo's children.
-    Kept,
-}
-
-/// Kills a child that nobody has waited for, and waits for it, but not for ever.
-pub(crate) fn end(pid: Pid) -> Farewell {
-    // It may have ended by itself; as long as nobody has waited for it the number is nobody else's.
-    let _ = kill(pid, Signal::SIGKILL);
-    // Without a descriptor to spare it is looked at again and again.
-    let pidfd = pidfd_open(pid).ok();
-    let last = Instant::now() + timeout::REAP;
-    loop {
-        let left = last.saturating_duration_since(Instant::now());
-        if let Some(pidfd) = &pidfd {
-            let timeout = u8::try_from(left.as_millis().min(255)).expect("at most 255");
-            let _ = poll(
-                &mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)],
-                timeout,
-            );
-        }
-        match wait(Some(pid), Patience::Now) {
-            Ok(None) if left.is_zero() => return Farewell::Kept,
-            // Dead, and not to be reaped yet: the look is repeated a little later.
-            Ok(None) => std::thread::sleep(Duration::from_millis(2)),
-            Ok(Some(_)) | Err(_) => return Farewell::Gone,
-        }
     }
 }
 
@@ -148,7 +108,6 @@ pub(crate) fn ignores(signal: i32) -> bool {
 mod tests {
     use super::*;
     use crate::sys::forked::words_of_child;
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
     #[test]
     fn a_real_time_signal_is_told_by_number() {
@@ -171,23 +130,6 @@ mod tests {
         };
         let ended = wait(Some(child), Patience::UntilOneEnds).expect("wait");
         assert_eq!(ended, Some((child, Ended::Exited(7))));
-    }
-
-    #[test]
-    fn a_child_that_runs_is_ended_without_a_descriptor_to_spare() {
-        let result = words_of_child(|| {
-            let Side::Parent(child) = fork().expect("fork") else {
-                loop {
-                    nix::unistd::pause();
-                }
-            };
-            let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("getrlimit");
-            setrlimit(Resource::RLIMIT_NOFILE, 0, hard).expect("setrlimit");
-            let ended = end(child);
-            setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("setrlimit");
-            Ok(format!("{ended:?}, {:?}", kill(child, None)))
-        });
-        assert_eq!(result, "Gone, Err(ESRCH)");
     }
 
     #[test]

@@ -3,9 +3,7 @@
 
 use super::check;
 use super::child::ignores;
-use crate::defence::{Defence, without};
 use std::mem::MaybeUninit;
-use std::time::{Duration, Instant};
 
 /// Signals that ask a program to end, and by default end it.
 pub(crate) const ENDING: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
@@ -24,45 +22,6 @@ pub(crate) fn ending() -> Option<i32> {
         is_in == 1 && !ignores(number)
     };
     ENDING.into_iter().find(|it| result == 0 && waits(*it))
-}
-
-/// Whether a signal waits that asks casulo to end. The foreground has all signals blocked, and one that waits
-/// interrupts no call: whoever waits for somebody else there waits for at most a second at a time, and looks here
-/// between two.
-pub(crate) fn asked_to_end() -> bool {
-    !without(Defence::AskedToEnd) && ending().is_some()
-}
-
-/// When a wait of many short ones looks at [`asked_to_end`]: once a second, the first time after a second. So what is
-/// quick is done even by who is asked to end, an undo's steps for instance.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Watch {
-    next: Instant,
-}
-
-impl Watch {
-    const PERIOD: Duration = Duration::from_secs(1);
-
-    /// Begins with the wait.
-    pub(crate) fn begin() -> Watch {
-        Watch {
-            next: Instant::now() + Watch::PERIOD,
-        }
-    }
-
-    /// The longest single wait until the next look.
-    pub(crate) fn left(&self) -> Duration {
-        self.next.saturating_duration_since(Instant::now())
-    }
-
-    /// [`asked_to_end`], if it is time to look.
-    pub(crate) fn asked_to_end(&mut self) -> bool {
-        if !self.left().is_zero() {
-            return false;
-        }
-        *self = Watch::begin();
-        asked_to_end()
-    }
 }
 
 /// `rt_sigaction(number, {SIG_DFL}, null, 8)`, sigaction(2). `number` is 1 to 64.
@@ -93,7 +52,7 @@ pub(crate) fn set_default(number: i32) -> nix::Result<()> {
 ///
 /// # Errors
 /// EINVAL for SIGKILL and SIGSTOP.
-pub(super) fn set_handler(number: i32, handler: extern "C" fn(i32)) -> nix::Result<()> {
+pub(crate) fn set_handler(number: i32, handler: extern "C" fn(i32)) -> nix::Result<()> {
     const SA_RESTORER: u64 = 0x0400_0000;
     // Handler, flags, restorer, mask; where an architecture has no restorer, the mask is the third.
     let action = [handler as usize as u64, SA_RESTORER, 0, 0];

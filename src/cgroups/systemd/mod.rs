@@ -25,7 +25,7 @@ use super::{JSON, Plan as CgroupPlan, create, sub_path};
 use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Problems, Result};
 use crate::host::{Host, path_in};
-use crate::sys::procfs::ProcFs;
+use crate::procfs::ProcFs;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use nix::unistd::Pid;

@@ -1,10 +1,10 @@
 //! Which program is executed, and that it is.
 
 use super::*;
+use crate::binary::shared::Shared;
 use crate::process::last_steps::{LastSteps, Tracer, Wait, WorkingDirectory};
 use crate::sync::Channel;
 use crate::sync::pipes::{Heard, pipes};
-use crate::sys::shared::Shared;
 use std::os::fd::AsFd;
 
 /// `locate` for root in `directory`, in a child: the path found, or the error.

@@ -3,12 +3,12 @@
 
 use super::*;
 use crate::options::Options;
+use crate::procfs::ProcFs;
 use crate::skip;
 use crate::sync::Channel;
 use crate::sys::child::leave;
 use crate::sys::clone::{Side, clone3};
 use crate::sys::forked::check_in_child;
-use crate::sys::procfs::ProcFs;
 use caps::{CapSet, Capability};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::wait::waitpid;

@@ -5,7 +5,7 @@
 
 use super::message::{Call, FIXED, Kind, Message, length};
 use super::value::Value;
-use crate::sys::signal::Watch;
+use crate::waiting::Watch;
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket, sockopt,

@@ -1,6 +1,6 @@
-//! The landing area of a last process ([`super::last`]): what [`super::landing`] puts there.
+//! The landing area of a last process ([`super::last`]): what [`super`] puts there.
 
-use super::seccomp::Instruction;
+use crate::sys::seccomp::Instruction;
 
 /// One startContainer hook, all of it in the area.
 #[repr(C)]

@@ -1,8 +1,9 @@
 //! The host binary's protection (CVE-2019-5736): what enters a container runs from a mount or a copy of
 //! casulo that cannot be written, whatever happens to the process later.
 
-use super::{check, fd, mount, program, start};
+use super::{remap, start};
 use crate::defence::{Defence, without};
+use crate::sys::{check, fd, mount};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, FcntlArg, OFlag, SealFlag, fcntl, open};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -16,7 +17,7 @@ fn all_seals() -> SealFlag {
     SealFlag::F_SEAL_SEAL | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE
 }
 
-/// Descriptor of the mount that this process runs from, until [`let_go`]; 0 for none, which is always
+/// Descriptor of the mount that this process runs from, until [`close_binary_mount`]; 0 for none, which is always
 /// standard input, for the standard library opens what the caller has closed.
 static MOUNT: AtomicI32 = AtomicI32::new(0);
 
@@ -45,7 +46,7 @@ pub(crate) fn protect() -> nix::Result<()> {
 /// mount writable (mount_setattr(2) in a user namespace of its own); afterwards the kernel says EINVAL. So all
 /// have closed it before a process of casulo can be seen in a container. Whoever closes it last waits while the
 /// kernel takes the mount down (an RCU grace period), so the child does it at once and the parent meanwhile.
-pub(crate) fn let_go() {
+pub(crate) fn close_binary_mount() {
     let mount = MOUNT.swap(0, Ordering::Relaxed);
     if mount > 0 {
         drop(fd::adopt(mount));
@@ -53,7 +54,7 @@ pub(crate) fn let_go() {
 }
 
 fn run_from_clone(clone: OwnedFd) -> nix::Result<()> {
-    program::run_from(reopened(&clone)?.as_fd())?;
+    remap::run_from(reopened(&clone)?.as_fd())?;
     MOUNT.store(clone.into_raw_fd(), Ordering::Relaxed);
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! The memory that this process's own program lies in. casulo is one static executable that is never
 //! relocated: each part lies where its program header says, elf(5).
 
-use super::{check, start};
+use super::start;
+use crate::sys::check;
 use nix::errno::Errno;
 use nix::sys::mman::{
     MRemapFlags, MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mmap_anonymous, mremap,
@@ -33,7 +34,7 @@ pub(crate) fn run_from(file: BorrowedFd<'_>) -> nix::Result<()> {
 
 /// `madvise(MADV_DONTNEED)`, madvise(2), of all that is never written: these pages go back to the page
 /// cache, and come again one by one when they are needed. For a process that will wait for long.
-pub(crate) fn give_back() {
+pub(crate) fn drop_clean_pages() {
     for part in parts().into_iter().flatten().filter(Part::is_constant) {
         // SAFETY: nobody ever writes them, so what comes again from the file is what was there. What fails
         // leaves the pages where they are.

@@ -1,9 +1,9 @@
 //! What a last process is to become: the plain description of a [`super::Landing`].
 
-use super::super::area::faults;
-use super::super::rlimit::Limit;
-use super::super::seccomp::Instruction;
 use super::super::shared::Shared;
+use super::area::faults;
+use crate::sys::rlimit::Limit;
+use crate::sys::seccomp::Instruction;
 use nix::errno::Errno;
 use std::ffi::{CStr, CString};
 use std::os::fd::RawFd;
@@ -154,7 +154,7 @@ pub(crate) enum Dumpable {
 }
 
 impl Fault {
-    pub(in super::super) fn as_numbers(self) -> [u32; 2] {
+    pub(super) fn as_numbers(self) -> [u32; 2] {
         let at = match self.at {
             FaultPlace::Hooks => faults::HOOKS,
             FaultPlace::Execute => faults::EXECUTE,

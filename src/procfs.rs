@@ -5,8 +5,8 @@
 //! for this process alone, or the host's own /proc, checked by its magic; both are walked with
 //! `openat2(RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_BENEATH)`.
 
-use super::{landing, mount};
 use crate::defence::{Defence, without};
+use crate::sys::mount;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::sys::stat::Mode;
@@ -131,7 +131,7 @@ impl ProcFs {
     pub(crate) fn has_executed(&self, pid: Pid) -> Option<bool> {
         let mut buffer = [0; 1024];
         let stat = self.read_once(&format!("{pid}/stat"), &mut buffer);
-        stat.ok().and_then(landing::has_executed)
+        stat.ok().and_then(has_executed)
     }
 
     /// What one read(2) gives of the file at `path`: all of it, for a file that procfs makes in one piece and that
@@ -161,5 +161,31 @@ impl ProcFs {
 impl AsFd for ProcFs {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+/// Whether the process `pid` has called execve(2) since it was born, from the flags of `/proc/PID/stat` (its
+/// text): PF_FORKNOEXEC of linux/sched.h is gone then.
+fn has_executed(stat: &[u8]) -> Option<bool> {
+    const PF_FORKNOEXEC: u32 = 0x40;
+    let end = stat.iter().rposition(|byte| *byte == b')')?;
+    let mut fields = stat
+        .get(end + 1..)?
+        .split(|byte| *byte == b' ')
+        .filter(|field| !field.is_empty());
+    let flags: u32 = std::str::from_utf8(fields.nth(6)?).ok()?.parse().ok()?;
+    Some(flags & PF_FORKNOEXEC == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_has_executed_is_told_by_its_flags() {
+        let line = |flags: u32| format!("42 (a) b) (c) S 1 42 42 0 -1 {flags} 1 0 0 0");
+        assert_eq!(has_executed(line(0x40_0040).as_bytes()), Some(false));
+        assert_eq!(has_executed(line(0x40_0000).as_bytes()), Some(true));
+        assert_eq!(has_executed(b"42 (a"), None);
     }
 }

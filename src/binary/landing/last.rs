@@ -6,7 +6,7 @@
 //! mapped, so the code here uses neither: system calls by registers ([`super::raw`]), numbers, and addresses
 //! within the area. Everything it says is a [`Word`].
 //!
-//! [`super::landing`] builds the area and leads there.
+//! [`super`] builds the area and leads there.
 
 #![allow(
     clippy::cast_possible_truncation,

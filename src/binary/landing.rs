@@ -1,33 +1,37 @@
-//! The landing area of [`super::last`]: one mapping that holds all that a last process has, and the two ways onto
+//! The landing area of [`last`]: one mapping that holds all that a last process has, and the two ways onto
 //! it: this process itself ([`Landing::land`]), or a sibling that is born there ([`Landing::bear`]).
 //!
 //! Either way nothing else of this process's memory comes along but the program's text and constants, which
 //! everybody has who has the binary.
 
+mod area;
+mod last;
+mod raw;
 mod wanted;
+mod word;
 
-use super::area::{Area, Hook, Program, wants};
-use super::last;
-use super::raw::go_on;
+use super::remap;
 use super::shared::Shared;
-use super::{capability, program, signal};
 use crate::defence::{Defence, without};
+use crate::sys::{capability, signal};
+use area::{Area, Hook, Program, wants};
 use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
 use nix::unistd::{Pid, getpid};
+use raw::go_on;
 use std::ffi::{CStr, CString, c_void};
 use std::num::NonZeroUsize;
 use std::os::fd::RawFd;
 use std::ptr::{NonNull, null, null_mut};
 
-pub(crate) use super::area::{GO, SET_PROCESSES};
-pub(crate) use super::last::{SIBLING, Taker};
-pub(crate) use super::word::{Tells, Told, Word};
+pub(crate) use area::{GO, SET_PROCESSES};
+pub(crate) use last::{SIBLING, Taker};
 pub(crate) use wanted::{
     Confinement, Dumpable, Fault, Last, LastHook, ListenPid, Session, Wait, WorkingDirectory,
 };
 #[cfg(feature = "testing")]
 pub(crate) use wanted::{FaultKind, FaultPlace};
+pub(crate) use word::{Tells, Told, Word};
 
 /// The stack at the upper end of an area, in bytes.
 const STACK: usize = 16 * 1024;
@@ -179,7 +183,7 @@ impl Landing {
 
     fn kept(&self) -> Vec<[usize; 2]> {
         let from = self.area.as_ptr().addr();
-        let mut kept = program::constant_ranges();
+        let mut kept = remap::constant_ranges();
         kept.push([from, from + self.size]);
         kept
     }
@@ -354,20 +358,6 @@ pub(crate) fn end_by_signals() -> nix::Result<()> {
         .try_for_each(|number| signal::set_handler(number, last::end_by_signal))
 }
 
-/// Whether the process `pid` has called execve(2) since it was born, from the flags of `/proc/PID/stat` (its
-/// text): PF_FORKNOEXEC of linux/sched.h is gone then.
-#[must_use]
-pub(crate) fn has_executed(stat: &[u8]) -> Option<bool> {
-    const PF_FORKNOEXEC: u32 = 0x40;
-    let end = stat.iter().rposition(|byte| *byte == b')')?;
-    let mut fields = stat
-        .get(end + 1..)?
-        .split(|byte| *byte == b' ')
-        .filter(|field| !field.is_empty());
-    let flags: u32 = std::str::from_utf8(fields.nth(6)?).ok()?.parse().ok()?;
-    Some(flags & PF_FORKNOEXEC == 0)
-}
-
 /// The pid that [`Landing::bear`] left, as the parent reads it; None where nobody was born.
 #[must_use]
 pub(crate) fn born(shared: &'static Shared) -> Option<Pid> {
@@ -385,13 +375,5 @@ mod tests {
             [[0x1000, 0x2000], [0x4000, 0x9000], [0xa000, TOP]]
         );
         assert_eq!(beside(vec![[0x1000, 0x2000]]), [[0x2000, TOP]]);
-    }
-
-    #[test]
-    fn a_process_that_has_executed_is_told_by_its_flags() {
-        let line = |flags: u32| format!("42 (a) b) (c) S 1 42 42 0 -1 {flags} 1 0 0 0");
-        assert_eq!(has_executed(line(0x40_0040).as_bytes()), Some(false));
-        assert_eq!(has_executed(line(0x40_0000).as_bytes()), Some(true));
-        assert_eq!(has_executed(b"42 (a"), None);
     }
 }

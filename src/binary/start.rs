@@ -5,9 +5,9 @@
 //! has overflowed: nine system calls and three mappings each time casulo starts (docs/performance.md). Without
 //! them an overflow is a SIGSEGV.
 
-use super::child::leave;
-use super::rlimit::{self, Limit};
-use super::signal;
+use crate::sys::child::leave;
+use crate::sys::rlimit::{self, Limit};
+use crate::sys::signal;
 use nix::errno::Errno;
 use nix::sys::signal::SigSet;
 use nix::sys::stat::{Mode, umask};
