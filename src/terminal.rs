@@ -205,7 +205,7 @@ pub(crate) fn send_to_console_socket(path: &Path, master: BorrowedFd<'_>) -> Res
 mod tests {
     use super::*;
     use crate::skip;
-    use crate::sys::fd::inherited;
+    use crate::sys::fd::STREAMS;
     use crate::sys::forked::check_in_child;
     use crate::sys::scm::receive_fd;
     use nix::fcntl::open as open_path;
@@ -266,7 +266,7 @@ mod tests {
             setsid().map_err(text)?;
             attach(terminal.slave.as_fd()).map_err(text)?;
             truth(
-                nix::unistd::isatty(inherited(0)) == Ok(true),
+                nix::unistd::isatty(STREAMS[0]) == Ok(true),
                 "stdin is a terminal",
             )?;
             let tty = OFlag::O_RDWR;

@@ -3,13 +3,13 @@
 
 use super::{remap, start};
 use crate::defence::{Defence, without};
-use crate::sys::{check, fd, mount};
+use crate::sys::{check, mount};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, FcntlArg, OFlag, SealFlag, fcntl, open};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::Mode;
 use std::convert::Infallible;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, Ordering};
 
 /// All seals of a memfd that nobody can change any more.
@@ -49,12 +49,15 @@ pub(crate) fn protect() -> nix::Result<()> {
 pub(crate) fn close_binary_mount() {
     let mount = MOUNT.swap(0, Ordering::Relaxed);
     if mount > 0 {
-        drop(fd::adopt(mount));
+        // SAFETY: `run_from_clone` gave it up to this number, which is taken once.
+        drop(unsafe { OwnedFd::from_raw_fd(mount) });
     }
 }
 
 fn run_from_clone(clone: OwnedFd) -> nix::Result<()> {
-    remap::run_from(reopened(&clone)?.as_fd())?;
+    let binary = reopened(&clone)?;
+    // SAFETY: the mount is a clone of the one that /proc/self/exe lies on, and holds that file alone.
+    unsafe { remap::run_from(binary.as_fd()) }?;
     MOUNT.store(clone.into_raw_fd(), Ordering::Relaxed);
     Ok(())
 }

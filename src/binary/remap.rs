@@ -14,13 +14,16 @@ use std::ptr::{NonNull, with_exposed_provenance, with_exposed_provenance_mut};
 
 /// From here on this process, and every child of it, runs from `file`, and `/proc/self/exe` leads there.
 /// Each part of the program is mapped again in its place; then `prctl(PR_SET_MM_MAP)`, prctl(2), names the
-/// new file, which the kernel allows when nothing of the old one is mapped any more. `file` is this very
-/// program, opened by way of another mount. Nothing else changes for the process.
+/// new file, which the kernel allows when nothing of the old one is mapped any more. Nothing else changes for the
+/// process.
+///
+/// # Safety
+/// `file` is this very program, opened by way of another mount.
 ///
 /// # Errors
 /// ENOEXEC for a program laid out in another way; EPERM without CAP_CHECKPOINT_RESTORE and CAP_SYS_ADMIN;
 /// EINVAL from a kernel without CONFIG_CHECKPOINT_RESTORE. The process goes on as before then.
-pub(crate) fn run_from(file: BorrowedFd<'_>) -> nix::Result<()> {
+pub(super) unsafe fn run_from(file: BorrowedFd<'_>) -> nix::Result<()> {
     let (constant, written): (Vec<Part>, Vec<Part>) = parts()?.partition(Part::is_constant);
     let map = MemoryMap::of_this_process(&constant, &written, file)?;
     for part in &constant {

@@ -50,18 +50,23 @@ macro_rules! entry {
     ($run:path) => {
         /// Called by the C library.
         #[unsafe(no_mangle)]
-        pub extern "C" fn main(
+        pub unsafe extern "C" fn main(
             count: ::std::ffi::c_int,
             arguments: *const *const ::std::ffi::c_char,
         ) -> ! {
-            $crate::start(count, arguments, $run)
+            // SAFETY: the C library calls it, with what it gives to a main.
+            unsafe { $crate::start(count, arguments, $run) }
         }
     };
 }
 
 /// What [`crate::entry`] makes of `main`.
+///
+/// # Safety
+/// `arguments` are `count` pointers to C strings that live as long as the process, and a null pointer behind them: what
+/// the C library gives to `main`.
 #[doc(hidden)]
-pub fn run(
+pub unsafe fn run(
     count: c_int,
     arguments: *const *const c_char,
     program: impl FnOnce(Vec<OsString>) -> u8,

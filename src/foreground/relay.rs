@@ -5,7 +5,7 @@
 
 use super::stdio::{Buffer, RawMode, Stream, in_background, plain_newlines, ready};
 use crate::error::{Code, Context, Result};
-use crate::sys::fd::inherited;
+use crate::sys::fd::STREAMS;
 use crate::sys::tty;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -65,9 +65,9 @@ impl Relay<'static> {
     /// # Errors
     /// E_TERMINAL.
     pub(crate) fn of_stdio(master: OwnedFd) -> Result<Relay<'static>> {
-        let windows = [inherited(0), inherited(1), inherited(2)];
-        let window = windows.into_iter().find(|fd| isatty(fd) == Ok(true));
-        Relay::new(master, inherited(0), inherited(1), window)
+        let [stdin, stdout, _] = STREAMS;
+        let window = STREAMS.into_iter().find(|fd| isatty(fd) == Ok(true));
+        Relay::new(master, stdin, stdout, window)
     }
 }
 

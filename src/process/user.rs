@@ -200,8 +200,7 @@ impl Identity {
         if me == user {
             return Ok(());
         }
-        for number in 0..=2 {
-            let fd = fd::inherited(number);
+        for (number, fd) in fd::STREAMS.into_iter().enumerate() {
             let Ok(stat) = fstat(fd) else { continue };
             let kind = SFlag::from_bits_retain(stat.st_mode & libc::S_IFMT);
             let ours = match kind {

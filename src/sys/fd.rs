@@ -1,4 +1,4 @@
-//! File descriptors: adopting inherited ones, closing many, marking ranges close-on-exec.
+//! File descriptors: the standard streams, closing many, marking ranges close-on-exec.
 
 use super::check;
 use crate::defence::{Defence, without};
@@ -80,31 +80,30 @@ pub(crate) fn close_all(mut fds: Vec<OwnedFd>) {
         let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
         if result != 0 {
             // An older kernel, or a filter around casulo.
-            (first..=last).map(adopt).for_each(drop);
+            for fd in first..=last {
+                // SAFETY: `fds` owned it.
+                drop(unsafe { OwnedFd::from_raw_fd(fd) });
+            }
         }
     }
 }
 
-/// Borrows a descriptor number that the caller of casulo left open (0, 1, 2, preserved fds).
-/// Nobody in this program owns those; a number that is not open gives EBADF when used.
-pub(crate) fn inherited(fd: RawFd) -> BorrowedFd<'static> {
-    // SAFETY: the descriptor is inherited and never closed by this program, so it outlives every
-    // borrow; numbers below 0 are excluded here.
-    unsafe { BorrowedFd::borrow_raw(fd.max(0)) }
-}
-
-/// Takes ownership of a descriptor that is known by its number alone: the kernel has just installed it
-/// (SCM_RIGHTS, accept4), or its last owner gave it up.
-pub(crate) fn adopt(fd: RawFd) -> OwnedFd {
-    // SAFETY: the descriptor is in our table and nobody else owns it.
-    unsafe { OwnedFd::from_raw_fd(fd) }
-}
+/// Standard input, output and error, stdin(3): open from the start of casulo to its end.
+pub(crate) const STREAMS: [BorrowedFd<'static>; 3] = {
+    // SAFETY: `binary::start` opens what the caller has closed, and nothing in casulo owns or closes them.
+    let stdin = unsafe { BorrowedFd::borrow_raw(0) };
+    // SAFETY: the same.
+    let stdout = unsafe { BorrowedFd::borrow_raw(1) };
+    // SAFETY: the same.
+    let stderr = unsafe { BorrowedFd::borrow_raw(2) };
+    [stdin, stdout, stderr]
+};
 
 #[cfg(test)]
 mod tests {
     use super::{AsRawFd, OwnedFd, RawFd, close_all};
-    use crate::sys::forked::check_in_child;
-    use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
+    use crate::sys::forked::{check_in_child, is_open};
+    use nix::fcntl::{OFlag, open};
     use nix::sys::stat::Mode;
 
     #[test]
@@ -119,10 +118,9 @@ mod tests {
             let numbers: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
             fds.reverse();
             close_all(fds);
-            let open = |fd: RawFd| fcntl(super::inherited(fd), FcntlArg::F_GETFD).is_ok();
             match (
-                open(kept.as_raw_fd()),
-                numbers.into_iter().find(|fd| open(*fd)),
+                is_open(kept.as_raw_fd()),
+                numbers.into_iter().find(|fd| is_open(*fd)),
             ) {
                 (true, None) => Ok(()),
                 it => Err(format!("kept, left open: {it:?}")),

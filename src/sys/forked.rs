@@ -7,7 +7,14 @@ use nix::fcntl::OFlag;
 use nix::unistd::{pipe2, write};
 use std::fmt::Display;
 use std::io::Read;
+use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Whether a descriptor has this number, fcntl(2).
+pub(crate) fn is_open(fd: RawFd) -> bool {
+    // SAFETY: F_GETFD takes no argument and changes nothing.
+    unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
+}
 
 /// Runs `body` in a forked child with one thread and returns what it returned, as text. The harness
 /// has several threads, hence the C library's fork, which keeps its allocator usable in the child.

@@ -1,10 +1,9 @@
 //! File descriptors over a unix socket: `SCM_RIGHTS` of unix(7).
 
-use super::fd::adopt;
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, recvmsg, sendmsg};
 use std::io::{IoSlice, IoSliceMut};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// `sendmsg(socket, {payload, SCM_RIGHTS fd}, MSG_NOSIGNAL)`, sendmsg(2): one message with one fd, over a socket that
 /// keeps messages apart.
@@ -163,7 +162,8 @@ fn adopt_all(message: &libc::msghdr) -> Vec<OwnedFd> {
             for index in 0..count {
                 // SAFETY: the kernel has written so many numbers from `data` on.
                 let fd = unsafe { data.wrapping_add(index).read_unaligned() };
-                all.push(adopt(fd));
+                // SAFETY: the kernel has just installed it, for whoever receives it.
+                all.push(unsafe { OwnedFd::from_raw_fd(fd) });
             }
         }
         // SAFETY: as for the first; null after the last.
@@ -175,7 +175,7 @@ fn adopt_all(message: &libc::msghdr) -> Vec<OwnedFd> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::forked::check_in_child;
+    use crate::sys::forked::{check_in_child, is_open};
     use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open};
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
     use nix::sys::stat::Mode;
@@ -193,11 +193,7 @@ mod tests {
         let rights = [ControlMessage::ScmRights(&fds)];
         let payload = [IoSlice::new(b"x")];
         sendmsg::<()>(one.as_raw_fd(), &payload, &rights, MsgFlags::empty(), None).map_err(text)?;
-        let open_now = || {
-            (0..1000)
-                .filter(|fd| fcntl(crate::sys::fd::inherited(*fd), FcntlArg::F_GETFD).is_ok())
-                .count()
-        };
+        let open_now = || (0..1000).filter(|fd| is_open(*fd)).count();
         let before = open_now();
         let (length, fds) = receive_all::<FDS>(other.as_fd(), &mut [0; 8]).map_err(text)?;
         let close_on_exec =
