@@ -124,7 +124,10 @@ fn tables<'a>(filter: &'a Filter, effects: &[bool], abis: &[&'static Abi]) -> Ve
         for table in &mut tables {
             let known = numbers::look_up(name, table.abi);
             exists |= known.exists();
-            table.add(rule, known, *has_effect);
+            table.note(known);
+            if *has_effect {
+                table.add(rule, known);
+            }
         }
         if !exists && *has_effect {
             log::debug!("seccomp: {name} is not a system call of this machine, left out");
@@ -134,16 +137,21 @@ fn tables<'a>(filter: &'a Filter, effects: &[bool], abis: &[&'static Abi]) -> Ve
 }
 
 impl<'a> Table<'a> {
-    fn add(&mut self, rule: &'a Rule, known: Known, has_effect: bool) {
-        let through = known.through.and_then(|way| {
-            let number = numbers::number(way.by, self.abi)?;
-            Some((number, way.selector))
-        });
-        let through_number = through.map(|(number, _)| number);
-        self.newest = self.newest.max(known.number).max(through_number);
-        if !has_effect {
-            return;
-        }
+    /// A call that the profile names: what is newer than all of them is unknown to it.
+    fn note(&mut self, known: Known) {
+        let through = self.through(known).map(|(number, _)| number);
+        self.newest = self.newest.max(known.number).max(through);
+    }
+
+    /// The multiplexer that makes this call, too, and what selects it there.
+    fn through(&self, known: Known) -> Option<(u32, u32)> {
+        let multiplexed = known.through?;
+        let number = numbers::number(multiplexed.by, self.abi)?;
+        Some((number, multiplexed.selector))
+    }
+
+    fn add(&mut self, rule: &'a Rule, known: Known) {
+        let through = self.through(known);
         let Rule {
             action, conditions, ..
         } = rule;

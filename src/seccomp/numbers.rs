@@ -101,8 +101,10 @@ pub(super) fn look_up(name: &str, abi: &Abi) -> Known {
     let asked = ScmpSyscall::from_name_by_arch(name, abi.library).ok();
     let answer = asked.map(|call| call.as_raw_syscall());
     let number = answer.and_then(|answer| u32::try_from(answer).ok());
+    // A name that the library knows, and not as a call of this ABI, is no newer one.
+    let newer = || answer.is_none().then(|| newer(name, abi)).flatten();
     Known {
-        number: number.or_else(|| beside_library(name, abi, answer.is_some())),
+        number: number.or_else(newer).or_else(|| of_one(name, abi)),
         through: answer.and_then(|answer| stand_in(answer, abi)),
     }
 }
@@ -112,16 +114,17 @@ pub(super) fn number(name: &str, abi: &Abi) -> Option<u32> {
     look_up(name, abi).number
 }
 
-/// The number of a call that has none in the library, which may know the name nevertheless.
-fn beside_library(name: &str, abi: &Abi, is_known: bool) -> Option<u32> {
-    let newer = NEWER.iter().find(|(it, _)| *it == name);
-    if let (false, Some((_, number))) = (is_known, newer) {
-        return Some(number | abi.bit);
-    }
-    OF_ONE
-        .iter()
-        .find(|(it, arch, _)| *it == name && *arch == abi.name)
-        .map(|(_, _, number)| *number)
+/// The number of a call that is newer than the library.
+fn newer(name: &str, abi: &Abi) -> Option<u32> {
+    let row = NEWER.iter().find(|(it, _)| *it == name);
+    row.map(|(_, number)| number | abi.bit)
+}
+
+/// The number of a call of this ABI alone that the library has left out.
+fn of_one(name: &str, abi: &Abi) -> Option<u32> {
+    let mut rows = OF_ONE.iter();
+    let row = rows.find(|(it, arch, _)| *it == name && *arch == abi.name);
+    row.map(|(_, _, number)| *number)
 }
 
 /// What libseccomp's stand-ins for numbers mean: -101 is the first call of socketcall(2), -201 ipc(2)'s.
