@@ -236,7 +236,7 @@ fn build<'a>(
     fault::at(Step::OpenNamespaces)?;
     let joins = namespaces::open_joins(&plan.namespaces)?;
     host_namespaces::check(&plan.rootfs, &joins)?;
-    state.namespaces &= !joins.own_flags();
+    state.namespaces = state.namespaces.without(joins.own());
     let nodes = Nodes::make(&plan.rootfs.devices)?;
     fault::at(Step::StartFifos)?;
     let pipes = Pipes::of(request, made)?;

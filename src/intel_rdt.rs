@@ -62,7 +62,7 @@ pub(crate) enum Class {
 pub(crate) fn plan(spec: &Spec, options: &Options, problems: &mut Problems) -> Option<Plan> {
     let rdt = spec.linux().as_ref()?.intel_rdt().as_ref()?;
     let class = match rdt.clos_id().as_deref() {
-        None | Some("") => Class::Own(options.id.clone()),
+        None | Some("") => Class::Own(options.id.to_string()),
         Some("/") => Class::Default,
         Some(name) => Class::Shared(name.to_owned()),
     };
@@ -83,7 +83,7 @@ pub(crate) fn plan(spec: &Spec, options: &Options, problems: &mut Problems) -> O
         class,
         schemata,
         must_match,
-        monitor: (*rdt.enable_monitoring() == Some(true)).then(|| options.id.clone()),
+        monitor: (*rdt.enable_monitoring() == Some(true)).then(|| options.id.to_string()),
     })
 }
 

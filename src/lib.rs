@@ -35,6 +35,7 @@ mod foreground;
 pub mod fuzzing;
 mod hooks;
 pub mod host;
+mod id;
 mod init;
 mod intel_rdt;
 mod log;

@@ -1,12 +1,13 @@
 //! What the command line says beside the config, for the domains that plan. Plain values.
 
+pub use crate::id::Id;
 use std::path::PathBuf;
 
 /// What the command line adds to the config.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Container id, validated.
-    pub id: String,
+    /// The container's id.
+    pub id: Id,
     /// The bundle's directory, absolute.
     pub bundle: PathBuf,
     /// `--cgroup-manager` / `--systemd-cgroup`.
@@ -17,6 +18,20 @@ pub struct Options {
     pub no_new_keyring: bool,
     /// `--preserve-fds`: how many fds after stderr the process keeps.
     pub preserve_fds: u32,
+}
+
+impl Options {
+    /// What a command line says that names a container and its bundle, and nothing else.
+    pub fn new(id: Id, bundle: PathBuf) -> Options {
+        Options {
+            id,
+            bundle,
+            cgroup_manager: CgroupManager::default(),
+            no_pivot: false,
+            no_new_keyring: false,
+            preserve_fds: 0,
+        }
+    }
 }
 
 /// Which cgroup driver was asked for.

@@ -8,6 +8,7 @@ use crate::defence::{Defence, without};
 use crate::error::{Problems, Result};
 use crate::hooks::Kind;
 use crate::host::Host;
+use crate::id::Id;
 use crate::options::Options;
 use crate::{cgroups, hooks, intel_rdt, namespaces, process, rootfs, seccomp};
 use oci_spec::runtime::Spec;
@@ -17,7 +18,7 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// The container's id.
-    pub(crate) id: String,
+    pub(crate) id: Id,
     /// `ociVersion` of the config, reported by `state`.
     pub(crate) oci_version: String,
     /// The bundle's directory, absolute.

@@ -26,9 +26,8 @@ fn rootless() -> Host {
 fn decide(json: &str, manager: CgroupManager, host: &Host) -> Result<Plan, String> {
     let spec = serde_json::from_str(json).expect("a spec");
     let options = Options {
-        id: "web1".into(),
         cgroup_manager: manager,
-        ..Options::default()
+        ..Options::new("web1".parse().expect("an id"), "/bundle".into())
     };
     let mut problems = Problems::default();
     let plan = plan(

@@ -171,10 +171,8 @@ impl Case {
     fn look(&self) -> Vec<Finding> {
         let bundle = Unread::open(&self.directory.path().join("bundle"), None).expect("a bundle");
         let options = Options {
-            id: "checked".to_owned(),
-            bundle: bundle.path.clone(),
             cgroup_manager: self.manager,
-            ..Options::default()
+            ..Options::new("checked".parse().expect("an id"), bundle.path.clone())
         };
         let files = Files::below(self.directory.path().join("host"));
         check(&bundle, &options, &self.host, &files).expect("a report")

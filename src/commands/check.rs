@@ -23,10 +23,8 @@ pub(super) fn run(global: &Global, args: &Check) -> Result<u8> {
     let bundle = Unread::open(&args.bundle, args.config.as_deref())?;
     let host = Host::ask(None, super::rootless(global))?;
     let options = Options {
-        id: ID.to_owned(),
-        bundle: bundle.path.clone(),
         cgroup_manager: super::cgroup_manager(global),
-        ..Options::default()
+        ..Options::new(ID.parse()?, bundle.path.clone())
     };
     let all = check::check(&bundle, &options, &host, &Files::of_host())?;
     let before = all.len();

@@ -6,11 +6,12 @@ use crate::container::{self, Created, Request};
 use crate::error::{Code, Error, Result};
 use crate::foreground::EndSignals;
 use crate::host::Host;
+use crate::id::Id;
 use crate::init::StartBy;
 use crate::options::Options;
 use crate::plan::Plan;
 use crate::state::Store;
-use crate::{config, notify, state};
+use crate::{config, notify};
 use std::path::PathBuf;
 
 /// `casulo create`
@@ -48,7 +49,7 @@ impl Prepared {
     /// Reads the bundle, asks the host, makes the plan.
     pub(super) fn new(global: &Global, args: &Create) -> Result<Prepared> {
         let store = super::store(global)?;
-        state::check_id(&args.id)?;
+        let id: Id = args.id.parse()?;
         let mut bundle = Bundle::open(&args.bundle, args.config.as_deref())?;
         config::require_process(&bundle.spec, &bundle.file)?;
         let notify = match notify::manager_socket() {
@@ -57,7 +58,7 @@ impl Prepared {
         };
         let host = Host::ask(Some(&bundle.spec), super::rootless(global))?;
         let options = Options {
-            id: args.id.clone(),
+            id,
             bundle: bundle.path.clone(),
             cgroup_manager: super::cgroup_manager(global),
             no_pivot: args.no_pivot,

@@ -10,7 +10,7 @@ pub(super) fn run(global: &Global, args: &Delete) -> Result<u8> {
     let force = if args.force { Force::Yes } else { Force::No };
     let store = super::store(global)?;
     match store
-        .open(&args.id)
+        .open(&args.id.parse()?)
         .and_then(|dir| container::delete(dir, force))
     {
         // Never there, or another delete was faster.

@@ -7,6 +7,7 @@ use crate::exec::{self, Executed, Outcome, Request, WhenPaused};
 use crate::fault::{self, Step};
 use crate::foreground::{self, Signals};
 use crate::host::Host;
+use crate::id::Id;
 use crate::options::Options;
 use crate::state::Status;
 use crate::trace::{self, Phase};
@@ -22,7 +23,8 @@ pub(super) fn run(global: &Global, args: &Exec) -> Result<u8> {
     // What is wrong in the command is wrong whatever the container does.
     args.user.as_deref().map(parse_user).transpose()?;
     let store = super::store(global)?;
-    let dir = store.open(&args.id)?;
+    let id: Id = args.id.parse()?;
+    let dir = store.open(&id)?;
     let seen = dir.look()?;
     // What is read below is there, and final, once it is created.
     seen.expect_made("exec in")?;
@@ -37,11 +39,9 @@ pub(super) fn run(global: &Global, args: &Exec) -> Result<u8> {
 
     let host = Host::ask(Some(&spec), super::rootless(global))?;
     let options = Options {
-        id: args.id.clone(),
-        bundle: seen.state.bundle.clone(),
         cgroup_manager: super::cgroup_manager(global),
         preserve_fds: args.preserve_fds,
-        ..Options::default()
+        ..Options::new(id, seen.state.bundle.clone())
     };
     let mut problems = Problems::default();
     let ns = namespaces::plan(&spec, &host, &mut problems);

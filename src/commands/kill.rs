@@ -11,7 +11,11 @@ use std::str::FromStr;
 pub(super) fn run(global: &Global, args: &Kill) -> Result<u8> {
     let signal = parse(&args.signal)?;
     let whom = if args.all { Whom::All } else { Whom::Init };
-    container::kill(&super::store(global)?.open(&args.id)?, signal, whom)?;
+    container::kill(
+        &super::store(global)?.open(&args.id.parse()?)?,
+        signal,
+        whom,
+    )?;
     Ok(0)
 }
 

@@ -3,6 +3,7 @@
 use super::state::document;
 use crate::cli::{Global, List, ListFormat};
 use crate::error::{Code, Result};
+use crate::id::Id;
 use crate::state::{Seen, Store};
 use serde_json::Value;
 
@@ -41,14 +42,14 @@ pub(super) fn run(global: &Global, args: &List) -> Result<u8> {
 }
 
 /// What is still known of a container whose record cannot be read, or is not believed.
-fn broken(store: &Store, id: &str) -> Value {
+fn broken(store: &Store, id: &Id) -> Value {
     let kept = store.open(id).ok().and_then(|dir| {
         let facts = dir.kept_identity()?;
         Seen::of_kept(facts).ok().map(super::state::document_of)
     });
     kept.unwrap_or_else(|| {
         serde_json::json!({
-            "ociVersion": "", "id": id, "pid": 0, "status": "unknown", "bundle": "", "rootfs": "",
+            "ociVersion": "", "id": **id, "pid": 0, "status": "unknown", "bundle": "", "rootfs": "",
             "created": "", "owner": "", "annotations": {},
         })
     })

@@ -104,7 +104,7 @@ pub(crate) fn delete(dir: Dir, force: Force) -> Result<()> {
                     "{failed}; what is left of its processes and its cgroup is not known, and stays"
                 );
                 let state = State {
-                    id: dir.id.clone(),
+                    id: dir.id.to_string(),
                     ..State::default()
                 };
                 (state, Status::Stopped)

@@ -18,7 +18,7 @@ pub(super) fn facts(request: &Request<'_>, proc: &ProcFs) -> Result<State> {
     let creator =
         ProcessRef::of(Pid::this(), proc).context(Code::State, "look at", "/proc/self/stat")?;
     let mut state = State {
-        id: plan.id.clone(),
+        id: plan.id.to_string(),
         oci_version: plan.oci_version.clone(),
         created: state::now(),
         bundle: plan.bundle.clone(),
@@ -33,7 +33,7 @@ pub(super) fn facts(request: &Request<'_>, proc: &ProcFs) -> Result<State> {
             Some(rdt) => rdt.directories(intel_rdt::mount_of_host()?)?,
             None => Vec::new(),
         },
-        namespaces: plan.namespaces.clone_flags(),
+        namespaces: plan.namespaces.kinds(),
         notify_directory: match request.notify {
             Socket::Own(directory) => Some(directory.clone()),
             Socket::None => None,

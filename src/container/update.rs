@@ -151,10 +151,7 @@ fn plan_rdt(
     }
     let (file, bytes) = dir.read_config()?;
     let spec = config::parse(&bytes, &file)?;
-    let options = Options {
-        id: state.id.clone(),
-        ..Options::default()
-    };
+    let options = Options::new(state.id.parse()?, state.bundle.clone());
     // What is wrong with the config was said when the container was made.
     let container = intel_rdt::plan(&spec, &options, &mut Problems::default());
     Ok(intel_rdt::update::plan(

@@ -91,7 +91,7 @@ fn planned(more: &str) -> process::Plan {
         &fixtures::process(more),
         &fixtures::spec(r#"{"ociVersion":"1.3.0"}"#),
         &crate::namespaces::Plan::default(),
-        &Options::default(),
+        &Options::new("web1".parse().expect("an id"), "/bundle".into()),
         &Host::of_root(),
         "process",
         &mut problems,
@@ -169,7 +169,7 @@ fn errors_have_the_words_that_callers_look_for() {
         (of_ended(|dir| update_of(&dir)), "container not running"),
         (
             Store::at(directory.path().to_owned())
-                .open("web1")
+                .open(&"web1".parse().expect("an id"))
                 .expect_err("there is none")
                 .to_string(),
             "does not exist",
@@ -241,5 +241,5 @@ fn what_has_ended_can_be_deleted_and_killed_with_all_its_processes() {
     let dir = reserved(&store);
     kill(&dir, 15, Whom::All).expect("nothing to kill is no error");
     delete(dir, Force::No).expect("deleted");
-    assert!(store.open("web1").is_err());
+    assert!(store.open(&"web1".parse().expect("an id")).is_err());
 }

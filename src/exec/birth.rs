@@ -12,7 +12,8 @@ use crate::error::{Code, Context, Error, Result};
 use crate::host::{mount_of_host, path_in};
 use crate::procfs::ProcFs;
 use crate::state::State;
-use crate::sys::clone::{Side, clone3};
+use crate::sys::clone::{Parent, Side, clone3};
+use crate::sys::kind::Kinds;
 use crate::sys::pidfd::pidfd_send_signal;
 use crate::timeout;
 use nix::errno::Errno;
@@ -73,7 +74,7 @@ pub(super) fn clone_into_cgroup(
         Some(cgroup) => clone_into(cgroup),
         // It is gone: init has left it before.
         None if state.cgroup().is_some() => (Err(Errno::ENOENT), None),
-        None => (clone3(0, None), None),
+        None => (clone3(Kinds::NONE, Parent::This, None), None),
     };
     // Only from within its tree may an ordinary user's casulo put a process there (cgroups(7),
     // "Delegation containment"). systemd may.
@@ -85,7 +86,7 @@ pub(super) fn clone_into_cgroup(
             cgroup: refusing.path().to_owned(),
         };
         cgroup = None;
-        side = clone3(0, None);
+        side = clone3(Kinds::NONE, Parent::This, None);
     }
     // A cgroup that the caller has named is not exchanged for another.
     let attempts = if request.cgroup.is_none() {
@@ -130,7 +131,11 @@ pub(super) fn clone_into_cgroup(
 /// Returns twice.
 pub(super) fn clone_beside_cgroup(request: &Request<'_>, cgroup: &Cgroup) -> Result<Birth> {
     let processes = cgroup.open_processes()?;
-    let side = clone3(0, None).context(Code::Process, "clone a process for", request.id)?;
+    let side = clone3(Kinds::NONE, Parent::This, None).context(
+        Code::Process,
+        "clone a process for",
+        request.id,
+    )?;
     Ok(Birth {
         side,
         place: Place::LeftToItself(processes),
@@ -147,7 +152,7 @@ fn no_cgroup(request: &Request<'_>) -> Error {
 type Cloned = (nix::Result<Side>, Option<Cgroup>);
 
 fn clone_into(cgroup: Cgroup) -> Cloned {
-    (clone3(0, cgroup.fd()), Some(cgroup))
+    (clone3(Kinds::NONE, Parent::This, cgroup.fd()), Some(cgroup))
 }
 
 /// The kernel's words for a cgroup with controllers for those below it, for one that became invalid

@@ -13,7 +13,7 @@ use crate::capabilities::SysAdmin;
 use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Result};
 use crate::fault::{self, Step};
-use crate::namespaces::{self, Kind};
+use crate::namespaces::{self, Kind, Kinds};
 use crate::process::asked::Birth;
 use crate::process::last_steps::{LastSteps, Tracer, Wait, WorkingDirectory};
 use crate::process::{Role, signals};
@@ -29,7 +29,7 @@ use crate::terminal;
 use crate::trace::{self, Phase};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
-use nix::sched::{CloneFlags, setns};
+use nix::sched::setns;
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
@@ -165,16 +165,15 @@ impl Entrant<'_> {
     /// all or none. Where that is refused, those that are not the caller's own.
     fn join(&self, proc: &ProcFs) -> Result<()> {
         let all = self.request.seen.state.namespaces;
-        if all == 0 {
+        if all.is_empty() {
             return Ok(());
         }
         let all = match without(Defence::JoinedBeforeBirth) {
             false => all,
             // Whoever is in another user namespace could not be stopped.
-            true => all & (Kind::Pid.flag() | Kind::User.flag()),
+            true => all.and(Kinds::from_iter([Kind::Pid, Kind::User])),
         };
-        let flags = i32::try_from(all).expect("the flags of namespaces are 32 bits");
-        match setns(self.init, CloneFlags::from_bits_retain(flags)) {
+        match setns(self.init, all.clone_flags()) {
             Err(Errno::EPERM) => {}
             result => {
                 return result.context(Code::Namespace, "join the namespaces of", self.request.id);
@@ -182,7 +181,11 @@ impl Entrant<'_> {
         }
         let others =
             namespaces::not_shared_with(all, self.request.seen.state.init_process_pid, proc)?;
-        setns(self.init, others).context(Code::Namespace, "join the namespaces of", self.request.id)
+        setns(self.init, others.clone_flags()).context(
+            Code::Namespace,
+            "join the namespaces of",
+            self.request.id,
+        )
     }
 
     /// Where the container shares the caller's mount namespace it lives in a chroot: init's root.

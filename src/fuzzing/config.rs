@@ -31,11 +31,7 @@ pub(super) fn host() -> Host {
 }
 
 pub(super) fn options() -> Options {
-    Options {
-        id: "fuzzed".to_owned(),
-        bundle: "/bundle".into(),
-        ..Options::default()
-    }
+    Options::new("fuzzed".parse().expect("an id"), "/bundle".into())
 }
 
 /// Fails unless each problem names a place and a reason.
@@ -156,7 +152,7 @@ pub(super) fn state(bytes: &[u8]) {
     assert_eq!(state, again);
     if state.unsound().is_none() {
         let _ = (state.init(), state.cgroup(), state.has_own_pids());
-        let _ = (state.namespace_flags(), state.creator());
+        let _ = (state.namespaces, state.creator());
     }
 }
 

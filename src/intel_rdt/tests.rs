@@ -4,10 +4,7 @@ use std::fs;
 pub(super) fn decide(json: &str) -> std::result::Result<Plan, String> {
     let json = format!(r#"{{"ociVersion":"1.3.0","linux":{{"intelRdt":{json}}}}}"#);
     let spec = serde_json::from_str(&json).expect("a spec");
-    let options = Options {
-        id: "web1".into(),
-        ..Options::default()
-    };
+    let options = Options::new("web1".parse().expect("an id"), "/bundle".into());
     let mut problems = Problems::default();
     let plan = plan(&spec, &options, &mut problems).expect("intelRdt is set");
     problems

@@ -6,14 +6,14 @@
 //! it makes, before there is an init. An ordinary user's casulo may also clone into such a scope
 //! only from within it (cgroups(7), "Delegation containment").
 
-use super::create::{clone_error, flags};
+use super::create::{clone_error, cloned};
 use super::join::Joins;
 use super::join::hide;
-use super::{Kind, Plan};
+use super::{Kind, Kinds, Plan};
 use crate::error::{Code, Context, Error, Result};
 use crate::fault::{self, Step};
 use crate::sys::child::leave;
-use crate::sys::clone::{Side, clone3};
+use crate::sys::clone::{Parent, Side, clone3};
 use crate::sys::scm;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
@@ -57,7 +57,11 @@ pub(crate) fn bridge(
         SockFlag::SOCK_CLOEXEC,
     )
     .context(Code::Namespace, "create", "socket to the bridge process")?;
-    match clone3(0, cgroup).context(Code::Namespace, "create", "bridge process")? {
+    match clone3(Kinds::NONE, Parent::This, cgroup).context(
+        Code::Namespace,
+        "create",
+        "bridge process",
+    )? {
         Side::Parent(pid) => Ok(Bridged::Parent(Bridge {
             pid: Some(pid),
             socket,
@@ -230,8 +234,7 @@ fn cross(
             .map_err(|(join, errno)| Report::Join(join.kind, errno))?;
     }
     fault::errno_at(Step::Cross).map_err(Report::Clone)?;
-    let flags = flags(plan) | u64::from(libc::CLONE_PARENT.cast_unsigned());
-    clone3(flags, cgroup).map_err(Report::Clone)
+    clone3(cloned(plan), Parent::Callers, cgroup).map_err(Report::Clone)
 }
 
 #[cfg(test)]

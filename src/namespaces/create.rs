@@ -1,10 +1,9 @@
 //! Which process makes which of the new namespaces: the clone of init, or init, or an entrant. Why it could not be
 //! made.
 
-use super::{Kind, Plan};
+use super::{Kind, Kinds, Plan};
 use crate::error::{Code, Error, Result};
 use nix::errno::Errno;
-use nix::sched::CloneFlags;
 
 /// Makes all that is to be made `by` the calling process; nothing where that is nothing.
 ///
@@ -15,9 +14,8 @@ pub(super) fn unshare_all(plan: &Plan, by: Creator) -> Result<()> {
     if kinds.is_empty() {
         return Ok(());
     }
-    let flags = kinds.iter().map(|kind| kind.clone_flags());
-    nix::sched::unshare(flags.collect::<CloneFlags>())
-        .map_err(|errno| creation_error(plan, &kinds, errno))
+    let all: Kinds = kinds.iter().copied().collect();
+    nix::sched::unshare(all.clone_flags()).map_err(|errno| creation_error(plan, &kinds, errno))
 }
 
 /// Who makes a new namespace.
@@ -54,9 +52,9 @@ pub(super) fn made_by(plan: &Plan, by: Creator) -> Vec<Kind> {
     new.filter(|kind| maker(plan, *kind) == by).collect()
 }
 
-/// The `CLONE_NEW*` flags of init's clone3.
-pub(super) fn flags(plan: &Plan) -> u64 {
-    Kind::flags(made_by(plan, Creator::Clone))
+/// Those that init's clone3 makes.
+pub(super) fn cloned(plan: &Plan) -> Kinds {
+    made_by(plan, Creator::Clone).into_iter().collect()
 }
 
 /// Why the clone3 of init failed.
@@ -140,8 +138,7 @@ mod tests {
         });
         let clones = [Kind::User, Kind::Pid, Kind::Network, Kind::Cgroup];
         assert_eq!(made_by(&plan, Creator::Clone), clones);
-        let flag = clones.iter().fold(0, |flags, kind| flags | kind.flag());
-        assert_eq!(flags(&plan), flag);
+        assert_eq!(cloned(&plan), clones.into_iter().collect());
     }
 
     #[test]

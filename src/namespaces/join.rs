@@ -1,12 +1,12 @@
 //! Namespaces joined by path: opened and checked by the parent, entered by the bridge or by init.
 
-use super::{Join, Kind, Plan};
+use super::{Join, Kind, Kinds, Plan};
 use crate::error::{Code, Context, Error, Result};
 use crate::procfs::ProcFs;
 use crate::sys::namespace::{namespace_type, stop_being_dumpable};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open};
-use nix::sched::{CloneFlags, setns};
+use nix::sched::setns;
 use nix::sys::stat::{Mode, fstat, fstatat, stat};
 use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -29,7 +29,7 @@ pub(crate) struct Joins {
     /// In the order of [`ORDER`], a user namespace first.
     opened: Vec<Opened>,
     /// Kinds whose path is the namespace that casulo is in already: nothing to do for them.
-    own: Vec<Kind>,
+    own: Kinds,
 }
 
 /// A checked namespace.
@@ -81,12 +81,12 @@ impl Joins {
     /// True if the config joins a namespace of this kind by path and it turned out to be casulo's
     /// own: then the container shares it with the host, whatever [`Plan::has`] says.
     pub(crate) fn is_own(&self, kind: Kind) -> bool {
-        self.own.contains(&kind)
+        self.own.has(kind)
     }
 
-    /// Clone flags of the kinds for which [`Joins::is_own`]: what `exec` need not, and partly cannot, join.
-    pub(crate) fn own_flags(&self) -> u64 {
-        Kind::flags(self.own.iter().copied())
+    /// The kinds for which [`Joins::is_own`]: what `exec` need not, and partly cannot, join.
+    pub(crate) fn own(&self) -> Kinds {
+        self.own
     }
 
     /// True if nothing is to be joined.
@@ -158,7 +158,7 @@ pub(crate) fn open_joins(plan: &Plan) -> Result<Joins> {
     for join in &plan.join {
         match open_join(join)? {
             Some(opened) => joins.opened.push(opened),
-            None => joins.own.push(join.kind),
+            None => joins.own = joins.own.with(join.kind),
         }
     }
     joins
@@ -190,7 +190,7 @@ fn own_path(kind: Kind) -> String {
 ///
 /// # Errors
 /// E_NAMESPACE; ENOENT for a process that is gone.
-pub(crate) fn not_shared_with(all: u64, pid: i32, proc: &ProcFs) -> Result<CloneFlags> {
+pub(crate) fn not_shared_with(all: Kinds, pid: i32, proc: &ProcFs) -> Result<Kinds> {
     let look = |whose: &str, kind: Kind| {
         let path = format!("{whose}/ns/{}", kind.proc_name());
         let stat = fstatat(proc, path.as_str(), AtFlags::empty());
@@ -200,13 +200,13 @@ pub(crate) fn not_shared_with(all: u64, pid: i32, proc: &ProcFs) -> Result<Clone
             format_args!("/proc/{path}"),
         )
     };
-    let mut flags = CloneFlags::empty();
-    for kind in Kind::ALL.into_iter().filter(|kind| all & kind.flag() != 0) {
-        if look(&pid.to_string(), kind)? != look("self", kind)? {
-            flags |= kind.clone_flags();
-        }
-    }
-    Ok(flags)
+    let is_other = |kind: Kind| Ok(look(&pid.to_string(), kind)? != look("self", kind)?);
+    let others = all.iter().filter_map(|kind| match is_other(kind) {
+        Ok(true) => Some(Ok(kind)),
+        Ok(false) => None,
+        Err(error) => Some(Err(error)),
+    });
+    others.collect()
 }
 
 /// Whose namespace a path turns out to be.

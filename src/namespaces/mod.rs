@@ -38,112 +38,25 @@ pub(crate) use network::{MovedDevices, NetDevice, move_devices};
 pub(crate) use spawn::{Spawned, join_as_entrant, join_pids_for_birth, spawn, unshare};
 pub(crate) use time::TimeOffset;
 
+pub(crate) use crate::sys::kind::{Kind, Kinds};
+
 use crate::error::Problems;
 use crate::host::Host;
-use nix::sched::CloneFlags;
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-/// The eight kinds of namespaces of namespaces(7).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Kind {
-    /// User and group ids, capabilities.
-    User,
-    /// The tree of mounts.
-    Mount,
-    /// Process ids.
-    Pid,
-    /// Network devices, addresses, ports, abstract sockets.
-    Network,
-    /// System V IPC and POSIX message queues.
-    Ipc,
-    /// Host name and domain name.
-    Uts,
-    /// The root of the visible cgroup tree.
-    Cgroup,
-    /// Offsets of the monotonic and the boot-time clock.
-    Time,
-}
-
-impl Kind {
-    /// All kinds that casulo makes and joins, in the order of the enum.
-    pub(crate) const ALL: [Kind; 8] = [
-        Kind::User,
-        Kind::Mount,
-        Kind::Pid,
-        Kind::Network,
-        Kind::Ipc,
-        Kind::Uts,
-        Kind::Cgroup,
-        Kind::Time,
-    ];
-
-    /// The name in config.json and in the features document: `mount`, `network`.
-    pub(crate) fn spec_name(self) -> &'static str {
-        match self {
-            Kind::User => "user",
-            Kind::Mount => "mount",
-            Kind::Pid => "pid",
-            Kind::Network => "network",
-            Kind::Ipc => "ipc",
-            Kind::Uts => "uts",
-            Kind::Cgroup => "cgroup",
-            Kind::Time => "time",
-        }
-    }
-
-    /// The name below `/proc/PID/ns`: `mnt`, `net`. `/proc/sys/user/max_*_namespaces` has it too.
-    pub(crate) fn proc_name(self) -> &'static str {
-        match self {
-            Kind::Mount => "mnt",
-            Kind::Network => "net",
-            kind => kind.spec_name(),
-        }
-    }
-
-    /// The `CLONE_NEW*` flags of several.
-    pub(crate) fn flags(kinds: impl IntoIterator<Item = Kind>) -> u64 {
-        kinds.into_iter().fold(0, |flags, kind| flags | kind.flag())
-    }
-
-    /// The `CLONE_NEW*` flag, for clone3 and as NS_GET_NSTYPE reports it.
-    pub(crate) fn flag(self) -> u64 {
-        let flag = match self {
-            Kind::User => libc::CLONE_NEWUSER,
-            Kind::Mount => libc::CLONE_NEWNS,
-            Kind::Pid => libc::CLONE_NEWPID,
-            Kind::Network => libc::CLONE_NEWNET,
-            Kind::Ipc => libc::CLONE_NEWIPC,
-            Kind::Uts => libc::CLONE_NEWUTS,
-            Kind::Cgroup => libc::CLONE_NEWCGROUP,
-            Kind::Time => libc::CLONE_NEWTIME,
-        };
-        u64::from(flag.cast_unsigned())
-    }
-
-    /// The flag as setns(2) and unshare(2) take it. nix has no name for the time namespace.
-    fn clone_flags(self) -> CloneFlags {
-        CloneFlags::from_bits_retain(i32::try_from(self.flag()).expect("CLONE_NEW* has 31 bits"))
-    }
-
-    /// The kind of a `CLONE_NEW*` flag.
-    fn of_flag(flag: u64) -> Option<Kind> {
-        Kind::ALL.into_iter().find(|kind| kind.flag() == flag)
-    }
-
-    /// The kind that an entry of `linux.namespaces` names.
-    pub(crate) fn of_spec(kind: LinuxNamespaceType) -> Kind {
-        match kind {
-            LinuxNamespaceType::User => Kind::User,
-            LinuxNamespaceType::Mount => Kind::Mount,
-            LinuxNamespaceType::Pid => Kind::Pid,
-            LinuxNamespaceType::Network => Kind::Network,
-            LinuxNamespaceType::Ipc => Kind::Ipc,
-            LinuxNamespaceType::Uts => Kind::Uts,
-            LinuxNamespaceType::Cgroup => Kind::Cgroup,
-            LinuxNamespaceType::Time => Kind::Time,
-        }
+/// The kind that an entry of `linux.namespaces` names.
+pub(crate) fn kind_of_spec(kind: LinuxNamespaceType) -> Kind {
+    match kind {
+        LinuxNamespaceType::User => Kind::User,
+        LinuxNamespaceType::Mount => Kind::Mount,
+        LinuxNamespaceType::Pid => Kind::Pid,
+        LinuxNamespaceType::Network => Kind::Network,
+        LinuxNamespaceType::Ipc => Kind::Ipc,
+        LinuxNamespaceType::Uts => Kind::Uts,
+        LinuxNamespaceType::Cgroup => Kind::Cgroup,
+        LinuxNamespaceType::Time => Kind::Time,
     }
 }
 
@@ -182,9 +95,10 @@ impl Plan {
         self.is_new(kind) || self.joins(kind)
     }
 
-    /// Clone flags of all namespaces that are not the caller's own: what `exec` joins.
-    pub(crate) fn clone_flags(&self) -> u64 {
-        Kind::flags(Kind::ALL.into_iter().filter(|kind| self.has(*kind)))
+    /// Those of the container that are not the caller's own: what `exec` joins.
+    pub(crate) fn kinds(&self) -> Kinds {
+        let has = |kind: &Kind| self.has(*kind);
+        Kind::ALL.into_iter().filter(has).collect()
     }
 
     /// True if init must wait until the parent has written its id maps.
@@ -210,7 +124,7 @@ pub(crate) fn plan(spec: &Spec, host: &Host, problems: &mut Problems) -> Plan {
         return plan;
     };
     for (index, namespace) in linux.namespaces().iter().flatten().enumerate() {
-        let kind = Kind::of_spec(namespace.typ());
+        let kind = kind_of_spec(namespace.typ());
         if plan.has(kind) {
             let name = kind.spec_name();
             problems.add(

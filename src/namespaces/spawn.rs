@@ -6,14 +6,13 @@
 //! its sibling ([`crate::process::last_steps`]).
 
 use super::bridge::{Bridged, bridge};
-use super::create::{Creator, clone_error, flags, unshare_all};
+use super::create::{Creator, clone_error, cloned, unshare_all};
 use super::join::{Joins, hide};
-use super::{Kind, Plan, network};
+use super::{Kind, Kinds, Plan, network};
 use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Result};
-use crate::sys::clone::{Side, clone3};
+use crate::sys::clone::{Parent, Side, clone3};
 use crate::sys::pidfd::pidfd_open;
-use nix::sched::CloneFlags;
 use nix::unistd::Pid;
 use std::os::fd::BorrowedFd;
 
@@ -64,7 +63,7 @@ fn spawn_over_bridge(
 }
 
 fn spawn_here(plan: &Plan, cgroup: Option<BorrowedFd<'_>>) -> Result<Spawned> {
-    match clone3(flags(plan), cgroup) {
+    match clone3(cloned(plan), Parent::This, cgroup) {
         Ok(Side::Parent(pid)) => Ok(Spawned::Parent(pid)),
         Ok(Side::Child) => Ok(Spawned::Init),
         Err(errno) => Err(clone_error(plan, errno)),
@@ -124,9 +123,9 @@ fn join_callers() -> Result<()> {
         Kind::Uts,
         Kind::Cgroup,
     ];
-    let flags = kinds.iter().map(|kind| kind.clone_flags());
+    let kinds = Kinds::from_iter(kinds);
     pidfd_open(nix::unistd::getppid())
-        .and_then(|caller| nix::sched::setns(caller, flags.collect::<CloneFlags>()))
+        .and_then(|caller| nix::sched::setns(caller, kinds.clone_flags()))
         .context(Code::Namespace, "join the namespaces of", "the caller")
 }
 

@@ -7,7 +7,7 @@
 
 use super::SOCKET;
 use crate::error::{Code, Error, Result};
-use crate::namespaces::become_root_of_joined;
+use crate::namespaces::{Kind, Kinds, become_root_of_joined};
 use crate::sys::child;
 use crate::sys::clone::Side;
 use crate::sys::mount::{MountAttr, mount_setattr, open_tree};
@@ -18,7 +18,7 @@ use crate::waiting;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sched::{CloneFlags, setns};
+use nix::sched::setns;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, socket, socketpair};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
 use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
@@ -36,7 +36,7 @@ pub(super) const INODES: u64 = 4;
 /// `E_IO` with the step's errno: EPERM where the caller may not join init's namespaces.
 pub(super) fn bound_in(
     pidfd: BorrowedFd<'_>,
-    namespaces: CloneFlags,
+    namespaces: Kinds,
     directory: &Path,
 ) -> Result<OwnedFd> {
     let failed = |errno| {
@@ -84,14 +84,14 @@ pub(super) fn bound_in(
 fn enter_and_bind(
     parent: Pid,
     pidfd: BorrowedFd<'_>,
-    namespaces: CloneFlags,
+    namespaces: Kinds,
     directory: &Path,
 ) -> nix::Result<OwnedFd> {
     child::end_with(parent)?;
     stop_being_dumpable()?;
-    let joined = namespaces & (CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS);
-    setns(pidfd, joined)?;
-    if joined.contains(CloneFlags::CLONE_NEWUSER) {
+    let joined = namespaces.and(Kinds::from_iter([Kind::User, Kind::Mount]));
+    setns(pidfd, joined.clone_flags())?;
+    if joined.has(Kind::User) {
         become_root_of_joined().map_err(|error| error.errno.unwrap_or(Errno::EPERM))?;
     }
     let how = OpenHow::new()

@@ -77,7 +77,7 @@ impl Proxy {
                 );
             })
             .ok();
-        let container = match inside::bound_in(pidfd, state.namespace_flags(), directory) {
+        let container = match inside::bound_in(pidfd, state.namespaces, directory) {
             // An ordinary user whose init may not be looked into: the container runs, unheard.
             Err(error) if error.errno == Some(Errno::EPERM) => {
                 log::warn!("{error}");

@@ -16,9 +16,8 @@ use std::path::Path;
 fn planned_with(more: &str, linux: &str) -> (Plan, Option<String>) {
     let mut problems = Problems::default();
     let options = Options {
-        id: "web1".to_owned(),
         no_new_keyring: true,
-        ..Options::default()
+        ..Options::new("web1".parse().expect("an id"), "/bundle".into())
     };
     let spec = spec(&format!(r#"{{"ociVersion":"1.3.0","linux":{linux}}}"#));
     let ns = namespaces::Plan::default();
@@ -150,10 +149,7 @@ fn preserved_and_listening_fds_are_one_range() {
 #[test]
 fn a_keyring_is_joined_unless_told_otherwise() {
     let mut problems = Problems::default();
-    let options = Options {
-        id: "web1".to_owned(),
-        ..Options::default()
-    };
+    let options = Options::new("web1".parse().expect("an id"), "/bundle".into());
     let ns = namespaces::Plan {
         new: vec![Kind::User],
         ..Default::default()
@@ -359,7 +355,7 @@ fn root_of_a_user_namespace_gets_its_capabilities_there() {
         "effective":["CAP_KILL"]}}"#;
     let mut problems = Problems::default();
     let spec = spec(r#"{"ociVersion":"1.3.0"}"#);
-    let options = Options::default();
+    let options = Options::new("web1".parse().expect("an id"), "/bundle".into());
     let plan = plan(
         &process(json),
         &spec,

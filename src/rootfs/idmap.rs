@@ -9,10 +9,10 @@ use super::mount::{At, IdMapping, Maps, as_text};
 use super::options::{Depth, Options};
 use crate::error::{Code, Context, Error, Problems, Result};
 use crate::fault::{self, Step};
-use crate::namespaces::{self, IdMap, Kind};
+use crate::namespaces::{self, IdMap, Kind, Kinds};
 use crate::procfs::ProcFs;
 use crate::sys::child::{end_with, leave};
-use crate::sys::clone::{Side, clone3};
+use crate::sys::clone::{Parent, Side, clone3};
 use crate::sys::mount::{MountAttr, mount_setattr};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
@@ -169,9 +169,12 @@ pub(crate) fn apply(tree: BorrowedFd<'_>, depth: Depth, users: BorrowedFd<'_>) -
 /// E_NAMESPACE when it cannot be made, E_ID_MAP when the maps are refused.
 pub(crate) fn user_namespace(uids: &[IdMap], gids: &[IdMap], proc: &ProcFs) -> Result<OwnedFd> {
     let step = "make a user namespace for an id-mapped mount";
-    let flag = u64::from(libc::CLONE_NEWUSER.cast_unsigned());
     let parent = Pid::this();
-    let holder = match clone3(flag, None).context(Code::Namespace, step, "")? {
+    let holder = match clone3(Kinds::from_iter([Kind::User]), Parent::This, None).context(
+        Code::Namespace,
+        step,
+        "",
+    )? {
         // Waits to be killed. Should the parent die first, so does the holder.
         Side::Child => match fault::errno_at(Step::MapHolder).and_then(|()| end_with(parent)) {
             Ok(()) => loop {

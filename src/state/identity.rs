@@ -285,6 +285,6 @@ impl Dir {
     pub(crate) fn kept_identity(&self) -> Option<State> {
         let text = readlinkat(self.as_fd(), IDENTITY).ok()?;
         let state: State = serde_json::from_slice(text.as_bytes()).ok()?;
-        (state.id == self.id && state.unsound().is_none()).then_some(state)
+        (*state.id == *self.id && state.unsound().is_none()).then_some(state)
     }
 }

@@ -1,7 +1,6 @@
 //! What of a record no casulo writes: nothing that reads one later has to expect it.
 
 use super::State;
-use crate::namespaces::Kind;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
 
@@ -11,13 +10,12 @@ const LONGEST_TIME: usize = 64;
 impl State {
     /// The first field with a value that none has; None for a sound record.
     pub(crate) fn unsound(&self) -> Option<&'static str> {
-        let known = Kind::flags(Kind::ALL);
         let is_below = |path: &Path| {
             path.components()
                 .all(|part| matches!(part, Component::Normal(_)))
         };
         let checks = [
-            ("namespaces", self.namespaces & !known == 0),
+            ("namespaces", self.namespaces.is_known()),
             ("init_process_pid", self.init_process_pid >= 0),
             ("creator", self.creator.0 >= 0),
             ("created", is_time(&self.created)),
@@ -52,6 +50,7 @@ fn is_time(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::namespaces::{Kind, Kinds};
     use crate::state::{Store, now};
     use serde_json::json;
 
@@ -61,7 +60,7 @@ mod tests {
         let sound = State {
             id: "web".to_owned(),
             created: now(),
-            namespaces: Kind::flags(Kind::ALL),
+            namespaces: Kinds::from_iter(Kind::ALL),
             delegate_cgroup: Some("a/b".into()),
             ..State::default()
         };
@@ -112,7 +111,7 @@ mod tests {
         dir.keep_identity(&sound).expect("kept");
         assert_eq!(dir.kept_identity(), Some(sound.clone()));
         let forged = State {
-            namespaces: 1 << 31,
+            namespaces: serde_json::from_value(json!(1u64 << 31)).expect("a word"),
             ..sound
         };
         dir.keep_identity(&forged).expect("kept");

@@ -1,8 +1,9 @@
 //! `--root`: which containers there are, and the reservation of an id.
 
 use super::{Dir, STATE, State, not_found, ownership};
-use crate::error::{Code, Context, Error, Result};
+use crate::error::{Code, Context, Result};
 use crate::fault::{self, Step};
+use crate::id::Id;
 use crate::sys::flock::{Operation, flock};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
@@ -23,26 +24,6 @@ pub(crate) struct Store {
     root: PathBuf,
 }
 
-/// Checks a container id: `[A-Za-z0-9_+.-]+`, not `.` or `..`, at most 1024 bytes, no leading dot
-/// (directories that begin with one are casulo's own).
-///
-/// # Errors
-/// `E_ID`.
-pub(crate) fn check_id(id: &str) -> Result<()> {
-    let allowed = |c: &char| c.is_ascii_alphanumeric() || "_+.-".contains(*c);
-    let why = match id.chars().find(|c| !allowed(c)) {
-        Some(c) => format!("invalid character {c:?}"),
-        None if id.is_empty() => "it is empty".to_owned(),
-        None if id.len() > 1024 => "it is longer than 1024 characters".to_owned(),
-        None if id.starts_with('.') => "it begins with a dot".to_owned(),
-        None => return Ok(()),
-    };
-    let shown: String = id.chars().take(64).collect();
-    let text = format!("invalid container ID {shown:?}: {why}");
-    Err(Error::new(Code::Id, text)
-        .hint("letters, digits and _ + . - are allowed, and no leading dot"))
-}
-
 impl Store {
     /// The store at `root`. Nothing is made yet.
     pub(crate) fn at(root: PathBuf) -> Store {
@@ -58,7 +39,7 @@ impl Store {
     /// # Errors
     /// `E_ID`, `E_EXISTS`, or `E_STATE` when `--root` cannot be made or written, or is somebody else's. Nothing is left.
     pub(crate) fn reserve(&self, state: &State) -> Result<Dir> {
-        check_id(&state.id)?;
+        let id: Id = state.id.parse()?;
         fault::at(Step::Reserve)?;
         let parent = match open_root(&self.root) {
             Err(Errno::ENOENT) => self.make_root()?,
@@ -69,7 +50,7 @@ impl Store {
         let path = self.root.join(&state.id);
         let (name, fd) = make_unnamed(&parent).context(Code::State, "make", path.display())?;
         let dir = Dir {
-            id: state.id.clone(),
+            id,
             path,
             parent,
             fd,
@@ -115,9 +96,8 @@ impl Store {
     /// Opens an existing container's directory.
     ///
     /// # Errors
-    /// `E_ID`; `E_NOT_FOUND` with the words `does not exist` that callers look for.
-    pub(crate) fn open(&self, id: &str) -> Result<Dir> {
-        check_id(id)?;
+    /// `E_NOT_FOUND` with the words `does not exist` that callers look for.
+    pub(crate) fn open(&self, id: &Id) -> Result<Dir> {
         let gone = || not_found(id);
         let parent = match open_root(&self.root) {
             Err(Errno::ENOENT) => return Err(gone()),
@@ -131,17 +111,17 @@ impl Store {
         }
     }
 
-    fn open_in(&self, parent: OwnedFd, id: &str) -> Result<Dir> {
+    fn open_in(&self, parent: OwnedFd, id: &Id) -> Result<Dir> {
         let fd = open_directory(&parent, id).context(
             Code::State,
             "open",
-            self.root.join(id).display(),
+            self.root.join(&**id).display(),
         )?;
         ownership::check(&parent, &self.root)?;
-        ownership::check(&fd, &self.root.join(id))?;
+        ownership::check(&fd, &self.root.join(&**id))?;
         Ok(Dir {
-            id: id.to_owned(),
-            path: self.root.join(id),
+            id: id.clone(),
+            path: self.root.join(&**id),
             parent,
             fd,
         })
@@ -151,16 +131,16 @@ impl Store {
     ///
     /// # Errors
     /// `E_STATE`; a missing `--root` is an empty list.
-    pub(crate) fn ids(&self) -> Result<Vec<String>> {
+    pub(crate) fn ids(&self) -> Result<Vec<Id>> {
         let entries = match std::fs::read_dir(&self.root) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             result => result.context(Code::State, "list", self.root.display())?,
         };
-        let mut ids: Vec<String> = entries
+        let mut ids: Vec<Id> = entries
             .flatten()
             .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
             .filter_map(|entry| entry.file_name().into_string().ok())
-            .filter(|name| check_id(name).is_ok())
+            .filter_map(|name| name.parse().ok())
             .collect();
         ids.sort();
         Ok(ids)

@@ -1,6 +1,6 @@
 //! Children by fork(2): making one, leaving one, waiting for one, and what it inherits.
 
-use super::clone::Side;
+use super::clone::{Side, assert_one_task};
 use nix::errno::Errno;
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
@@ -14,6 +14,7 @@ use std::mem::MaybeUninit;
 /// # Errors
 /// EAGAIN past a limit on processes, ENOMEM.
 pub(crate) fn fork() -> nix::Result<Side> {
+    assert_one_task();
     // SAFETY: casulo has one thread (invariant 1), so no lock is held by a thread that does not
     // exist in the child; under the test harness the C library's own locks are seen to by fork.
     match unsafe { nix::unistd::fork() }? {

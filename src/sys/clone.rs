@@ -1,6 +1,7 @@
 //! `clone3(2)`: creation of a child inside its namespaces and its cgroup.
 
 use super::check;
+use super::kind::Kinds;
 use nix::unistd::Pid;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -16,17 +17,29 @@ pub(crate) enum Side {
     Child,
 }
 
-/// `pid_t clone3(struct clone_args *args, size_t size)`, clone(2), as a fork: no CLONE_VM.
+/// Whose child a [`clone3`] makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Parent {
+    /// That of the process that calls.
+    This,
+    /// That of its own parent (`CLONE_PARENT`): the new process is its sibling.
+    Callers,
+}
+
+/// `pid_t clone3(struct clone_args *args, size_t size)`, clone(2), as a fork.
 ///
-/// `flags` are `CLONE_NEW*` and `CLONE_PARENT`; `cgroup` is the directory fd for
-/// `CLONE_INTO_CGROUP`, which is added when one is given. The child's exit signal is SIGCHLD
-/// (with `CLONE_PARENT` the kernel wants none and inherits it).
+/// The child is in new namespaces of these `kinds`, and in the cgroup of this directory fd (`CLONE_INTO_CGROUP`), if one
+/// is given. Its exit signal is SIGCHLD; of a sibling's the kernel wants to hear nothing, it inherits it.
 ///
 /// # Errors
 /// The kernel's errno: EPERM for namespaces without the capability, ENOSPC past
 /// `/proc/sys/user/max_*_namespaces`, EBUSY for a cgroup with enabled controllers, EAGAIN past a
 /// pids limit.
-pub(crate) fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> nix::Result<Side> {
+pub(crate) fn clone3(
+    kinds: Kinds,
+    parent: Parent,
+    cgroup: Option<BorrowedFd<'_>>,
+) -> nix::Result<Side> {
     #[repr(C)]
     #[derive(Default)]
     struct CloneArgs {
@@ -46,26 +59,35 @@ pub(crate) fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> nix::Result<
         clippy::cast_sign_loss,
         reason = "flag and signal constants are positive"
     )]
+    let (flags, exit_signal) = match parent {
+        Parent::This => (0, libc::SIGCHLD as u64),
+        Parent::Callers => (libc::CLONE_PARENT as u64, 0),
+    };
     let mut args = CloneArgs {
-        flags,
-        exit_signal: if flags & (libc::CLONE_PARENT as u64) == 0 {
-            libc::SIGCHLD as u64
-        } else {
-            0
-        },
+        flags: flags | kinds.flags(),
+        exit_signal,
         ..CloneArgs::default()
     };
+    assert_one_task();
     if let Some(fd) = cgroup {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = u64::try_from(fd.as_raw_fd()).expect("an open descriptor is not negative");
     }
-    // SAFETY: `args` is a live #[repr(C)] clone_args and its own size is passed; without CLONE_VM
-    // the child has its own copy of this stack and of the heap, and the process has one thread
+    // SAFETY: `args` is a live #[repr(C)] clone_args and its own size is passed; no kind of namespace is
+    // CLONE_VM, so the child has its own copy of this stack and of the heap, and the process has one thread
     // (invariant 1), so no lock is held by a thread that does not exist in the child.
     let pid =
         check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<CloneArgs>()) })?;
     match i32::try_from(pid).expect("the kernel has 22 bits for a pid") {
         0 => Ok(Side::Child),
         pid => Ok(Side::Parent(Pid::from_raw(pid))),
+    }
+}
+
+/// Invariant 1, which makes a fork sound, looked at in debug builds. Threads of the test harness are not casulo's.
+pub(super) fn assert_one_task() {
+    #[cfg(all(debug_assertions, not(test)))]
+    if let Ok(tasks) = std::fs::read_dir("/proc/self/task") {
+        assert_eq!(tasks.count(), 1, "casulo has one thread");
     }
 }

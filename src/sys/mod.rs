@@ -15,6 +15,7 @@ pub(crate) mod flock;
 pub(crate) mod forked;
 pub(crate) mod host;
 pub(crate) mod keyctl;
+pub(crate) mod kind;
 pub(crate) mod mempolicy;
 pub(crate) mod mount;
 pub(crate) mod namespace;

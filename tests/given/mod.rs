@@ -35,11 +35,7 @@ pub(crate) fn host() -> Host {
 
 /// The plan for a config in the bundle `/bundles/NAME`.
 pub(crate) fn plan(name: &str, config: &[u8]) -> Result<Plan> {
-    let options = Options {
-        id: name.to_owned(),
-        bundle: Path::new("/bundles").join(name),
-        ..Options::default()
-    };
+    let options = Options::new(name.parse()?, Path::new("/bundles").join(name));
     let file = "config.json";
     let spec = config::parse(config, file)?;
     Plan::new(&spec, &options, &host(), file)

@@ -1,6 +1,7 @@
 use super::*;
 use crate::cgroups::tests::{TestCgroup, sleeper};
-use crate::sys::clone::{Side, clone3};
+use crate::sys::clone::{Parent, Side, clone3};
+use crate::sys::kind::Kinds;
 use nix::sys::time::TimeValLike;
 use nix::sys::wait::{WaitStatus, waitpid};
 use std::os::unix::process::ExitStatusExt;
@@ -118,7 +119,7 @@ fn a_process_is_born_in_the_cgroup() {
     };
     let cgroup = test.create();
     let (program, args) = (c"/bin/sh", [c"sh", c"-c", c"exec sleep 1000"]);
-    let pid = match clone3(0, cgroup.fd()).expect("clone3") {
+    let pid = match clone3(Kinds::NONE, Parent::This, cgroup.fd()).expect("clone3") {
         Side::Parent(pid) => pid,
         Side::Child => {
             // Returns only after an error; abort ends this copy of the test without unwinding.

@@ -1,6 +1,7 @@
 //! What the kernel must have: its version, namespaces, file systems, parameters, devices, seccomp.
 
 use crate::check::{Code, Findings, Subject};
+use crate::namespaces::kind_of_spec;
 use crate::namespaces::{self, Kind};
 use crate::rootfs::mount::{Action, as_text};
 use crate::rootfs::sysctl::Sysctl;
@@ -47,7 +48,7 @@ pub(super) fn namespaces(subject: &Subject<'_>, findings: &mut Findings) {
         .as_ref()
         .and_then(|it| it.namespaces().as_ref());
     for (index, namespace) in namespaces.into_iter().flatten().enumerate() {
-        let kind = Kind::of_spec(namespace.typ());
+        let kind = kind_of_spec(namespace.typ());
         let at = format!("linux.namespaces[{index}]");
         if !plan.is_new(kind) {
             continue;

@@ -7,7 +7,7 @@ use crate::procfs::ProcFs;
 use crate::skip;
 use crate::sync::Channel;
 use crate::sys::child::leave;
-use crate::sys::clone::{Side, clone3};
+use crate::sys::clone::{Parent, Side, clone3};
 use crate::sys::forked::check_in_child;
 use caps::{CapSet, Capability};
 use nix::sched::{CloneFlags, unshare};
@@ -100,9 +100,8 @@ impl Case {
             ..Default::default()
         };
         let options = Options {
-            bundle: BUNDLE.into(),
             no_pivot: self.no_pivot,
-            ..Options::default()
+            ..Options::new("web1".parse().expect("an id"), BUNDLE.into())
         };
         let mut host = host();
         if self.caller == Caller::User {
@@ -141,10 +140,10 @@ impl Case {
         let plan = self.plan()?;
         let nodes = devices::Nodes::make(&plan.devices).map_err(text)?;
         let (channel, parent) = Channel::pair().map_err(text)?;
-        let flags: u64 = self.kinds.iter().map(|kind| kind.flag()).sum();
+        let kinds = self.kinds.iter().copied().collect();
         let (go, say_go) = pipe().map_err(text)?;
         let (result, say_result) = pipe().map_err(text)?;
-        match clone3(flags, None).map_err(text)? {
+        match clone3(kinds, Parent::This, None).map_err(text)? {
             Side::Child => {
                 let _ = read(&go, &mut [0]);
                 drop(channel);

@@ -15,10 +15,7 @@ const RDONLY: u64 = libc::MOUNT_ATTR_RDONLY;
 const NOSUID: u64 = libc::MOUNT_ATTR_NOSUID;
 
 fn decide(spec: &Spec, ns: &namespaces::Plan, host: &Host) -> std::result::Result<Plan, String> {
-    let options = Options {
-        bundle: "/bundle".into(),
-        ..Options::default()
-    };
+    let options = Options::new("web1".parse().expect("an id"), "/bundle".into());
     let mut problems = Problems::default();
     let plan = plan(spec, ns, &options, host, &mut problems);
     problems

@@ -7,7 +7,7 @@ use super::*;
 /// allocate.
 fn under(profile: &Value, work: fn(Option<std::os::fd::OwnedFd>) -> u8) -> WaitStatus {
     let bpf = bpf(&filter(profile));
-    match clone3(0, None).unwrap() {
+    match clone3(Kinds::NONE, Parent::This, None).unwrap() {
         Side::Parent(pid) => waitpid(pid, None).unwrap(),
         Side::Child => {
             if nix::sys::prctl::set_no_new_privs().is_err() {
