@@ -11,7 +11,7 @@ pub(crate) use relay::Relay;
 
 use crate::error::{Code, Context, Result};
 use crate::notify::Proxy;
-use crate::sys::child::{self, Ended, Patience, ignores};
+use crate::sys::child::{self, Ended, WaitMode, ignores};
 use crate::sys::pidfd::pidfd_send_signal;
 use crate::sys::signal::{self, ENDING};
 use nix::errno::Errno;
@@ -198,7 +198,7 @@ fn handle(number: i32, pidfd: BorrowedFd<'_>, relay: Option<&mut Relay<'_>>) {
 fn reap(process: Pid) -> Result<Option<Ended>> {
     let mut found = None;
     loop {
-        match child::wait(None, Patience::Now) {
+        match child::wait(None, WaitMode::NoHang) {
             Ok(Some((pid, ended))) if pid == process => found = Some(ended),
             Ok(Some(_)) => {}
             Err(errno) if found.is_none() => {

@@ -2,7 +2,7 @@
 //! that a tracer keeps.
 
 use crate::defence::{Defence, without};
-use crate::sys::child::{Patience, wait};
+use crate::sys::child::{WaitMode, wait};
 use crate::sys::pidfd::pidfd_open;
 use crate::sys::signal::ending;
 use crate::timeout;
@@ -77,7 +77,7 @@ pub(crate) fn end(pid: Pid) -> Farewell {
                 timeout,
             );
         }
-        match wait(Some(pid), Patience::Now) {
+        match wait(Some(pid), WaitMode::NoHang) {
             Ok(None) if left.is_zero() => return Farewell::Kept,
             // Dead, and not to be reaped yet: the look is repeated a little later.
             Ok(None) => std::thread::sleep(Duration::from_millis(2)),

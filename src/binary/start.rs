@@ -88,7 +88,7 @@ pub unsafe fn run(
 /// it; SIGHUP and SIGINT stay as they are, for nohup(1) and for shells that start it in the background.
 ///
 /// Parent, once, when it is not going to start itself again. The child gets a umask, dispositions and a mask
-/// of its own by its plan, and the caller's limits by [`give_back`].
+/// of its own by its plan, and the caller's limits by [`restore_limits`].
 pub(crate) fn normalise() {
     umask(UMASK);
     for number in [libc::SIGCHLD, libc::SIGTERM] {
@@ -108,7 +108,7 @@ pub(crate) fn normalise() {
 ///
 /// # Errors
 /// Those of prlimit(2): none that is known for a soft limit below its hard one.
-pub(crate) fn give_back(is_set: impl Fn(u32) -> bool) -> nix::Result<()> {
+pub(crate) fn restore_limits(is_set: impl Fn(u32) -> bool) -> nix::Result<()> {
     for limit in &RAISED {
         let soft = limit.soft.swap(u64::MAX, Ordering::Relaxed);
         if soft != u64::MAX && !is_set(limit.resource) {
@@ -212,14 +212,14 @@ mod tests {
             rlimit::set(own, resource, Limit { soft: 50, hard }).expect("lowered");
             normalise();
             assert_eq!(limit(), Limit { soft: hard, hard });
-            give_back(|_| false).expect("given back");
+            restore_limits(|_| false).expect("given back");
             assert_eq!(limit(), Limit { soft: 50, hard });
             // Once: what is executed later has what is set by then.
             rlimit::set(own, resource, Limit { soft: 40, hard }).expect("lowered");
-            give_back(|_| false).expect("nothing");
+            restore_limits(|_| false).expect("nothing");
             assert_eq!(limit().soft, 40);
             normalise();
-            give_back(|it| it == resource).expect("the stack alone");
+            restore_limits(|it| it == resource).expect("the stack alone");
             assert_eq!(limit(), Limit { soft: hard, hard });
             let ignored = u64::from_str_radix(&status_line("SigIgn"), 16).expect("a mask");
             let is_ignored = |number: i32| ignored & (1 << (number - 1)) != 0;

@@ -6,7 +6,7 @@
 
 mod attached;
 #[cfg(any(test, feature = "testing"))]
-pub(crate) mod meaning;
+pub(crate) mod reference;
 
 pub(crate) use attached::Rules;
 

@@ -12,16 +12,16 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 /// this descriptor, and for ever when the cgroup is removed (cgroup-v2.rst, "\[un\]populated
 /// notification").
 #[derive(Debug)]
-pub(crate) struct Announced(OwnedFd);
+pub(crate) struct EventsWatch(OwnedFd);
 
-impl Announced {
+impl EventsWatch {
     /// Opens `file` of `cgroup`. What was not read yet counts as changed.
     ///
     /// # Errors
     /// ENOENT where the cgroup lacks the controller.
-    pub(crate) fn open(cgroup: &Cgroup, file: &str) -> nix::Result<Announced> {
+    pub(crate) fn open(cgroup: &Cgroup, file: &str) -> nix::Result<EventsWatch> {
         let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-        openat(&cgroup.directory, file, flags, Mode::empty()).map(Announced)
+        openat(&cgroup.directory, file, flags, Mode::empty()).map(EventsWatch)
     }
 
     /// The text of the file as it is now; what poll tells from now on came later.
@@ -34,7 +34,7 @@ impl Announced {
     }
 }
 
-impl AsFd for Announced {
+impl AsFd for EventsWatch {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }

@@ -38,14 +38,14 @@ pub(crate) struct Stats {
     /// RDMA devices.
     pub rdma: rdma::Rdma,
     /// Always empty: resctrl is no part of the cgroup.
-    pub intel_rdt: Nothing,
+    pub intel_rdt: Empty,
     /// Always empty: runc lists interfaces that it made itself, which no config can ask for.
-    pub network_interfaces: [Nothing; 0],
+    pub network_interfaces: [Empty; 0],
 }
 
 /// An object without members.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct Nothing {}
+pub(crate) struct Empty {}
 
 impl Stats {
     /// Reads all files. They are not read at one moment: the kernel has no snapshot.

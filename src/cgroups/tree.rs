@@ -4,7 +4,7 @@
 use super::directories::remove_empty;
 use super::fs::Origin;
 use super::fs::{Cgroup, read, value_of};
-use super::notify::Announced;
+use super::notify::EventsWatch;
 use super::stats::MemoryEvents;
 use crate::descent::{What, each_directory, remove_below};
 use crate::error::{Code, Context, Error, Result};
@@ -178,7 +178,7 @@ impl Cgroup {
     /// Waits until `cgroup.events` has this value, by the kernel's own announcement; false if it
     /// has not at `end`. A cgroup that was removed is neither populated nor frozen.
     pub(super) fn wait_for_event(&self, key: &str, value: u64, end: Instant) -> bool {
-        let Ok(events) = Announced::open(self, "cgroup.events") else {
+        let Ok(events) = EventsWatch::open(self, "cgroup.events") else {
             return value == 0;
         };
         loop {

@@ -2,7 +2,7 @@
 //! with the caller's rights; it makes no process, file, mount or cgroup.
 //!
 //! ```text
-//! config ─► examine ─► problems ─┐
+//! config ─► parse_lenient ─► problems ─┐
 //!             Plan::decide ──────┼─► findings      the validators that create has, all of their problems
 //! plan ─► failures  (look.rs) ───┤                 what create would only notice while it acts
 //! plan ─► weaknesses ────────────┘                 what would start, and should not like this
@@ -115,7 +115,7 @@ pub(crate) fn check(
     files: &Files,
 ) -> Result<Vec<Finding>> {
     let mut findings = Findings::default();
-    let (spec, problems) = config::examine(&bundle.config, &bundle.file)?;
+    let (spec, problems) = config::parse_lenient(&bundle.config, &bundle.file)?;
     for (path, why) in &problems {
         findings.add(Code::ConfigInvalid, path, why);
     }
@@ -181,7 +181,7 @@ fn decide(
     Plan::decide(spec, options, &able(host), &mut everywhere);
     let everywhere = everywhere.into_list();
     for problem in here.into_list() {
-        // What stands there is a stand-in, see `config::examine`.
+        // What stands there is a stand-in, see `config::parse_lenient`.
         if known
             .iter()
             .any(|(path, _)| config::is_within(&problem.0, path))

@@ -33,7 +33,7 @@ pub(super) fn is_doubtful_process(process: &Process) -> bool {
 
 /// The empty string means "not set": the specification's own Go types cannot tell the two apart,
 /// and engines built on them send either. Nobody behind this needs to think of it.
-pub(super) fn tidy(spec: &mut Spec) {
+pub(super) fn normalise(spec: &mut Spec) {
     unset_empty(spec.hostname_mut());
     unset_empty(spec.domainname_mut());
     if let Some(process) = spec.process_mut() {
@@ -90,7 +90,7 @@ pub(super) fn tidy(spec: &mut Spec) {
     }
 }
 
-/// [`tidy`], for resources.
+/// [`normalise`], for resources.
 pub(super) fn tidy_resources(resources: &mut LinuxResources) {
     let Some(cpu) = resources.cpu_mut() else {
         return;
@@ -103,7 +103,7 @@ pub(super) fn tidy_resources(resources: &mut LinuxResources) {
     }
 }
 
-/// [`tidy`], for a process.
+/// [`normalise`], for a process.
 pub(super) fn tidy_process(process: &mut Process) {
     if process.apparmor_profile().as_deref() == Some("") {
         process.set_apparmor_profile(None);

@@ -56,7 +56,7 @@ pub(crate) type Problem = (String, String);
 /// # Errors
 /// `E_CONFIG`, naming every problem found.
 pub fn parse(bytes: &[u8], file: &str) -> Result<Box<Spec>> {
-    let (spec, problems) = examine(bytes, file)?;
+    let (spec, problems) = parse_lenient(bytes, file)?;
     report(problems, file)?;
     spec.ok_or_else(|| unreadable(file))
 }
@@ -67,7 +67,7 @@ pub fn parse(bytes: &[u8], file: &str) -> Result<Box<Spec>> {
 ///
 /// # Errors
 /// `E_CONFIG` for a text that is no JSON object at all.
-pub(crate) fn examine(bytes: &[u8], file: &str) -> Result<(Option<Box<Spec>>, Vec<Problem>)> {
+pub(crate) fn parse_lenient(bytes: &[u8], file: &str) -> Result<(Option<Box<Spec>>, Vec<Problem>)> {
     let text = text(bytes, file)?;
     let mut problems = Vec::new();
     let mut spec = match straight::<Box<Spec>>(text).filter(|spec| !check::is_doubtful(spec)) {
@@ -75,7 +75,7 @@ pub(crate) fn examine(bytes: &[u8], file: &str) -> Result<(Option<Box<Spec>>, Ve
         None => repair::parse::<Box<Spec>>(text, "", file, &mut problems)?,
     };
     if let Some(spec) = &mut spec {
-        check::tidy(spec);
+        check::normalise(spec);
         let mut found = Vec::new();
         check::check(spec, &mut found);
         // What stands at or below a path that has a problem is a stand-in, not the user's value.

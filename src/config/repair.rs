@@ -55,7 +55,7 @@ pub(super) fn parse<T: DeserializeOwned>(
     }
     drop_nulls(&mut value);
     find_nuls(&value, String::new(), problems);
-    mend(&mut value, root);
+    apply_quirks(&mut value, root);
     check_names(&mut value, root, problems);
     rename_scheduler_flags(&mut value, root);
     Ok(typed(&mut value, problems))
@@ -98,7 +98,7 @@ fn find_nuls(value: &Value, path: String, problems: &mut Vec<Problem>) {
 }
 
 /// What the types misread, set right; see each.
-fn mend(value: &mut Value, root: &str) {
+fn apply_quirks(value: &mut Value, root: &str) {
     // An unknown capability is a warning (config.md, "capabilities"), to the types an error.
     for set in [
         "process.capabilities.bounding",

@@ -20,7 +20,7 @@ use crate::seccomp::listener::{Agent, Listener};
 use crate::state::{ProcessRef, State, Status};
 use crate::sync::pipes::Ends;
 use crate::sync::{Channel, Message};
-use crate::sys::child::{self, Patience};
+use crate::sys::child::{self, WaitMode};
 use crate::sys::pidfd::pidfd_open;
 use crate::terminal;
 use nix::errno::Errno;
@@ -183,7 +183,7 @@ impl Conversation<'_> {
                 listener.answer_for(entrant);
             }
         }
-        let _ = child::wait(Some(entrant), Patience::UntilOneEnds);
+        let _ = child::wait(Some(entrant), WaitMode::Block);
         made.init = landing::born(self.shared);
         let Some(pid) = made.init else {
             return Err(self.left(entrant));

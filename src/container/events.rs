@@ -6,7 +6,7 @@
 
 use super::processes::not_running;
 use crate::cgroups::Cgroup;
-use crate::cgroups::notify::Announced;
+use crate::cgroups::notify::EventsWatch;
 use crate::cgroups::stats::{MemoryEvents, Stats};
 use crate::error::{Code, Context, Error, Result};
 use crate::state::Dir;
@@ -56,9 +56,9 @@ pub(crate) fn stats(dir: &Dir) -> Result<Event> {
 #[derive(Debug)]
 pub(crate) struct Watch<'a> {
     cgroup: Cgroup,
-    processes: Announced,
+    processes: EventsWatch,
     /// None without the memory controller.
-    memory: Option<Announced>,
+    memory: Option<EventsWatch>,
     interval: Duration,
     next_stats: Instant,
     /// The counts at the last look, and those told last and when.
@@ -80,12 +80,12 @@ impl<'a> Watch<'a> {
     /// `E_STATUS` while it is created, for a container without a process, or without a cgroup of its own; `E_CGROUP`.
     pub(crate) fn new(dir: &Dir, interval: Duration, reader: BorrowedFd<'a>) -> Result<Watch<'a>> {
         let cgroup = cgroup(dir)?;
-        let processes = Announced::open(&cgroup, "cgroup.events").context(
+        let processes = EventsWatch::open(&cgroup, "cgroup.events").context(
             Code::Cgroup,
             "open cgroup.events of",
             cgroup.path().display(),
         )?;
-        let memory = Announced::open(&cgroup, "memory.events").ok();
+        let memory = EventsWatch::open(&cgroup, "memory.events").ok();
         let now = memory.as_ref().and_then(read_counts).unwrap_or_default();
         if !has_processes(&processes) {
             return Err(not_running(&dir.id));
@@ -183,12 +183,12 @@ impl Iterator for Watch<'_> {
     }
 }
 
-fn has_processes(file: &Announced) -> bool {
+fn has_processes(file: &EventsWatch) -> bool {
     // A cgroup that was removed has none.
     file.read().is_ok_and(|text| text.contains("populated 1"))
 }
 
-fn read_counts(file: &Announced) -> Option<MemoryEvents> {
+fn read_counts(file: &EventsWatch) -> Option<MemoryEvents> {
     Some(MemoryEvents::parse(&file.read().ok()?))
 }
 

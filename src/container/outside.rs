@@ -27,7 +27,7 @@ pub(super) fn work(
     proc: &ProcFs,
     channel: &Channel,
     state: &State,
-) -> Result<rootfs::Sent> {
+) -> Result<rootfs::KeptTrees> {
     let plan = request.plan;
     let init = Pid::from_raw(state.init_process_pid);
     fault::at(Step::Maps)?;

@@ -48,7 +48,7 @@ impl Made<'_> {
             Some(Farewell::Gone) | None => timeout::KILL,
         };
         if let Some(devices) = self.net_devices.take() {
-            devices.give_back();
+            devices.return_to_host();
         }
         if let Some(path) = self.pid_file.take() {
             pidfile::remove(path);

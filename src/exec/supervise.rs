@@ -17,7 +17,7 @@ use crate::procfs::ProcFs;
 use crate::seccomp::listener::{Agent, Listener};
 use crate::sync::pipes::{Ends, Heard};
 use crate::sync::{Channel, Message};
-use crate::sys::child::{self, Patience};
+use crate::sys::child::{self, WaitMode};
 use crate::sys::pidfd::pidfd_open;
 use crate::sys::rlimit;
 use crate::terminal;
@@ -205,7 +205,7 @@ impl<'a> Supervision<'a> {
                 break;
             }
         }
-        let how = child::wait(Some(self.entrant), Patience::UntilOneEnds);
+        let how = child::wait(Some(self.entrant), WaitMode::Block);
         match (landing::born(self.shared), failed) {
             (Some(pid), _) => Ok(pid),
             (None, Some(error)) => Err(error.into()),

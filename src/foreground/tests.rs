@@ -148,7 +148,7 @@ fn a_process_that_is_not_our_child_is_an_error() {
         let signals = Signals::block().map_err(text)?;
         let pid = start(None, "exit 0")?;
         let pidfd = pidfd_open(pid).map_err(text)?;
-        child::wait(Some(pid), Patience::UntilOneEnds).map_err(text)?;
+        child::wait(Some(pid), WaitMode::Block).map_err(text)?;
         match wait(&signals, pid, pidfd.as_fd(), None, None) {
             Err(error) if error.errno == Some(Errno::ECHILD) => Ok(()),
             other => Err(format!("{other:?}")),
@@ -192,7 +192,7 @@ fn orphans_are_reaped() {
         nix::sys::prctl::set_child_subreaper(true).map_err(text)?;
         let code = exit_of("(sh -c 'exit 3' &) ; sleep 0.3; exit 1")?;
         truth(code == 1, &code.to_string())?;
-        let left = child::wait(None, Patience::Now);
+        let left = child::wait(None, WaitMode::NoHang);
         truth(left == Err(Errno::ECHILD), &format!("{left:?}"))
     });
 }
@@ -232,7 +232,7 @@ fn a_slow_reader_slows_the_process_down_and_loses_nothing() {
         truth(code == 3, &code.to_string())?;
         drop(writer);
         // `wait` reaps whatever ends; the counter may be among it.
-        let _ = child::wait(Some(counter), Patience::UntilOneEnds);
+        let _ = child::wait(Some(counter), WaitMode::Block);
         let found = fs::read_to_string(file.path()).map_err(text)?;
         truth(found.trim() == "300000", &found)
     });

@@ -98,7 +98,7 @@ pub(super) fn devices(bytes: &[u8]) {
         return;
     };
     let policy = devices::plan(&parsed, &mut Problems::default());
-    if let Some(difference) = devices::meaning::disagreement(&policy) {
+    if let Some(difference) = devices::reference::first_mismatch(&policy) {
         panic!("{difference}\n{}", Value::from(rules));
     }
 }

@@ -41,11 +41,11 @@ pub(super) fn assert_named(problems: &[(String, String)]) {
     }
 }
 
-/// config.json, as far as the plan. An error names the file; examine and parse agree; what is planned stays
+/// config.json, as far as the plan. An error names the file; parse_lenient and parse agree; what is planned stays
 /// below the root and below the cgroup mount, and is the same each time.
 pub(super) fn config(bytes: &[u8]) {
     let parsed = config::parse(bytes, FILE);
-    match (&parsed, config::examine(bytes, FILE)) {
+    match (&parsed, config::parse_lenient(bytes, FILE)) {
         (Ok(spec), Ok((Some(same), problems))) => assert!(problems.is_empty() && *spec == same),
         (Err(error), Ok((_, problems))) => {
             assert!(!problems.is_empty(), "{error}");
@@ -56,7 +56,7 @@ pub(super) fn config(bytes: &[u8]) {
             );
         }
         (Err(error), Err(same)) => assert_eq!(*error, same),
-        (parsed, examined) => panic!("parse says {parsed:?}, examine {examined:?}"),
+        (parsed, examined) => panic!("parse says {parsed:?}, parse_lenient {examined:?}"),
     }
     let spec = match parsed {
         Ok(spec) => spec,

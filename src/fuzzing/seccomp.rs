@@ -3,7 +3,7 @@
 use super::bytes::Bytes;
 use crate::config::names::SECCOMP_ACTIONS;
 use crate::error::Problems;
-use crate::seccomp::{self, meaning};
+use crate::seccomp::{self, reference};
 use oci_spec::runtime::Spec;
 use serde_json::{Value, json};
 
@@ -71,7 +71,7 @@ pub(super) fn seccomp(bytes: &[u8]) {
     if !problems.is_empty() {
         return;
     }
-    if let Some(difference) = meaning::disagreement(&filter, &pool) {
+    if let Some(difference) = reference::first_mismatch(&filter, &pool) {
         panic!("{difference}\n{profile:#}");
     }
 }

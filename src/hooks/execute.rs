@@ -6,7 +6,7 @@ use crate::binary::start;
 use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Result};
 use crate::fault::{self, Step};
-use crate::sys::child::{self, Ended, Patience};
+use crate::sys::child::{self, Ended, WaitMode};
 use crate::sys::clone::Side;
 use crate::sys::fd::close_on_exec_from;
 use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
@@ -167,7 +167,7 @@ impl<'a> Process<'a> {
         let pidfd = pidfd_open(pid).inspect_err(|_| {
             // Never left running unattended; it is our child, so the number is still its own.
             let _ = nix::sys::signal::kill(pid, Signal::SIGKILL);
-            let _ = child::wait(Some(pid), Patience::UntilOneEnds);
+            let _ = child::wait(Some(pid), WaitMode::Block);
         })?;
         Ok(Process {
             pid,
@@ -219,7 +219,7 @@ impl<'a> Process<'a> {
 
     fn reap(&self) -> nix::Result<Ended> {
         loop {
-            match child::wait(Some(self.pid), Patience::UntilOneEnds) {
+            match child::wait(Some(self.pid), WaitMode::Block) {
                 Err(Errno::EINTR) => {}
                 Ok(Some((_, ended))) => return Ok(ended),
                 Ok(None) => return Err(Errno::ECHILD),
@@ -327,7 +327,7 @@ fn become_hook(
             let _ = signal::set_default(number);
         }
         SigSet::empty().thread_set_mask()?;
-        start::give_back(|_| false)?;
+        start::restore_limits(|_| false)?;
         if let Some(cwd) = call.cwd {
             chdir(cwd).or_else(|_| chdir("/"))?;
         }

@@ -169,7 +169,7 @@ pub(crate) fn move_devices(plan: &Plan, joins: &Joins, init: Pid) -> Result<Opti
     };
     for device in &plan.net_devices {
         if let Err(error) = devices.add(device, target) {
-            devices.give_back();
+            devices.return_to_host();
             return Err(error);
         }
     }
@@ -247,7 +247,7 @@ impl MovedDevices {
 
     /// Moves all back, with their names, addresses and state of before; the last one first. What cannot be
     /// undone is logged.
-    pub(crate) fn give_back(mut self) {
+    pub(crate) fn return_to_host(mut self) {
         while let Some(moved) = self.moved.pop() {
             if let Err(errno) = self.give_one_back(&moved) {
                 log::warn!(

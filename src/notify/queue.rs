@@ -5,7 +5,7 @@
 //! descriptors is taken out by a child, for which nobody waits long; they get no number in any table of casulo's.
 
 use crate::defence::{Defence, without};
-use crate::sys::child::{self, Patience};
+use crate::sys::child::{self, WaitMode};
 use crate::sys::clone::Side;
 use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
 use crate::sys::scm::{self, Brings};
@@ -90,7 +90,7 @@ fn wait_shortly(pid: Pid) {
         let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
         if poll(&mut fds, limit).is_ok_and(|count| count > 0) {
             // Whoever ignores SIGCHLD finds no child any more.
-            let _ = child::wait(Some(pid), Patience::Now);
+            let _ = child::wait(Some(pid), WaitMode::NoHang);
             return;
         }
         let _ = pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);

@@ -27,27 +27,27 @@ pub(crate) struct Command {
     /// argv; at least one entry.
     pub args: Vec<CString>,
     /// Where argv\[0\] may be.
-    pub places: Places,
+    pub places: Candidates,
 }
 
 /// Where a program may be found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Places {
+pub(crate) enum Candidates {
     /// argv\[0\] has a slash: there and nowhere else.
-    One(Place),
+    One(Candidate),
     /// argv\[0\] in each directory of PATH.
-    Path(Vec<Place>),
+    Path(Vec<Candidate>),
 }
 
-impl Default for Places {
-    fn default() -> Places {
-        Places::Path(Vec::new())
+impl Default for Candidates {
+    fn default() -> Candidates {
+        Candidates::Path(Vec::new())
     }
 }
 
 /// One place of a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct Candidate {
     /// What execve(2) gets, absolute or relative to the working directory.
     pub path: CString,
     /// The same, absolute in the container's root.
@@ -89,7 +89,7 @@ pub(crate) fn plan(
     let place = |path: String| {
         let inside = cwd.join(&path);
         let path = CString::new(path).ok()?;
-        Some(Place { path, inside })
+        Some(Candidate { path, inside })
     };
     // execvp(3): a name with a slash is a path; an empty directory of PATH is the working directory.
     let in_directory = |directory: &String| match directory.as_str() {
@@ -97,9 +97,9 @@ pub(crate) fn plan(
         directory => place(format!("{}/{name}", directory.trim_end_matches('/'))),
     };
     let places = match place(name.to_owned()) {
-        Some(place) if name.contains('/') => Places::One(place),
-        _ if name.is_empty() => Places::default(),
-        _ => Places::Path(directories.iter().filter_map(in_directory).collect()),
+        Some(place) if name.contains('/') => Candidates::One(place),
+        _ if name.is_empty() => Candidates::default(),
+        _ => Candidates::Path(directories.iter().filter_map(in_directory).collect()),
     };
     Command {
         cwd: cwd.to_owned(),
@@ -210,24 +210,24 @@ fn verify_cwd(cwd: &Path) -> Result<()> {
     }
 }
 
-impl Places {
+impl Candidates {
     /// All of them, absolute in the container's root.
     pub(crate) fn all(&self) -> impl Iterator<Item = &PathBuf> {
         match self {
-            Places::One(place) => std::slice::from_ref(place),
-            Places::Path(places) => places.as_slice(),
+            Candidates::One(place) => std::slice::from_ref(place),
+            Candidates::Path(places) => places.as_slice(),
         }
         .iter()
         .map(|place| &place.inside)
     }
 
-    fn find(&self, root: &Root, name: &CStr) -> Result<&Place> {
+    fn find(&self, root: &Root, name: &CStr) -> Result<&Candidate> {
         let places = match self {
-            Places::One(place) => {
+            Candidates::One(place) => {
                 check(root, place).map_err(|refusal| refusal.error(name))?;
                 return Ok(place);
             }
-            Places::Path(places) => places,
+            Candidates::Path(places) => places,
         };
         let mut denied = None;
         for place in places {
@@ -291,7 +291,7 @@ fn quoted(name: &CStr) -> String {
 }
 
 /// Whether the caller may execute what is at `place` now.
-fn check(root: &Root, place: &Place) -> std::result::Result<(), Refusal> {
+fn check(root: &Root, place: &Candidate) -> std::result::Result<(), Refusal> {
     let fd = root.resolve(&place.inside).map_err(Refusal::Errno)?;
     let stat = fstat(&fd).map_err(Refusal::Errno)?;
     match SFlag::from_bits_retain(stat.st_mode & libc::S_IFMT) {
@@ -307,7 +307,7 @@ fn check(root: &Root, place: &Place) -> std::result::Result<(), Refusal> {
 /// What will be executed: found inside the container's root.
 #[derive(Debug)]
 pub(crate) struct Program {
-    place: Place,
+    place: Candidate,
     args: Vec<CString>,
     environment: Vec<CString>,
 }
@@ -325,7 +325,7 @@ impl Program {
             "close the file descriptors from",
             plan.first_closed_fd,
         )?;
-        start::give_back(|resource| plan.rlimits.iter().any(|it| it.resource == resource))
+        start::restore_limits(|resource| plan.rlimits.iter().any(|it| it.resource == resource))
             .context(Code::Process, "give the caller's limits back", "")?;
         // Last, because a limit may leave no room for anything else.
         plan.rlimits.iter().try_for_each(|it| it.apply(siblings))
@@ -388,7 +388,7 @@ impl Plan {
 impl Program {
     /// A program that nobody looked for.
     pub(super) fn for_test(path: &CStr) -> Program {
-        let place = Place {
+        let place = Candidate {
             path: path.to_owned(),
             inside: PathBuf::new(),
         };

@@ -8,8 +8,8 @@ use super::changes::apply;
 use super::copyup;
 use super::joined_proc;
 use super::mount::{Action, Mount, ReadOnly, Target};
-use super::mount::{Classic, Content, FileSystem, RootMode};
-use super::place::{Before, Beside, Place, Shape, find};
+use super::mount::{Content, FileSystem, MountCall, RootMode};
+use super::place::{Existence, LastParent, MountPoint, Shape, find};
 use super::sources::{Source, Sources, Tree, clone};
 use super::{Pids, Plan};
 use crate::defence::{Defence, by_name};
@@ -28,9 +28,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The mounts that become read-only at the end, each with its name for errors.
 #[derive(Debug, Default)]
-pub(crate) struct Late(Vec<(OwnedFd, String)>);
+pub(crate) struct DeferredReadOnly(Vec<(OwnedFd, String)>);
 
-impl Late {
+impl DeferredReadOnly {
     /// Makes them read-only. Child, when nothing is to be made in them any more.
     ///
     /// # Errors
@@ -60,31 +60,31 @@ pub(super) fn all(
     mut root: Root,
     sources: &mut Sources<'_>,
     pids: Pids<'_>,
-) -> Result<(Root, Late)> {
-    let mut late = Late::default();
-    let mut beside = Beside::default();
+) -> Result<(Root, DeferredReadOnly)> {
+    let mut late = DeferredReadOnly::default();
+    let mut beside = LastParent::default();
     for mount in &plan.mounts {
         let attached = match &mount.action {
             Action::Bind(_) => attach_bind(&root, mount, sources.next()?, &mut beside)?,
             Action::FileSystem(it) => Some(attach_new(&root, mount, it, &mut beside, pids)?),
             // mount(2) would mount the one of the caller's pid namespace.
-            Action::Classic(classic)
-                if matches!(pids, Pids::Joined(..)) && classic.fstype.as_c_str() == c"proc" =>
+            Action::MountCall(mount_call)
+                if matches!(pids, Pids::Joined(..)) && mount_call.fstype.as_c_str() == c"proc" =>
             {
                 let object = mount.to_string();
                 return Err(Error::step(Code::Mount, "mount", object, Errno::EOPNOTSUPP)
                     .because("a procfs of a joined pid namespace takes no such options"));
             }
-            Action::Classic(classic) => {
-                beside = Beside::default();
-                mount_classic(&root, mount, classic)?
+            Action::MountCall(mount_call) => {
+                beside = LastParent::default();
+                mount_classic(&root, mount, mount_call)?
             }
-            Action::Remount(classic) => remount(&root, mount, classic.as_ref())?,
+            Action::Remount(mount_call) => remount(&root, mount, mount_call.as_ref())?,
         };
         match (attached, mount.target, mount.read_only) {
             (Some(fd), Target::Root, _) => root = Root::from_fd(fd),
-            (Some(fd), _, ReadOnly::Late) => late.0.push((fd, mount.to_string())),
-            (Some(fd), ..) => sources.done_with(fd),
+            (Some(fd), _, ReadOnly::DeferredReadOnly) => late.0.push((fd, mount.to_string())),
+            (Some(fd), ..) => sources.close_later(fd),
             (None, ..) => {}
         }
     }
@@ -95,7 +95,7 @@ fn attach_bind<'a>(
     root: &Root,
     mount: &'a Mount,
     source: Source,
-    beside: &mut Beside<'a>,
+    beside: &mut LastParent<'a>,
 ) -> Result<Option<OwnedFd>> {
     match source {
         Source::Link(text) => make_link(root, mount, &text).map(|()| None),
@@ -110,7 +110,7 @@ fn attach_new<'a>(
     root: &Root,
     mount: &'a Mount,
     it: &FileSystem,
-    beside: &mut Beside<'a>,
+    beside: &mut LastParent<'a>,
     pids: Pids<'_>,
 ) -> Result<OwnedFd> {
     let place = if it.takes_over() {
@@ -118,7 +118,9 @@ fn attach_new<'a>(
     } else {
         None
     };
-    let covered = place.as_ref().filter(|it| it.before == Before::There);
+    let covered = place
+        .as_ref()
+        .filter(|it| it.existence == Existence::Existing);
     let new =
         match make(it, covered, pids) {
             Ok(new) => new,
@@ -148,7 +150,7 @@ fn attach_new<'a>(
     apply(new.as_fd(), &mount.changes, mount)?;
     match place {
         Some(place) => {
-            *beside = Beside::default();
+            *beside = LastParent::default();
             attach_at(&place, mount, new.as_fd())?;
         }
         None => {
@@ -183,7 +185,7 @@ impl From<Errno> for Refused {
 /// A new file system's detached mount. `covered` is where it is going to be, if something is there.
 fn make(
     it: &FileSystem,
-    covered: Option<&Place>,
+    covered: Option<&MountPoint>,
     pids: Pids<'_>,
 ) -> std::result::Result<OwnedFd, Refused> {
     let fs = match pids {
@@ -228,9 +230,9 @@ fn words_of_kernel(fs: &OwnedFd) -> String {
 
 /// mount(2), for what fsconfig(2) cannot say. Its target is `.`, the current directory, which is set by
 /// fd: no path is looked up here either.
-fn mount_classic(root: &Root, mount: &Mount, classic: &Classic) -> Result<Option<OwnedFd>> {
+fn mount_classic(root: &Root, mount: &Mount, mount_call: &MountCall) -> Result<Option<OwnedFd>> {
     let place = find(root, mount, Shape::Directory)?;
-    call_mount(&place.fd, classic).context(Code::Mount, "mount", mount)?;
+    call_mount(&place.fd, mount_call).context(Code::Mount, "mount", mount)?;
     if mount.changes.is_empty() {
         return Ok(None);
     }
@@ -241,18 +243,18 @@ fn mount_classic(root: &Root, mount: &Mount, classic: &Classic) -> Result<Option
     Ok(None)
 }
 
-fn remount(root: &Root, mount: &Mount, classic: Option<&Classic>) -> Result<Option<OwnedFd>> {
+fn remount(root: &Root, mount: &Mount, mount_call: Option<&MountCall>) -> Result<Option<OwnedFd>> {
     let there = root
         .resolve(&mount.destination)
         .context(Code::Mount, "open", mount)?;
-    if let Some(classic) = classic {
-        call_mount(&there, classic).context(Code::Mount, "remount", mount)?;
+    if let Some(mount_call) = mount_call {
+        call_mount(&there, mount_call).context(Code::Mount, "remount", mount)?;
     }
     apply(there.as_fd(), &mount.changes, mount)?;
     Ok(None)
 }
 
-fn call_mount(directory: &OwnedFd, classic: &Classic) -> nix::Result<()> {
+fn call_mount(directory: &OwnedFd, mount_call: &MountCall) -> nix::Result<()> {
     let before = open(
         ".",
         OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
@@ -260,11 +262,11 @@ fn call_mount(directory: &OwnedFd, classic: &Classic) -> nix::Result<()> {
     )?;
     fchdir(directory)?;
     let result = nix::mount::mount(
-        Some(classic.source.as_c_str()),
+        Some(mount_call.source.as_c_str()),
         ".",
-        Some(classic.fstype.as_c_str()),
-        MsFlags::from_bits_retain(classic.flags),
-        classic.data.as_deref(),
+        Some(mount_call.fstype.as_c_str()),
+        MsFlags::from_bits_retain(mount_call.flags),
+        mount_call.data.as_deref(),
     );
     fchdir(&before)?;
     result
@@ -276,7 +278,7 @@ fn attach<'a>(
     mount: &'a Mount,
     tree: BorrowedFd<'_>,
     shape: Shape,
-    beside: &mut Beside<'a>,
+    beside: &mut LastParent<'a>,
 ) -> Result<()> {
     // Only a directory is certain not to be mounted on a symlink itself: the kernel mounts it on directories alone.
     if shape == Shape::Directory && beside.attach(root, mount, tree) {
@@ -287,7 +289,7 @@ fn attach<'a>(
 }
 
 /// Attaches a detached mount where [`find`] has found its place.
-fn attach_at(place: &Place, mount: &Mount, tree: BorrowedFd<'_>) -> Result<()> {
+fn attach_at(place: &MountPoint, mount: &Mount, tree: BorrowedFd<'_>) -> Result<()> {
     let named = by_name(Defence::MountOnFds, place.fd.as_fd());
     let target = named.as_ref().unwrap_or(&place.fd);
     move_mount(tree, target.as_fd()).map_err(|errno| {

@@ -11,7 +11,7 @@ mod nodes;
 mod plan;
 
 pub(crate) use nodes::Nodes;
-pub(crate) use plan::{Dev, Device, Kind, Origin, Plan, Way, plan};
+pub(crate) use plan::{Dev, Device, Kind, NodeSource, Origin, Plan, plan};
 
 use crate::defence::{Defence, by_name, without};
 use crate::error::{Code, Context, Error, Result};
@@ -56,7 +56,7 @@ pub(crate) fn make(plan: &Plan, root: &Root, nodes: &Nodes) -> Result<()> {
             if plan.dev == Dev::Mounted && device.path.starts_with("/dev") {
                 must_be_there(parent, &name, device)?;
             } else {
-                supply(plan.way, device, parent, &name, nodes.get(index))?;
+                supply(plan.source, device, parent, &name, nodes.get(index))?;
             }
         }
         match plan.dev {
@@ -133,7 +133,7 @@ fn place(root: &Root, dev: &Root, device: &Device) -> Result<(Option<Root>, OsSt
 
 /// Supplies one device: a node of its own, or a bind mount of `premade` or of the host's node.
 fn supply(
-    way: Way,
+    source: NodeSource,
     device: &Device,
     parent: &Root,
     name: &OsStr,
@@ -141,7 +141,7 @@ fn supply(
 ) -> Result<()> {
     let shown = device.path.display();
     // A fifo needs no capability, so even a user namespace makes its own.
-    let may_make = way == Way::Make || device.kind == Kind::Fifo;
+    let may_make = source == NodeSource::Mknod || device.kind == Kind::Fifo;
     if may_make {
         let mode = permissions(device);
         match mknodat(parent, name, file_type(device.kind), mode, number(device)) {

@@ -7,7 +7,7 @@
 
 use super::label::{self, Label};
 use super::mount::{
-    Action, At, Bind, Change, Classic, Content, FileSystem, Instead, Parameter, RootMode,
+    Action, At, Bind, Change, Content, FileSystem, Instead, MountCall, Parameter, RootMode,
     SourceKind, c_string,
 };
 use super::options::{Attributes, Depth, Options, Propagation, Symlink};
@@ -26,7 +26,7 @@ const LONGEST_DATA: usize = 4095;
 const OVERLAY_LAYERS: (u32, u32) = (6, 7);
 /// What the plan of one file system depends on beside its options.
 #[derive(Debug)]
-pub(crate) struct Surroundings<'a> {
+pub(crate) struct FsContext<'a> {
     /// `linux.mountLabel`.
     pub label: Option<&'a Label>,
     /// Facts.
@@ -38,7 +38,7 @@ pub(crate) fn plan(
     fstype: &str,
     source: &str,
     options: &Options,
-    around: &Surroundings<'_>,
+    around: &FsContext<'_>,
     at: At,
     problems: &mut Problems,
 ) -> Action {
@@ -84,7 +84,7 @@ pub(crate) fn plan(
         if options.copy_up {
             problems.add(format!("{at}.options"), "tmpcopyup cannot be combined with iversion, silent or a value of more than 255 bytes");
         }
-        return Action::Classic(classic(
+        return Action::MountCall(mount_call(
             fstype,
             source,
             options,
@@ -120,7 +120,7 @@ pub(crate) fn plan(
 }
 
 /// The arguments of mount(2) for the same; `extra` is `MS_REMOUNT` or 0. Pure.
-pub(crate) fn classic(
+pub(crate) fn mount_call(
     fstype: &str,
     source: &str,
     options: &Options,
@@ -128,7 +128,7 @@ pub(crate) fn classic(
     label: Option<&Label>,
     at: At,
     problems: &mut Problems,
-) -> Classic {
+) -> MountCall {
     let mut data = options.data.clone();
     if let (Some(label), true) = (label, takes_label(fstype)) {
         let (key, context) = label.words();
@@ -141,7 +141,7 @@ pub(crate) fn classic(
             format!("longer than the {LONGEST_DATA} bytes that mount(2) takes"),
         );
     }
-    Classic {
+    MountCall {
         fstype: c_string(fstype, at, problems),
         source: c_string(source, at, problems),
         flags: mount_flags(both(options).set) | options.superblock | extra,

@@ -15,7 +15,7 @@ use crate::binary::landing::{MakerLanding, Taker, born};
 use crate::binary::shared::Shared;
 use crate::defence::{Defence, without};
 use crate::sys::capability;
-use crate::sys::child::{self, Patience, leave};
+use crate::sys::child::{self, WaitMode, leave};
 use crate::sys::clone::Side;
 use crate::sys::fd::close_everything;
 use crate::sys::mount::{
@@ -89,7 +89,7 @@ fn context_of_maker(namespace: BorrowedFd<'_>, taker: Taker) -> nix::Result<Owne
         }
         Side::Parent(pid) => pid,
     };
-    child::wait(Some(helper), Patience::UntilOneEnds)?;
+    child::wait(Some(helper), WaitMode::Block)?;
     let Some(maker) = born(shared) else {
         return Err(shared.failure().map_or(Errno::ECHILD, |(_, errno)| errno));
     };
@@ -97,7 +97,7 @@ fn context_of_maker(namespace: BorrowedFd<'_>, taker: Taker) -> nix::Result<Owne
     let taken = take_context(&pidfd, taker);
     let _ = pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
     // Nobody waits for what a container can hold.
-    let _ = child::wait(Some(maker), Patience::Now);
+    let _ = child::wait(Some(maker), WaitMode::NoHang);
     let context = taken?;
     // Of all file systems only procfs has it.
     fsconfig_set(context.as_fd(), c"hidepid", Some(c"off"))?;

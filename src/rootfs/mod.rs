@@ -23,9 +23,9 @@ mod place;
 mod sources;
 pub(crate) mod sysctl;
 
-pub(crate) use attach::Late;
+pub(crate) use attach::DeferredReadOnly;
 pub(crate) use pivot::pivot;
-pub(crate) use sources::{Sent, Sources, send};
+pub(crate) use sources::{KeptTrees, Sources, send};
 
 use crate::binary::landing::Taker;
 use crate::defence::{Defence, by_name};
@@ -54,11 +54,11 @@ pub(crate) struct Plan {
     /// Root file system, absolute on the host.
     pub path: PathBuf,
     /// How it becomes `/`.
-    pub way: Way,
+    pub switch: RootSwitch,
     /// `root.readonly`.
     pub readonly: bool,
     /// What the mounts of the rootfs take from the host's.
-    pub reception: Reception,
+    pub clone_propagation: RootfsPropagation,
     /// `linux.rootfsPropagation`, where the mount of the root must be told at the end.
     pub propagation: Option<(Propagation, Depth)>,
     /// In order.
@@ -77,7 +77,7 @@ pub(crate) struct Plan {
 
 /// How the rootfs becomes `/`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(crate) enum RootSwitch {
     /// pivot_root(2).
     #[default]
     PivotRoot,
@@ -90,12 +90,12 @@ pub(crate) enum Way {
 
 /// Whether what is mounted on the host, below the rootfs, appears in the container too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Reception {
+pub(crate) enum RootfsPropagation {
     /// It does not.
     #[default]
-    Closed,
+    Private,
     /// It does (`rootfsPropagation: slave`).
-    Open,
+    Slave,
 }
 
 /// File systems that are on no device, whatever their source is called.
@@ -110,7 +110,7 @@ impl Plan {
         self.mounts.iter().any(|mount| {
             let (fstype, source) = match &mount.action {
                 Action::FileSystem(it) => (&it.fstype, it.source()),
-                Action::Classic(it) => (&it.fstype, Some(it.source.as_c_str())),
+                Action::MountCall(it) => (&it.fstype, Some(it.source.as_c_str())),
                 Action::Bind(_) | Action::Remount(_) => return false,
             };
             let is_path = source.is_some_and(|it| it.to_bytes().starts_with(b"/"));
@@ -143,10 +143,10 @@ pub(crate) fn plan(
     let label = label::plan(spec, host, problems);
     let mut plan = Plan {
         path,
-        way: match (ns.has(Kind::Mount), options.no_pivot) {
-            (false, _) => Way::Chroot,
-            (true, false) => Way::PivotRoot,
-            (true, true) => Way::Move,
+        switch: match (ns.has(Kind::Mount), options.no_pivot) {
+            (false, _) => RootSwitch::Chroot,
+            (true, false) => RootSwitch::PivotRoot,
+            (true, true) => RootSwitch::Move,
         },
         readonly: configured.and_then(|root| root.readonly()).unwrap_or(false),
         devices: devices::plan(spec, ns, host, label.as_ref(), problems),
@@ -170,7 +170,7 @@ pub(crate) fn plan(
     };
     plan.mounts = mounts::plan(&context, problems);
     match propagation {
-        Some((Propagation::Slave, _)) => plan.reception = Reception::Open,
+        Some((Propagation::Slave, _)) => plan.clone_propagation = RootfsPropagation::Slave,
         // The tree is made private anyway; saying so again at the end would undo the mounts' own words.
         Some((Propagation::Private, _)) | None => {}
         Some(other) => plan.propagation = Some(other),
@@ -181,7 +181,7 @@ pub(crate) fn plan(
             "an id-mapped mount needs CAP_SYS_ADMIN on the host",
         );
     }
-    if plan.way == Way::Chroot {
+    if plan.switch == RootSwitch::Chroot {
         leave_mounts_alone(&mut plan, problems);
     }
     plan
@@ -239,7 +239,7 @@ fn propagation(spec: &Spec, problems: &mut Problems) -> Option<(Propagation, Dep
 pub(crate) fn enter(plan: &Plan, sources: &mut Sources<'_>) -> Result<Root> {
     let path = plan.path.display();
     let directory = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    if plan.way == Way::Chroot {
+    if plan.switch == RootSwitch::Chroot {
         let root = openat(AT_FDCWD, &plan.path, directory, Mode::empty());
         return root.context(Code::Mount, "open", path).map(Root::from_fd);
     }
@@ -257,7 +257,7 @@ pub(crate) fn enter(plan: &Plan, sources: &mut Sources<'_>) -> Result<Root> {
     let place = match openat(AT_FDCWD, &plan.path, directory, Mode::empty()) {
         // The root of a user namespace may not be let through to the rootfs, and a mount namespace
         // that is joined may not have it; `/` serves as well.
-        Err(Errno::EACCES | Errno::ENOENT) if plan.way == Way::PivotRoot => {
+        Err(Errno::EACCES | Errno::ENOENT) if plan.switch == RootSwitch::PivotRoot => {
             openat(AT_FDCWD, "/", directory, Mode::empty())
         }
         result => result,
@@ -287,7 +287,7 @@ pub(crate) fn populate(
     sources: &mut Sources<'_>,
     nodes: &devices::Nodes,
     pids: Pids<'_>,
-) -> Result<(Root, Late)> {
+) -> Result<(Root, DeferredReadOnly)> {
     // What is made below has the modes that are asked for.
     let before = umask(Mode::empty());
     let (root, late) = attach::all(plan, root, sources, pids)?;
@@ -302,7 +302,7 @@ pub(crate) fn populate(
 ///
 /// # Errors
 /// E_MOUNT, E_NAMESPACE for the names.
-pub(crate) fn finish(plan: &Plan, root: &Root, late: Late) -> Result<()> {
+pub(crate) fn finish(plan: &Plan, root: &Root, late: DeferredReadOnly) -> Result<()> {
     masks::apply(&plan.masks, root)?;
     late.make_read_only()?;
     if plan.readonly {

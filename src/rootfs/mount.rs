@@ -35,9 +35,9 @@ pub(crate) enum Action {
     /// A new file system.
     FileSystem(FileSystem),
     /// A new file system by mount(2).
-    Classic(Classic),
+    MountCall(MountCall),
     /// Nothing: what is there already is changed, by mount(2) where its superblock is meant.
-    Remount(Option<Classic>),
+    Remount(Option<MountCall>),
 }
 
 /// A bind mount's source.
@@ -85,7 +85,7 @@ pub(crate) enum ReadOnly {
     /// At once or never, as its attributes say.
     AsMounted,
     /// At the end: a tmpfs in which later mounts, devices and hooks still need to make targets.
-    Late,
+    DeferredReadOnly,
 }
 
 impl Mount {
@@ -93,7 +93,7 @@ impl Mount {
     pub(crate) fn is_new(&self, fstype: &CStr) -> bool {
         match &self.action {
             Action::FileSystem(it) => it.fstype.as_c_str() == fstype,
-            Action::Classic(it) => it.fstype.as_c_str() == fstype,
+            Action::MountCall(it) => it.fstype.as_c_str() == fstype,
             Action::Bind(_) | Action::Remount(_) => false,
         }
     }
@@ -104,7 +104,7 @@ impl fmt::Display for Mount {
         let source = match &self.action {
             Action::Bind(bind) => Some(&bind.source),
             Action::FileSystem(it) => Some(&it.fstype),
-            Action::Classic(it) => Some(&it.fstype),
+            Action::MountCall(it) => Some(&it.fstype),
             Action::Remount(_) => None,
         };
         if let Some(source) = source {
@@ -211,7 +211,7 @@ pub(crate) enum Content {
 
 /// The arguments of mount(2).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Classic {
+pub(crate) struct MountCall {
     /// As in /proc/filesystems; not looked at in a remount.
     pub fstype: CString,
     /// Device or dummy.

@@ -2,7 +2,7 @@
 //! `attach` does the rest in the child.
 
 use super::changes::{changes, own_propagation};
-use super::filesystem::{self, Surroundings};
+use super::filesystem::{self, FsContext};
 use super::idmap;
 use super::label::Label;
 use super::mount::{Action, At, Bind, Mount, ReadOnly, SourceKind, Target, c_string};
@@ -35,7 +35,7 @@ pub(crate) struct Context<'a> {
 
 /// Decides all mounts, in the config's order (config.md, Mounts). Pure.
 pub(crate) fn plan(context: &Context<'_>, problems: &mut Problems) -> Vec<Mount> {
-    let around = Surroundings {
+    let around = FsContext {
         label: context.label,
         host: context.host,
     };
@@ -51,7 +51,7 @@ fn plan_one(
     index: usize,
     mount: &SpecMount,
     context: &Context<'_>,
-    around: &Surroundings<'_>,
+    around: &FsContext<'_>,
     problems: &mut Problems,
 ) -> Mount {
     let at = At(index);
@@ -104,7 +104,7 @@ fn plan_one(
 
     let action = match depth {
         _ if options.remount => Action::Remount(depth.is_none().then(|| {
-            filesystem::classic(fstype, "", &options, libc::MS_REMOUNT, None, at, problems)
+            filesystem::mount_call(fstype, "", &options, libc::MS_REMOUNT, None, at, problems)
         })),
         Some(depth) => {
             let source = source.filter(|source| !source.as_os_str().is_empty());
@@ -141,7 +141,7 @@ fn plan_one(
         // Attributes are given when it is made (or by mount(2)).
         _ => own_propagation(&options).collect(),
     };
-    if is_root && matches!(action, Action::Classic(_)) {
+    if is_root && matches!(action, Action::MountCall(_)) {
         problems.add(
             format!("{at}.options"),
             "iversion, silent and long values cannot be used on /",
@@ -168,7 +168,7 @@ fn make_late(mount: &mut Mount) {
         let read_only = it.attributes & libc::MOUNT_ATTR_RDONLY != 0;
         if read_only && it.fstype.as_c_str() == c"tmpfs" {
             it.attributes &= !libc::MOUNT_ATTR_RDONLY;
-            mount.read_only = ReadOnly::Late;
+            mount.read_only = ReadOnly::DeferredReadOnly;
         }
     }
 }

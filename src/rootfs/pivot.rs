@@ -1,6 +1,6 @@
 //! Into the new root and out of the old one. Runs in the child.
 
-use super::{Plan, Way};
+use super::{Plan, RootSwitch};
 use crate::error::{Code, Context, Result};
 use crate::fault::{self, Step};
 use crate::procfs::ProcFs;
@@ -24,21 +24,21 @@ use std::path::{Path, PathBuf};
 /// E_MOUNT
 pub(crate) fn pivot(plan: &Plan, root: Root) -> Result<Root> {
     fchdir(&root).context(Code::Mount, "enter", plan.path.display())?;
-    match plan.way {
-        Way::PivotRoot => {
+    match plan.switch {
+        RootSwitch::PivotRoot => {
             // pivot_root(2), "pivot_root(".", ".")": the old root lands on top of the new one at
             // `/`, and `.` finds it there. No directory for it is needed in the image.
             pivot_root(".", ".").context(Code::Mount, "pivot_root to", plan.path.display())?;
             fault::at(Step::DetachOldRoot)?;
             umount2(".", MntFlags::MNT_DETACH).context(Code::Mount, "detach", "the old root")?;
         }
-        Way::Move => {
+        RootSwitch::Move => {
             hide_kernel_file_systems(&root)?;
             let old = open_directory("/").context(Code::Mount, "open", "/")?;
             move_mount(root.as_fd(), old.as_fd()).context(Code::Mount, "move the root to", "/")?;
             chroot(".").context(Code::Mount, "chroot to", plan.path.display())?;
         }
-        Way::Chroot => chroot(".").context(Code::Mount, "chroot to", plan.path.display())?,
+        RootSwitch::Chroot => chroot(".").context(Code::Mount, "chroot to", plan.path.display())?,
     }
     Ok(root)
 }

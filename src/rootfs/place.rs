@@ -4,7 +4,7 @@
 //! The default destinations are where no symlink leads to (CVE-2019-19921); elsewhere the image's symlinks are
 //! followed inside the root, but not into a kernel file system.
 //!
-//! Most mounts are directories, beside each other, with no symlink on the way: [`Beside`] attaches those with one look-up
+//! Most mounts are directories, beside each other, with no symlink on the way: [`LastParent`] attaches those with one look-up
 //! for all of them.
 
 use super::mount::{Mount, Target};
@@ -22,24 +22,24 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// Where something is to be mounted.
-pub(super) struct Place {
+pub(super) struct MountPoint {
     pub(super) fd: OwnedFd,
-    pub(super) before: Before,
+    pub(super) existence: Existence,
 }
 
 /// Whether it was there.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Before {
-    There,
-    Made,
+pub(super) enum Existence {
+    Existing,
+    Created,
 }
 
 /// The directory in which the last directory was attached, with its path. Valid as long as no other has been mounted but
 /// beside it: what is mounted elsewhere may lie over this directory, though a file cannot.
 #[derive(Default)]
-pub(super) struct Beside<'a>(Option<(&'a Path, OwnedFd)>);
+pub(super) struct LastParent<'a>(Option<(&'a Path, OwnedFd)>);
 
-impl<'a> Beside<'a> {
+impl<'a> LastParent<'a> {
     /// Attaches the directory `tree` if its destination is a directory that no symlink leads to, or only that directory is
     /// missing, and then says true. The directory around it is looked up without following any, and its own name is
     /// not followed either (move_mount(2)). Where nothing was attached, [`find`] looks closer.
@@ -101,12 +101,12 @@ impl Shape {
 }
 
 /// Finds the destination, or makes it: a directory, or an empty file.
-pub(super) fn find(root: &Root, mount: &Mount, shape: Shape) -> Result<Place> {
+pub(super) fn find(root: &Root, mount: &Mount, shape: Shape) -> Result<MountPoint> {
     let path = &mount.destination;
     let step = "open the target of";
-    let there = |fd| Place {
+    let there = |fd| MountPoint {
         fd,
-        before: Before::There,
+        existence: Existence::Existing,
     };
     match mount.target {
         Target::Root => root
@@ -126,15 +126,15 @@ pub(super) fn find(root: &Root, mount: &Mount, shape: Shape) -> Result<Place> {
             Ok(there(fd))
         }
         Target::Any | Target::ProcFile => {
-            let (found, mut before) = plain(root, mount, OFlag::empty(), shape)?;
+            let (found, mut existence) = plain(root, mount, OFlag::empty(), shape)?;
             if !matches!(found, Err(Errno::ELOOP)) {
                 let fd = found.context(Code::Mount, step, mount)?;
-                return Ok(Place { fd, before });
+                return Ok(MountPoint { fd, existence });
             }
             // A symlink of the image leads elsewhere, perhaps into /proc.
             let fd = match root.resolve(path) {
                 Err(Errno::ENOENT) => {
-                    before = Before::Made;
+                    existence = Existence::Created;
                     make_target(root, path, shape)
                 }
                 result => result,
@@ -143,7 +143,7 @@ pub(super) fn find(root: &Root, mount: &Mount, shape: Shape) -> Result<Place> {
             if mount.target == Target::Any {
                 refuse(&[PROC_SUPER_MAGIC], &fd, mount)?;
             }
-            Ok(Place { fd, before })
+            Ok(MountPoint { fd, existence })
         }
     }
 }
@@ -154,15 +154,15 @@ fn plain(
     mount: &Mount,
     flags: OFlag,
     shape: Shape,
-) -> Result<(nix::Result<OwnedFd>, Before)> {
+) -> Result<(nix::Result<OwnedFd>, Existence)> {
     let path = &mount.destination;
     match root.resolve_plain(path, flags) {
         Err(Errno::ENOENT) => {}
-        found => return Ok((found, Before::There)),
+        found => return Ok((found, Existence::Existing)),
     }
     make_target(root, path, shape).context(Code::Mount, "make the target of", mount)?;
     // Looked up again, because what was made need not be where the path says.
-    Ok((root.resolve_plain(path, flags), Before::Made))
+    Ok((root.resolve_plain(path, flags), Existence::Created))
 }
 
 /// Makes what is missing of a destination, following symlinks inside the root: a directory or a file.
@@ -175,10 +175,10 @@ fn make_target(root: &Root, path: &Path, shape: Shape) -> nix::Result<OwnedFd> {
 
 /// A directory that no symlink leads to. An image whose /proc is a symlink would have the procfs
 /// mounted elsewhere and its own files read in its place (CVE-2019-19921).
-fn real_directory(root: &Root, mount: &Mount) -> Result<Place> {
-    let (found, before) = plain(root, mount, OFlag::O_DIRECTORY, Shape::Directory)?;
+fn real_directory(root: &Root, mount: &Mount) -> Result<MountPoint> {
+    let (found, existence) = plain(root, mount, OFlag::O_DIRECTORY, Shape::Directory)?;
     match found {
-        Ok(fd) => Ok(Place { fd, before }),
+        Ok(fd) => Ok(MountPoint { fd, existence }),
         Err(errno @ (Errno::ELOOP | Errno::ENOTDIR)) => Err(Error::step(
             Code::UnsafePath,
             "open the target of",

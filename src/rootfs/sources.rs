@@ -11,7 +11,7 @@
 //! in its user namespace can change them, as with runc and crun.
 //!
 //! A message to init is a letter for each descriptor that comes with it ([`DIRECTORY`], [`OTHER`]), or
-//! [`LINK`] and a text, or [`YOURSELF`] alone.
+//! [`LINK`] and a text, or [`CLONE_IN_INIT`] alone.
 
 use super::changes::apply;
 use super::idmap;
@@ -20,7 +20,7 @@ use super::mount::{Action, Bind, Mount, SourceKind, as_text};
 use super::mount::{IdMapping, Maps};
 use super::options::{Depth, Propagation, Symlink};
 use super::place::Shape;
-use super::{Plan, Reception, Way};
+use super::{Plan, RootSwitch, RootfsPropagation};
 use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Result};
 use crate::procfs::ProcFs;
@@ -44,7 +44,7 @@ const OTHER: u8 = b'f';
 /// The text of a symlink follows.
 const LINK: u8 = b'l';
 /// The parent may not clone anything: init is to do it.
-const YOURSELF: u8 = b'y';
+const CLONE_IN_INIT: u8 = b'y';
 
 /// How many trees go in one message: few enough that init seldom waits for the last of them.
 const BATCH: usize = 16;
@@ -71,9 +71,9 @@ pub(super) struct Tree {
 /// The parent's descriptors of what it has sent. Where one is closed last the kernel has work to do: while
 /// these are there, init has not.
 #[derive(Debug, Default)]
-pub(crate) struct Sent(Vec<OwnedFd>);
+pub(crate) struct KeptTrees(Vec<OwnedFd>);
 
-impl Drop for Sent {
+impl Drop for KeptTrees {
     fn drop(&mut self) {
         close_all(std::mem::take(&mut self.0));
     }
@@ -85,15 +85,15 @@ impl Drop for Sent {
 /// # Errors
 /// E_MOUNT: a source that is not there or cannot be cloned, an attribute that cannot be had, an id map that
 /// the file system refuses; E_NAMESPACE and E_ID_MAP from the namespace that carries a map; E_SYNC.
-pub(crate) fn send(plan: &Plan, init: Pid, proc: &ProcFs, channel: &Channel) -> Result<Sent> {
-    if plan.way == Way::Chroot {
-        return Ok(Sent::default());
+pub(crate) fn send(plan: &Plan, init: Pid, proc: &ProcFs, channel: &Channel) -> Result<KeptTrees> {
+    if plan.switch == RootSwitch::Chroot {
+        return Ok(KeptTrees::default());
     }
     let root = match open_root(plan) {
         // CAP_SYS_ADMIN may also be one over a user namespace that does not own this mount namespace.
         Err(error) if error.errno == Some(Errno::EPERM) && !plan.has_idmaps() => {
-            channel.send_with(&[YOURSELF], &[])?;
-            return Ok(Sent::default());
+            channel.send_with(&[CLONE_IN_INIT], &[])?;
+            return Ok(KeptTrees::default());
         }
         root => root?,
     };
@@ -104,7 +104,7 @@ pub(crate) fn send(plan: &Plan, init: Pid, proc: &ProcFs, channel: &Channel) -> 
         containers: None,
     };
     let mut batch = Batch {
-        sent: Sent(vec![root]),
+        sent: KeptTrees(vec![root]),
         ..Batch::default()
     };
     for mount in &plan.mounts {
@@ -128,7 +128,7 @@ pub(crate) fn send(plan: &Plan, init: Pid, proc: &ProcFs, channel: &Channel) -> 
 struct Batch {
     letters: Vec<u8>,
     trees: Vec<OwnedFd>,
-    sent: Sent,
+    sent: KeptTrees,
 }
 
 impl Batch {
@@ -214,7 +214,7 @@ impl<'a> Sources<'a> {
     }
 
     /// Closes the descriptor of a tree that is attached, with others, some time later.
-    pub(super) fn done_with(&mut self, tree: OwnedFd) {
+    pub(super) fn close_later(&mut self, tree: OwnedFd) {
         self.done.push(tree);
     }
 
@@ -224,7 +224,7 @@ impl<'a> Sources<'a> {
         let mut buffer = [0; sync::MAX];
         let (length, fds) = self.parent.receive_with::<BATCH>(&mut buffer)?;
         match buffer.get(..length) {
-            Some([YOURSELF]) => return Ok(None),
+            Some([CLONE_IN_INIT]) => return Ok(None),
             Some([LINK, text @ ..]) => {
                 return Ok(Some(Source::Link(OsStr::from_bytes(text).into())));
             }
@@ -257,9 +257,9 @@ fn no_source() -> Error {
 fn open_root(plan: &Plan) -> Result<OwnedFd> {
     let path = CString::new(plan.path.as_os_str().as_bytes()).map_err(|_nul| Errno::EINVAL);
     let attr = MountAttr {
-        propagation: match plan.reception {
-            Reception::Closed => Propagation::Private.flag(),
-            Reception::Open => Propagation::Slave.flag(),
+        propagation: match plan.clone_propagation {
+            RootfsPropagation::Private => Propagation::Private.flag(),
+            RootfsPropagation::Slave => Propagation::Slave.flag(),
         },
         ..MountAttr::default()
     };

@@ -7,7 +7,7 @@
 //! asked.rs     program, a call ─► a verdict   parent: before anything is made
 //! load.rs      program ─► the kernel         child: seccomp(2), last thing before it waits or is born
 //! ```
-//! What a profile means is in docs/seccomp.md, and once more in `meaning.rs` for the tests.
+//! What a profile means is in docs/seccomp.md, and once more in `reference.rs` for the tests.
 //! `arch.rs` and `numbers.rs` are the tables: which ABIs this kernel has, and the numbers of calls,
 //! libseccomp's and those that it does not know. The kernel's side is in seccomp(2) and in
 //! `Documentation/userspace-api/seccomp_filter.rst`.
@@ -20,10 +20,10 @@ mod conditions;
 pub(crate) mod listener;
 mod load;
 mod machine;
-#[cfg(any(test, feature = "testing"))]
-pub(crate) mod meaning;
 mod numbers;
 mod profile;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod reference;
 #[cfg(test)]
 mod tests;
 mod tree;

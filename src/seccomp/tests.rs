@@ -8,9 +8,9 @@ mod tree;
 
 use super::arch::ABIS;
 use super::machine::{Data, run};
-use super::meaning::{Meaning, holds, verdict};
 use super::numbers::number;
 use super::profile::Filter;
+use super::reference::{Meaning, holds, verdict};
 use super::{Bpf, compile};
 use crate::error::{Code, Problems};
 use crate::sys::clone::{Parent, Side, clone3};

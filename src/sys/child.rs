@@ -67,11 +67,11 @@ impl Ended {
 
 /// Whether [`wait`] waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Patience {
+pub(crate) enum WaitMode {
     /// Until a child has ended.
-    UntilOneEnds,
+    Block,
     /// Not at all: only for a child that has ended already.
-    Now,
+    NoHang,
 }
 
 /// `pid_t waitpid(pid_t pid, int *status, __WALL | WNOHANG)`, waitpid(2). `None` stands for any
@@ -79,11 +79,11 @@ pub(crate) enum Patience {
 ///
 /// # Errors
 /// ECHILD where there is no such child, EINTR.
-pub(crate) fn wait(child: Option<Pid>, patience: Patience) -> nix::Result<Option<(Pid, Ended)>> {
+pub(crate) fn wait(child: Option<Pid>, patience: WaitMode) -> nix::Result<Option<(Pid, Ended)>> {
     let mut status = 0;
     let flags = match patience {
-        Patience::UntilOneEnds => libc::__WALL,
-        Patience::Now => libc::__WALL | libc::WNOHANG,
+        WaitMode::Block => libc::__WALL,
+        WaitMode::NoHang => libc::__WALL | libc::WNOHANG,
     };
     // SAFETY: `status` is a live int that the kernel fills.
     let pid = unsafe { libc::waitpid(child.map_or(-1, Pid::as_raw), &raw mut status, flags) };
@@ -120,7 +120,7 @@ mod tests {
         let pidfd = super::super::pidfd::pidfd_open(child).expect("pidfd");
         super::super::pidfd::pidfd_send_signal(std::os::fd::AsFd::as_fd(&pidfd), 40)
             .expect("signal");
-        let ended = wait(Some(child), Patience::UntilOneEnds).expect("wait");
+        let ended = wait(Some(child), WaitMode::Block).expect("wait");
         assert_eq!(ended, Some((child, Ended::Killed(40))));
     }
 
@@ -129,7 +129,7 @@ mod tests {
         let Side::Parent(child) = fork().expect("fork") else {
             leave(7)
         };
-        let ended = wait(Some(child), Patience::UntilOneEnds).expect("wait");
+        let ended = wait(Some(child), WaitMode::Block).expect("wait");
         assert_eq!(ended, Some((child, Ended::Exited(7))));
     }
 

@@ -1,7 +1,7 @@
 //! For unit tests: a body that runs in a process of its own, so that it may leave namespaces and
 //! ids, block signals and close stdio.
 
-use super::child::{Ended, Patience, fork, leave, wait};
+use super::child::{Ended, WaitMode, fork, leave, wait};
 use super::clone::Side;
 use nix::fcntl::OFlag;
 use nix::unistd::{pipe2, write};
@@ -40,8 +40,8 @@ pub(crate) fn in_child<E: Display>(
             drop(sender);
             let mut text = String::new();
             let read = std::fs::File::from(receiver).read_to_string(&mut text);
-            let ended = wait(Some(child), Patience::UntilOneEnds)
-                .map_err(|errno| format!("waitpid: {errno}"))?;
+            let ended =
+                wait(Some(child), WaitMode::Block).map_err(|errno| format!("waitpid: {errno}"))?;
             read.map_err(|error| format!("read the child's words: {error}"))?;
             match (ended, text.split_at_checked(1)) {
                 (Some((_, Ended::Exited(0))), Some(("+", text))) => Ok(text.to_owned()),

@@ -1,4 +1,4 @@
-use super::meaning::{Request, reference, run};
+use super::reference::{Request, reference, run};
 use super::*;
 use proptest::prelude::*;
 

@@ -39,7 +39,7 @@ const USUAL_SUBGROUP: &str = "container";
 
 /// Where the bridge waits, so that the scope itself has no process and can give controllers to the
 /// cgroups below it (cgroups(7), "no internal processes").
-const WAITING_ROOM: &str = "casulo-bridge";
+const BRIDGE_CGROUP: &str = "casulo-bridge";
 
 /// A property of a unit and its value.
 pub(crate) type Property = (String, Value);
@@ -209,11 +209,11 @@ pub(crate) fn attach(scope: &Scope, path: &Path, process: Pid) -> Result<()> {
 
 /// The cgroup of a container in its scope.
 #[derive(Debug)]
-pub(crate) struct Filled {
+pub(crate) struct ScopeCgroups {
     /// Where init will be born.
     pub cgroup: Cgroup,
     /// Where the bridge waits, if not in the scope itself.
-    waiting_room: Option<PathBuf>,
+    bridge_cgroup: Option<PathBuf>,
 }
 
 /// Makes the container's cgroup in the scope that `bridge` was put into, by the fs driver's means.
@@ -226,7 +226,7 @@ pub(crate) fn fill(
     bridge: Pid,
     proc: &ProcFs,
     holder: Option<&Holder>,
-) -> Result<Filled> {
+) -> Result<ScopeCgroups> {
     let path = directory_of(&scope.scope.unit, &plan.mount, bridge, proc)?;
     let directory = Cgroup::open(&path)?;
     // A scope takes over a cgroup of its name that somebody has left. In a frozen one the bridge would wait, and
@@ -235,28 +235,28 @@ pub(crate) fn fill(
     directory.write_all(&scope.files, plan)?;
     let Some(subgroup) = &scope.subgroup else {
         directory.set_up(plan)?;
-        return Ok(Filled {
+        return Ok(ScopeCgroups {
             cgroup: directory,
-            waiting_room: None,
+            bridge_cgroup: None,
         });
     };
-    let waiting_room = path.join(WAITING_ROOM);
-    nix::unistd::mkdir(&waiting_room, Mode::from_bits_truncate(0o755)).context(
+    let bridge_cgroup = path.join(BRIDGE_CGROUP);
+    nix::unistd::mkdir(&bridge_cgroup, Mode::from_bits_truncate(0o755)).context(
         Code::Cgroup,
         "make cgroup",
-        waiting_room.display(),
+        bridge_cgroup.display(),
     )?;
-    Cgroup::open(&waiting_room)?.add(bridge)?;
-    Ok(Filled {
+    Cgroup::open(&bridge_cgroup)?.add(bridge)?;
+    Ok(ScopeCgroups {
         cgroup: create::make(plan, &path.join(subgroup), holder)?,
-        waiting_room: Some(waiting_room),
+        bridge_cgroup: Some(bridge_cgroup),
     })
 }
 
-impl Filled {
+impl ScopeCgroups {
     /// The container's cgroup, once the bridge has ended.
     pub(crate) fn without_bridge(self) -> Cgroup {
-        if let Some(directory) = self.waiting_room {
+        if let Some(directory) = self.bridge_cgroup {
             // If it stays it is an empty directory, which goes with the scope.
             let _ = std::fs::remove_dir(directory);
         }

@@ -5,7 +5,7 @@ use crate::check::{Code, Findings, Subject};
 use crate::error::errno_text;
 use crate::hooks;
 use crate::root::Root;
-use crate::rootfs::devices::{Dev, Device, Kind, Origin, Way};
+use crate::rootfs::devices::{Dev, Device, Kind, NodeSource, Origin};
 use crate::rootfs::mount::{Action, Mount, Target, as_text};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -96,7 +96,7 @@ pub(super) fn devices(subject: &Subject<'_>, findings: &mut Findings) {
         devices.iter().position(|it| it.path() == path)
     };
     for device in plan.devices.iter().filter(|it| it.kind != Kind::Fifo) {
-        let is_bound = plan.way == Way::Bind && device.premade.is_none();
+        let is_bound = plan.source == NodeSource::Bind && device.premade.is_none();
         if plan.dev != Dev::Ours || !is_bound || has_node(subject, device) {
             continue;
         }

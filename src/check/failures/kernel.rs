@@ -112,7 +112,7 @@ pub(super) fn file_systems(subject: &Subject<'_>, findings: &mut Findings) {
     for mount in &subject.plan.rootfs.mounts {
         let fstype = match &mount.action {
             Action::FileSystem(it) => as_text(&it.fstype),
-            Action::Classic(it) => as_text(&it.fstype),
+            Action::MountCall(it) => as_text(&it.fstype),
             Action::Bind(_) | Action::Remount(_) => continue,
         };
         // A type has a subtype behind a dot (fuse.sshfs): mount(8).

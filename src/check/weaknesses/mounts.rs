@@ -151,7 +151,7 @@ fn file_system<'a>(subject: &'a Subject<'_>, place: &str, fstype: &str) -> Optio
     let last = mounts.rfind(|it| it.destination == Path::new(place))?;
     let is_type = match &last.action {
         Action::FileSystem(it) => it.fstype.to_bytes() == fstype.as_bytes(),
-        Action::Classic(it) => it.fstype.to_bytes() == fstype.as_bytes(),
+        Action::MountCall(it) => it.fstype.to_bytes() == fstype.as_bytes(),
         Action::Bind(_) | Action::Remount(_) => false,
     };
     is_type.then_some(last)
@@ -227,7 +227,7 @@ pub(super) fn cgroups(subject: &Subject<'_>, findings: &mut Findings) {
     for mount in &subject.plan.rootfs.mounts {
         let is_cgroup = match &mount.action {
             Action::FileSystem(it) => it.fstype.as_c_str() == c"cgroup2",
-            Action::Classic(it) => it.fstype.as_c_str() == c"cgroup2",
+            Action::MountCall(it) => it.fstype.as_c_str() == c"cgroup2",
             Action::Bind(_) | Action::Remount(_) => false,
         };
         if !is_cgroup || is_read_only(subject, mount) {

@@ -6,7 +6,7 @@
 
 use super::{Plan, file_type, number, permissions};
 use crate::error::{Code, Context, Result};
-use crate::sys::child::{self, Patience};
+use crate::sys::child::{self, WaitMode};
 use crate::sys::clone::Side;
 use crate::sys::mount::{fsconfig_create, fsconfig_set, fsmount, fsopen, move_mount, open_tree};
 use crate::sys::scm::{receive_fd, send_fd};
@@ -134,7 +134,7 @@ fn detach(fs: BorrowedFd<'_>, wanted: &[usize]) -> nix::Result<Vec<OwnedFd>> {
             // Closed first: a child that is still sending must not wait for us.
             drop(ours);
             let ended = loop {
-                match child::wait(Some(pid), Patience::UntilOneEnds) {
+                match child::wait(Some(pid), WaitMode::Block) {
                     Err(Errno::EINTR) => {}
                     other => break other?,
                 }

@@ -32,7 +32,7 @@ pub(crate) struct Plan {
     /// Whose `/dev` it is.
     pub dev: Dev,
     /// How nodes are made.
-    pub way: Way,
+    pub source: NodeSource,
     /// The devices, in the order in which they are made, each path once.
     pub devices: Vec<Device>,
     /// SELinux context of nodes that the parent makes (`linux.mountLabel`).
@@ -44,7 +44,7 @@ impl Default for Plan {
     fn default() -> Plan {
         Plan {
             dev: Dev::Mounted,
-            way: Way::Make,
+            source: NodeSource::Mknod,
             devices: Vec::new(),
             label: None,
         }
@@ -56,7 +56,8 @@ impl Plan {
     /// for are not subject to them, as with runc.
     pub(crate) fn make_ahead(&mut self, is_forbidden: impl Fn(&Device) -> bool) {
         for device in &mut self.devices {
-            if self.way == Way::Make && device.kind != Kind::Fifo && is_forbidden(device) {
+            if self.source == NodeSource::Mknod && device.kind != Kind::Fifo && is_forbidden(device)
+            {
                 device.premade = Some((device.uid, device.gid));
             }
         }
@@ -74,9 +75,9 @@ pub(crate) enum Dev {
 
 /// How nodes are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(crate) enum NodeSource {
     /// With mknod, or by a bind mount where the kernel refuses that.
-    Make,
+    Mknod,
     /// By bind mounts: a user namespace has no mknod.
     Bind,
 }
@@ -187,7 +188,11 @@ pub(crate) fn plan(
     }
     Plan {
         dev,
-        way: if bound { Way::Bind } else { Way::Make },
+        source: if bound {
+            NodeSource::Bind
+        } else {
+            NodeSource::Mknod
+        },
         devices,
         label: label.cloned(),
     }

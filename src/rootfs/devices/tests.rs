@@ -135,7 +135,7 @@ fn wrong_devices_are_named_by_their_path() {
 fn in_a_user_namespace_the_parent_makes_what_it_may() {
     let plan = planned(FOO, USER, &Host::of_root()).expect("a plan");
     let premade: Vec<_> = plan.devices.iter().filter_map(|d| d.premade).collect();
-    assert_eq!(plan.way, Way::Bind);
+    assert_eq!(plan.source, NodeSource::Bind);
     assert_eq!(
         premade,
         [(100_010, 200_011), (100_000, 200_000)],

@@ -205,7 +205,7 @@ impl Case {
         let (root, late) = populate(plan, root, &mut sources, nodes, Pids::Own).map_err(text)?;
         let old = nix::fcntl::open("/", OFlag::O_PATH, Mode::empty()).map_err(text)?;
         let root = pivot(plan, root).map_err(text)?;
-        if plan.way == Way::Move {
+        if plan.switch == RootSwitch::Move {
             // The old root stays mounted beneath the new one, but its procfs is gone or covered.
             let hidden = nix::fcntl::openat(&old, "proc/self", OFlag::O_PATH, Mode::empty());
             ensure(

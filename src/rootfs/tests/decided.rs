@@ -109,22 +109,27 @@ fn a_bind_mount_is_changed_in_as_few_calls_as_can_be() {
 #[test]
 fn rootfs_propagation_is_the_default_of_bind_mounts() {
     let cases = [
-        ("private", libc::MS_PRIVATE, Reception::Closed, None),
-        ("rslave", libc::MS_SLAVE, Reception::Open, None),
+        (
+            "private",
+            libc::MS_PRIVATE,
+            RootfsPropagation::Private,
+            None,
+        ),
+        ("rslave", libc::MS_SLAVE, RootfsPropagation::Slave, None),
         (
             "shared",
             libc::MS_SLAVE,
-            Reception::Closed,
+            RootfsPropagation::Private,
             Some((Propagation::Shared, Depth::One)),
         ),
         (
             "unbindable",
             libc::MS_PRIVATE,
-            Reception::Closed,
+            RootfsPropagation::Private,
             Some((Propagation::Unbindable, Depth::One)),
         ),
     ];
-    for (word, base, reception, propagation) in cases {
+    for (word, base, clone, propagation) in cases {
         let spec = spec(
             json!([{"destination": "/data", "source": "/srv", "options": ["bind"]}]),
             json!({"linux": {"rootfsPropagation": word}}),
@@ -132,7 +137,7 @@ fn rootfs_propagation_is_the_default_of_bind_mounts() {
         let ns = namespaces(&[Kind::Mount, Kind::User]);
         let plan = decide(&spec, &ns, &host()).expect(word);
         assert_eq!(plan.mounts[0].changes[0].attr.propagation, base, "{word}");
-        assert_eq!(plan.reception, reception, "{word}");
+        assert_eq!(plan.clone_propagation, clone, "{word}");
         assert_eq!(plan.propagation, propagation, "{word}");
     }
     let spec = spec(json!([]), json!({"linux": {"rootfsPropagation": "loud"}}));
@@ -280,10 +285,10 @@ fn an_id_map_is_the_mount_s_own_or_the_container_s() {
 fn a_remount_changes_what_is_there() {
     let mount =
         one(json!({"destination": "/a", "type": "tmpfs", "options": ["remount", "ro", "size=1m"]}));
-    let Action::Remount(Some(classic)) = mount.action else {
+    let Action::Remount(Some(mount_call)) = mount.action else {
         panic!("a remount")
     };
-    assert_eq!(classic.flags, libc::MS_REMOUNT | libc::MS_RDONLY);
+    assert_eq!(mount_call.flags, libc::MS_REMOUNT | libc::MS_RDONLY);
     let mount = one(json!({"destination": "/a", "options": ["remount", "bind", "ro", "rnosuid"]}));
     assert_eq!(mount.action, Action::Remount(None));
     assert_eq!(mount.changes.len(), 2);
@@ -294,7 +299,7 @@ fn a_remount_changes_what_is_there() {
 fn without_a_mount_namespace_nothing_is_mounted() {
     let mounts = json!([{"destination": "/proc", "type": "proc"}]);
     let plan = decide(&spec(mounts, json!({})), &namespaces(&[]), &host()).expect("a plan");
-    assert_eq!(plan.way, Way::Chroot);
+    assert_eq!(plan.switch, RootSwitch::Chroot);
     assert_eq!(plan.mounts, []);
     let readonly = json!({"root": {"path": "rootfs", "readonly": true}});
     assert!(decide(&spec(json!([]), readonly), &namespaces(&[]), &host()).is_err());

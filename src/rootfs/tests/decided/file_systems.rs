@@ -37,7 +37,7 @@ fn a_file_system_gets_its_words_as_parameters() {
 #[test]
 fn a_read_only_tmpfs_stays_writable_until_the_end() {
     let mount = one(json!({"destination": "/a", "type": "tmpfs", "options": ["ro"]}));
-    assert_eq!(mount.read_only, ReadOnly::Late);
+    assert_eq!(mount.read_only, ReadOnly::DeferredReadOnly);
     assert!(matches!(&mount.action, Action::FileSystem(it) if it.attributes == 0));
     let mount = one(json!({"destination": "/sys", "type": "sysfs", "options": ["ro"]}));
     assert_eq!(mount.read_only, ReadOnly::AsMounted);
@@ -66,19 +66,19 @@ fn what_fsconfig_cannot_say_goes_through_mount() {
     let long = format!("upperdir=/{}", "u".repeat(300));
     let mount = one(json!({"destination": "/a", "type": "overlay",
         "options": [long, "workdir=/w", "nodev"]}));
-    let Action::Classic(classic) = mount.action else {
+    let Action::MountCall(mount_call) = mount.action else {
         panic!("mount(2)")
     };
-    assert_eq!(classic.flags, libc::MS_NODEV);
+    assert_eq!(mount_call.flags, libc::MS_NODEV);
     assert_eq!(
-        classic.data.expect("data").as_bytes(),
+        mount_call.data.expect("data").as_bytes(),
         format!("{long},workdir=/w").as_bytes()
     );
 
     let mount =
         one(json!({"destination": "/a", "type": "tmpfs", "options": ["iversion", "noatime"]}));
     assert!(matches!(mount.action,
-        Action::Classic(it) if it.flags == libc::MS_I_VERSION | libc::MS_NOATIME && it.data.is_none()));
+        Action::MountCall(it) if it.flags == libc::MS_I_VERSION | libc::MS_NOATIME && it.data.is_none()));
 
     let endless = format!("upperdir=/{}", "u".repeat(5000));
     let why = wrong(json!({"destination": "/a", "type": "overlay", "options": [endless]}));
@@ -91,7 +91,7 @@ fn many_overlay_layers_are_given_one_by_one() {
     let lower = format!("lowerdir=/{layer}{layer}:/a\\:b:/c::/d");
     let mount = one(json!({"destination": "/a", "type": "overlay", "options": [lower]}));
     // One layer alone is longer than fsconfig takes: then all go through mount(2).
-    assert!(matches!(mount.action, Action::Classic(_)));
+    assert!(matches!(mount.action, Action::MountCall(_)));
 
     let lower = format!("lowerdir=/{layer}:/{layer}:/a\\:b:/c::/d::/e");
     let mount = one(json!({"destination": "/a", "type": "overlay", "options": [lower]}));

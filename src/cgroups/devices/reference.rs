@@ -59,7 +59,7 @@ pub(super) fn reference(policy: &Policy, Request(kind, major, minor, access): Re
 
 /// The first request on which program and policy differ, as text. The requests are those near the numbers
 /// that the policy names.
-pub(crate) fn disagreement(policy: &Policy) -> Option<String> {
+pub(crate) fn first_mismatch(policy: &Policy) -> Option<String> {
     let near = |numbers: Vec<u32>| {
         let mut all: Vec<u32> = numbers
             .into_iter()

@@ -168,7 +168,7 @@ impl<'a> Meaning<'a> {
 /// The first call on which the compiled program of `filter` and its meaning differ, on any machine that
 /// casulo is compiled for, as text. None also for a filter that is refused. The calls are those near what
 /// the filter names; `pool` are arguments to try beside those of its conditions.
-pub(crate) fn disagreement(filter: &Filter, pool: &[u64]) -> Option<String> {
+pub(crate) fn first_mismatch(filter: &Filter, pool: &[u64]) -> Option<String> {
     let mut values: Vec<u64> = filter
         .rules
         .iter()
