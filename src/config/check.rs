@@ -37,7 +37,7 @@ pub(super) fn normalise(spec: &mut Spec) {
     unset_empty(spec.hostname_mut());
     unset_empty(spec.domainname_mut());
     if let Some(process) = spec.process_mut() {
-        tidy_process(process);
+        normalise_process(process);
     }
     for mount in spec.mounts_mut().iter_mut().flatten() {
         unset_empty(mount.typ_mut());
@@ -62,7 +62,7 @@ pub(super) fn normalise(spec: &mut Spec) {
         unset_empty(device.name_mut());
     }
     if let Some(resources) = linux.resources_mut() {
-        tidy_resources(resources);
+        normalise_resources(resources);
     }
     if let Some(seccomp) = linux.seccomp_mut() {
         if is_empty(seccomp.listener_path()) {
@@ -91,7 +91,7 @@ pub(super) fn normalise(spec: &mut Spec) {
 }
 
 /// [`normalise`], for resources.
-pub(super) fn tidy_resources(resources: &mut LinuxResources) {
+pub(super) fn normalise_resources(resources: &mut LinuxResources) {
     let Some(cpu) = resources.cpu_mut() else {
         return;
     };
@@ -104,7 +104,7 @@ pub(super) fn tidy_resources(resources: &mut LinuxResources) {
 }
 
 /// [`normalise`], for a process.
-pub(super) fn tidy_process(process: &mut Process) {
+pub(super) fn normalise_process(process: &mut Process) {
     if process.apparmor_profile().as_deref() == Some("") {
         process.set_apparmor_profile(None);
     }

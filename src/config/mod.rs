@@ -100,7 +100,7 @@ pub fn parse_process(bytes: &[u8], file: &str) -> Result<Process> {
         };
     report(problems, file)?;
     let mut process = process.ok_or_else(|| unreadable(file))?;
-    check::tidy_process(&mut process);
+    check::normalise_process(&mut process);
     Ok(process)
 }
 
@@ -124,7 +124,7 @@ pub fn parse_resources(bytes: &[u8], file: &str) -> Result<LinuxResources> {
         path.insert_str(0, ROOT);
     }
     if let Some(mut resources) = resources {
-        check::tidy_resources(&mut resources);
+        check::normalise_resources(&mut resources);
         let mut found = Vec::new();
         check::check_resources(&resources, &mut found);
         found.retain(|(path, _)| !problems.iter().any(|(known, _)| is_within(path, known)));
