@@ -34,7 +34,6 @@ pub(crate) use update::{Update, update};
 use crate::binary::shared::Shared;
 use crate::cgroups::Cgroup;
 use crate::error::{Code, Context, Result};
-use crate::fault::{self, Step};
 use crate::foreground::EndSignals;
 use crate::hooks::{Kind, Output, Spoken};
 use crate::host::Host;
@@ -48,9 +47,9 @@ use crate::procfs::ProcFs;
 use crate::rootfs::devices::Nodes;
 use crate::seccomp::listener::Agent;
 use crate::state::{self, Identity, ProcessRef, State, Store};
+use crate::step::{self, Step};
 use crate::sync::Channel;
 use crate::sync::pipes::Ends;
-use crate::trace::{self, Phase};
 use crate::{caller_socket, intel_rdt, pidfile, seccomp};
 use conversation::Conversation;
 use facts::facts;
@@ -211,41 +210,37 @@ fn build<'a>(
     proc: ProcFs,
 ) -> Result<Built> {
     let plan = request.plan;
-    trace::phase(Phase::Record);
-    fault::at(Step::CompileFilter)?;
+    step::begin(Step::CompileFilter)?;
     let filter = plan.seccomp.as_ref();
     let bpf = filter.map(seccomp::compile).transpose()?;
     if let Some(bpf) = &bpf {
         plan.process.ask_filter(bpf, request.asked())?;
     }
-    fault::at(Step::ConnectAgent)?;
+    step::begin(Step::ConnectAgent)?;
     let agent = Agent::connect(filter)?;
 
-    trace::phase(Phase::Cgroup);
-    fault::at(Step::Cgroup)?;
+    step::begin(Step::Cgroup)?;
     made.cgroup = Cgroup::create(&plan.cgroup, Some(&made.dir()?.holder()?))?;
     if made.cgroup.is_none() {
         state.set_cgroup(None);
     }
     if let Some(rdt) = &plan.intel_rdt {
-        fault::at(Step::RdtClass)?;
+        step::begin(Step::RdtClass)?;
         rdt.create(intel_rdt::mount_of_host()?)?;
         made.rdt_directories.clone_from(&state.intel_rdt_paths);
     }
-    trace::phase(Phase::Open);
-    fault::at(Step::OpenNamespaces)?;
+    step::begin(Step::OpenNamespaces)?;
     let joins = namespaces::open_joins(&plan.namespaces)?;
     host_namespaces::check(&plan.rootfs, &joins)?;
     state.namespaces &= !joins.own_flags();
     let nodes = Nodes::make(&plan.rootfs.devices)?;
-    fault::at(Step::StartFifos)?;
+    step::begin(Step::StartFifos)?;
     let pipes = Pipes::of(request, made)?;
     let shared = Shared::new().context(Code::Sync, "map", "a shared page")?;
-    fault::at(Step::HookOutput)?;
+    step::begin(Step::HookOutput)?;
     let output = Output::open(&plan.hooks, &plan.bundle)?;
     let (channel, parent) = Channel::pair()?;
-    trace::phase(Phase::Clone);
-    fault::at(Step::Clone)?;
+    step::begin(Step::Clone)?;
     let spawned = match &plan.cgroup.scope {
         Some(scope) => scope::spawn(plan, scope, &joins, &proc, made)?,
         None => {
@@ -275,7 +270,6 @@ fn build<'a>(
         }
         Spawned::Parent(pid) => pid,
     };
-    trace::phase(Phase::Outside);
     made.init = Some(init);
     let Ours { ends, words } = pipes.ours();
     drop((parent, nodes));
@@ -297,12 +291,12 @@ fn build<'a>(
     let process = ProcessRef::of(init, &proc).context(Code::State, "look at init", init)?;
     state.init_process_start = process.start;
     state.identity = Some(Identity::of(&state, made.cgroup.as_ref())?);
-    fault::at(Step::KeepConfig)?;
+    step::begin(Step::KeepConfig)?;
     made.dir()?.write_config(request.config)?;
-    fault::at(Step::RecordInit)?;
+    step::begin(Step::RecordInit)?;
     made.dir()?.keep_identity(&state)?;
     made.dir()?.write(&state)?;
-    trace::phase(Phase::Wait);
+    step::begin(Step::Hear)?;
     let mut conversation = Conversation {
         request,
         channel: &channel,
@@ -315,12 +309,12 @@ fn build<'a>(
     let born = conversation.lead(made, &mut state, &joins, &proc)?;
     let (init, pidfd) = (born.pid, born.pidfd);
     let console = conversation.console;
-    fault::at(Step::PidFile)?;
+    step::begin(Step::PidFile)?;
     if let Some(path) = request.pid_file {
         pidfile::write(path, init)?;
         made.pid_file = Some(path);
     }
-    fault::at(Step::SendPidfd)?;
+    step::begin(Step::SendPidfd)?;
     if let Some(path) = request.pidfd_socket {
         caller_socket::send_fd(path, b"pidfd", pidfd.as_fd()).context(
             Code::Io,
@@ -329,9 +323,9 @@ fn build<'a>(
         )?;
     }
     if request.start == StartBy::Fifo {
-        fault::at(Step::Release)?;
+        step::begin(Step::Release)?;
     }
-    fault::at(Step::Finish)?;
+    step::begin(Step::Finish)?;
     state.finished = true;
     made.dir()?.write(&state)?;
     made.dir()?.unlock()?;

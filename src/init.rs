@@ -11,7 +11,6 @@ use crate::binary::protection;
 use crate::binary::shared::Shared;
 use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Result};
-use crate::fault::{self, Step};
 use crate::hooks::{self, Call, Kind, Output};
 use crate::namespaces::{self, Joins};
 use crate::plan::Plan;
@@ -23,11 +22,11 @@ use crate::root::Root;
 use crate::rootfs::devices::Nodes;
 use crate::rootfs::{self, Pids, Sources};
 use crate::seccomp::Bpf;
+use crate::step::{self, Step};
 use crate::sync::pipes::TheirEnds;
 use crate::sync::{Channel, Message};
 use crate::sys::child;
 use crate::sys::fd::close_on_exec_from;
-use crate::trace::{self, Phase};
 use crate::{lsm, terminal};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
@@ -104,7 +103,6 @@ struct SetUp {
 
 fn set_up(plan: &Plan, inherited: &Inheritance, birth: Birth) -> Result<SetUp> {
     let (parent, joins) = (&inherited.parent, &inherited.joins);
-    trace::phase(Phase::Enter);
     protection::close_binary_mount();
     let proc = enter_namespaces(plan, inherited, birth)?;
     let documents = if plan.needs_go() {
@@ -112,7 +110,7 @@ fn set_up(plan: &Plan, inherited: &Inheritance, birth: Birth) -> Result<SetUp> {
     } else {
         Documents::default()
     };
-    fault::at(Step::MarkDescriptors)?;
+    step::begin(Step::MarkDescriptors)?;
     // What the caller left open must not be reachable through /proc/self/fd (CVE-2024-21626); the
     // last steps close it.
     close_on_exec_from(plan.process.first_closed_fd).context(
@@ -120,10 +118,10 @@ fn set_up(plan: &Plan, inherited: &Inheritance, birth: Birth) -> Result<SetUp> {
         "mark inherited descriptors close-on-exec",
         "",
     )?;
-    fault::at(Step::EnterNamespaces)?;
+    step::begin(Step::EnterNamespaces)?;
     namespaces::enter(&plan.namespaces, joins)?;
     end_with_parent(parent)?;
-    fault::at(Step::PrivateProc)?;
+    step::begin(Step::PrivateProc)?;
     let proc = match (plan.writes_proc(), proc) {
         (true, None) => {
             Some(ProcFs::private().context(Code::Mount, "mount a private procfs", "")?)
@@ -138,7 +136,7 @@ fn set_up(plan: &Plan, inherited: &Inheritance, birth: Birth) -> Result<SetUp> {
 /// The namespaces that the clone has not made. An entrant leaves the caller's session first of all, and keeps the
 /// procfs of its own pid namespace, which it gives back.
 fn enter_namespaces(plan: &Plan, inherited: &Inheritance, birth: Birth) -> Result<Option<ProcFs>> {
-    fault::at(Step::Unshare)?;
+    step::begin(Step::Unshare)?;
     let mut proc = None;
     if birth == Birth::Sibling {
         if !without(Defence::OwnSession) {
@@ -172,11 +170,10 @@ fn fill_root(
     birth: Birth,
 ) -> Result<Root> {
     let parent = &inherited.parent;
-    fault::at(Step::EnterRoot)?;
+    step::begin(Step::EnterRoot)?;
     let mut sources = Sources::from(parent);
     let root = rootfs::enter(&plan.rootfs, &mut sources)?;
-    trace::phase(Phase::Mounts);
-    fault::at(Step::Mounts)?;
+    step::begin(Step::Mounts)?;
     let pids = match inherited.joins.pid_namespace() {
         Some(namespace) => {
             // A maker of its procfs can be seen.
@@ -187,14 +184,14 @@ fn fill_root(
     };
     let (root, late) = rootfs::populate(&plan.rootfs, root, &mut sources, &inherited.nodes, pids)?;
     drop(sources);
-    fault::at(Step::Populated)?;
+    step::begin(Step::Populated)?;
     if plan.reports_populated() {
         parent.send(&Message::Populated)?;
     }
     if plan.has_hooks_before_pivot() {
         expect_hooks_done(parent)?;
     }
-    fault::at(Step::ContainerHooks)?;
+    step::begin(Step::ContainerHooks)?;
     if plan.hooks.has(Kind::CreateContainer) {
         if birth == Birth::Sibling && plan.namespaces.is_new(namespaces::Kind::User) {
             // It would be born among others, with the host's files in its reach.
@@ -213,17 +210,16 @@ fn fill_root(
         };
         plan.hooks.run(Kind::CreateContainer, &call)?;
     }
-    trace::phase(Phase::Pivot);
-    fault::at(Step::Pivot)?;
+    step::begin(Step::Pivot)?;
     let root = rootfs::pivot(&plan.rootfs, root)?;
 
     let process = &plan.process;
-    fault::at(Step::Session)?;
+    step::begin(Step::Session)?;
     if birth == Birth::Itself && !without(Defence::OwnSession) {
         signals::own_session()?;
     }
     if let Some(size) = process.terminal {
-        fault::at(Step::Terminal)?;
+        step::begin(Step::Terminal)?;
         let pty = terminal::open(&root, size)?;
         pty.mount_console(&root)?;
         pty.give_to(process.identity.uid)?;
@@ -233,14 +229,13 @@ fn fill_root(
         }
         parent.send(&Message::Terminal(pty.master))?;
     }
-    fault::at(Step::MakeCwd)?;
+    step::begin(Step::MakeCwd)?;
     process.make_cwd(&root)?;
-    fault::at(Step::Sysctl)?;
+    step::begin(Step::Sysctl)?;
     if let Some(proc) = proc {
         rootfs::sysctl::write(&plan.rootfs.sysctls, proc)?;
     }
-    trace::phase(Phase::Finish);
-    fault::at(Step::Masks)?;
+    step::begin(Step::Masks)?;
     rootfs::finish(&plan.rootfs, &root, late)?;
     Ok(root)
 }
@@ -254,8 +249,7 @@ fn become_process(
     birth: Birth,
 ) -> Result<Program> {
     let (process, parent) = (&plan.process, &inherited.parent);
-    trace::phase(Phase::Identity);
-    fault::at(Step::Prepare)?;
+    step::begin(Step::Prepare)?;
     let labels = match &proc {
         Some(proc) => process.labels.open(proc)?,
         None => lsm::Files::default(),
@@ -266,9 +260,9 @@ fn become_process(
     if birth == Birth::Sibling {
         namespaces::join_pids_for_birth(&plan.namespaces, &inherited.joins)?;
     }
-    fault::at(Step::User)?;
+    step::begin(Step::User)?;
     process.become_user(plan.sys_admin_until_filter())?;
-    fault::at(Step::Locate)?;
+    step::begin(Step::Locate)?;
     let program = process.locate(root, entered)?;
     if process.identity.changes_ids() {
         // That has cleared it.
@@ -291,7 +285,6 @@ fn last_steps(plan: &Plan, ready: SetUp, inherited: Inheritance, birth: Birth) -
         ..
     } = inherited;
     let process = &plan.process;
-    trace::phase(Phase::LastSteps);
     let hooks = match plan.hooks.inside(&ready.documents.start_state) {
         Ok(hooks) => hooks,
         Err(error) => return (parent, error),
@@ -320,15 +313,15 @@ fn last_steps(plan: &Plan, ready: SetUp, inherited: Inheritance, birth: Birth) -
         } else {
             [word(0), word(1)]
         },
-        fault: fault::last(Step::StartHooks).or_else(|| fault::last(Step::Execute)),
+        execute: Step::Execute,
     };
     let prepare = || -> Result<()> {
-        fault::at(Step::Ready)?;
-        fault::at(Step::ResourceLimits)?;
+        step::begin(Step::Ready)?;
+        step::begin(Step::ResourceLimits)?;
         let mut keep = steps.descriptors();
         keep.push(parent.as_fd().as_raw_fd());
         steps.program.ready(process, &keep, birth.siblings())?;
-        fault::at(Step::LoadFilter)?;
+        step::begin(Step::LoadFilter)?;
         match birth {
             Birth::Sibling => parent.until_seen(shared),
             Birth::Itself => {

@@ -7,11 +7,11 @@ use super::interruption::Interruption;
 use super::undo::Made;
 use crate::cgroups::devices::Rules;
 use crate::error::{Code, Error, Result};
-use crate::fault::{self, Step};
 use crate::namespaces::{self, Joins};
 use crate::process::Role;
 use crate::procfs::ProcFs;
 use crate::state::State;
+use crate::step::{self, Step};
 use crate::sync::{Channel, Message};
 use crate::{intel_rdt, rootfs};
 use nix::unistd::Pid;
@@ -30,13 +30,13 @@ pub(super) fn work(
 ) -> Result<rootfs::Sent> {
     let plan = request.plan;
     let init = Pid::from_raw(state.init_process_pid);
-    fault::at(Step::Maps)?;
+    step::begin(Step::Maps)?;
     if joins.joins(namespaces::Kind::Pid) && plan.namespaces.waits_for_parent() {
         expect_unmapped(request, channel)?;
     }
     namespaces::write_maps(&plan.namespaces, init, request.host)?;
     made.net_devices = namespaces::move_devices(&plan.namespaces, joins, init)?;
-    fault::at(Step::Grant)?;
+    step::begin(Step::Grant)?;
     let role = if joins.joins(namespaces::Kind::Pid) {
         Role::Entrant
     } else {
@@ -47,13 +47,13 @@ pub(super) fn work(
         rdt.join(intel_rdt::mount_of_host()?, init)?;
     }
     if plan.needs_go() {
-        fault::at(Step::Go)?;
+        step::begin(Step::Go)?;
         Documents::of(plan, state, init, proc)?.send(channel)?;
     }
     if !plan.rules_wait_for_mounts() {
         attach_device_rules(made)?;
     }
-    fault::at(Step::OpenSources)?;
+    step::begin(Step::OpenSources)?;
     rootfs::send(&plan.rootfs, init, proc, channel)
 }
 
@@ -62,10 +62,10 @@ pub(super) fn work(
 /// # Errors
 /// E_DEVICES; with init gone, systemd may have removed the cgroup already.
 pub(super) fn attach_device_rules(made: &Made<'_>) -> Result<()> {
-    fault::at(Step::DeviceProgram)?;
+    step::begin(Step::DeviceProgram)?;
     let policy = made.plan.cgroup.devices.as_ref();
     let rules = policy.map(Rules::load).transpose()?;
-    fault::at(Step::DeviceRules)?;
+    step::begin(Step::DeviceRules)?;
     match (&made.cgroup, &rules) {
         (Some(cgroup), Some(rules)) => cgroup.attach_devices(rules),
         _ => Ok(()),

@@ -12,7 +12,6 @@ use crate::binary::shared::Shared;
 use crate::capabilities::SysAdmin;
 use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Result};
-use crate::fault::{self, Step};
 use crate::namespaces::{self, Kind};
 use crate::process::asked::Birth;
 use crate::process::last_steps::{LastSteps, Tracer, Wait, WorkingDirectory};
@@ -20,13 +19,13 @@ use crate::process::{Role, signals};
 use crate::procfs::ProcFs;
 use crate::root::Root;
 use crate::seccomp::Bpf;
+use crate::step::{self, Step};
 use crate::sync::pipes::TheirEnds;
 use crate::sync::{Channel, Message};
 use crate::sys::child;
 use crate::sys::namespace::stop_being_dumpable;
 use crate::sys::pidfd::pidfd_send_signal;
 use crate::terminal;
-use crate::trace::{self, Phase};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sched::{CloneFlags, setns};
@@ -61,7 +60,7 @@ impl Entrant<'_> {
 
     /// Everything but the birth.
     fn enter(&self, parent: &Channel, place: Place, proc: ProcFs) -> Result<Ready> {
-        trace::phase(Phase::Enter);
+        step::begin(Step::ExecEnter)?;
         protection::close_binary_mount();
         let process = self.request.process;
         // Of the caller's session nothing is left to be reached from the process: its terminal, its group, its
@@ -77,11 +76,11 @@ impl Entrant<'_> {
                 parent.receive()?.ok_or_else(parent_left)?;
             }
         }
-        fault::at(Step::ExecGrant)?;
+        step::begin(Step::ExecGrant)?;
         process.grant(Pid::this(), &proc, Role::Exec)?;
         let labels = process.labels.open(&proc)?;
         let root_of_init = self.root_of_init(&proc)?;
-        fault::at(Step::ExecJoin)?;
+        step::begin(Step::ExecJoin)?;
         process.identity.leave_callers_groups()?;
         stop_being_dumpable().context(Code::Process, "prctl", "PR_SET_DUMPABLE")?;
         self.join(&proc)?;
@@ -104,17 +103,17 @@ impl Entrant<'_> {
         .context(Code::Process, "open", "/")?;
         let root = Root::from_fd(root);
         if let Some(size) = process.terminal {
-            fault::at(Step::ExecTerminal)?;
+            step::begin(Step::ExecTerminal)?;
             let pty = terminal::open(&root, size)?;
             pty.give_to(process.identity.uid)?;
             terminal::take_streams(pty.slave.as_fd())?;
             parent.send(&Message::Terminal(pty.master))?;
         }
-        trace::phase(Phase::Identity);
+        step::begin(Step::ExecPrepare)?;
         process.prepare(&labels)?;
         drop(labels);
         let entered = process.enter(&root)?;
-        fault::at(Step::ExecUser)?;
+        step::begin(Step::ExecUser)?;
         let sys_admin = process.sys_admin_until(self.request.filter);
         process.become_user(sys_admin)?;
         if process.identity.changes_ids() {
@@ -123,7 +122,6 @@ impl Entrant<'_> {
         }
         let program = process.locate(&root, entered)?;
         drop(root);
-        trace::phase(Phase::LastSteps);
         Ok(Ready { program, sys_admin })
     }
 
@@ -142,16 +140,17 @@ impl Entrant<'_> {
             tracer: Tracer::for_listener(process),
             hooks: &[],
             hook_output: [None; 2],
-            fault: fault::last(Step::ExecExecute),
+            execute: Step::ExecExecute,
         };
         let prepare = || -> Result<()> {
+            step::begin(Step::ExecReady)?;
             let mut keep = steps.descriptors();
             keep.push(parent.as_fd().as_raw_fd());
             steps
                 .program
                 .ready(process, &keep, Birth::Sibling.siblings())?;
-            fault::at(Step::ExecFilter)?;
-            fault::at(Step::ExecWait)?;
+            step::begin(Step::ExecFilter)?;
+            step::begin(Step::ExecWait)?;
             // Until then somebody may hold the mount that this program runs from.
             parent.until_seen(self.shared)
         };

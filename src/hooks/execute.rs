@@ -5,7 +5,7 @@ use super::{Call, Hook};
 use crate::binary::start;
 use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Result};
-use crate::fault::{self, Step};
+use crate::step::{self, Step};
 use crate::sys::child::{self, Ended, Patience};
 use crate::sys::clone::Side;
 use crate::sys::fd::close_on_exec_from;
@@ -148,7 +148,7 @@ impl<'a> Process<'a> {
         {
             fcntl(ours, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         }
-        fault::errno_at(Step::ForkHook)?;
+        step::begin_or_errno(Step::ForkHook)?;
         let parent = Pid::this();
         let pid = match child::fork()? {
             Side::Child => {
@@ -313,7 +313,7 @@ fn become_hook(
     let become_it = || {
         // A group of its own, which a timeout can kill whole.
         setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
-        fault::errno_at(Step::BecomeHook)?;
+        step::begin_or_errno(Step::BecomeHook)?;
         // A casulo that is killed waits for nobody and sees no timeout: its hook ends with it.
         child::end_with(parent)?;
         dup2_stdin(stdin)?;

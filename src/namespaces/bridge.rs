@@ -11,7 +11,7 @@ use super::join::Joins;
 use super::join::hide;
 use super::{Kind, Plan};
 use crate::error::{Code, Context, Error, Result};
-use crate::fault::{self, Step};
+use crate::step::{self, Step};
 use crate::sys::child::leave;
 use crate::sys::clone::{Side, clone3};
 use crate::sys::scm;
@@ -229,7 +229,7 @@ fn cross(
             .cross()
             .map_err(|(join, errno)| Report::Join(join.kind, errno))?;
     }
-    fault::errno_at(Step::Cross).map_err(Report::Clone)?;
+    step::begin_or_errno(Step::Cross).map_err(Report::Clone)?;
     let flags = flags(plan) | u64::from(libc::CLONE_PARENT.cast_unsigned());
     clone3(flags, cgroup).map_err(Report::Clone)
 }

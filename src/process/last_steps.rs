@@ -9,7 +9,7 @@ use super::{Caller, Plan, Program, environment};
 use crate::binary::landing::{
     Confinement, Dumpable, Landing, Last, LastHook, ListenPid, Session, hand_over,
 };
-pub(crate) use crate::binary::landing::{Fault, Wait, WorkingDirectory};
+pub(crate) use crate::binary::landing::{Wait, WorkingDirectory};
 use crate::binary::remap;
 use crate::binary::shared::Shared;
 use crate::capabilities::SysAdmin;
@@ -17,11 +17,11 @@ use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Result};
 use crate::hooks;
 use crate::seccomp::{self, Bpf};
+use crate::step::{self, Step};
 use crate::sync::Channel;
 use crate::sys::child::leave;
 use crate::sys::namespace::stop_being_dumpable;
 use crate::sys::rlimit::Limit;
-use crate::trace::{self, Phase};
 use nix::errno::Errno;
 use nix::sys::prctl::set_dumpable;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
@@ -51,8 +51,8 @@ pub(crate) struct LastSteps<'a> {
     pub hooks: &'a [hooks::Inside],
     /// Where those write.
     pub hook_output: [Option<RawFd>; 2],
-    /// Test builds: what fails last.
-    pub fault: Option<Fault>,
+    /// The step at which it executes its program.
+    pub execute: Step,
 }
 
 /// Who needs to trace the process before it executes its program, prctl(2), PR_SET_DUMPABLE.
@@ -133,7 +133,9 @@ impl LastSteps<'_> {
                 Session::Present => None,
                 Session::New | Session::NewWithTerminal => plan.process_limit(),
             },
-            fault: self.fault,
+            fault: [Step::StartHooks, self.execute]
+                .into_iter()
+                .find_map(step::last),
         };
         Landing::new(&last, confinement).context(Code::Process, "map a landing area", "")
     }
@@ -185,7 +187,7 @@ impl LastSteps<'_> {
         match landing {
             Err(error) => (parent, error),
             Ok(landing) => {
-                trace::phase(Phase::Execute);
+                step::begin_last(self.execute);
                 leave_parent(parent);
                 if self.wait == Wait::Announced {
                     // It may be long before somebody starts the container.
@@ -224,7 +226,7 @@ impl LastSteps<'_> {
             Ok(prepared) => prepared,
         };
         let sets = self.sets_after_filter(plan);
-        trace::phase(Phase::Execute);
+        step::begin_last(self.execute);
         leave_parent(parent);
         // What is mapped from here on would come along, so nothing is allocated.
         let born = self
