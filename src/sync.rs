@@ -1,12 +1,14 @@
-//! The messages between the parent and init, over one SOCK_SEQPACKET pair, until the process's last
-//! steps begin.
+//! What casulo's processes say to each other: every word is written and read here, and below this file. Only the landing
+//! area, which has nothing of casulo's memory, writes its own ([`crate::binary::landing::Word`]).
+//!
+//! The parent and init have one SOCK_SEQPACKET pair until the process's last steps begin:
 //!
 //! ```text
 //!   parent                          init, or an entrant
 //!     │ ◄───────────── Unmapped ──── │   only an entrant that has made a user namespace
-//!     │  ── Go ────────────────────► │   id maps are written, the document for hooks follows
+//!     │  ── Go ────────────────────► │   id maps are written, the documents for hooks follow ([`documents`])
 //!     │                              │   (only where the plan needs any of them)
-//!     │  ── trees ─────────────────► │   the rootfs, then the bind sources (`rootfs::sources`)
+//!     │  ── trees ─────────────────► │   the rootfs, then the bind sources ([`trees`])
 //!     │ ◄──────────── Populated ──── │   the mounts and devices are in place (only where somebody waits for that)
 //!     │  ── HooksDone ─────────────► │   prestart and createRuntime ran (only with hooks before the pivot)
 //!     │ ◄──────── Terminal + fd ──── │   the master of the pty          (only with process.terminal)
@@ -15,9 +17,16 @@
 //! A process of exec is told `Release` first where systemd has moved it; it sends `Terminal`. Before its birth
 //! an entrant waits until the page that it shares with the parent says that it may be seen ([`Channel::until_seen`]).
 //! At any moment the process may send `Failed` and leave. An end of file without the last steps means that it died.
+//!
+//! Others have lines of their own: the last process ([`pipes`]), a bridge ([`bridge`]), helpers and hooks
+//! ([`helpers`]); and what can be said by no call any more stands in a page ([`page`]).
 
+pub(crate) mod bridge;
 pub(crate) mod documents;
+pub(crate) mod helpers;
+pub(crate) mod page;
 pub(crate) mod pipes;
+pub(crate) mod trees;
 
 use crate::binary::shared::Shared;
 use crate::error::{Code, Error, Result};

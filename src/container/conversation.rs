@@ -4,7 +4,7 @@ use super::Request;
 use super::hooks_outside::run_hooks;
 use super::interruption::Interruption;
 use super::outside::attach_device_rules;
-use super::starting::{Decided, LOOK, Starting};
+use super::starting::{Decided, LOOK, Starting, say_start};
 use super::undo::Made;
 use crate::binary::shared::Shared;
 use crate::binary::{landing, protection};
@@ -102,8 +102,7 @@ impl Conversation<'_> {
         }
         self.shared.let_be_seen();
         if self.request.starts_at_once() {
-            // That waits in the pipe until init is ready.
-            self.ends.say_go();
+            say_start(self.ends);
         }
         loop {
             match self.interruption.receive(self.channel)? {

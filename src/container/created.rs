@@ -3,7 +3,7 @@
 use super::Created;
 use super::end::remove;
 use super::hooks_outside::run_hooks;
-use super::starting::{Decided, Starting};
+use super::starting::{Decided, Starting, say_start};
 use crate::cgroups::Cgroup;
 use crate::cgroups::stats::MemoryEvents;
 use crate::error::{Code, Context, Result};
@@ -25,7 +25,7 @@ impl Created<'_> {
         let started = self.listen_for_notifications().and_then(|()| {
             step::begin(Step::SayStart)?;
             if !self.told_to_start {
-                self.ends.say_go();
+                say_start(&self.ends);
             }
             let proc = ProcFs::host().context(Code::State, "open", "/proc")?;
             let starting = Starting {

@@ -2,7 +2,7 @@
 
 use super::end::{ends_in_time, kill_all, remove};
 use super::hooks_outside::{recorded_hooks, run_hooks};
-use super::starting::{Decided, Starting};
+use super::starting::{Decided, Starting, say_start};
 use crate::error::{Code, Context, Error, Result};
 use crate::hooks::{Kind, Output, Spoken};
 use crate::notify::Proxy;
@@ -46,7 +46,7 @@ pub(crate) fn start(dir: Dir) -> Result<()> {
     };
     let proc = ProcFs::host().context(Code::State, "open", "/proc")?;
     step::begin(Step::TellStart)?;
-    ends.say_go();
+    say_start(&ends);
     let starting = Starting {
         init: pid,
         pidfd: &pidfd,

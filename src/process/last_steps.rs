@@ -19,6 +19,7 @@ use crate::hooks;
 use crate::seccomp::{self, Bpf};
 use crate::step::{self, Step};
 use crate::sync::Channel;
+use crate::sync::page::LastCall;
 use crate::sys::child::leave;
 use crate::sys::namespace::stop_being_dumpable;
 use crate::sys::rlimit::Limit;
@@ -229,11 +230,13 @@ impl LastSteps<'_> {
         step::begin_last(self.execute);
         leave_parent(parent);
         // What is mapped from here on would come along, so nothing is allocated.
-        let born = self
-            .confine(dumpable, sets)
-            .and_then(|()| landing.bear(self.shared).map_err(|errno| (BIRTH, errno)));
-        if let Err((step, errno)) = born {
-            self.shared.fail(step, errno);
+        let born = self.confine(dumpable, sets).and_then(|()| {
+            landing
+                .bear(self.shared)
+                .map_err(|errno| (LastCall::Birth, errno))
+        });
+        if let Err((call, errno)) = born {
+            self.shared.tell_failure(call, errno);
         }
         leave(i32::from(born.is_err()))
     }
@@ -244,21 +247,21 @@ impl LastSteps<'_> {
         &self,
         dumpable: Dumpable,
         sets: Option<[u64; 3]>,
-    ) -> std::result::Result<(), (i32, Errno)> {
+    ) -> std::result::Result<(), (LastCall, Errno)> {
         let loaded = self
             .filter()
-            .map(|bpf| bpf.load().map_err(|errno| (FILTER, errno)));
+            .map(|bpf| bpf.load().map_err(|errno| (LastCall::Filter, errno)));
         if let Some(listener) = loaded.transpose()?.flatten() {
             hand_over(self.shared, listener.as_raw_fd());
             // Or whoever traces the process would answer its notifications.
             drop(listener);
             if dumpable == Dumpable::UntilListenerIsTaken {
-                set_dumpable(false).map_err(|errno| (NOT_DUMPABLE, errno))?;
+                set_dumpable(false).map_err(|errno| (LastCall::NotDumpable, errno))?;
             }
         }
         if let Some([effective, permitted, inheritable]) = sets {
             crate::sys::capability::capset(effective, permitted, inheritable)
-                .map_err(|errno| (CAPABILITIES, errno))?;
+                .map_err(|errno| (LastCall::Capabilities, errno))?;
         }
         Ok(())
     }
@@ -273,20 +276,14 @@ fn leave_parent(parent: Channel) {
     }
 }
 
-/// The numbers of the steps in the shared page.
-const FILTER: i32 = 1;
-const NOT_DUMPABLE: i32 = 2;
-const CAPABILITIES: i32 = 3;
-const BIRTH: i32 = 4;
-
 /// Parent: what an entrant left in the shared page, as an error; None where it left nothing.
 pub(crate) fn birth_failed(shared: &Shared) -> Option<Error> {
-    let (step, errno) = shared.failure()?;
-    Some(match step {
-        FILTER => seccomp::refused(errno),
-        NOT_DUMPABLE => Error::step(Code::Process, "prctl", "PR_SET_DUMPABLE", errno),
-        CAPABILITIES => Error::step(Code::Process, "set the capabilities", "", errno),
-        _ => {
+    let (call, errno) = shared.told_failure()?;
+    Some(match call {
+        LastCall::Filter => seccomp::refused(errno),
+        LastCall::NotDumpable => Error::step(Code::Process, "prctl", "PR_SET_DUMPABLE", errno),
+        LastCall::Capabilities => Error::step(Code::Process, "set the capabilities", "", errno),
+        LastCall::Birth => {
             let error = Error::step(Code::Process, "create", "the process", errno);
             match errno {
                 Errno::EAGAIN => error.hint(
