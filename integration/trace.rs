@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 cases! {
-    [Root, Casulo] => run_shows_the_phases_of_both_processes, every_command_can_be_traced,
+    [Root, Casulo] => run_shows_the_phases_of_both_processes, exec_shows_the_phases_of_both_processes, every_command_can_be_traced,
         failed_command_is_traced, file_that_cannot_be_made_is_named;
 }
 
@@ -28,6 +28,13 @@ fn events(file: &Path) -> Vec<(String, u64, f64, f64)> {
         .collect()
 }
 
+/// The names of the phases of one process, in their order; what was before `main` is no phase.
+fn phases(events: &[(String, u64, f64, f64)], thread: u64) -> Vec<&str> {
+    let of_thread = events.iter().filter(|event| event.1 == thread);
+    let names = of_thread.map(|event| event.0.as_str());
+    names.filter(|name| *name != "starts of casulo").collect()
+}
+
 fn run_shows_the_phases_of_both_processes(lab: &Lab) {
     let file = lab.join("trace");
     let bundle = lab.bundle().sh("sleep 0.4; exit 3");
@@ -37,13 +44,38 @@ fn run_shows_the_phases_of_both_processes(lab: &Lab) {
     );
     assert_eq!(out.code, 3);
     let events = events(&file);
+    assert_eq!(
+        phases(&events, 0),
+        [
+            "plan",
+            "record",
+            "cgroup",
+            "open namespaces",
+            "clone",
+            "maps, sources, record",
+            "wait for the child",
+            "running",
+            "clean up"
+        ]
+    );
+    assert_eq!(
+        phases(&events, 1),
+        [
+            "enter namespaces",
+            "mounts and devices",
+            "pivot",
+            "masks",
+            "identity",
+            "last steps",
+            "execve"
+        ]
+    );
     for thread in [0, 1] {
         // One after the other, without a gap; what was before `main` is no phase.
         let of_thread: Vec<_> = events
             .iter()
             .filter(|event| event.1 == thread && event.0 != "starts of casulo")
             .collect();
-        assert!(of_thread.len() > 5, "{events:#?}");
         for pair in of_thread.windows(2) {
             assert!((pair[0].3 - pair[1].2).abs() < 0.01, "{pair:#?}");
         }
@@ -53,6 +85,31 @@ fn run_shows_the_phases_of_both_processes(lab: &Lab) {
     assert!(of("running").3 - of("running").2 > 200_000.0);
     assert!(of("mounts and devices").2 > of("clone").2);
     assert!(of("execve").3 - of("execve").2 < 200_000.0);
+}
+
+fn exec_shows_the_phases_of_both_processes(lab: &Lab) {
+    let file = lab.join("trace");
+    let bundle = lab.bundle().args(&["/bin/sleep", "1000"]);
+    bundle.run_detached();
+    let mut exec = lab.command();
+    exec.arg("--trace").arg(&file);
+    exec.args(["exec", bundle.id(), "/bin/true"]);
+    finish(exec, b"").ok();
+    let events = events(&file);
+    assert_eq!(
+        phases(&events, 0),
+        [
+            "plan",
+            "clone",
+            "maps, sources, record",
+            "wait for the child",
+            "running"
+        ]
+    );
+    assert_eq!(
+        phases(&events, 1),
+        ["enter namespaces", "identity", "last steps", "execve"]
+    );
 }
 
 fn every_command_can_be_traced(lab: &Lab) {

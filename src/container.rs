@@ -18,6 +18,7 @@ mod outside;
 mod pause;
 mod pipes;
 mod processes;
+mod request;
 mod scope;
 mod start;
 mod starting;
@@ -28,106 +29,33 @@ mod update;
 pub(crate) use end::{Force, Whom, delete, kill};
 pub(crate) use pause::{pause, resume};
 pub(crate) use processes::processes;
+pub(crate) use request::Request;
 pub(crate) use start::start;
 pub(crate) use update::{Update, update};
 
 use crate::binary::shared::Shared;
 use crate::cgroups::Cgroup;
 use crate::error::{Code, Context, Result};
-use crate::fault::{self, Step};
-use crate::foreground::EndSignals;
-use crate::hooks::{Kind, Output, Spoken};
-use crate::host::Host;
+use crate::hooks::{Output, Spoken};
 use crate::init::{self, Inheritance, StartBy};
-use crate::namespaces::{self, Spawned};
-use crate::notify::{self, Proxy};
-use crate::plan::Plan;
-use crate::process::asked::{Asked, Birth, Hooks};
-use crate::process::last_steps::{Tracer, WorkingDirectory};
+use crate::namespaces::{self, Joins, Spawned};
+use crate::notify::Proxy;
 use crate::procfs::ProcFs;
 use crate::rootfs::devices::Nodes;
+use crate::seccomp::Bpf;
 use crate::seccomp::listener::Agent;
-use crate::state::{self, Identity, ProcessRef, State, Store};
+use crate::state::{self, Identity, ProcessRef, State};
+use crate::step::{self, Step};
 use crate::sync::Channel;
 use crate::sync::pipes::Ends;
-use crate::trace::{self, Phase};
-use crate::{caller_socket, intel_rdt, pidfile, seccomp};
-use conversation::Conversation;
+use crate::{caller_socket, intel_rdt, pidfile, rootfs, seccomp};
+use conversation::{Born, Conversation};
 use facts::facts;
 use interruption::Interruption;
 use nix::unistd::Pid;
-use pipes::{Ours, Pipes};
+use pipes::Pipes;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
 use undo::Made;
-
-/// What `create` and `run` ask for, beside the plan.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Request<'a> {
-    /// All decisions.
-    pub plan: &'a Plan,
-    /// config.json as read; a copy is kept for `exec` and late hooks.
-    pub config: &'a [u8],
-    /// Facts about the host.
-    pub host: &'a Host,
-    /// `--root`.
-    pub store: &'a Store,
-    /// Who will say `Start`.
-    pub start: StartBy,
-    /// Where the pid goes, in digits.
-    pub pid_file: Option<&'a Path>,
-    /// Unix socket that gets the master of the pty; without one it is returned.
-    pub console_socket: Option<&'a Path>,
-    /// Unix socket that gets a pidfd of init.
-    pub pidfd_socket: Option<&'a Path>,
-    /// Readable when a signal asks casulo to end; none where that ends it anyway.
-    pub end: Option<&'a EndSignals>,
-    /// Whether the plan mounts a notify socket.
-    pub notify: &'a notify::Socket,
-}
-
-impl Request<'_> {
-    /// What the filter is asked about.
-    fn asked(&self) -> Asked {
-        Asked {
-            birth: if self.plan.namespaces.joins(namespaces::Kind::Pid) {
-                Birth::Sibling
-            } else {
-                Birth::Itself
-            },
-            hooks: if self.plan.hooks.has(Kind::StartContainer) {
-                Hooks::Some
-            } else {
-                Hooks::None
-            },
-            working_directory: match self.start {
-                StartBy::Fifo => WorkingDirectory::VerifyAgain,
-                StartBy::Parent => WorkingDirectory::Verified,
-            },
-        }
-    }
-
-    /// Who looks into init while it waits: `exec`, and who binds the notify socket.
-    fn tracer(&self) -> Tracer {
-        match (self.start, self.notify) {
-            (StartBy::Parent, notify::Socket::None) => Tracer::for_listener(&self.plan.process),
-            _ => Tracer::while_waiting(&self.plan.process),
-        }
-    }
-
-    /// True if nothing is to be done between the record and the start that the process could notice: then
-    /// init is told to start before it is ready, and does not wait.
-    fn starts_at_once(&self) -> bool {
-        self.start == StartBy::Parent
-            && self.pid_file.is_none()
-            && self.pidfd_socket.is_none()
-            && *self.notify == notify::Socket::None
-            && self.plan.process.terminal.is_none()
-            && !self.plan.reports_populated()
-            && !self.plan.notifies()
-            && !self.plan.namespaces.joins(namespaces::Kind::Pid)
-    }
-}
 
 /// A container whose init waits to be started.
 #[derive(Debug)]
@@ -158,17 +86,7 @@ pub(crate) fn create<'a>(request: &Request<'a>) -> Result<Created<'a>> {
     let proc = ProcFs::host().context(Code::State, "open", "/proc")?;
     let state = facts(request, &proc)?;
     let dir = request.store.reserve(&state)?;
-    let mut made = Made {
-        plan,
-        dir: Some(dir),
-        scope: None,
-        cgroup: None,
-        rdt_directories: Vec::new(),
-        init: None,
-        net_devices: None,
-        pid_file: None,
-        hooks_ran: None,
-    };
+    let mut made = Made::reserved(plan, dir);
     match build(request, &mut made, state, proc) {
         Ok(built) => Ok(Created {
             init: built.init,
@@ -204,143 +122,253 @@ struct Built {
     console: Option<OwnedFd>,
 }
 
+/// What both processes have at the moment of the clone.
+struct Both<'a> {
+    proc: ProcFs,
+    bpf: Option<Bpf>,
+    agent: Option<Agent<'a>>,
+    joins: Joins,
+    nodes: Nodes,
+    pipes: Pipes,
+    shared: &'static Shared,
+    output: Output,
+}
+
+/// What the parent keeps of it.
+struct Ours<'a> {
+    /// The conversation with init.
+    channel: Channel,
+    proc: ProcFs,
+    agent: Option<Agent<'a>>,
+    joins: Joins,
+    pipes: pipes::Ours,
+    shared: &'static Shared,
+    output: Output,
+}
+
+/// The steps of `create`, in their order.
 fn build<'a>(
     request: &Request<'a>,
     made: &mut Made<'a>,
     mut state: State,
     proc: ProcFs,
 ) -> Result<Built> {
+    let (bpf, agent) = compile_filter(request)?;
+    make_cgroup(made, &mut state)?;
+    make_rdt_class(made, &state)?;
+    let joins = open_namespaces(request, &mut state)?;
+    let both = Both {
+        nodes: Nodes::make(&request.plan.rootfs.devices)?,
+        pipes: Pipes::of(request, made)?,
+        shared: Shared::new().context(Code::Sync, "map", "a shared page")?,
+        output: open_hook_output(request)?,
+        proc,
+        bpf,
+        agent,
+        joins,
+    };
+    let (init, mut ours) = both.clone_init(request, made)?;
+    state.init_process_pid = init.as_raw();
+    // Until init is ready: the work of closing would disturb it.
+    let _trees = work_outside(request, made, &ours, &mut state)?;
+    // While init makes its mounts.
+    record_init(request, made, &ours, &mut state)?;
+    let (born, console) = hear(request, made, &mut ours, &mut state)?;
+    tell_caller(request, made, &born)?;
+    finish(request, made, &mut state)?;
+    Ok(Built {
+        state,
+        init: born.pid,
+        pidfd: born.pidfd,
+        ends: ours.pipes.ends,
+        spoken: Spoken::of(ours.pipes.words, ours.output),
+        console,
+    })
+}
+
+/// The container's filter, which does not keep casulo from its own last steps, and the connection to its agent.
+fn compile_filter<'a>(request: &Request<'a>) -> Result<(Option<Bpf>, Option<Agent<'a>>)> {
     let plan = request.plan;
-    trace::phase(Phase::Record);
-    fault::at(Step::CompileFilter)?;
+    step::begin(Step::CompileFilter)?;
     let filter = plan.seccomp.as_ref();
     let bpf = filter.map(seccomp::compile).transpose()?;
     if let Some(bpf) = &bpf {
         plan.process.ask_filter(bpf, request.asked())?;
     }
-    fault::at(Step::ConnectAgent)?;
-    let agent = Agent::connect(filter)?;
+    step::begin(Step::ConnectAgent)?;
+    Ok((bpf, Agent::connect(filter)?))
+}
 
-    trace::phase(Phase::Cgroup);
-    fault::at(Step::Cgroup)?;
-    made.cgroup = Cgroup::create(&plan.cgroup, Some(&made.dir()?.holder()?))?;
+/// The cgroup with its limits. That in a scope of systemd's is made with init.
+fn make_cgroup(made: &mut Made<'_>, state: &mut State) -> Result<()> {
+    step::begin(Step::Cgroup)?;
+    made.cgroup = Cgroup::create(&made.plan.cgroup, Some(&made.dir()?.holder()?))?;
     if made.cgroup.is_none() {
         state.set_cgroup(None);
     }
-    if let Some(rdt) = &plan.intel_rdt {
-        fault::at(Step::RdtClass)?;
+    Ok(())
+}
+
+/// The class of resctrl, and its monitoring group.
+fn make_rdt_class(made: &mut Made<'_>, state: &State) -> Result<()> {
+    if let Some(rdt) = &made.plan.intel_rdt {
+        step::begin(Step::RdtClass)?;
         rdt.create(intel_rdt::mount_of_host()?)?;
         made.rdt_directories.clone_from(&state.intel_rdt_paths);
     }
-    trace::phase(Phase::Open);
-    fault::at(Step::OpenNamespaces)?;
-    let joins = namespaces::open_joins(&plan.namespaces)?;
-    host_namespaces::check(&plan.rootfs, &joins)?;
+    Ok(())
+}
+
+/// The namespaces to join. One that is the caller's own is the container's in name only.
+fn open_namespaces(request: &Request<'_>, state: &mut State) -> Result<Joins> {
+    step::begin(Step::OpenNamespaces)?;
+    let joins = namespaces::open_joins(&request.plan.namespaces)?;
+    host_namespaces::check(&request.plan.rootfs, &joins)?;
     state.namespaces = state.namespaces.without(joins.own());
-    let nodes = Nodes::make(&plan.rootfs.devices)?;
-    fault::at(Step::StartFifos)?;
-    let pipes = Pipes::of(request, made)?;
-    let shared = Shared::new().context(Code::Sync, "map", "a shared page")?;
-    fault::at(Step::HookOutput)?;
-    let output = Output::open(&plan.hooks, &plan.bundle)?;
-    let (channel, parent) = Channel::pair()?;
-    trace::phase(Phase::Clone);
-    fault::at(Step::Clone)?;
-    let spawned = match &plan.cgroup.scope {
-        Some(scope) => scope::spawn(plan, scope, &joins, &proc, made)?,
-        None => {
-            let cgroup = made.cgroup.as_ref().and_then(Cgroup::fd);
-            namespaces::spawn(&plan.namespaces, &joins, cgroup)?
-        }
-    };
-    let init = match spawned {
-        Spawned::Init => {
-            // What enters the container shall hold no directory of the host (CVE-2016-9962, CVE-2024-21626).
-            drop((channel, proc, made.dir.take(), made.cgroup.take(), agent));
-            init::run(
-                plan,
-                Inheritance {
-                    joins,
-                    nodes,
-                    bpf,
-                    parent,
-                    ends: pipes.theirs,
-                    shared,
-                    start: request.start,
-                    tracer: request.tracer(),
-                    output,
-                    words: pipes.say,
-                },
-            )
-        }
-        Spawned::Parent(pid) => pid,
-    };
-    trace::phase(Phase::Outside);
-    made.init = Some(init);
-    let Ours { ends, words } = pipes.ours();
-    drop((parent, nodes));
-    if made.scope.is_some() {
-        state.set_cgroup(made.cgroup.as_ref().map(Cgroup::path));
-        state.systemd_scope.clone_from(&made.scope);
-    }
-    if let (Some(cgroup), Some(name)) = (&made.cgroup, &plan.cgroup.delegate) {
-        cgroup.delegate(name, init, plan.cgroup.owner)?;
+    Ok(joins)
+}
+
+/// The files that get what hooks say.
+fn open_hook_output(request: &Request<'_>) -> Result<Output> {
+    step::begin(Step::HookOutput)?;
+    Output::open(&request.plan.hooks, &request.plan.bundle)
+}
+
+impl<'a> Both<'a> {
+    /// Makes init, in the container's cgroup and those of its namespaces that a clone can make. Comes back in the
+    /// parent alone.
+    ///
+    /// # Errors
+    /// E_NAMESPACE, E_SYNC; E_SYSTEMD and E_CGROUP where systemd makes the scope.
+    fn clone_init(self, request: &Request<'_>, made: &mut Made<'_>) -> Result<(Pid, Ours<'a>)> {
+        let plan = request.plan;
+        let (channel, parent) = Channel::pair()?;
+        step::begin(Step::Clone)?;
+        let spawned = match &plan.cgroup.scope {
+            Some(scope) => scope::spawn(plan, scope, &self.joins, &self.proc, made)?,
+            None => {
+                let cgroup = made.cgroup.as_ref().and_then(Cgroup::fd);
+                namespaces::spawn(&plan.namespaces, &self.joins, cgroup)?
+            }
+        };
+        let pid = match spawned {
+            Spawned::Init => {
+                drop(channel);
+                self.become_init(request, made, parent)
+            }
+            Spawned::Parent(pid) => pid,
+        };
+        made.init = Some(pid);
+        let ours = Ours {
+            channel,
+            proc: self.proc,
+            agent: self.agent,
+            joins: self.joins,
+            pipes: self.pipes.ours(),
+            shared: self.shared,
+            output: self.output,
+        };
+        Ok((pid, ours))
     }
 
-    state.init_process_pid = init.as_raw();
-    // Until init is ready: the work of closing would disturb it.
-    let _trees = match outside::work(request, &joins, made, &proc, &channel, &state) {
-        Ok(trees) => trees,
-        Err(error) => return Err(channel.reason_or(made.death_or(error, init))),
-    };
-    // While init makes its mounts.
-    let process = ProcessRef::of(init, &proc).context(Code::State, "look at init", init)?;
+    /// The child: gives up what is the parent's.
+    fn become_init(self, request: &Request<'_>, made: &mut Made<'_>, parent: Channel) -> ! {
+        // What enters the container shall hold no directory of the host (CVE-2016-9962, CVE-2024-21626).
+        drop((self.proc, made.dir.take(), made.cgroup.take(), self.agent));
+        init::run(
+            request.plan,
+            Inheritance {
+                joins: self.joins,
+                nodes: self.nodes,
+                bpf: self.bpf,
+                parent,
+                ends: self.pipes.theirs,
+                shared: self.shared,
+                start: request.start,
+                tracer: request.tracer(),
+                output: self.output,
+                words: self.pipes.say,
+            },
+        )
+    }
+}
+
+/// What only the parent may do for init. Where that fails because init has, init's own reason is the one.
+fn work_outside(
+    request: &Request<'_>,
+    made: &mut Made<'_>,
+    ours: &Ours<'_>,
+    state: &mut State,
+) -> Result<rootfs::KeptTrees> {
+    let init = Pid::from_raw(state.init_process_pid);
+    outside::work(request, made, ours, state)
+        .map_err(|error| ours.channel.reason_or(made.death_or(error, init)))
+}
+
+/// From now on other commands know init.
+fn record_init(
+    request: &Request<'_>,
+    made: &Made<'_>,
+    ours: &Ours<'_>,
+    state: &mut State,
+) -> Result<()> {
+    let init = Pid::from_raw(state.init_process_pid);
+    let process = ProcessRef::of(init, &ours.proc).context(Code::State, "look at init", init)?;
     state.init_process_start = process.start;
-    state.identity = Some(Identity::of(&state, made.cgroup.as_ref())?);
-    fault::at(Step::KeepConfig)?;
+    state.identity = Some(Identity::of(state, made.cgroup.as_ref())?);
+    step::begin(Step::KeepConfig)?;
     made.dir()?.write_config(request.config)?;
-    fault::at(Step::RecordInit)?;
-    made.dir()?.keep_identity(&state)?;
-    made.dir()?.write(&state)?;
-    trace::phase(Phase::Wait);
+    step::begin(Step::RecordInit)?;
+    made.dir()?.keep_identity(state)?;
+    made.dir()?.write(state)
+}
+
+/// Until init is what it will be: the container's process, and the master of its pty if nobody else took that.
+fn hear<'a>(
+    request: &Request<'a>,
+    made: &mut Made<'_>,
+    ours: &mut Ours<'a>,
+    state: &mut State,
+) -> Result<(Born, Option<OwnedFd>)> {
+    step::begin(Step::Hear)?;
     let mut conversation = Conversation {
         request,
-        channel: &channel,
-        ends: &ends,
-        agent,
-        shared,
+        channel: &ours.channel,
+        ends: &ours.pipes.ends,
+        agent: ours.agent.take(),
+        shared: ours.shared,
         console: None,
         interruption: Interruption::by(request.end),
     };
-    let born = conversation.lead(made, &mut state, &joins, &proc)?;
-    let (init, pidfd) = (born.pid, born.pidfd);
-    let console = conversation.console;
-    fault::at(Step::PidFile)?;
+    let born = conversation.lead(made, state, &ours.joins, &ours.proc)?;
+    Ok((born, conversation.console))
+}
+
+/// Whoever wants to know the process: by a pid file, by a pidfd.
+fn tell_caller<'a>(request: &Request<'a>, made: &mut Made<'a>, born: &Born) -> Result<()> {
+    step::begin(Step::PidFile)?;
     if let Some(path) = request.pid_file {
-        pidfile::write(path, init)?;
+        pidfile::write(path, born.pid)?;
         made.pid_file = Some(path);
     }
-    fault::at(Step::SendPidfd)?;
+    step::begin(Step::SendPidfd)?;
     if let Some(path) = request.pidfd_socket {
-        caller_socket::send_fd(path, b"pidfd", pidfd.as_fd()).context(
+        caller_socket::send_fd(path, b"pidfd", born.pidfd.as_fd()).context(
             Code::Io,
             "send the pidfd to",
             path.display(),
         )?;
     }
+    Ok(())
+}
+
+/// The record says that all is done, and other commands may begin.
+fn finish(request: &Request<'_>, made: &Made<'_>, state: &mut State) -> Result<()> {
     if request.start == StartBy::Fifo {
-        fault::at(Step::Release)?;
+        step::begin(Step::Release)?;
     }
-    fault::at(Step::Finish)?;
+    step::begin(Step::Finish)?;
     state.finished = true;
-    made.dir()?.write(&state)?;
-    made.dir()?.unlock()?;
-    Ok(Built {
-        state,
-        init,
-        pidfd,
-        ends,
-        spoken: Spoken::of(words, output),
-        console,
-    })
+    made.dir()?.write(state)?;
+    made.dir()?.unlock()
 }

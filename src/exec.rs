@@ -14,7 +14,6 @@ mod supervise;
 use crate::binary::shared::Shared;
 use crate::cgroups::Cgroup;
 use crate::error::{Code, Context, Error, Result};
-use crate::fault::{self, Step};
 use crate::foreground::Signals;
 use crate::process::asked::{Asked, Birth, Hooks};
 use crate::process::last_steps::WorkingDirectory;
@@ -23,11 +22,11 @@ use crate::procfs::ProcFs;
 use crate::seccomp::listener::Agent;
 use crate::seccomp::{self, Bpf};
 use crate::state::{Dir, Seen, Status};
+use crate::step::{self, Step};
 use crate::sync::Channel;
 use crate::sync::pipes::pipes;
 use crate::sys::clone::Side;
 use crate::sys::signal;
-use crate::trace::{self, Phase};
 use crate::waiting;
 use crate::{caller_socket, pidfile, process};
 use entrant::Entrant;
@@ -171,11 +170,10 @@ fn attempt(
     let (channel, parent) = Channel::pair()?;
     let (ends, their_ends) = pipes()?;
     let shared = Shared::new().context(Code::Process, "map", "a shared page")?;
-    trace::phase(Phase::Clone);
+    step::begin(Step::ExecClone)?;
     if let Some(affinity) = &request.process.exec_affinity {
         schedule::pin_parent(affinity)?;
     }
-    fault::at(Step::ExecClone)?;
     let birth = match cgroup {
         Some(cgroup) => birth::clone_beside_cgroup(request, cgroup)?,
         None => birth::clone_into_cgroup(request, init, &proc)?,
@@ -202,7 +200,7 @@ fn attempt(
 /// The process runs: whoever wants to know its pid is told. An error of that ends it.
 fn announce(request: &Request<'_>, executed: Executed) -> Result<Outcome> {
     let told = || -> Result<()> {
-        fault::at(Step::ExecRuns)?;
+        step::begin(Step::ExecRuns)?;
         if let Some(path) = request.pidfd_socket {
             caller_socket::send_fd(path, b"pidfd", executed.pidfd.as_fd()).context(
                 Code::Io,

@@ -6,153 +6,287 @@
 //! [`Plan`]. It ends in its last steps ([`crate::process::last_steps`]), in which it waits to be started as what it
 //! will be, or leaves by `_exit` after it has sent its error.
 
+mod inheritance;
+
+pub(crate) use inheritance::{Inheritance, StartBy};
+
 use crate::binary::landing::{self, Taker};
 use crate::binary::protection;
-use crate::binary::shared::Shared;
 use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Result};
-use crate::fault::{self, Step};
-use crate::hooks::{self, Call, Kind, Output};
-use crate::namespaces::{self, Joins};
+use crate::hooks::{self, Call, Kind};
+use crate::namespaces;
 use crate::plan::Plan;
 use crate::process::asked::Birth;
-use crate::process::last_steps::{LastSteps, Tracer, Wait, WorkingDirectory};
-use crate::process::{Caller, Program, signals};
+use crate::process::last_steps::{LastSteps, Wait, WorkingDirectory};
+use crate::process::{Caller, Entered, Program, signals};
 use crate::procfs::ProcFs;
 use crate::root::Root;
-use crate::rootfs::devices::Nodes;
-use crate::rootfs::{self, Pids, Sources};
-use crate::seccomp::Bpf;
-use crate::sync::pipes::TheirEnds;
+use crate::rootfs::{self, DeferredReadOnly, Pids, Sources};
+use crate::step::{self, Step};
+use crate::sync::documents::StateDocuments;
 use crate::sync::{Channel, Message};
 use crate::sys::child;
 use crate::sys::fd::close_on_exec_from;
-use crate::trace::{self, Phase};
 use crate::{lsm, terminal};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-
-/// Who will start the container.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum StartBy {
-    /// This process, by `Created::start`.
-    Parent,
-    /// A later `casulo start`, over the FIFOs in the state directory.
-    Fifo,
-}
-
-/// What init inherits from the parent.
-#[derive(Debug)]
-pub(crate) struct Inheritance {
-    /// Opened namespaces to join.
-    pub joins: Joins,
-    /// Device nodes that only the parent may make.
-    pub nodes: Nodes,
-    /// The compiled filter.
-    pub bpf: Option<Bpf>,
-    /// Our end of the conversation with the parent.
-    pub parent: Channel,
-    /// The ends of the pipes for the last steps.
-    pub ends: TheirEnds,
-    /// The page for the last steps.
-    pub shared: &'static Shared,
-    /// Who says that the program is to be executed.
-    pub start: StartBy,
-    /// Who has to look into it until its program runs.
-    pub tracer: Tracer,
-    /// Files that get what hooks say.
-    pub output: Output,
-    /// Where startContainer hooks write: stdout and stderr, or both together.
-    pub words: Vec<OwnedFd>,
-}
-
-impl Inheritance {
-    fn birth(&self) -> Birth {
-        if self.joins.joins(namespaces::Kind::Pid) {
-            Birth::Sibling
-        } else {
-            Birth::Itself
-        }
-    }
-}
+use std::os::fd::{AsFd, AsRawFd};
 
 /// Runs init. Never returns: the program replaces it, or it reports what failed and leaves.
-pub(crate) fn run(plan: &Plan, inheritance: Inheritance) -> ! {
-    let birth = inheritance.birth();
-    let (parent, error) = match set_up(plan, &inheritance, birth) {
-        Err(error) => (inheritance.parent, error),
-        Ok(ready) => last_steps(plan, ready, inheritance, birth),
+pub(crate) fn run(plan: &Plan, inherited: Inheritance) -> ! {
+    let birth = inherited.birth();
+    let init = Init {
+        plan,
+        inherited: &inherited,
+        birth,
+    };
+    let (parent, error) = match init.set_up() {
+        Err(error) => (inherited.parent, error),
+        Ok(ready) => last_steps(plan, &ready, inherited, birth),
     };
     // If nobody listens any more there is nobody to tell.
     let _ = parent.send(&Message::Failed(error));
     child::leave(1)
 }
 
-/// State documents that the parent made for init, which interprets nothing.
-#[derive(Default)]
-struct Documents {
-    create_state: Vec<u8>,
-    start_state: Vec<u8>,
+/// Init, or the entrant that makes it.
+struct Init<'a> {
+    plan: &'a Plan,
+    inherited: &'a Inheritance,
+    birth: Birth,
 }
 
 /// What init has when it is set up.
 struct SetUp {
     program: Program,
-    documents: Documents,
+    documents: StateDocuments,
 }
 
-fn set_up(plan: &Plan, inherited: &Inheritance, birth: Birth) -> Result<SetUp> {
-    let (parent, joins) = (&inherited.parent, &inherited.joins);
-    trace::phase(Phase::Enter);
-    protection::close_binary_mount();
-    let proc = enter_namespaces(plan, inherited, birth)?;
-    let documents = if plan.needs_go() {
-        wait_for_go(parent)?
-    } else {
-        Documents::default()
-    };
-    fault::at(Step::MarkDescriptors)?;
-    // What the caller left open must not be reachable through /proc/self/fd (CVE-2024-21626); the
-    // last steps close it.
-    close_on_exec_from(plan.process.first_closed_fd).context(
-        Code::Process,
-        "mark inherited descriptors close-on-exec",
-        "",
-    )?;
-    fault::at(Step::EnterNamespaces)?;
-    namespaces::enter(&plan.namespaces, joins)?;
-    end_with_parent(parent)?;
-    fault::at(Step::PrivateProc)?;
-    let proc = match (plan.writes_proc(), proc) {
-        (true, None) => {
-            Some(ProcFs::private().context(Code::Mount, "mount a private procfs", "")?)
+impl Init<'_> {
+    /// The steps of init, in their order.
+    fn set_up(&self) -> Result<SetUp> {
+        let proc = self.enter_new_namespaces()?;
+        let documents = self.wait_for_go()?;
+        self.mark_descriptors()?;
+        self.enter_joined_namespaces()?;
+        let proc = self.private_proc(proc)?;
+        let (root, late) = self.fill_root()?;
+        self.hear_of_hooks()?;
+        self.run_container_hooks(&documents)?;
+        let root = self.pivot(root)?;
+        self.make_session()?;
+        self.open_terminal(&root)?;
+        self.make_cwd(&root)?;
+        self.write_kernel_parameters(proc.as_ref())?;
+        self.mask(&root, late)?;
+        let entered = self.prepare(&root, proc)?;
+        self.become_user()?;
+        let program = self.locate(&root, entered)?;
+        Ok(SetUp { program, documents })
+    }
+
+    /// The namespaces that the clone has not made. An entrant leaves the caller's session first of all, and keeps the
+    /// procfs of its own pid namespace, which it gives back.
+    fn enter_new_namespaces(&self) -> Result<Option<ProcFs>> {
+        step::begin(Step::Unshare)?;
+        protection::close_binary_mount();
+        let (plan, inherited) = (self.plan, self.inherited);
+        if self.birth == Birth::Itself {
+            namespaces::unshare(&plan.namespaces)?;
+            return Ok(None);
         }
-        (_, proc) => proc,
-    };
-    let root = fill_root(plan, inherited, &documents, proc.as_ref(), birth)?;
-    let program = become_process(plan, &root, proc, inherited, birth)?;
-    Ok(SetUp { program, documents })
-}
-
-/// The namespaces that the clone has not made. An entrant leaves the caller's session first of all, and keeps the
-/// procfs of its own pid namespace, which it gives back.
-fn enter_namespaces(plan: &Plan, inherited: &Inheritance, birth: Birth) -> Result<Option<ProcFs>> {
-    fault::at(Step::Unshare)?;
-    let mut proc = None;
-    if birth == Birth::Sibling {
         if !without(Defence::OwnSession) {
             signals::own_session()?;
         }
-        proc = Some(ProcFs::host().context(Code::Process, "open", "/proc")?);
+        let proc = ProcFs::host().context(Code::Process, "open", "/proc")?;
         plan.process.identity.leave_callers_groups()?;
         namespaces::join_as_entrant(&plan.namespaces, &inherited.joins)?;
+        namespaces::unshare(&plan.namespaces)?;
+        if plan.namespaces.waits_for_parent() {
+            inherited.parent.send(&Message::Unmapped)?;
+        }
+        Ok(Some(proc))
     }
-    namespaces::unshare(&plan.namespaces)?;
-    if birth == Birth::Sibling && plan.namespaces.waits_for_parent() {
-        inherited.parent.send(&Message::Unmapped)?;
+
+    fn wait_for_go(&self) -> Result<StateDocuments> {
+        if !self.plan.needs_go() {
+            return Ok(StateDocuments::default());
+        }
+        let documents = self.inherited.parent.receive_go()?;
+        documents.ok_or_else(|| parent_left("maps"))
     }
-    Ok(proc)
+
+    /// What the caller left open must not be reachable through /proc/self/fd (CVE-2024-21626); the last steps close it.
+    fn mark_descriptors(&self) -> Result<()> {
+        step::begin(Step::MarkDescriptors)?;
+        close_on_exec_from(self.plan.process.first_closed_fd).context(
+            Code::Process,
+            "mark inherited descriptors close-on-exec",
+            "",
+        )
+    }
+
+    /// The last steps into the namespaces.
+    fn enter_joined_namespaces(&self) -> Result<()> {
+        step::begin(Step::EnterNamespaces)?;
+        namespaces::enter(&self.plan.namespaces, &self.inherited.joins)?;
+        end_with_parent(&self.inherited.parent)
+    }
+
+    /// A procfs of its own, where it writes there and has none.
+    fn private_proc(&self, proc: Option<ProcFs>) -> Result<Option<ProcFs>> {
+        step::begin(Step::PrivateProc)?;
+        match (self.plan.writes_proc(), proc) {
+            (true, None) => ProcFs::private()
+                .context(Code::Mount, "mount a private procfs", "")
+                .map(Some),
+            (_, proc) => Ok(proc),
+        }
+    }
+
+    /// The container's tree, with everything that is mounted and made in it.
+    fn fill_root(&self) -> Result<(Root, DeferredReadOnly)> {
+        let (plan, inherited) = (self.plan, self.inherited);
+        let parent = &inherited.parent;
+        step::begin(Step::EnterRoot)?;
+        let mut sources = Sources::from(parent);
+        let root = rootfs::enter(&plan.rootfs, &mut sources)?;
+        step::begin(Step::Mounts)?;
+        let pids = match inherited.joins.pid_namespace() {
+            Some(namespace) => {
+                // A maker of its procfs can be seen.
+                parent.until_seen(inherited.shared)?;
+                Pids::Joined(namespace, taker(plan))
+            }
+            None => Pids::Own,
+        };
+        rootfs::populate(&plan.rootfs, root, &mut sources, &inherited.nodes, pids)
+    }
+
+    /// The mounts and nodes are in place: whoever waits for that is told, and hooks of the runtime's namespaces run.
+    fn hear_of_hooks(&self) -> Result<()> {
+        let parent = &self.inherited.parent;
+        step::begin(Step::Populated)?;
+        if self.plan.reports_populated() {
+            parent.send(&Message::Populated)?;
+        }
+        if !self.plan.has_hooks_before_pivot() {
+            return Ok(());
+        }
+        match parent.receive()? {
+            Some(Message::HooksDone) => Ok(()),
+            _ => Err(parent_left("hooks")),
+        }
+    }
+
+    /// createContainer hooks: programs of the host's, in the container's namespaces.
+    fn run_container_hooks(&self, documents: &StateDocuments) -> Result<()> {
+        let plan = self.plan;
+        step::begin(Step::ContainerHooks)?;
+        if !plan.hooks.has(Kind::CreateContainer) {
+            return Ok(());
+        }
+        if self.birth == Birth::Sibling && plan.namespaces.is_new(namespaces::Kind::User) {
+            // It would be born among others, with the host's files in its reach.
+            return Err(Error::new(
+                Code::Unsupported,
+                "hooks.createContainer: none can run beside a joined pid namespace and a new user namespace",
+            ));
+        }
+        let env = hooks::own_environment();
+        let call = Call {
+            state: &documents.create,
+            cwd: Some(&plan.bundle),
+            env: &env,
+            output: &self.inherited.output,
+        };
+        plan.hooks.run(Kind::CreateContainer, &call)
+    }
+
+    /// From the host's tree to the container's.
+    fn pivot(&self, root: Root) -> Result<Root> {
+        step::begin(Step::Pivot)?;
+        rootfs::pivot(&self.plan.rootfs, root)
+    }
+
+    fn make_session(&self) -> Result<()> {
+        step::begin(Step::Session)?;
+        if self.birth == Birth::Itself && !without(Defence::OwnSession) {
+            signals::own_session()?;
+        }
+        Ok(())
+    }
+
+    fn open_terminal(&self, root: &Root) -> Result<()> {
+        let process = &self.plan.process;
+        let Some(size) = process.terminal else {
+            return Ok(());
+        };
+        step::begin(Step::Terminal)?;
+        let pty = terminal::open(root, size)?;
+        pty.mount_console(root)?;
+        pty.give_to(process.identity.uid)?;
+        match self.birth {
+            Birth::Itself => terminal::attach(pty.slave.as_fd())?,
+            Birth::Sibling => terminal::take_streams(pty.slave.as_fd())?,
+        }
+        self.inherited.parent.send(&Message::Terminal(pty.master))
+    }
+
+    fn make_cwd(&self, root: &Root) -> Result<()> {
+        step::begin(Step::MakeCwd)?;
+        self.plan.process.make_cwd(root)
+    }
+
+    fn write_kernel_parameters(&self, proc: Option<&ProcFs>) -> Result<()> {
+        step::begin(Step::Sysctl)?;
+        match proc {
+            Some(proc) => rootfs::sysctl::write(&self.plan.rootfs.sysctls, proc),
+            None => Ok(()),
+        }
+    }
+
+    /// Nothing is made in the tree any more: masks and what becomes read-only.
+    fn mask(&self, root: &Root, late: DeferredReadOnly) -> Result<()> {
+        step::begin(Step::Masks)?;
+        rootfs::finish(&self.plan.rootfs, root, late)
+    }
+
+    /// What of the process needs root's privileges in its user namespace, its working directory last of all.
+    fn prepare(&self, root: &Root, proc: Option<ProcFs>) -> Result<Entered> {
+        let process = &self.plan.process;
+        step::begin(Step::Prepare)?;
+        let labels = match &proc {
+            Some(proc) => process.labels.open(proc)?,
+            None => lsm::Files::default(),
+        };
+        process.prepare(&labels)?;
+        drop((labels, proc));
+        let entered = process.enter(root)?;
+        if self.birth == Birth::Sibling {
+            namespaces::join_pids_for_birth(&self.plan.namespaces, &self.inherited.joins)?;
+        }
+        Ok(entered)
+    }
+
+    /// From root of its user namespace to the user of the config.
+    fn become_user(&self) -> Result<()> {
+        step::begin(Step::User)?;
+        let sys_admin = self.plan.sys_admin_until_filter();
+        self.plan.process.become_user(sys_admin)
+    }
+
+    fn locate(&self, root: &Root, entered: Entered) -> Result<Program> {
+        let process = &self.plan.process;
+        step::begin(Step::Locate)?;
+        let program = process.locate(root, entered)?;
+        if process.identity.changes_ids() {
+            // That has cleared it.
+            end_with_parent(&self.inherited.parent)?;
+        }
+        Ok(program)
+    }
 }
 
 /// Whether this process may trace what is not dumpable: what it takes for that is lost with the caller's user namespace.
@@ -163,189 +297,69 @@ fn taker(plan: &Plan) -> Taker {
     }
 }
 
-/// From the host's tree to the container's, with everything that is mounted and made in it. Gives back the new root.
-fn fill_root(
-    plan: &Plan,
-    inherited: &Inheritance,
-    documents: &Documents,
-    proc: Option<&ProcFs>,
-    birth: Birth,
-) -> Result<Root> {
-    let parent = &inherited.parent;
-    fault::at(Step::EnterRoot)?;
-    let mut sources = Sources::from(parent);
-    let root = rootfs::enter(&plan.rootfs, &mut sources)?;
-    trace::phase(Phase::Mounts);
-    fault::at(Step::Mounts)?;
-    let pids = match inherited.joins.pid_namespace() {
-        Some(namespace) => {
-            // A maker of its procfs can be seen.
-            parent.until_seen(inherited.shared)?;
-            Pids::Joined(namespace, taker(plan))
-        }
-        None => Pids::Own,
-    };
-    let (root, late) = rootfs::populate(&plan.rootfs, root, &mut sources, &inherited.nodes, pids)?;
-    drop(sources);
-    fault::at(Step::Populated)?;
-    if plan.reports_populated() {
-        parent.send(&Message::Populated)?;
-    }
-    if plan.has_hooks_before_pivot() {
-        expect_hooks_done(parent)?;
-    }
-    fault::at(Step::ContainerHooks)?;
-    if plan.hooks.has(Kind::CreateContainer) {
-        if birth == Birth::Sibling && plan.namespaces.is_new(namespaces::Kind::User) {
-            // It would be born among others, with the host's files in its reach.
-            return Err(Error::new(
-                Code::Unsupported,
-                "hooks.createContainer: none can run beside a joined pid namespace and a new user namespace",
-            ));
-        }
-        let env = hooks::own_environment();
-        let state = &documents.create_state;
-        let call = Call {
-            state,
-            cwd: Some(&plan.bundle),
-            env: &env,
-            output: &inherited.output,
-        };
-        plan.hooks.run(Kind::CreateContainer, &call)?;
-    }
-    trace::phase(Phase::Pivot);
-    fault::at(Step::Pivot)?;
-    let root = rootfs::pivot(&plan.rootfs, root)?;
-
-    let process = &plan.process;
-    fault::at(Step::Session)?;
-    if birth == Birth::Itself && !without(Defence::OwnSession) {
-        signals::own_session()?;
-    }
-    if let Some(size) = process.terminal {
-        fault::at(Step::Terminal)?;
-        let pty = terminal::open(&root, size)?;
-        pty.mount_console(&root)?;
-        pty.give_to(process.identity.uid)?;
-        match birth {
-            Birth::Itself => terminal::attach(pty.slave.as_fd())?,
-            Birth::Sibling => terminal::take_streams(pty.slave.as_fd())?,
-        }
-        parent.send(&Message::Terminal(pty.master))?;
-    }
-    fault::at(Step::MakeCwd)?;
-    process.make_cwd(&root)?;
-    fault::at(Step::Sysctl)?;
-    if let Some(proc) = proc {
-        rootfs::sysctl::write(&plan.rootfs.sysctls, proc)?;
-    }
-    trace::phase(Phase::Finish);
-    fault::at(Step::Masks)?;
-    rootfs::finish(&plan.rootfs, &root, late)?;
-    Ok(root)
-}
-
-/// From root of its user namespace to the user of the config.
-fn become_process(
-    plan: &Plan,
-    root: &Root,
-    proc: Option<ProcFs>,
-    inherited: &Inheritance,
-    birth: Birth,
-) -> Result<Program> {
-    let (process, parent) = (&plan.process, &inherited.parent);
-    trace::phase(Phase::Identity);
-    fault::at(Step::Prepare)?;
-    let labels = match &proc {
-        Some(proc) => process.labels.open(proc)?,
-        None => lsm::Files::default(),
-    };
-    process.prepare(&labels)?;
-    drop((labels, proc));
-    let entered = process.enter(root)?;
-    if birth == Birth::Sibling {
-        namespaces::join_pids_for_birth(&plan.namespaces, &inherited.joins)?;
-    }
-    fault::at(Step::User)?;
-    process.become_user(plan.sys_admin_until_filter())?;
-    fault::at(Step::Locate)?;
-    let program = process.locate(root, entered)?;
-    if process.identity.changes_ids() {
-        // That has cleared it.
-        end_with_parent(parent)?;
-    }
-    Ok(program)
-}
-
 /// From here on init is what it will be, and an entrant's work is done but for the birth. Returns only what failed.
-fn last_steps(plan: &Plan, ready: SetUp, inherited: Inheritance, birth: Birth) -> (Channel, Error) {
-    let Inheritance {
-        parent,
-        bpf,
-        ends,
-        shared,
-        start,
-        tracer,
-        output,
-        words,
-        ..
-    } = inherited;
-    let process = &plan.process;
-    trace::phase(Phase::LastSteps);
-    let hooks = match plan.hooks.inside(&ready.documents.start_state) {
+fn last_steps(
+    plan: &Plan,
+    ready: &SetUp,
+    inherited: Inheritance,
+    birth: Birth,
+) -> (Channel, Error) {
+    let hooks = step::begin(Step::Ready).and_then(|()| plan.hooks.inside(&ready.documents.start));
+    let hooks = match hooks {
         Ok(hooks) => hooks,
-        Err(error) => return (parent, error),
+        Err(error) => return (inherited.parent, error),
     };
-    let word = |at: usize| words.get(at).or(words.last()).map(AsRawFd::as_raw_fd);
     let steps = LastSteps {
         program: &ready.program,
-        bpf: bpf.as_ref(),
+        bpf: inherited.bpf.as_ref(),
         sys_admin: plan.sys_admin_until_filter(),
-        go: ends.go.as_fd(),
-        tell: ends.tell.as_fd(),
-        wait: match (start, birth) {
+        go: inherited.ends.go.as_fd(),
+        tell: inherited.ends.tell.as_fd(),
+        wait: match (inherited.start, birth) {
             (StartBy::Parent, Birth::Itself) if !plan.notifies() => Wait::Silent,
             _ => Wait::Announced,
         },
-        working_directory: match start {
+        working_directory: match inherited.start {
             StartBy::Parent => WorkingDirectory::Verified,
             StartBy::Fifo if without(Defence::CwdInside) => WorkingDirectory::Verified,
             StartBy::Fifo => WorkingDirectory::VerifyAgain,
         },
-        shared,
-        tracer,
+        shared: inherited.shared,
+        tracer: inherited.tracer,
         hooks: &hooks,
-        hook_output: if without(Defence::HookPipes) {
-            output.descriptors()
-        } else {
-            [word(0), word(1)]
-        },
-        fault: fault::last(Step::StartHooks).or_else(|| fault::last(Step::Execute)),
+        hook_output: inherited.hook_output(),
+        execute: Step::Execute,
     };
-    let prepare = || -> Result<()> {
-        fault::at(Step::Ready)?;
-        fault::at(Step::ResourceLimits)?;
-        let mut keep = steps.descriptors();
-        keep.push(parent.as_fd().as_raw_fd());
-        steps.program.ready(process, &keep, birth.siblings())?;
-        fault::at(Step::LoadFilter)?;
-        match birth {
-            Birth::Sibling => parent.until_seen(shared),
-            Birth::Itself => {
-                // Until it is recorded as created its parent lives; then it waits for whoever starts it.
-                set_pdeathsig(None).context(Code::Process, "clear the parent-death signal", "")?;
-                if start == StartBy::Fifo && plan.namespaces.is_new(namespaces::Kind::Pid) {
-                    landing::end_by_signals().context(Code::Signal, "handle", "signals")?;
-                }
-                Ok(())
-            }
-        }
-    };
-    match (prepare(), birth) {
-        (Err(error), _) => (parent, error),
-        (Ok(()), Birth::Itself) => steps.land(process, parent),
-        (Ok(()), Birth::Sibling) => steps.bear(process, parent),
+    match (be_ready(plan, &steps, &inherited, birth), birth) {
+        (Err(error), _) => (inherited.parent, error),
+        (Ok(()), Birth::Itself) => steps.land(&plan.process, inherited.parent),
+        (Ok(()), Birth::Sibling) => steps.bear(&plan.process, inherited.parent),
     }
+}
+
+/// Signals, descriptors and limits of the process, and what binds it to the parent's life no longer.
+fn be_ready(
+    plan: &Plan,
+    steps: &LastSteps<'_>,
+    inherited: &Inheritance,
+    birth: Birth,
+) -> Result<()> {
+    let parent = &inherited.parent;
+    step::begin(Step::ResourceLimits)?;
+    let mut keep = steps.descriptors();
+    keep.push(parent.as_fd().as_raw_fd());
+    let program = steps.program;
+    program.ready(&plan.process, &keep, birth.siblings())?;
+    step::begin(Step::LoadFilter)?;
+    if birth == Birth::Sibling {
+        return parent.until_seen(inherited.shared);
+    }
+    // Until it is recorded as created its parent lives; then it waits for whoever starts it.
+    set_pdeathsig(None).context(Code::Process, "clear the parent-death signal", "")?;
+    if inherited.start == StartBy::Fifo && plan.namespaces.is_new(namespaces::Kind::Pid) {
+        landing::end_by_signals().context(Code::Signal, "handle", "signals")?;
+    }
+    Ok(())
 }
 
 /// A runtime that is killed takes init along, whatever that is busy with (a hook, a file system that does
@@ -357,26 +371,6 @@ fn end_with_parent(parent: &Channel) -> Result<()> {
         Err(parent_left("container"))
     } else {
         Ok(())
-    }
-}
-
-fn wait_for_go(parent: &Channel) -> Result<Documents> {
-    match parent.receive()? {
-        Some(Message::Go {
-            create_state,
-            start_state,
-        }) => Ok(Documents {
-            create_state: parent.receive_document(create_state)?,
-            start_state: parent.receive_document(start_state)?,
-        }),
-        _ => Err(parent_left("maps")),
-    }
-}
-
-fn expect_hooks_done(parent: &Channel) -> Result<()> {
-    match parent.receive()? {
-        Some(Message::HooksDone) => Ok(()),
-        _ => Err(parent_left("hooks")),
     }
 }
 

@@ -9,8 +9,8 @@
 pub(crate) mod update;
 
 use crate::error::{Code, Context, Error, Problems, Result};
-use crate::fault::{self, Step};
 use crate::options::Options;
+use crate::step::{self, Step};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
@@ -260,7 +260,7 @@ impl Plan {
     }
 
     fn make_monitor(&self, root: &Path) -> Result<()> {
-        fault::at(Step::RdtMonitor)?;
+        step::begin(Step::RdtMonitor)?;
         match self.monitor_directory(root) {
             Some(directory) => mkdir(&directory, MODE)
                 .map_err(|errno| refused("make monitoring group", &directory, errno, root)),
@@ -269,7 +269,7 @@ impl Plan {
     }
 
     fn write_schemata(&self, root: &Path) -> Result<()> {
-        fault::at(Step::RdtSchemata)?;
+        step::begin(Step::RdtSchemata)?;
         if self.schemata.is_empty() {
             return Ok(());
         }
@@ -287,7 +287,7 @@ impl Plan {
         // A monitoring group only takes tasks that are in its class.
         let directories = [Some(self.directory(root)), self.monitor_directory(root)];
         for directory in directories.into_iter().flatten() {
-            fault::at(Step::RdtJoin)?;
+            step::begin(Step::RdtJoin)?;
             let file = directory.join("tasks");
             write(&file, &pid.to_string())
                 .map_err(|errno| refused(&format!("add process {pid} to"), &file, errno, root))?;

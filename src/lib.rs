@@ -28,7 +28,6 @@ mod defence;
 mod descent;
 pub mod error;
 mod exec;
-pub mod fault;
 mod foreground;
 #[cfg(any(test, feature = "testing"))]
 #[doc(hidden)]
@@ -53,11 +52,11 @@ pub mod seccomp;
 #[cfg(test)]
 mod skip;
 mod state;
+pub mod step;
 mod sync;
 mod sys;
 mod terminal;
 mod timeout;
-mod trace;
 mod waiting;
 mod whole_file;
 

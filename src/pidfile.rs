@@ -2,7 +2,7 @@
 //! is a device, a pipe or a descriptor (`/dev/null`, `/dev/fd/3`) there is nothing to replace: it is written into.
 
 use crate::error::{Code, Context, Result};
-use crate::fault::Step;
+use crate::step::Step;
 use crate::whole_file;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, open, readlink};

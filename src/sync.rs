@@ -1,12 +1,14 @@
-//! The messages between the parent and init, over one SOCK_SEQPACKET pair, until the process's last
-//! steps begin.
+//! What casulo's processes say to each other: every word is written and read here, and below this file. Only the landing
+//! area, which has nothing of casulo's memory, writes its own ([`crate::binary::landing::Word`]).
+//!
+//! The parent and init have one SOCK_SEQPACKET pair until the process's last steps begin:
 //!
 //! ```text
 //!   parent                          init, or an entrant
 //!     │ ◄───────────── Unmapped ──── │   only an entrant that has made a user namespace
-//!     │  ── Go ────────────────────► │   id maps are written, the document for hooks follows
+//!     │  ── Go ────────────────────► │   id maps are written, the documents for hooks follow ([`documents`])
 //!     │                              │   (only where the plan needs any of them)
-//!     │  ── trees ─────────────────► │   the rootfs, then the bind sources (`rootfs::sources`)
+//!     │  ── trees ─────────────────► │   the rootfs, then the bind sources ([`trees`])
 //!     │ ◄──────────── Populated ──── │   the mounts and devices are in place (only where somebody waits for that)
 //!     │  ── HooksDone ─────────────► │   prestart and createRuntime ran (only with hooks before the pivot)
 //!     │ ◄──────── Terminal + fd ──── │   the master of the pty          (only with process.terminal)
@@ -15,8 +17,16 @@
 //! A process of exec is told `Release` first where systemd has moved it; it sends `Terminal`. Before its birth
 //! an entrant waits until the page that it shares with the parent says that it may be seen ([`Channel::until_seen`]).
 //! At any moment the process may send `Failed` and leave. An end of file without the last steps means that it died.
+//!
+//! Others have lines of their own: the last process ([`pipes`]), a bridge ([`bridge`]), helpers and hooks
+//! ([`helpers`]); and what can be said by no call any more stands in a page ([`page`]).
 
+pub(crate) mod bridge;
+pub(crate) mod documents;
+pub(crate) mod helpers;
+pub(crate) mod page;
 pub(crate) mod pipes;
+pub(crate) mod trees;
 
 use crate::binary::shared::Shared;
 use crate::error::{Code, Error, Result};
@@ -32,9 +42,6 @@ use std::time::Duration;
 
 /// The longest message; a longer error text is cut.
 pub(crate) const MAX: usize = 4096;
-
-/// How much of a document goes in one message: less than a socket's send buffer, which is 208 KiB where nobody has changed it.
-const PIECE: usize = 1 << 16;
 
 /// What is said over a [`Channel`]; see the drawing above.
 #[derive(Debug)]
@@ -116,15 +123,6 @@ impl Channel {
         self.send_bytes(bytes, &fds)
     }
 
-    /// Sends one of the byte strings that follow a `Go`, in pieces of [`PIECE`]; an empty one in none.
-    ///
-    /// # Errors
-    /// `E_SYNC`.
-    pub(crate) fn send_document(&self, document: &[u8]) -> Result<()> {
-        let mut pieces = document.chunks(PIECE);
-        pieces.try_for_each(|piece| self.send_bytes(piece, &[]))
-    }
-
     fn send_bytes(&self, bytes: &[u8], fds: &[RawFd]) -> Result<()> {
         let rights = [ControlMessage::ScmRights(fds)];
         let control = if fds.is_empty() {
@@ -201,23 +199,6 @@ impl Channel {
                 decode(buffer.get(..length).unwrap_or(&[]), fd).map(Some)
             }
         }
-    }
-
-    /// Receives a byte string of a known length, announced by `Go`.
-    ///
-    /// # Errors
-    /// `E_SYNC` when what comes is shorter.
-    pub(crate) fn receive_document(&self, length: u32) -> Result<Vec<u8>> {
-        let mut buffer = vec![0u8; length as usize];
-        for piece in buffer.chunks_mut(PIECE) {
-            if self.receive_with::<0>(piece)?.0 != piece.len() {
-                return Err(Error::new(
-                    Code::Sync,
-                    "the parent left before it sent a document",
-                ));
-            }
-        }
-        Ok(buffer)
     }
 
     /// Receives a byte string into `buffer`, and the descriptors with it ([`scm::receive_all`]). The length is

@@ -2,7 +2,7 @@
 //!
 //! It is written before it has a name (open(2), `O_TMPFILE`), so a writer that is killed leaves nothing.
 
-use crate::fault::{self, Step};
+use crate::step::{self, Step};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::Mode;
@@ -30,7 +30,7 @@ pub(crate) fn put(
     match openat(directory, above.unwrap_or(Path::new(".")), flags, mode) {
         Ok(file) => {
             write_all(&file, bytes)?;
-            fault::errno_at(step)?;
+            step::begin_or_errno(step)?;
             give_name(&file, directory, path)
         }
         // Not every file system has nameless files.

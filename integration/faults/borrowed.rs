@@ -4,7 +4,7 @@
 use super::steps::{Attempt, Device, OwnHost, Way, errors};
 use crate::support::{Lab, Output, RESCTRL, cases, finish, wait_until};
 use crate::systemd::UsersContainer;
-use casulo::fault::Step;
+use casulo::step::Step;
 use std::fs;
 use std::path::Path;
 

@@ -5,7 +5,7 @@ use super::kills::child_of;
 use super::many_or_few;
 use super::steps::{Attempt, Way, errors, way};
 use crate::support::{Bundle, HostCgroup, Lab, Output, Running, cases, finish, wait_until};
-use casulo::fault::Step;
+use casulo::step::Step;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::{Signal, kill};
 use serde_json::json;

@@ -2,7 +2,7 @@
 
 use super::steps::{Attempt, RESOURCES, Way, is_reached, way};
 use crate::support::{Lab, Output, Running, cases, finish, wait_until};
-use casulo::fault::{Side, Step};
+use casulo::step::{Side, Step};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::collections::BTreeMap;

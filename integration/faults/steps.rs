@@ -7,7 +7,7 @@ use crate::support::{
     Bundle, Lab, Need, Output, OwnNamespace, RESCTRL, Resctrl, Running, cases, finish, wait_until,
     wrapped,
 };
-use casulo::fault::{Side, Step};
+use casulo::step::{Side, Step};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -92,6 +92,7 @@ pub(super) fn way(step: Step) -> Way {
         | Step::Go
         | Step::KeepConfig
         | Step::RecordInit
+        | Step::Hear
         | Step::RuntimeHooks
         | Step::ForkHook
         | Step::BecomeHook
@@ -136,13 +137,17 @@ pub(super) fn way(step: Step) -> Way {
         Step::Attend | Step::WaitForEnd => Way::Run,
         Step::ConnectToInit | Step::TellStart | Step::ForgetFifos | Step::Poststart => Way::Start,
         Step::ExecClone
+        | Step::ExecSupervise
+        | Step::ExecEnter
         | Step::ExecGrant
         | Step::ExecGo
         | Step::ExecRuns
         | Step::ExecAttend
         | Step::ExecJoin
         | Step::ExecWait
+        | Step::ExecPrepare
         | Step::ExecUser
+        | Step::ExecReady
         | Step::ExecFilter
         | Step::ExecExecute => Way::Exec,
         Step::ExecTerminal => Way::ExecTerminal,
@@ -726,7 +731,7 @@ fn what_enters_holds_no_directory_of_the_host(lab: &Lab) {
             let what = format!("{name:?} is open at {}", step.name());
             assert!(!name.starts_with(lab.root()), "{what}");
             // Before it joins, nobody inside sees it, and it has the host's procfs.
-            let joins = matches!(step, Step::ExecGrant | Step::ExecJoin);
+            let joins = matches!(step, Step::ExecEnter | Step::ExecGrant | Step::ExecJoin);
             let is_root = (about.dev(), about.ino()) == (root.dev(), root.ino());
             assert!(!about.is_dir() || is_root || joins, "{what}");
         }

@@ -12,7 +12,7 @@ use super::hold::Holder;
 use super::limits::{Absent, Setting};
 use super::{Need, Plan, refusal};
 use crate::error::{Code, Context, Error, Result};
-use crate::fault::{self, Step};
+use crate::step::{self, Step};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, Uid, faccessat, fchownat};
@@ -49,9 +49,9 @@ impl Cgroup {
             self.check_delegation(plan)?;
         }
         controllers::enable_counted(self, &plan.mount);
-        fault::at(Step::Limits)?;
+        step::begin(Step::Limits)?;
         self.write_all(&plan.settings, plan)?;
-        fault::at(Step::CgroupOwner)?;
+        step::begin(Step::CgroupOwner)?;
         match plan.owner {
             Some(uid) => self.give_to(uid),
             None => Ok(()),

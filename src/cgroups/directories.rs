@@ -3,7 +3,7 @@
 
 use super::hold::{self, Holder};
 use crate::error::{Code, Error, Result};
-use crate::fault::{self, Step};
+use crate::step::{self, Step};
 use nix::errno::Errno;
 use nix::sys::stat::Mode;
 use nix::unistd::{AccessFlags, access, mkdir};
@@ -109,7 +109,7 @@ fn make_parents<'a>(
         match mkdir(directory, MODE) {
             Ok(()) => {
                 made.push(directory.to_owned());
-                fault::errno_at(Step::HoldCgroup).map_err(|errno| (directory, errno))?;
+                step::begin_or_errno(Step::HoldCgroup).map_err(|errno| (directory, errno))?;
                 if let Some(holder) = holder {
                     hold::hold_parent(directory, holder);
                 }

@@ -6,7 +6,7 @@
 
 use super::fs::Cgroup;
 use crate::error::{Code, Context, Error, Result};
-use crate::fault::{self, Step};
+use crate::step::{self, Step};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ impl Cgroup {
     pub(crate) fn freeze(&self, end: Instant) -> Result<bool> {
         let written = self.write("cgroup.freeze", "1");
         written.context(Code::Cgroup, "freeze", self.path.display())?;
-        fault::at(Step::Frozen)?;
+        step::begin(Step::Frozen)?;
         Ok(self.wait_for_event("frozen", 1, end))
     }
 

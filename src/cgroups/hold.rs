@@ -9,7 +9,7 @@
 
 use super::fs::{Cgroup, Origin};
 use crate::error::{Code, Context, Error, Result};
-use crate::fault::{self, Step};
+use crate::step::{self, Step};
 use crate::sys::xattr::{create_xattr, create_xattr_at, fgetxattr, fremovexattr};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag, openat};
@@ -74,7 +74,7 @@ impl Cgroup {
         let text = serde_json::to_vec(holder).map_err(|_a_path| failed(Errno::EILSEQ))?;
         for name in NAMES {
             let set = || create_xattr(self.directory.as_fd(), name, &text);
-            match fault::errno_at(Step::HoldCgroup).and_then(|()| set()) {
+            match step::begin_or_errno(Step::HoldCgroup).and_then(|()| set()) {
                 Ok(()) => return Ok(()),
                 Err(Errno::EPERM | Errno::EACCES | Errno::EOPNOTSUPP) => {}
                 Err(Errno::EEXIST) => return Err(self.is_held(self.holder().as_ref())),

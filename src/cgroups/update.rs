@@ -11,8 +11,8 @@ use super::fs::Cgroup;
 use super::limits::{self, Absent, Current, Setting};
 use super::{Plan as CgroupPlan, controllers, may_load_devices};
 use crate::error::{Code, Error, Problems, Result};
-use crate::fault::{self, Step};
 use crate::host::Host;
+use crate::step::{self, Step};
 use nix::errno::Errno;
 use oci_spec::runtime::LinuxResources;
 use std::path::Path;
@@ -135,7 +135,7 @@ impl<'a> Changes<'a> {
     }
 
     fn change(&mut self, setting: &Setting, plan: &CgroupPlan) -> Result<()> {
-        fault::at(Step::UpdateLimit)?;
+        step::begin(Step::UpdateLimit)?;
         let instead = match &setting.absent {
             Absent::Instead { file, value } => Some((file, value)),
             Absent::Fail | Absent::Skip => None,

@@ -4,13 +4,12 @@ use crate::cli::{Exec, Global};
 use crate::defence::{Defence, without};
 use crate::error::{Code, Error, Problems, Result};
 use crate::exec::{self, Executed, Outcome, Request, WhenPaused};
-use crate::fault::{self, Step};
 use crate::foreground::{self, Signals};
 use crate::host::Host;
 use crate::id::Id;
 use crate::options::Options;
 use crate::state::Status;
-use crate::trace::{self, Phase};
+use crate::step::{self, Step};
 use crate::waiting;
 use crate::{capabilities, config, namespaces, process, seccomp};
 use oci_spec::runtime::{Capability, Process, Spec};
@@ -99,11 +98,10 @@ pub(super) fn run(global: &Global, args: &Exec) -> Result<u8> {
                 pidfd,
                 console,
             } = executed;
-            let attended = fault::at(Step::ExecAttend).and_then(|()| super::relay(console));
+            let attended = step::begin(Step::ExecAttend).and_then(|()| super::relay(console));
             let relay = attended.inspect_err(|_| {
                 waiting::end(pid);
             })?;
-            trace::phase(Phase::Running);
             super::exit_code(foreground::wait(&signals, pid, pidfd.as_fd(), relay, None)?)
         }
     }

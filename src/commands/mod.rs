@@ -50,10 +50,10 @@ pub(crate) fn dispatch(cli: Cli) -> Result<u8> {
         return Err(Error::new(Code::Usage, "no command given"));
     };
     if let Some(file) = &global.trace {
-        crate::trace::begin(file, command.name())?;
+        crate::step::trace::begin(file, command.name())?;
     }
     let result = execute(global, command);
-    let traced = crate::trace::end();
+    let traced = crate::step::trace::end();
     result.and_then(|code| traced.map(|()| code))
 }
 

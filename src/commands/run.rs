@@ -3,11 +3,10 @@
 use super::create::Prepared;
 use crate::cli::{Global, Run};
 use crate::error::{Code, Context, Error, Result};
-use crate::fault::{self, Step};
 use crate::foreground::{self, EndSignals, Signals};
 use crate::init::StartBy;
+use crate::step::{self, Step};
 use crate::sys::pidfd::pidfd_open;
-use crate::trace::{self, Phase};
 use std::os::fd::AsFd;
 
 /// `casulo run`
@@ -47,13 +46,12 @@ pub(super) fn run(global: &Global, args: &Run) -> Result<u8> {
     let mut created = prepared.create(&args.create, StartBy::Parent, Some(&end))?;
     // Before the process starts: it may ask for the terminal's size at once.
     let console = created.console.take();
-    let attended = fault::at(Step::Attend).and_then(|()| super::relay(console));
+    let attended = step::begin(Step::Attend).and_then(|()| super::relay(console));
     let relay = created.or_undo(attended)?;
     created.start(Some(&end))?;
-    trace::phase(Phase::Running);
     let notify = created.notify.as_mut();
     let (init, pidfd) = (created.init, created.pidfd.as_fd());
-    let ended = fault::at(Step::WaitForEnd)
+    let ended = step::begin(Step::WaitForEnd)
         .and_then(|()| foreground::wait(&signals, init, pidfd, relay, notify));
     created.report_oom_kills();
     if !args.keep {

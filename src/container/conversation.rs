@@ -4,13 +4,12 @@ use super::Request;
 use super::hooks_outside::run_hooks;
 use super::interruption::Interruption;
 use super::outside::attach_device_rules;
-use super::starting::{Decided, LOOK, Starting};
+use super::starting::{Decided, LOOK, Starting, say_start};
 use super::undo::Made;
 use crate::binary::shared::Shared;
 use crate::binary::{landing, protection};
 use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Result};
-use crate::fault::{self, Step};
 use crate::hooks::{Kind, Spoken};
 use crate::init::StartBy;
 use crate::namespaces::{self, Joins};
@@ -18,6 +17,7 @@ use crate::process::last_steps::birth_failed;
 use crate::procfs::ProcFs;
 use crate::seccomp::listener::{Agent, Listener};
 use crate::state::{ProcessRef, State, Status};
+use crate::step::{self, Step};
 use crate::sync::pipes::Ends;
 use crate::sync::{Channel, Message};
 use crate::sys::child::{self, WaitMode};
@@ -102,8 +102,7 @@ impl Conversation<'_> {
         }
         self.shared.let_be_seen();
         if self.request.starts_at_once() {
-            // That waits in the pipe until init is ready.
-            self.ends.say_go();
+            say_start(self.ends);
         }
         loop {
             match self.interruption.receive(self.channel)? {
@@ -117,7 +116,7 @@ impl Conversation<'_> {
                     }
                 }
                 Some(Message::Terminal(master)) => {
-                    fault::at(Step::SendTerminal)?;
+                    step::begin(Step::SendTerminal)?;
                     match self.request.console_socket {
                         Some(path) => terminal::send_to_console_socket(path, master.as_fd())?,
                         None => self.console = Some(master),
@@ -132,7 +131,7 @@ impl Conversation<'_> {
 
     fn run_hooks(&self, made: &mut Made<'_>, state: &State, init: Pid) -> Result<()> {
         let plan = self.request.plan;
-        fault::at(Step::RuntimeHooks)?;
+        step::begin(Step::RuntimeHooks)?;
         made.hooks_ran = Some(state.clone());
         let document = state.document(Status::Creating, init.as_raw()).to_string();
         for kind in [Kind::Prestart, Kind::CreateRuntime] {
@@ -192,7 +191,7 @@ impl Conversation<'_> {
         state.init_process_pid = pid.as_raw();
         let process = ProcessRef::of(pid, proc).context(Code::State, "look at init", pid)?;
         state.init_process_start = process.start;
-        fault::at(Step::RecordInit)?;
+        step::begin(Step::RecordInit)?;
         made.dir()?.keep_identity(state)?;
         made.dir()?.write(state)?;
         self.request.plan.process.grant_at_birth(pid)?;

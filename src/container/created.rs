@@ -3,16 +3,16 @@
 use super::Created;
 use super::end::remove;
 use super::hooks_outside::run_hooks;
-use super::starting::{Decided, Starting};
+use super::starting::{Decided, Starting, say_start};
 use crate::cgroups::Cgroup;
 use crate::cgroups::stats::MemoryEvents;
 use crate::error::{Code, Context, Result};
-use crate::fault::{self, Step};
 use crate::foreground::EndSignals;
 use crate::hooks::Kind;
 use crate::notify::Proxy;
 use crate::procfs::ProcFs;
 use crate::state::{State, Status};
+use crate::step::{self, Step};
 use std::os::fd::AsFd;
 
 impl Created<'_> {
@@ -23,9 +23,9 @@ impl Created<'_> {
     /// The step of init that failed, or a poststart hook; the container is then undone.
     pub(crate) fn start(&mut self, end: Option<&EndSignals>) -> Result<()> {
         let started = self.listen_for_notifications().and_then(|()| {
-            fault::at(Step::SayStart)?;
+            step::begin(Step::SayStart)?;
             if !self.told_to_start {
-                self.ends.say_go();
+                say_start(&self.ends);
             }
             let proc = ProcFs::host().context(Code::State, "open", "/proc")?;
             let starting = Starting {
@@ -39,7 +39,7 @@ impl Created<'_> {
             starting.wait_for_execve(&proc)
         });
         let poststart = |state: &State| {
-            fault::at(Step::RunPoststart)?;
+            step::begin(Step::RunPoststart)?;
             let document = state
                 .document(Status::Running, state.init_process_pid)
                 .to_string();

@@ -1,54 +1,38 @@
-//! The state documents that init is given with `Go`, because it interprets nothing and makes no JSON.
+//! The state documents that init is given with `Go`. Parent.
 
 use crate::error::{Code, Context, Error, Result};
 use crate::hooks::Kind;
 use crate::plan::Plan;
 use crate::procfs::ProcFs;
 use crate::state::{State, Status};
-use crate::sync::{Channel, Message};
+use crate::sync::documents::StateDocuments;
 use nix::fcntl::OFlag;
 use nix::unistd::{Pid, read};
 
-/// Empty where nobody needs them.
-pub(super) struct Documents {
-    create: Vec<u8>,
-    start: Vec<u8>,
-}
-
-impl Documents {
-    /// Parent: what `plan` needs, for the process `init`. `proc` is the host's.
-    ///
-    /// Hooks that run in the container are told init's pid as the container sees it, all others the
-    /// pid of the runtime's namespace (runtime.md, State).
-    pub(super) fn of(plan: &Plan, state: &State, init: Pid, proc: &ProcFs) -> Result<Documents> {
-        let hooks = |kind, status| -> Result<Vec<u8>> {
-            if !plan.hooks.has(kind) {
-                return Ok(Vec::new());
-            }
-            let pid = innermost_pid(init, proc)?;
-            Ok(state.document(status, pid).to_string().into_bytes())
-        };
-        Ok(Documents {
-            create: hooks(Kind::CreateContainer, Status::Creating)?,
-            start: hooks(Kind::StartContainer, Status::Created)?,
-        })
-    }
-
-    /// Parent: says `Go`, and sends them.
-    pub(super) fn send(&self, channel: &Channel) -> Result<()> {
-        channel.send(&Message::Go {
-            create_state: length(&self.create)?,
-            start_state: length(&self.start)?,
-        })?;
-        [&self.create, &self.start]
-            .into_iter()
-            .try_for_each(|document| channel.send_document(document))
-    }
-}
-
-fn length(document: &[u8]) -> Result<u32> {
-    u32::try_from(document.len())
-        .map_err(|_too_long| Error::new(Code::Sync, "the state document is longer than 4 GiB"))
+/// What `plan` needs, for the process `init`. `proc` is the host's.
+///
+/// Hooks that run in the container are told init's pid as the container sees it, all others the
+/// pid of the runtime's namespace (runtime.md, State).
+///
+/// # Errors
+/// E_STATE
+pub(super) fn for_hooks_inside(
+    plan: &Plan,
+    state: &State,
+    init: Pid,
+    proc: &ProcFs,
+) -> Result<StateDocuments> {
+    let hooks = |kind, status| -> Result<Vec<u8>> {
+        if !plan.hooks.has(kind) {
+            return Ok(Vec::new());
+        }
+        let pid = innermost_pid(init, proc)?;
+        Ok(state.document(status, pid).to_string().into_bytes())
+    };
+    Ok(StateDocuments {
+        create: hooks(Kind::CreateContainer, Status::Creating)?,
+        start: hooks(Kind::StartContainer, Status::Created)?,
+    })
 }
 
 /// The pid that `pid` has in its own pid namespace: the last one of `NSpid`, proc_pid_status(5).

@@ -5,13 +5,12 @@ use super::processes::{not_running, processes_of};
 use super::{creation, survivors};
 use crate::cgroups::{self, Cgroup, systemd};
 use crate::error::{Code, Context, Error, Result};
-use crate::fault::{self, Step};
 use crate::intel_rdt;
 use crate::procfs::ProcFs;
 use crate::state::{Dir, Lock, Seen, State, Status};
+use crate::step::{self, Step};
 use crate::sys::pidfd::pidfd_send_signal;
 use crate::timeout;
-use crate::trace::{self, Phase};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
@@ -42,7 +41,7 @@ pub(crate) fn kill(dir: &Dir, signal: i32, whom: Whom) -> Result<()> {
         status,
         init,
     } = dir.look()?;
-    fault::at(Step::Signal)?;
+    step::begin(Step::Signal)?;
     if status == Status::Creating {
         return creation::kill(&state, init, signal);
     }
@@ -123,7 +122,7 @@ pub(crate) fn delete(dir: Dir, force: Force) -> Result<()> {
     // Who is left of a container whose init has ended is found where the cgroup is removed. Of one whose create has
     // ended before it was done init may live for a moment.
     if status != Status::Stopped || !state.finished {
-        fault::at(Step::KillAll)?;
+        step::begin(Step::KillAll)?;
         kill_all(&state)?;
     }
     let removed = remove(dir, &state);
@@ -147,8 +146,7 @@ fn lock_by_force(dir: &Dir) -> Result<Option<Lock>> {
 /// Removes cgroup, scope, RDT group and state directory of a container whose processes have ended, and runs
 /// its poststop hooks (whose failures are only logged: runtime.md, Lifecycle, step 13).
 pub(super) fn remove(dir: Dir, state: &State) -> Result<()> {
-    trace::phase(Phase::CleanUp);
-    fault::at(Step::RemoveCgroup)?;
+    step::begin(Step::RemoveCgroup)?;
     let own = state.open_cgroup()?;
     let begun = match own {
         Some(_) => None,
@@ -173,17 +171,17 @@ pub(super) fn remove(dir: Dir, state: &State) -> Result<()> {
             }
         })?;
     }
-    fault::at(Step::RemoveParents)?;
+    step::begin(Step::RemoveParents)?;
     cgroups::remove_empty(&dir.own_cgroup_parents(state));
-    fault::at(Step::StopScope)?;
+    step::begin(Step::StopScope)?;
     if let Some(scope) = &state.systemd_scope
         && state.is_of_this_boot()
     {
         systemd::stop_recorded(scope, &dir.holder()?)?;
     }
-    fault::at(Step::RemoveClass)?;
+    step::begin(Step::RemoveClass)?;
     intel_rdt::remove(&state.own_intel_rdt_paths())?;
-    fault::at(Step::Poststop)?;
+    step::begin(Step::Poststop)?;
     if state.has_poststop {
         let document = state.document(Status::Stopped, 0).to_string();
         match recorded_hooks(&dir) {
@@ -193,7 +191,7 @@ pub(super) fn remove(dir: Dir, state: &State) -> Result<()> {
             Err(failed) => log::error!("poststop hooks are not run: {failed}"),
         }
     }
-    fault::at(Step::RemoveRecord)?;
+    step::begin(Step::RemoveRecord)?;
     dir.remove()
 }
 

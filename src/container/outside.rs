@@ -1,17 +1,17 @@
 //! What only the parent may do for init, while that enters its namespaces: id maps, privileges of the host, device rules,
 //! the trees that are mounted.
 
-use super::Request;
-use super::documents::Documents;
+use super::documents;
 use super::interruption::Interruption;
 use super::undo::Made;
+use super::{Ours, Request};
+use crate::cgroups::Cgroup;
 use crate::cgroups::devices::Rules;
 use crate::error::{Code, Error, Result};
-use crate::fault::{self, Step};
-use crate::namespaces::{self, Joins};
+use crate::namespaces;
 use crate::process::Role;
-use crate::procfs::ProcFs;
 use crate::state::State;
+use crate::step::{self, Step};
 use crate::sync::{Channel, Message};
 use crate::{intel_rdt, rootfs};
 use nix::unistd::Pid;
@@ -22,21 +22,26 @@ use nix::unistd::Pid;
 /// The step that failed; E_SIGNAL.
 pub(super) fn work(
     request: &Request<'_>,
-    joins: &Joins,
     made: &mut Made<'_>,
-    proc: &ProcFs,
-    channel: &Channel,
-    state: &State,
+    ours: &Ours<'_>,
+    state: &mut State,
 ) -> Result<rootfs::KeptTrees> {
+    let Ours {
+        channel,
+        proc,
+        joins,
+        ..
+    } = ours;
     let plan = request.plan;
     let init = Pid::from_raw(state.init_process_pid);
-    fault::at(Step::Maps)?;
+    step::begin(Step::Maps)?;
+    settle_cgroup(made, init, state)?;
     if joins.joins(namespaces::Kind::Pid) && plan.namespaces.waits_for_parent() {
         expect_unmapped(request, channel)?;
     }
     namespaces::write_maps(&plan.namespaces, init, request.host)?;
     made.net_devices = namespaces::move_devices(&plan.namespaces, joins, init)?;
-    fault::at(Step::Grant)?;
+    step::begin(Step::Grant)?;
     let role = if joins.joins(namespaces::Kind::Pid) {
         Role::Entrant
     } else {
@@ -47,14 +52,27 @@ pub(super) fn work(
         rdt.join(intel_rdt::mount_of_host()?, init)?;
     }
     if plan.needs_go() {
-        fault::at(Step::Go)?;
-        Documents::of(plan, state, init, proc)?.send(channel)?;
+        step::begin(Step::Go)?;
+        channel.send_go(&documents::for_hooks_inside(plan, state, init, proc)?)?;
     }
     if !plan.rules_wait_for_mounts() {
         attach_device_rules(made)?;
     }
-    fault::at(Step::OpenSources)?;
+    step::begin(Step::OpenSources)?;
     rootfs::send(&plan.rootfs, init, proc, channel)
+}
+
+/// Where init's cgroup is says systemd, if that has made it; init may be in one below it.
+fn settle_cgroup(made: &Made<'_>, init: Pid, state: &mut State) -> Result<()> {
+    if made.scope.is_some() {
+        state.set_cgroup(made.cgroup.as_ref().map(Cgroup::path));
+        state.systemd_scope.clone_from(&made.scope);
+    }
+    let plan = &made.plan.cgroup;
+    match (&made.cgroup, &plan.delegate) {
+        (Some(cgroup), Some(name)) => cgroup.delegate(name, init, plan.owner),
+        _ => Ok(()),
+    }
 }
 
 /// From now on the rules hold for all in the container's cgroup.
@@ -62,10 +80,10 @@ pub(super) fn work(
 /// # Errors
 /// E_DEVICES; with init gone, systemd may have removed the cgroup already.
 pub(super) fn attach_device_rules(made: &Made<'_>) -> Result<()> {
-    fault::at(Step::DeviceProgram)?;
+    step::begin(Step::DeviceProgram)?;
     let policy = made.plan.cgroup.devices.as_ref();
     let rules = policy.map(Rules::load).transpose()?;
-    fault::at(Step::DeviceRules)?;
+    step::begin(Step::DeviceRules)?;
     match (&made.cgroup, &rules) {
         (Some(cgroup), Some(rules)) => cgroup.attach_devices(rules),
         _ => Ok(()),

@@ -3,8 +3,8 @@
 use super::survivors;
 use crate::cgroups::Cgroup;
 use crate::error::{Code, Error, Result};
-use crate::fault::{self, Step};
 use crate::state::{self, Dir, Seen, State, Status};
+use crate::step::{self, Step};
 use crate::timeout;
 use std::time::Instant;
 
@@ -29,7 +29,7 @@ pub(crate) fn pause(dir: &Dir) -> Result<()> {
 }
 
 fn freeze(dir: &Dir, cgroup: &Cgroup) -> Result<()> {
-    fault::at(Step::Freeze)?;
+    step::begin(Step::Freeze)?;
     if cgroup.freeze(Instant::now() + timeout::KILL)? {
         return Ok(());
     }
@@ -56,7 +56,7 @@ pub(crate) fn resume(dir: &Dir) -> Result<()> {
         let cgroup = own_cgroup(dir, &state, "resume")?;
         // A pause that was killed while it waited leaves a container that is only asked to freeze.
         if status == Status::Paused || cgroup.is_freezing() {
-            fault::at(Step::Thaw)?;
+            step::begin(Step::Thaw)?;
             return cgroup.thaw();
         }
     }

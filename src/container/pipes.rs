@@ -6,6 +6,7 @@ use crate::error::{Code, Context, Result};
 use crate::hooks::Kind;
 use crate::init::StartBy;
 use crate::state::{self, Fifos, Words};
+use crate::step::{self, Step};
 use crate::sync::pipes::{Ends, TheirEnds, pipes};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::pipe2;
@@ -35,6 +36,7 @@ impl Pipes {
     /// # Errors
     /// E_STATE, E_SYNC.
     pub(super) fn of(request: &Request<'_>, made: &Made<'_>) -> Result<Pipes> {
+        step::begin(Step::StartFifos)?;
         let hooks = &request.plan.hooks;
         let words = match (hooks.has(Kind::StartContainer), hooks.has_files()) {
             (false, _) => Words::None,

@@ -3,10 +3,10 @@
 use super::undo::Made;
 use crate::cgroups::systemd;
 use crate::error::Result;
-use crate::fault::{self, Step};
 use crate::namespaces::{self, Bridged, Joins, Kind, Spawned};
 use crate::plan::Plan;
 use crate::procfs::ProcFs;
+use crate::step::{self, Step};
 
 /// Parent: makes a bridge, has systemd make the scope around it, makes the container's cgroup in
 /// there, and lets the bridge make init in that. Returns twice.
@@ -20,15 +20,15 @@ pub(super) fn spawn(
     proc: &ProcFs,
     made: &mut Made<'_>,
 ) -> Result<Spawned> {
-    fault::at(Step::Bridge)?;
+    step::begin(Step::Bridge)?;
     let bridge = match namespaces::bridge(&plan.namespaces, joins, None)? {
         Bridged::Init => return Ok(Spawned::Init),
         Bridged::Parent(bridge) => bridge,
     };
-    fault::at(Step::Scope)?;
+    step::begin(Step::Scope)?;
     let holder = made.dir()?.holder()?;
     made.scope = Some(systemd::start(scope, bridge.pid(), &holder)?);
-    fault::at(Step::FillScope)?;
+    step::begin(Step::FillScope)?;
     let filled = systemd::fill(&plan.cgroup, scope, bridge.pid(), proc, Some(&holder))?;
     // As in a cgroup without systemd: from a foreign cgroup namespace init could not be put there, and where a pid
     // namespace is joined the bridge is the entrant.

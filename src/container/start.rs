@@ -2,13 +2,13 @@
 
 use super::end::{ends_in_time, kill_all, remove};
 use super::hooks_outside::{recorded_hooks, run_hooks};
-use super::starting::{Decided, Starting};
+use super::starting::{Decided, Starting, say_start};
 use crate::error::{Code, Context, Error, Result};
-use crate::fault::{self, Step};
 use crate::hooks::{Kind, Output, Spoken};
 use crate::notify::Proxy;
 use crate::procfs::ProcFs;
 use crate::state::{self, Dir, Seen, State, Status};
+use crate::step::{self, Step};
 use nix::unistd::Pid;
 use std::os::fd::AsFd;
 
@@ -37,7 +37,7 @@ pub(crate) fn start(dir: Dir) -> Result<()> {
     };
     let pid = Pid::from_raw(state.init_process_pid);
     let notify = Proxy::listen(&state, pidfd.as_fd())?;
-    fault::at(Step::ConnectToInit)?;
+    step::begin(Step::ConnectToInit)?;
     let (ends, words) = state::connect_to_init(&dir)?;
     let spoken = if words.is_empty() {
         Spoken::default()
@@ -45,8 +45,8 @@ pub(crate) fn start(dir: Dir) -> Result<()> {
         Spoken::of(words, Output::open(&recorded_hooks(&dir)?, &state.bundle)?)
     };
     let proc = ProcFs::host().context(Code::State, "open", "/proc")?;
-    fault::at(Step::TellStart)?;
-    ends.say_go();
+    step::begin(Step::TellStart)?;
+    say_start(&ends);
     let starting = Starting {
         init: pid,
         pidfd: &pidfd,
@@ -56,7 +56,7 @@ pub(crate) fn start(dir: Dir) -> Result<()> {
         decided: Decided::Record(&dir),
     };
     let started = starting.wait_for_execve(&proc);
-    fault::at(Step::ForgetFifos)?;
+    step::begin(Step::ForgetFifos)?;
     dir.forget_fifos();
     if let Err(error) = started {
         // It leaves after that word: whoever asks next shall see a container that has stopped.
@@ -72,7 +72,7 @@ pub(crate) fn start(dir: Dir) -> Result<()> {
     // Hooks may use casulo on their own container, and a service may take its time to become ready:
     // from here on it can be paused, killed and deleted like any that runs.
     drop(lock);
-    fault::at(Step::Poststart)?;
+    step::begin(Step::Poststart)?;
     if state.has_poststart {
         let document = state
             .document(Status::Running, state.init_process_pid)

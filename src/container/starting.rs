@@ -40,6 +40,12 @@ pub(super) enum Decided<'a> {
     Record(&'a Dir),
 }
 
+/// The one word that starts a container: init executes its program, or its startContainer hooks first. Said before
+/// init is ready it waits in the pipe, and said again it changes nothing.
+pub(super) fn say_start(ends: &Ends) {
+    ends.say_go();
+}
+
 /// A container that is being started.
 #[derive(Debug)]
 pub(super) struct Starting<'a> {
@@ -149,7 +155,7 @@ impl Starting<'_> {
                 if proc.has_executed(self.init).unwrap_or(failure.is_none()) {
                     return Ok(());
                 }
-                self.ends.say_go();
+                say_start(self.ends);
                 looked = Instant::now();
             }
             if hears == Hears::No {

@@ -32,7 +32,22 @@ pub(super) struct Made<'a> {
     pub(super) hooks_ran: Option<State>,
 }
 
-impl Made<'_> {
+impl<'a> Made<'a> {
+    /// The record alone: what is acquired first of all.
+    pub(super) fn reserved(plan: &'a Plan, dir: Dir) -> Made<'a> {
+        Made {
+            plan,
+            dir: Some(dir),
+            scope: None,
+            cgroup: None,
+            rdt_directories: Vec::new(),
+            init: None,
+            net_devices: None,
+            pid_file: None,
+            hooks_ran: None,
+        }
+    }
+
     /// The state directory, which goes last.
     pub(super) fn dir(&self) -> Result<&Dir> {
         let gone = || Error::new(Code::State, "no state directory");

@@ -7,10 +7,10 @@ use super::created::oom_report;
 use crate::cgroups::update::{self, Changes, Plan};
 use crate::cgroups::{Cgroup, systemd};
 use crate::error::{Code, Error, Problems, Result};
-use crate::fault::{self, Step};
 use crate::host::Host;
 use crate::options::Options;
 use crate::state::{Dir, Seen, State, Status};
+use crate::step::{self, Step};
 use crate::{config, intel_rdt};
 use oci_spec::runtime::{LinuxIntelRdt, LinuxResources};
 use std::path::Path;
@@ -125,13 +125,13 @@ fn carry_out(
     done: &mut Done<'_>,
 ) -> Result<()> {
     done.changes.write(&plan.settings, mount)?;
-    fault::at(Step::UpdateScope)?;
+    step::begin(Step::UpdateScope)?;
     if let Some(scope) = &mut done.scope {
         scope.write(&plan.settings, mount)?;
     }
-    fault::at(Step::UpdateSchemata)?;
+    step::begin(Step::UpdateSchemata)?;
     done.schemata = write_rdt(rdt)?;
-    fault::at(Step::UpdateDevices)?;
+    step::begin(Step::UpdateDevices)?;
     // Last, because it is done at once or not at all.
     match &plan.devices {
         Some(policy) => cgroup.replace_devices(policy),

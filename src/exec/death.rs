@@ -35,6 +35,7 @@ pub(super) fn killed() -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sync::page::LastCall;
     use nix::errno::Errno;
 
     #[test]
@@ -62,7 +63,7 @@ mod tests {
         shared.begin();
         let killed = told(Ok(Some((pid, Ended::Killed(libc::SIGKILL)))));
         assert!(killed.is_some_and(|text| text.contains("killed before it could begin")));
-        shared.fail(1, Errno::EACCES);
+        shared.tell_failure(LastCall::Filter, Errno::EACCES);
         let failed = told(Ok(Some((pid, Ended::Exited(3))))).expect("an error");
         assert!(failed.contains("permission denied"), "{failed}");
     }

@@ -12,21 +12,20 @@ use crate::binary::shared::Shared;
 use crate::capabilities::SysAdmin;
 use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Result};
-use crate::fault::{self, Step};
 use crate::namespaces::{self, Kind, Kinds};
 use crate::process::asked::Birth;
 use crate::process::last_steps::{LastSteps, Tracer, Wait, WorkingDirectory};
-use crate::process::{Role, signals};
+use crate::process::{Entered, Role, signals};
 use crate::procfs::ProcFs;
 use crate::root::Root;
 use crate::seccomp::Bpf;
+use crate::step::{self, Step};
 use crate::sync::pipes::TheirEnds;
 use crate::sync::{Channel, Message};
 use crate::sys::child;
 use crate::sys::namespace::stop_being_dumpable;
 use crate::sys::pidfd::pidfd_send_signal;
-use crate::terminal;
-use crate::trace::{self, Phase};
+use crate::{lsm, terminal};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sched::setns;
@@ -59,30 +58,53 @@ impl Entrant<'_> {
         child::leave(1)
     }
 
-    /// Everything but the birth.
+    /// The steps of an entrant but the birth, in their order.
     fn enter(&self, parent: &Channel, place: Place, proc: ProcFs) -> Result<Ready> {
-        trace::phase(Phase::Enter);
+        self.leave_the_caller(parent)?;
+        self.wait_for_cgroup(parent, place)?;
+        let labels = self.take_from_host(&proc)?;
+        self.join_namespaces(proc)?;
+        let root = root()?;
+        self.open_terminal(&root, parent)?;
+        let entered = self.prepare(&root, labels)?;
+        let sys_admin = self.become_user(parent)?;
+        let program = self.request.process.locate(&root, entered)?;
+        Ok(Ready { program, sys_admin })
+    }
+
+    /// Of the caller's session nothing is left to be reached from the process: its terminal, its group, its share of
+    /// the processor (/proc/N/autogroup).
+    fn leave_the_caller(&self, parent: &Channel) -> Result<()> {
+        step::begin(Step::ExecEnter)?;
         protection::close_binary_mount();
-        let process = self.request.process;
-        // Of the caller's session nothing is left to be reached from the process: its terminal, its group, its
-        // share of the processor (/proc/N/autogroup).
         if !without(Defence::OwnSession) {
             signals::own_session()?;
         }
-        end_with_parent(parent)?;
+        end_with_parent(parent)
+    }
+
+    /// Where the clone has not put it into its cgroup, it goes there now.
+    fn wait_for_cgroup(&self, parent: &Channel, place: Place) -> Result<()> {
         match place {
-            Place::Final => {}
-            Place::LeftToItself(processes) => move_to(processes, self.request.id)?,
-            Place::LeftToSystemd { .. } => {
-                parent.receive()?.ok_or_else(parent_left)?;
-            }
+            Place::Final => Ok(()),
+            Place::LeftToItself(processes) => move_to(processes, self.request.id),
+            Place::LeftToSystemd { .. } => parent.receive()?.ok_or_else(parent_left).map(drop),
         }
-        fault::at(Step::ExecGrant)?;
-        process.grant(Pid::this(), &proc, Role::Exec)?;
-        let labels = process.labels.open(&proc)?;
+    }
+
+    /// What only the host's privileges grant, and the files of its own /proc that it writes later.
+    fn take_from_host(&self, proc: &ProcFs) -> Result<lsm::Files> {
+        let process = self.request.process;
+        step::begin(Step::ExecGrant)?;
+        process.grant(Pid::this(), proc, Role::Exec)?;
+        process.labels.open(proc)
+    }
+
+    /// All namespaces, and init's root where the container lives in a chroot.
+    fn join_namespaces(&self, proc: ProcFs) -> Result<()> {
         let root_of_init = self.root_of_init(&proc)?;
-        fault::at(Step::ExecJoin)?;
-        process.identity.leave_callers_groups()?;
+        step::begin(Step::ExecJoin)?;
+        self.request.process.identity.leave_callers_groups()?;
         stop_being_dumpable().context(Code::Process, "prctl", "PR_SET_DUMPABLE")?;
         self.join(&proc)?;
         drop(proc);
@@ -96,35 +118,41 @@ impl Entrant<'_> {
         if self.request.seen.state.has(Kind::User) {
             namespaces::become_root_of_joined()?;
         }
-        let root = open(
-            "/",
-            OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
-            Mode::empty(),
-        )
-        .context(Code::Process, "open", "/")?;
-        let root = Root::from_fd(root);
-        if let Some(size) = process.terminal {
-            fault::at(Step::ExecTerminal)?;
-            let pty = terminal::open(&root, size)?;
-            pty.give_to(process.identity.uid)?;
-            terminal::take_streams(pty.slave.as_fd())?;
-            parent.send(&Message::Terminal(pty.master))?;
-        }
-        trace::phase(Phase::Identity);
+        Ok(())
+    }
+
+    fn open_terminal(&self, root: &Root, parent: &Channel) -> Result<()> {
+        let process = self.request.process;
+        let Some(size) = process.terminal else {
+            return Ok(());
+        };
+        step::begin(Step::ExecTerminal)?;
+        let pty = terminal::open(root, size)?;
+        pty.give_to(process.identity.uid)?;
+        terminal::take_streams(pty.slave.as_fd())?;
+        parent.send(&Message::Terminal(pty.master))
+    }
+
+    /// What of the process needs root's privileges in its user namespace, its working directory last of all.
+    fn prepare(&self, root: &Root, labels: lsm::Files) -> Result<Entered> {
+        let process = self.request.process;
+        step::begin(Step::ExecPrepare)?;
         process.prepare(&labels)?;
         drop(labels);
-        let entered = process.enter(&root)?;
-        fault::at(Step::ExecUser)?;
+        process.enter(root)
+    }
+
+    /// From root of its user namespace to the process's user. Whether CAP_SYS_ADMIN stays until the filter is loaded.
+    fn become_user(&self, parent: &Channel) -> Result<SysAdmin> {
+        let process = self.request.process;
+        step::begin(Step::ExecUser)?;
         let sys_admin = process.sys_admin_until(self.request.filter);
         process.become_user(sys_admin)?;
         if process.identity.changes_ids() {
             // That has cleared it, PR_SET_PDEATHSIG(2const).
             end_with_parent(parent)?;
         }
-        let program = process.locate(&root, entered)?;
-        drop(root);
-        trace::phase(Phase::LastSteps);
-        Ok(Ready { program, sys_admin })
+        Ok(sys_admin)
     }
 
     /// From here on the process is what it will be.
@@ -142,16 +170,17 @@ impl Entrant<'_> {
             tracer: Tracer::for_listener(process),
             hooks: &[],
             hook_output: [None; 2],
-            fault: fault::last(Step::ExecExecute),
+            execute: Step::ExecExecute,
         };
         let prepare = || -> Result<()> {
+            step::begin(Step::ExecReady)?;
             let mut keep = steps.descriptors();
             keep.push(parent.as_fd().as_raw_fd());
             steps
                 .program
                 .ready(process, &keep, Birth::Sibling.siblings())?;
-            fault::at(Step::ExecFilter)?;
-            fault::at(Step::ExecWait)?;
+            step::begin(Step::ExecFilter)?;
+            step::begin(Step::ExecWait)?;
             // Until then somebody may hold the mount that this program runs from.
             parent.until_seen(self.shared)
         };
@@ -205,6 +234,13 @@ impl Entrant<'_> {
 struct Ready {
     program: crate::process::Program,
     sys_admin: SysAdmin,
+}
+
+/// The root that it has joined.
+fn root() -> Result<Root> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let root = open("/", flags, Mode::empty()).context(Code::Process, "open", "/")?;
+    Ok(Root::from_fd(root))
 }
 
 /// `processes` is the list of processes of a cgroup: `0` stands for who writes it (cgroups(7)).

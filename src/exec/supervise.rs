@@ -11,10 +11,10 @@ use crate::binary::shared::Shared;
 use crate::cgroups::{Cgroup, systemd};
 use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Result};
-use crate::fault::{self, Step};
 use crate::foreground::EndSignals;
 use crate::procfs::ProcFs;
 use crate::seccomp::listener::{Agent, Listener};
+use crate::step::{self, Step};
 use crate::sync::pipes::{Ends, Heard};
 use crate::sync::{Channel, Message};
 use crate::sys::child::{self, WaitMode};
@@ -22,7 +22,6 @@ use crate::sys::pidfd::pidfd_open;
 use crate::sys::rlimit;
 use crate::terminal;
 use crate::timeout;
-use crate::trace::{self, Phase};
 use crate::waiting::{self, Farewell};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -118,7 +117,6 @@ impl<'a> Supervision<'a> {
     /// From the entrant's birth to the moment at which the program runs. After an error there is no process, but for
     /// one that a tracer in the container keeps although it was killed.
     pub(super) fn run(mut self, place: Place, cgroup: Option<Cgroup>) -> Result<Supervised> {
-        trace::phase(Phase::Outside);
         let born = self.lead(&place).and_then(|()| self.wait_for_entrant());
         drop(place);
         match born {
@@ -155,27 +153,27 @@ impl<'a> Supervision<'a> {
 
     /// What the entrant waits for.
     fn lead(&self, place: &Place) -> Waited<()> {
+        step::begin(Step::ExecSupervise)?;
         let Some(channel) = &self.channel else {
             return Ok(());
         };
         if let Place::LeftToSystemd { scope, cgroup } = place {
-            fault::at(Step::ExecAttach)?;
+            step::begin(Step::ExecAttach)?;
             systemd::attach(scope, cgroup, self.entrant)?;
-            fault::at(Step::ExecAttached)?;
+            step::begin(Step::ExecAttached)?;
             let released = channel.send(&Message::Release);
             released.map_err(|error| channel.reason_or(error))?;
         }
         if !without(Defence::OwnMountClosed) {
             protection::close_binary_mount();
         }
-        fault::at(Step::ExecGo)?;
+        step::begin(Step::ExecGo)?;
         self.shared.let_be_seen();
         Ok(())
     }
 
     /// Hears the entrant to its end; the pid of the process that it has made.
     fn wait_for_entrant(&mut self) -> Waited<Pid> {
-        trace::phase(Phase::Wait);
         let mut failed = None;
         loop {
             let expects = self.agent.is_some() && self.listener.is_none();

@@ -5,7 +5,8 @@ use super::{Call, Hook};
 use crate::binary::start;
 use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Result};
-use crate::fault::{self, Step};
+use crate::step::{self, Step};
+use crate::sync::helpers;
 use crate::sys::child::{self, Ended, WaitMode};
 use crate::sys::clone::Side;
 use crate::sys::fd::close_on_exec_from;
@@ -148,7 +149,7 @@ impl<'a> Process<'a> {
         {
             fcntl(ours, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         }
-        fault::errno_at(Step::ForkHook)?;
+        step::begin_or_errno(Step::ForkHook)?;
         let parent = Pid::this();
         let pid = match child::fork()? {
             Side::Child => {
@@ -159,7 +160,7 @@ impl<'a> Process<'a> {
                     [&stdin, &output, error_output.as_ref().unwrap_or(&output)],
                 );
                 // Nobody is left to tell if this fails; the exit code tells as much as it can.
-                let _ = write(&fail, &(errno as i32).to_ne_bytes());
+                let _ = helpers::say_errno(&fail, errno);
                 child::leave(127);
             }
             Side::Parent(pid) => pid,
@@ -199,10 +200,9 @@ impl<'a> Process<'a> {
         }
         let ended = self.reap()?;
         self.listen()?;
-        let mut errno = [0; 4];
-        Ok(match read(&self.failure, &mut errno) {
-            Ok(4) => End::NotExecuted(Errno::from_raw(i32::from_ne_bytes(errno))),
-            _ => match over {
+        Ok(match helpers::heard_errno(&self.failure) {
+            Some(errno) => End::NotExecuted(errno),
+            None => match over {
                 Some(over) if ended == Ended::Killed(libc::SIGKILL) => over,
                 _ => End::Of(ended),
             },
@@ -313,7 +313,7 @@ fn become_hook(
     let become_it = || {
         // A group of its own, which a timeout can kill whole.
         setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
-        fault::errno_at(Step::BecomeHook)?;
+        step::begin_or_errno(Step::BecomeHook)?;
         // A casulo that is killed waits for nobody and sees no timeout: its hook ends with it.
         child::end_with(parent)?;
         dup2_stdin(stdin)?;

@@ -11,23 +11,23 @@ use super::join::Joins;
 use super::join::hide;
 use super::{Kind, Kinds, Plan};
 use crate::error::{Code, Context, Error, Result};
-use crate::fault::{self, Step};
+use crate::step::{self, Step};
+use crate::sync::bridge::{self as line, Report, ToBridge, ToParent};
 use crate::sys::child::leave;
 use crate::sys::clone::{Parent, Side, clone3};
-use crate::sys::scm;
 use nix::errno::Errno;
+use nix::sched::CloneFlags;
 use nix::sys::signal::{Signal, kill};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::sys::wait::waitpid;
-use nix::unistd::{Pid, read, write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use nix::unistd::Pid;
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// The bridge as the parent knows it: it waits. Dropping it ends it.
 #[derive(Debug)]
 pub(crate) struct Bridge {
     /// None once it was waited for.
     pid: Option<Pid>,
-    socket: OwnedFd,
+    socket: ToBridge,
 }
 
 /// Which process this is after [`bridge`].
@@ -50,13 +50,8 @@ pub(crate) fn bridge(
     cgroup: Option<BorrowedFd<'_>>,
 ) -> Result<Bridged> {
     hide(joins)?;
-    let (socket, far) = socketpair(
-        AddressFamily::Unix,
-        SockType::SeqPacket,
-        None,
-        SockFlag::SOCK_CLOEXEC,
-    )
-    .context(Code::Namespace, "create", "socket to the bridge process")?;
+    let (socket, far) =
+        line::pair().context(Code::Namespace, "create", "socket to the bridge process")?;
     match clone3(Kinds::NONE, Parent::This, cgroup).context(
         Code::Namespace,
         "create",
@@ -69,8 +64,7 @@ pub(crate) fn bridge(
         Side::Child => {
             // So that the parent's end is the only one: its death is then an end of file here.
             drop(socket);
-            let mut word = [0];
-            let Ok((1, cgroup)) = scm::receive(far.as_fd(), &mut word) else {
+            let Ok(cgroup) = far.wait() else {
                 leave(1);
             };
             if joins.joins(Kind::Pid) {
@@ -78,11 +72,11 @@ pub(crate) fn bridge(
             }
             let report = match cross(plan, joins, cgroup.as_ref().map(AsFd::as_fd)) {
                 Ok(Side::Child) => return Ok(Bridged::Init),
-                Ok(Side::Parent(init)) => Report::Init(init.as_raw()),
+                Ok(Side::Parent(init)) => Report::Init(init),
                 Err(report) => report,
             };
             // If the parent is gone there is nobody to tell; init then finds its socket closed.
-            let sent = write(&far, &report.encode());
+            let sent = far.tell(report);
             leave(i32::from(sent.is_err()));
         }
     }
@@ -105,40 +99,23 @@ impl Bridge {
         joins: &Joins,
         cgroup: Option<BorrowedFd<'_>>,
     ) -> Result<Pid> {
-        // Should it have ended, its report is missing: that error says more.
-        let _ = match cgroup {
-            Some(cgroup) => scm::send_fd(self.socket.as_fd(), &[1], cgroup),
-            None => write(&self.socket, &[1]).map(drop),
-        };
-        let mut bytes = [0; Report::SIZE];
-        let received = loop {
-            match read(&self.socket, &mut bytes) {
-                Err(Errno::EINTR) => {}
-                received => break received,
-            }
-        };
+        self.socket.make_init(cgroup);
+        let report = self.socket.report();
         let ended = match (self.pid.take(), joins.joins(Kind::Pid)) {
             // It lives on, as the entrant.
-            (Some(pid), true) if matches!(received, Ok(Report::SIZE)) => {
+            (Some(pid), true) if report.is_some() => {
                 self.pid = Some(pid);
                 String::new()
             }
             (Some(pid), _) => reap(pid),
             (None, _) => String::new(),
         };
-        let report = match received {
-            Ok(Report::SIZE) => Report::decode(bytes),
-            _ => None,
-        };
         match report {
             Some(Report::Init(pid)) => {
                 self.pid = None;
-                Ok(Pid::from_raw(pid))
+                Ok(pid)
             }
-            Some(Report::Join(kind, errno)) => Err(match joins.get(kind) {
-                Some(join) => join.error(errno),
-                None => Error::step(Code::Namespace, "join namespace", kind.spec_name(), errno),
-            }),
+            Some(Report::Join(flag, errno)) => Err(join_error(joins, flag, errno)),
             Some(Report::Clone(errno)) => Err(clone_error(plan, errno)),
             None => Err(Error::new(
                 Code::Namespace,
@@ -158,48 +135,17 @@ impl Drop for Bridge {
     }
 }
 
-/// What the bridge tells the parent: three numbers, so that no text is made in a process with
-/// half-changed privileges; the parent knows the names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Report {
-    /// Init was made; its pid in the parent's pid namespace.
-    Init(i32),
-    /// This join failed.
-    Join(Kind, Errno),
-    /// The clone failed.
-    Clone(Errno),
-}
-
-impl Report {
-    const SIZE: usize = 12;
-
-    fn encode(self) -> [u8; Report::SIZE] {
-        let numbers = match self {
-            Report::Init(pid) => [0, pid, 0],
-            Report::Join(kind, errno) => [1, kind.clone_flags().bits(), errno as i32],
-            Report::Clone(errno) => [2, 0, errno as i32],
-        };
-        let mut bytes = [0; Report::SIZE];
-        for (to, from) in bytes.chunks_exact_mut(4).zip(numbers) {
-            to.copy_from_slice(&from.to_ne_bytes());
-        }
-        bytes
-    }
-
-    fn decode(bytes: [u8; Report::SIZE]) -> Option<Report> {
-        let mut numbers = [0; 3];
-        for (to, from) in numbers.iter_mut().zip(bytes.chunks_exact(4)) {
-            *to = i32::from_ne_bytes(from.try_into().ok()?);
-        }
-        match numbers {
-            [0, pid, 0] => Some(Report::Init(pid)),
-            [1, flag, errno] => {
-                let kind = Kind::of_flag(u64::from(flag.cast_unsigned()))?;
-                Some(Report::Join(kind, Errno::from_raw(errno)))
-            }
-            [2, 0, errno] => Some(Report::Clone(Errno::from_raw(errno))),
-            _ => None,
-        }
+/// The join of a namespace of this kind has failed in the bridge.
+fn join_error(joins: &Joins, flag: CloneFlags, errno: Errno) -> Error {
+    let kind = Kind::of_flag(u64::from(flag.bits().cast_unsigned()));
+    match kind.and_then(|kind| joins.get(kind)) {
+        Some(join) => join.error(errno),
+        None => Error::step(
+            Code::Namespace,
+            "join namespace",
+            format!("{flag:?}"),
+            errno,
+        ),
     }
 }
 
@@ -215,9 +161,9 @@ fn reap(pid: Pid) -> String {
 }
 
 /// The bridge, where a pid namespace is joined: it is the entrant itself ([`super::spawn()`]), and joins later.
-fn become_entrant(far: &OwnedFd) -> Result<Bridged> {
-    match write(far, &Report::Init(Pid::this().as_raw()).encode()) {
-        Ok(_) => Ok(Bridged::Init),
+fn become_entrant(far: &ToParent) -> Result<Bridged> {
+    match far.tell(Report::Init(Pid::this())) {
+        Ok(()) => Ok(Bridged::Init),
         Err(_) => leave(1),
     }
 }
@@ -231,26 +177,8 @@ fn cross(
     if joins.need_bridge(plan) {
         joins
             .cross()
-            .map_err(|(join, errno)| Report::Join(join.kind, errno))?;
+            .map_err(|(join, errno)| Report::Join(join.kind.clone_flags(), errno))?;
     }
-    fault::errno_at(Step::Cross).map_err(Report::Clone)?;
+    step::begin_or_errno(Step::Cross).map_err(Report::Clone)?;
     clone3(cloned(plan), Parent::Callers, cgroup).map_err(Report::Clone)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reports_of_the_bridge_round_trip() {
-        for report in [
-            Report::Init(4711),
-            Report::Join(Kind::Time, Errno::EPERM),
-            Report::Join(Kind::Network, Errno::EINVAL),
-            Report::Clone(Errno::ENOSPC),
-        ] {
-            assert_eq!(Report::decode(report.encode()), Some(report));
-        }
-        assert_eq!(Report::decode([9; Report::SIZE]), None);
-    }
 }

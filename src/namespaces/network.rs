@@ -4,8 +4,8 @@ use super::join::{self, Joins};
 use super::netlink::{Address, Netlink, Target};
 use super::{Kind, Plan};
 use crate::error::{Code, Context, Error, Problems, Result};
-use crate::fault::{self, Step};
 use crate::host::Host;
+use crate::step::{self, Step};
 use crate::sys::namespace::{set_interface_flags, stop_being_dumpable};
 use crate::sys::pidfd::pidfd_open;
 use caps::Capability;
@@ -138,7 +138,7 @@ pub(crate) fn move_devices(plan: &Plan, joins: &Joins, init: Pid) -> Result<Opti
             "linux.netDevices: the network namespace to join is the host's own",
         ));
     }
-    fault::at(Step::EnterNetwork)?;
+    step::begin(Step::EnterNetwork)?;
     let home = join::own(Kind::Network)?;
     let host = Netlink::open().context(Code::Network, "open", "netlink socket")?;
     stop_being_dumpable().context(Code::Namespace, "prctl", "PR_SET_DUMPABLE")?;
@@ -155,7 +155,7 @@ pub(crate) fn move_devices(plan: &Plan, joins: &Joins, init: Pid) -> Result<Opti
         }
     };
     entered?;
-    let inside = fault::errno_at(Step::LookInside).and_then(|()| Netlink::open());
+    let inside = step::begin_or_errno(Step::LookInside).and_then(|()| Netlink::open());
     setns(&home, Kind::Network.clone_flags()).context(
         Code::Namespace,
         "return to",
@@ -214,7 +214,7 @@ impl MovedDevices {
         // The kernel moves first and renames then; a name that is taken must be found out before.
         let name =
             free_name(device, &mut self.inside).context(Code::Network, &step, &device.name)?;
-        fault::at(Step::MoveDevice)?;
+        step::begin(Step::MoveDevice)?;
         self.host
             .move_link(link.index, target, &name)
             .context(Code::Network, &step, &name)?;
@@ -224,7 +224,7 @@ impl MovedDevices {
             up: link.up,
             addresses: addresses.clone(),
         });
-        fault::at(Step::DressDevice)?;
+        step::begin(Step::DressDevice)?;
         // The kernel gives it another index where its own is taken.
         let index = self
             .inside
@@ -239,7 +239,7 @@ impl MovedDevices {
                 &name,
             )?;
         }
-        fault::at(Step::SetUpDevice)?;
+        step::begin(Step::SetUpDevice)?;
         self.inside
             .up(index)
             .context(Code::Network, "set up network device", &name)

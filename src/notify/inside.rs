@@ -8,21 +8,21 @@
 use super::SOCKET;
 use crate::error::{Code, Error, Result};
 use crate::namespaces::{Kind, Kinds, become_root_of_joined};
+use crate::sync::helpers;
 use crate::sys::child;
 use crate::sys::clone::Side;
 use crate::sys::mount::{MountAttr, mount_setattr, open_tree};
 use crate::sys::namespace::stop_being_dumpable;
-use crate::sys::scm;
 use crate::timeout;
 use crate::waiting;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::setns;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, socket, socketpair};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, socket};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
 use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
-use nix::unistd::{Pid, fchdir, write};
+use nix::unistd::{Pid, fchdir};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -43,15 +43,14 @@ pub(super) fn bound_in(
         let object = directory.join(SOCKET).display().to_string();
         Error::step(Code::Io, "bind the notify socket", object, errno)
     };
-    let kind = (SockType::SeqPacket, SockFlag::SOCK_CLOEXEC);
-    let (ours, theirs) = socketpair(AddressFamily::Unix, kind.0, None, kind.1).map_err(failed)?;
+    let (ours, theirs) = helpers::pair().map_err(failed)?;
     let parent = Pid::this();
     let pid = match child::fork().map_err(failed)? {
         Side::Child => {
             drop(ours);
             let sent = match enter_and_bind(parent, pidfd, namespaces, directory) {
-                Ok(socket) => scm::send_fd(theirs.as_fd(), &[0], socket.as_fd()),
-                Err(errno) => write(&theirs, &(errno as i32).to_ne_bytes()).map(drop),
+                Ok(socket) => theirs.give(socket.as_fd()),
+                Err(errno) => theirs.fail(errno),
             };
             // If nobody listens any more there is nobody to tell.
             child::leave(i32::from(sent.is_err()));
@@ -59,7 +58,6 @@ pub(super) fn bound_in(
         Side::Parent(pid) => pid,
     };
     drop(theirs);
-    let mut answer = [0; 4];
     let received = loop {
         let mut fds = [PollFd::new(ours.as_fd(), PollFlags::POLLIN)];
         match poll(
@@ -69,15 +67,11 @@ pub(super) fn bound_in(
             Err(Errno::EINTR) => {}
             Err(errno) => break Err(errno),
             Ok(0) => break Err(Errno::ETIMEDOUT),
-            Ok(_) => break scm::receive(ours.as_fd(), &mut answer),
+            Ok(_) => break ours.take(),
         }
     };
     waiting::end(pid);
-    match received.map_err(failed)? {
-        (_, Some(socket)) => Ok(socket),
-        (4, None) => Err(failed(Errno::from_raw(i32::from_ne_bytes(answer)))),
-        _ => Err(failed(Errno::EPIPE)),
-    }
+    received.map_err(failed)
 }
 
 /// The child, which is in the container's mount namespace with root's privileges over it.

@@ -9,7 +9,7 @@ use super::{Caller, Plan, Program, environment};
 use crate::binary::landing::{
     Confinement, Dumpable, Landing, Last, LastHook, ListenPid, Session, hand_over,
 };
-pub(crate) use crate::binary::landing::{Fault, Wait, WorkingDirectory};
+pub(crate) use crate::binary::landing::{Wait, WorkingDirectory};
 use crate::binary::remap;
 use crate::binary::shared::Shared;
 use crate::capabilities::SysAdmin;
@@ -17,11 +17,12 @@ use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Result};
 use crate::hooks;
 use crate::seccomp::{self, Bpf};
+use crate::step::{self, Step};
 use crate::sync::Channel;
+use crate::sync::page::LastCall;
 use crate::sys::child::leave;
 use crate::sys::namespace::stop_being_dumpable;
 use crate::sys::rlimit::Limit;
-use crate::trace::{self, Phase};
 use nix::errno::Errno;
 use nix::sys::prctl::set_dumpable;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
@@ -51,8 +52,8 @@ pub(crate) struct LastSteps<'a> {
     pub hooks: &'a [hooks::Inside],
     /// Where those write.
     pub hook_output: [Option<RawFd>; 2],
-    /// Test builds: what fails last.
-    pub fault: Option<Fault>,
+    /// The step at which it executes its program.
+    pub execute: Step,
 }
 
 /// Who needs to trace the process before it executes its program, prctl(2), PR_SET_DUMPABLE.
@@ -133,7 +134,9 @@ impl LastSteps<'_> {
                 Session::Present => None,
                 Session::New | Session::NewWithTerminal => plan.process_limit(),
             },
-            fault: self.fault,
+            fault: [Step::StartHooks, self.execute]
+                .into_iter()
+                .find_map(step::last),
         };
         Landing::new(&last, confinement).context(Code::Process, "map a landing area", "")
     }
@@ -185,7 +188,7 @@ impl LastSteps<'_> {
         match landing {
             Err(error) => (parent, error),
             Ok(landing) => {
-                trace::phase(Phase::Execute);
+                step::begin_last(self.execute);
                 leave_parent(parent);
                 if self.wait == Wait::Announced {
                     // It may be long before somebody starts the container.
@@ -224,14 +227,16 @@ impl LastSteps<'_> {
             Ok(prepared) => prepared,
         };
         let sets = self.sets_after_filter(plan);
-        trace::phase(Phase::Execute);
+        step::begin_last(self.execute);
         leave_parent(parent);
         // What is mapped from here on would come along, so nothing is allocated.
-        let born = self
-            .confine(dumpable, sets)
-            .and_then(|()| landing.bear(self.shared).map_err(|errno| (BIRTH, errno)));
-        if let Err((step, errno)) = born {
-            self.shared.fail(step, errno);
+        let born = self.confine(dumpable, sets).and_then(|()| {
+            landing
+                .bear(self.shared)
+                .map_err(|errno| (LastCall::Birth, errno))
+        });
+        if let Err((call, errno)) = born {
+            self.shared.tell_failure(call, errno);
         }
         leave(i32::from(born.is_err()))
     }
@@ -242,21 +247,21 @@ impl LastSteps<'_> {
         &self,
         dumpable: Dumpable,
         sets: Option<[u64; 3]>,
-    ) -> std::result::Result<(), (i32, Errno)> {
+    ) -> std::result::Result<(), (LastCall, Errno)> {
         let loaded = self
             .filter()
-            .map(|bpf| bpf.load().map_err(|errno| (FILTER, errno)));
+            .map(|bpf| bpf.load().map_err(|errno| (LastCall::Filter, errno)));
         if let Some(listener) = loaded.transpose()?.flatten() {
             hand_over(self.shared, listener.as_raw_fd());
             // Or whoever traces the process would answer its notifications.
             drop(listener);
             if dumpable == Dumpable::UntilListenerIsTaken {
-                set_dumpable(false).map_err(|errno| (NOT_DUMPABLE, errno))?;
+                set_dumpable(false).map_err(|errno| (LastCall::NotDumpable, errno))?;
             }
         }
         if let Some([effective, permitted, inheritable]) = sets {
             crate::sys::capability::capset(effective, permitted, inheritable)
-                .map_err(|errno| (CAPABILITIES, errno))?;
+                .map_err(|errno| (LastCall::Capabilities, errno))?;
         }
         Ok(())
     }
@@ -271,20 +276,14 @@ fn leave_parent(parent: Channel) {
     }
 }
 
-/// The numbers of the steps in the shared page.
-const FILTER: i32 = 1;
-const NOT_DUMPABLE: i32 = 2;
-const CAPABILITIES: i32 = 3;
-const BIRTH: i32 = 4;
-
 /// Parent: what an entrant left in the shared page, as an error; None where it left nothing.
 pub(crate) fn birth_failed(shared: &Shared) -> Option<Error> {
-    let (step, errno) = shared.failure()?;
-    Some(match step {
-        FILTER => seccomp::refused(errno),
-        NOT_DUMPABLE => Error::step(Code::Process, "prctl", "PR_SET_DUMPABLE", errno),
-        CAPABILITIES => Error::step(Code::Process, "set the capabilities", "", errno),
-        _ => {
+    let (call, errno) = shared.told_failure()?;
+    Some(match call {
+        LastCall::Filter => seccomp::refused(errno),
+        LastCall::NotDumpable => Error::step(Code::Process, "prctl", "PR_SET_DUMPABLE", errno),
+        LastCall::Capabilities => Error::step(Code::Process, "set the capabilities", "", errno),
+        LastCall::Birth => {
             let error = Error::step(Code::Process, "create", "the process", errno);
             match errno {
                 Errno::EAGAIN => error.hint(

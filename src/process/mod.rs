@@ -47,7 +47,7 @@ use nix::sys::prctl;
 use nix::unistd::Pid;
 use numa::MemoryPolicy;
 use oci_spec::runtime::{LinuxPersonality, LinuxPersonalityDomain, Process, Spec};
-pub(crate) use program::{Command, Program};
+pub(crate) use program::{Command, Entered, Program};
 pub(crate) use schedule::Affinity;
 pub(crate) use user::Identity;
 

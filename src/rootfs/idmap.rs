@@ -8,9 +8,9 @@ use super::mount::Change;
 use super::mount::{At, IdMapping, Maps, as_text};
 use super::options::{Depth, Options};
 use crate::error::{Code, Context, Error, Problems, Result};
-use crate::fault::{self, Step};
 use crate::namespaces::{self, IdMap, Kind, Kinds};
 use crate::procfs::ProcFs;
+use crate::step::{self, Step};
 use crate::sys::child::{end_with, leave};
 use crate::sys::clone::{Parent, Side, clone3};
 use crate::sys::mount::{MountAttr, mount_setattr};
@@ -176,12 +176,14 @@ pub(crate) fn user_namespace(uids: &[IdMap], gids: &[IdMap], proc: &ProcFs) -> R
         "",
     )? {
         // Waits to be killed. Should the parent die first, so does the holder.
-        Side::Child => match fault::errno_at(Step::MapHolder).and_then(|()| end_with(parent)) {
-            Ok(()) => loop {
-                pause();
-            },
-            Err(_) => leave(1),
-        },
+        Side::Child => {
+            match step::begin_or_errno(Step::MapHolder).and_then(|()| end_with(parent)) {
+                Ok(()) => loop {
+                    pause();
+                },
+                Err(_) => leave(1),
+            }
+        }
         Side::Parent(pid) => Holder(pid),
     };
     for (file, lines) in [("uid_map", uids), ("gid_map", gids)] {

@@ -14,6 +14,7 @@
 use crate::binary::landing::{MakerLanding, Taker, born};
 use crate::binary::shared::Shared;
 use crate::defence::{Defence, without};
+use crate::sync::page::LastCall;
 use crate::sys::capability;
 use crate::sys::child::{self, WaitMode, leave};
 use crate::sys::clone::Side;
@@ -83,7 +84,7 @@ fn context_of_maker(namespace: BorrowedFd<'_>, taker: Taker) -> nix::Result<Owne
         Side::Child => {
             let failed = make_maker(namespace, shared, taker);
             if let Err(errno) = failed {
-                shared.fail(1, errno);
+                shared.tell_failure(LastCall::Birth, errno);
             }
             leave(i32::from(failed.is_err()))
         }
@@ -91,7 +92,9 @@ fn context_of_maker(namespace: BorrowedFd<'_>, taker: Taker) -> nix::Result<Owne
     };
     child::wait(Some(helper), WaitMode::Block)?;
     let Some(maker) = born(shared) else {
-        return Err(shared.failure().map_or(Errno::ECHILD, |(_, errno)| errno));
+        return Err(shared
+            .told_failure()
+            .map_or(Errno::ECHILD, |(_, errno)| errno));
     };
     let pidfd = pidfd_open(maker)?;
     let taken = take_context(&pidfd, taker);

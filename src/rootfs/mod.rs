@@ -30,10 +30,10 @@ pub(crate) use sources::{KeptTrees, Sources, send};
 use crate::binary::landing::Taker;
 use crate::defence::{Defence, by_name};
 use crate::error::{Code, Context, Problems, Result};
-use crate::fault::{self, Step};
 use crate::host::Host;
 use crate::namespaces::{self, Kind};
 use crate::root::Root;
+use crate::step::{self, Step};
 use crate::sys::mount::{MountAttr, mount_setattr, move_mount};
 use crate::sys::uts::setdomainname;
 use caps::Capability;
@@ -291,7 +291,7 @@ pub(crate) fn populate(
     // What is made below has the modes that are asked for.
     let before = umask(Mode::empty());
     let (root, late) = attach::all(plan, root, sources, pids)?;
-    fault::at(Step::Devices)?;
+    step::begin(Step::Devices)?;
     devices::make(&plan.devices, &root, nodes)?;
     umask(before);
     Ok((root, late))

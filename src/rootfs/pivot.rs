@@ -2,9 +2,9 @@
 
 use super::{Plan, RootSwitch};
 use crate::error::{Code, Context, Result};
-use crate::fault::{self, Step};
 use crate::procfs::ProcFs;
 use crate::root::Root;
+use crate::step::{self, Step};
 use crate::sys::mount::{fsconfig_create, fsconfig_set, fsmount, fsopen, move_mount};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, readlinkat};
@@ -29,7 +29,7 @@ pub(crate) fn pivot(plan: &Plan, root: Root) -> Result<Root> {
             // pivot_root(2), "pivot_root(".", ".")": the old root lands on top of the new one at
             // `/`, and `.` finds it there. No directory for it is needed in the image.
             pivot_root(".", ".").context(Code::Mount, "pivot_root to", plan.path.display())?;
-            fault::at(Step::DetachOldRoot)?;
+            step::begin(Step::DetachOldRoot)?;
             umount2(".", MntFlags::MNT_DETACH).context(Code::Mount, "detach", "the old root")?;
         }
         RootSwitch::Move => {

@@ -9,9 +9,6 @@
 //! A tree that the parent cloned was never copied into a user namespace with fewer privileges, so
 //! the kernel locks none of its flags (mount_namespaces(7)): a container that keeps CAP_SYS_ADMIN
 //! in its user namespace can change them, as with runc and crun.
-//!
-//! A message to init is a letter for each descriptor that comes with it ([`DIRECTORY`], [`OTHER`]), or
-//! [`LINK`] and a text, or [`CLONE_IN_INIT`] alone.
 
 use super::changes::apply;
 use super::idmap;
@@ -24,7 +21,8 @@ use super::{Plan, RootSwitch, RootfsPropagation};
 use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Result};
 use crate::procfs::ProcFs;
-use crate::sync::{self, Channel};
+use crate::sync::Channel;
+use crate::sync::trees::{BATCH, Top, Trees};
 use crate::sys::fd::close_all;
 use crate::sys::mount::{MountAttr, clone_with, mount_setattr, open_tree, open_tree_attr};
 use nix::errno::Errno;
@@ -33,21 +31,9 @@ use nix::sys::stat::Mode;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, SYSFS_MAGIC, fstatfs};
 use nix::unistd::Pid;
 use std::collections::VecDeque;
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{CString, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-
-/// A detached tree whose root is a directory.
-const DIRECTORY: u8 = b'd';
-/// A detached tree of another file.
-const OTHER: u8 = b'f';
-/// The text of a symlink follows.
-const LINK: u8 = b'l';
-/// The parent may not clone anything: init is to do it.
-const CLONE_IN_INIT: u8 = b'y';
-
-/// How many trees go in one message: few enough that init seldom waits for the last of them.
-const BATCH: usize = 16;
 
 /// How many descriptors of trees the parent keeps at most.
 const KEPT: usize = 256;
@@ -92,12 +78,12 @@ pub(crate) fn send(plan: &Plan, init: Pid, proc: &ProcFs, channel: &Channel) -> 
     let root = match open_root(plan) {
         // CAP_SYS_ADMIN may also be one over a user namespace that does not own this mount namespace.
         Err(error) if error.errno == Some(Errno::EPERM) && !plan.has_idmaps() => {
-            channel.send_with(&[CLONE_IN_INIT], &[])?;
+            channel.send_clone_in_init()?;
             return Ok(KeptTrees::default());
         }
         root => root?,
     };
-    channel.send_with(&[DIRECTORY], &[root.as_fd()])?;
+    channel.send_trees(&[Top::Directory], &[root.as_fd()])?;
     let mut maps = MapsOfMounts {
         init,
         proc,
@@ -115,7 +101,7 @@ pub(crate) fn send(plan: &Plan, init: Pid, proc: &ProcFs, channel: &Channel) -> 
             Source::Tree(tree) => batch.push(tree, channel)?,
             Source::Link(text) => {
                 batch.send(channel)?;
-                channel.send_with(&[&[LINK], text.as_bytes()].concat(), &[])?;
+                channel.send_link(&text)?;
             }
         }
     }
@@ -126,16 +112,16 @@ pub(crate) fn send(plan: &Plan, init: Pid, proc: &ProcFs, channel: &Channel) -> 
 /// Trees that go in one message.
 #[derive(Default)]
 struct Batch {
-    letters: Vec<u8>,
+    tops: Vec<Top>,
     trees: Vec<OwnedFd>,
     sent: KeptTrees,
 }
 
 impl Batch {
     fn push(&mut self, tree: Tree, channel: &Channel) -> Result<()> {
-        self.letters.push(match tree.shape {
-            Shape::Directory => DIRECTORY,
-            Shape::File => OTHER,
+        self.tops.push(match tree.shape {
+            Shape::Directory => Top::Directory,
+            Shape::File => Top::Other,
         });
         self.trees.push(tree.fd);
         match self.trees.len() {
@@ -149,8 +135,8 @@ impl Batch {
             return Ok(());
         }
         let trees: Vec<BorrowedFd<'_>> = self.trees.iter().map(AsFd::as_fd).collect();
-        channel.send_with(&self.letters, &trees)?;
-        self.letters.clear();
+        channel.send_trees(&self.tops, &trees)?;
+        self.tops.clear();
         if self.sent.0.len() >= KEPT {
             close_all(std::mem::take(&mut self.sent.0));
         }
@@ -221,25 +207,17 @@ impl<'a> Sources<'a> {
     /// The first source of the next message; the others are ready. `None` if init is to open all itself.
     fn receive(&mut self) -> Result<Option<Source>> {
         close_all(std::mem::take(&mut self.done));
-        let mut buffer = [0; sync::MAX];
-        let (length, fds) = self.parent.receive_with::<BATCH>(&mut buffer)?;
-        match buffer.get(..length) {
-            Some([CLONE_IN_INIT]) => return Ok(None),
-            Some([LINK, text @ ..]) => {
-                return Ok(Some(Source::Link(OsStr::from_bytes(text).into())));
-            }
-            Some(letters) if letters.len() == fds.len() => {
-                let trees = letters.iter().zip(fds).map(|(letter, fd)| {
-                    let shape = if *letter == DIRECTORY {
-                        Shape::Directory
-                    } else {
-                        Shape::File
-                    };
-                    Source::Tree(Tree { fd, shape })
-                });
-                self.ready.extend(trees);
-            }
-            _ => {}
+        match self.parent.receive_trees()? {
+            Some(Trees::CloneInInit) => return Ok(None),
+            Some(Trees::Link(text)) => return Ok(Some(Source::Link(text))),
+            Some(Trees::Cloned(trees)) => self.ready.extend(trees.into_iter().map(|(top, fd)| {
+                let shape = match top {
+                    Top::Directory => Shape::Directory,
+                    Top::Other => Shape::File,
+                };
+                Source::Tree(Tree { fd, shape })
+            })),
+            None => {}
         }
         self.ready.pop_front().map(Some).ok_or_else(no_source)
     }

@@ -24,9 +24,9 @@ pub(crate) use store::Store;
 use crate::cgroups::systemd::Scope;
 use crate::descent::{What, remove_below};
 use crate::error::{Code, Context, Error, Result};
-use crate::fault::{self, Step};
 use crate::id::Id;
 use crate::namespaces::{Kind, Kinds};
+use crate::step::{self, Step};
 use crate::sys::rename::rename_noreplace;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
@@ -172,9 +172,9 @@ impl Dir {
 
     /// The first record and the name, for the directory `unnamed` above whose lock we have.
     fn begin(&self, state: &State, unnamed: &str) -> Result<()> {
-        fault::at(Step::Record)?;
+        step::begin(Step::Record)?;
         self.write_file(STATE, &self.text_of(state)?)?;
-        fault::at(Step::NameRecord)?;
+        step::begin(Step::NameRecord)?;
         match rename_noreplace(&self.parent, unnamed, &self.id) {
             Err(Errno::EEXIST) => {
                 let text = format!("container {} already exists", self.id);
@@ -190,7 +190,7 @@ impl Dir {
     /// `E_STATE`.
     pub(crate) fn write(&self, state: &State) -> Result<()> {
         self.write_file(STATE_NEW, &self.text_of(state)?)?;
-        fault::at(Step::ReplaceRecord)?;
+        step::begin(Step::ReplaceRecord)?;
         renameat(&self.fd, STATE_NEW, &self.fd, STATE).context(
             Code::State,
             "replace",
@@ -310,7 +310,7 @@ impl Dir {
         };
         // What stands in for the record goes first, or a reader would take it for the record of a container.
         self.remove_files(&[identity::IDENTITY, CONFIG, STATE])?;
-        fault::at(Step::RemoveDirectory)?;
+        step::begin(Step::RemoveDirectory)?;
         let mut removed = remove_directory();
         if removed == Err(Errno::ENOTEMPTY) {
             self.remove_files(&start_fifo::NAMES)?;

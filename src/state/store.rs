@@ -2,8 +2,8 @@
 
 use super::{Dir, STATE, State, not_found, ownership};
 use crate::error::{Code, Context, Result};
-use crate::fault::{self, Step};
 use crate::id::Id;
+use crate::step::{self, Step};
 use crate::sys::flock::{Operation, flock};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
@@ -40,7 +40,7 @@ impl Store {
     /// `E_ID`, `E_EXISTS`, or `E_STATE` when `--root` cannot be made or written, or is somebody else's. Nothing is left.
     pub(crate) fn reserve(&self, state: &State) -> Result<Dir> {
         let id: Id = state.id.parse()?;
-        fault::at(Step::Reserve)?;
+        step::begin(Step::Reserve)?;
         let parent = match open_root(&self.root) {
             Err(Errno::ENOENT) => self.make_root()?,
             result => result.context(Code::State, "open", self.root.display())?,

@@ -75,28 +75,6 @@ fn descriptors_come_in_order_with_their_bytes() {
 }
 
 #[test]
-fn a_document_may_be_longer_than_a_socket_holds() {
-    crate::sys::forked::check_in_child(|| {
-        let (parent, init) = Channel::pair().map_err(|it| it.to_string())?;
-        let document: Vec<u8> = (0..3_000_001_u32).map(|at| (at % 251) as u8).collect();
-        let length = u32::try_from(document.len()).map_err(|it| it.to_string())?;
-        if let crate::sys::clone::Side::Child =
-            crate::sys::child::fork().map_err(|it| it.to_string())?
-        {
-            let sent = parent.send_document(&document);
-            crate::sys::child::leave(i32::from(sent.is_err()));
-        }
-        drop(parent);
-        let received = init.receive_document(length).map_err(|it| it.to_string())?;
-        if received == document {
-            Ok(())
-        } else {
-            Err("it is not the same".to_owned())
-        }
-    });
-}
-
-#[test]
 fn a_closed_peer_is_an_end_of_file() {
     let (parent, init) = Channel::pair().expect("socketpair");
     drop(init);

@@ -48,18 +48,6 @@ fn retried(mut call: impl FnMut() -> nix::Result<usize>) -> nix::Result<usize> {
     }
 }
 
-/// [`receive`] for a message that must come with an fd.
-///
-/// # Errors
-/// EPIPE when the other side closed the socket or sent no fd.
-pub(crate) fn receive_fd(
-    socket: BorrowedFd<'_>,
-    payload: &mut [u8],
-) -> nix::Result<(usize, OwnedFd)> {
-    let (length, fd) = receive(socket, payload)?;
-    Ok((length, fd.ok_or(Errno::EPIPE)?))
-}
-
 /// `send(socket, payload, MSG_NOSIGNAL)`, send(2): one message.
 ///
 /// # Errors

@@ -7,7 +7,7 @@ use super::dbus::value::Value;
 use super::{Manager, Property, Scope};
 use crate::defence::{Defence, without};
 use crate::error::{Code, Error, Result};
-use crate::fault::{self, Step};
+use crate::step::{self, Step};
 use crate::timeout;
 use nix::errno::Errno;
 use nix::unistd::Pid;
@@ -259,7 +259,7 @@ fn job(
     sent: Step,
 ) -> std::result::Result<String, Failure> {
     let serial = connection.send(call)?;
-    fault::errno_at(sent).map_err(Failure::Broken)?;
+    step::begin_or_errno(sent).map_err(Failure::Broken)?;
     let mut job = None;
     // A job may end before the call that made it is answered.
     let mut ended: Vec<(String, String)> = Vec::new();

@@ -6,7 +6,7 @@ use crate::cgroups::fs::Cgroup;
 use crate::cgroups::limits::Setting;
 use crate::cgroups::update::Changes;
 use crate::error::Result;
-use crate::fault::{self, Step};
+use crate::step::{self, Step};
 use std::path::Path;
 
 /// A scope whose limits change.
@@ -49,7 +49,7 @@ impl<'a> Update<'a> {
         if !limits.properties.is_empty() {
             unit::set(self.scope, &limits.properties)?;
             self.told = true;
-            fault::at(Step::ScopeUpdated)?;
+            step::begin(Step::ScopeUpdated)?;
         }
         early.or_else(|_too_early| self.files.write(&limits.files, mount))
     }

@@ -200,7 +200,7 @@ fn exec_runs_the_program_and_words_its_failure() {
                 tracer: Tracer::Privileged,
                 hooks: &[],
                 hook_output: [None; 2],
-                fault: None,
+                execute: crate::step::Step::Execute,
             };
             Err::<String, _>(steps.land(&plan, channel).1)
         });

@@ -6,15 +6,14 @@
 
 use super::{Plan, file_type, number, permissions};
 use crate::error::{Code, Context, Result};
+use crate::sync::helpers::{self, ToMaker};
 use crate::sys::child::{self, WaitMode};
 use crate::sys::clone::Side;
 use crate::sys::mount::{fsconfig_create, fsconfig_set, fsmount, fsopen, move_mount, open_tree};
-use crate::sys::scm::{receive_fd, send_fd};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, mknodat, umask};
 use nix::unistd::{Gid, Uid, fchownat};
 use std::ffi::CString;
@@ -116,39 +115,31 @@ fn fill(plan: &Plan, directory: BorrowedFd<'_>) -> Result<()> {
 /// Before Linux 6.15 only what is attached in the caller's mount namespace can be cloned, and the
 /// host's is not to be touched. So a child attaches it in a mount namespace that ends with it.
 fn detach(fs: BorrowedFd<'_>, wanted: &[usize]) -> nix::Result<Vec<OwnedFd>> {
-    let (ours, theirs) = socketpair(
-        AddressFamily::Unix,
-        SockType::SeqPacket,
-        None,
-        SockFlag::SOCK_CLOEXEC,
-    )?;
+    let (ours, theirs) = helpers::pair()?;
     match child::fork()? {
         Side::Child => {
-            let errno = clone_and_send(fs, wanted, &theirs).err();
-            child::leave(errno.map_or(0, |errno| errno as i32));
+            let made = clone_and_give(fs, wanted, &theirs);
+            // If nobody listens any more there is nobody to tell.
+            let told = made.or_else(|errno| theirs.fail(errno));
+            child::leave(i32::from(told.is_err()));
         }
         Side::Parent(pid) => {
             drop(theirs);
-            let receive = |_| receive_fd(ours.as_fd(), &mut [0]).map(|(_, tree)| tree);
-            let trees: nix::Result<Vec<OwnedFd>> = wanted.iter().map(receive).collect();
+            let trees = wanted.iter().map(|_| ours.take()).collect();
             // Closed first: a child that is still sending must not wait for us.
             drop(ours);
-            let ended = loop {
+            loop {
                 match child::wait(Some(pid), WaitMode::Block) {
                     Err(Errno::EINTR) => {}
-                    other => break other?,
+                    ended => break ended.and(trees),
                 }
-            };
-            match ended {
-                Some((_, child::Ended::Exited(code))) if code != 0 => Err(Errno::from_raw(code)),
-                _ => trees,
             }
         }
     }
 }
 
 /// The child's part of [`detach`].
-fn clone_and_send(fs: BorrowedFd<'_>, wanted: &[usize], to: &OwnedFd) -> nix::Result<()> {
+fn clone_and_give(fs: BorrowedFd<'_>, wanted: &[usize], to: &ToMaker) -> nix::Result<()> {
     unshare(CloneFlags::CLONE_NEWNS)?;
     let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
     mount(None::<&str>, "/", None::<&str>, private, None::<&str>)?;
@@ -157,7 +148,7 @@ fn clone_and_send(fs: BorrowedFd<'_>, wanted: &[usize], to: &OwnedFd) -> nix::Re
     for index in wanted {
         let name = CString::new(index.to_string()).expect("digits");
         let tree = open_tree(fs, &name, libc::OPEN_TREE_CLONE)?;
-        send_fd(to.as_fd(), b"n", tree.as_fd())?;
+        to.give(tree.as_fd())?;
     }
     Ok(())
 }

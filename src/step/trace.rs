@@ -5,6 +5,7 @@
 //! descriptor, while time counts. The parent writes the file when its command is over. Without the option
 //! a phase costs one look at a variable.
 
+use super::phase::{Phase, Side};
 use crate::binary::shared;
 use crate::error::{Code, Context, Result};
 use nix::time::{ClockId, clock_gettime};
@@ -14,87 +15,6 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-/// A part of a command: those of the parent, then those of the child, each in the order in which a `run`
-/// goes through them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// Reads and checks the bundle, decides everything.
-    Plan,
-    /// Reserves the id, compiles the filter or finds it compiled, writes the first record.
-    Record,
-    /// Makes the cgroup, its limits and its device program.
-    Cgroup,
-    /// Opens namespaces to join.
-    Open,
-    /// Makes the child, with its namespaces.
-    Clone,
-    /// Id maps, limits, bind sources and records, which only the parent can write or reach.
-    Outside,
-    /// Waits for the child.
-    Wait,
-    /// Waits for the process's end.
-    Running,
-    /// Removes what the container leaves.
-    CleanUp,
-    /// Child: enters its namespaces and cuts its mounts off from the host's.
-    Enter,
-    /// Child: mounts, device nodes and links.
-    Mounts,
-    /// Child: makes the root file system its root.
-    Pivot,
-    /// Child: masked and read-only paths, kernel parameters.
-    Finish,
-    /// Child: terminal, working directory, limits, user and capabilities.
-    Identity,
-    /// Child: waits to be started.
-    WaitForStart,
-    /// Child: the last steps, the filter among them.
-    LastSteps,
-    /// Child: execve, until the program runs.
-    Execute,
-}
-
-/// Each phase at its number, with what the trace calls it.
-const TABLE: [(Phase, &str); 17] = [
-    (Phase::Plan, "plan"),
-    (Phase::Record, "record"),
-    (Phase::Cgroup, "cgroup"),
-    (Phase::Open, "open namespaces"),
-    (Phase::Clone, "clone"),
-    (Phase::Outside, "maps, sources, record"),
-    (Phase::Wait, "wait for the child"),
-    (Phase::Running, "running"),
-    (Phase::CleanUp, "clean up"),
-    (Phase::Enter, "enter namespaces"),
-    (Phase::Mounts, "mounts and devices"),
-    (Phase::Pivot, "pivot"),
-    (Phase::Finish, "masks"),
-    (Phase::Identity, "identity"),
-    (Phase::WaitForStart, "wait for start"),
-    (Phase::LastSteps, "last steps"),
-    (Phase::Execute, "execve"),
-];
-
-impl Phase {
-    fn name(self) -> &'static str {
-        TABLE[self as usize].1
-    }
-
-    fn side(self) -> Side {
-        if (self as usize) < Phase::Enter as usize {
-            Side::Parent
-        } else {
-            Side::Child
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Side {
-    Parent,
-    Child,
-}
 
 /// How many phases fit; what comes later is left out.
 const ROOM: usize = 255;
@@ -136,7 +56,7 @@ pub(crate) fn begin(file: &Path, command: &'static str) -> Result<()> {
 }
 
 /// This process enters a phase.
-pub(crate) fn phase(phase: Phase) {
+pub(super) fn phase(phase: Phase) {
     if let Some(trace) = TRACE.get() {
         trace.note(phase);
     }
@@ -187,7 +107,7 @@ impl Trace {
             .map(|note| note.load(Ordering::Acquire))
             .filter(|note| *note != 0)
             .filter_map(|note| {
-                let (phase, _) = TABLE.get(usize::try_from(note >> 56).ok()?)?;
+                let phase = Phase::ALL.get(usize::try_from(note >> 56).ok()?)?;
                 Some((*phase, note & TIME))
             })
             .collect();
@@ -279,11 +199,9 @@ mod tests {
     }
 
     #[test]
-    fn every_phase_is_in_the_table_at_its_number() {
-        for (number, (phase, _)) in TABLE.iter().enumerate() {
+    fn every_phase_is_found_by_its_number() {
+        for (number, phase) in Phase::ALL.iter().enumerate() {
             assert_eq!(*phase as usize, number);
         }
-        assert_eq!(Phase::CleanUp.side(), Side::Parent);
-        assert_eq!(Phase::Enter.side(), Side::Child);
     }
 }

@@ -1,31 +1,12 @@
-//! Steps that are made to fail, or at which the process is killed (`CASULO_FAULT`). Any casulo process.
-//!
-//! Each point at which a command has acquired something and not yet the next thing has a name. The
-//! environment of a test build picks one: `CASULO_FAULT=mounts:ENOMEM` fails there with this errno,
-//! `mounts:kill` kills the process that is there, `mounts:stop` stops it until SIGCONT; a third part
-//! (`replace-record:kill:2`) waits for the second time.
+//! The steps of every command: what a test build makes fail ([`super::fault`]), and what a trace shows
+//! ([`super::trace`]).
 
-use crate::binary::landing::Fault;
-#[cfg(feature = "testing")]
-use crate::binary::landing::{FaultKind, FaultPlace};
-use crate::error::Result;
-#[cfg(feature = "testing")]
-use crate::error::{Code, Error};
-#[cfg(feature = "testing")]
-use nix::errno::Errno;
+use super::phase::{Phase, Side};
 
-/// Which process of casulo is at a step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    /// The command that was called.
-    Parent,
-    /// Init, the process of exec, or a hook before its execve.
-    Child,
-}
-
-/// The steps with their names and sides, in the order in which a command goes through them.
+/// The steps with their names, their sides and the phases that some begin, in the order in which a command goes
+/// through them.
 macro_rules! steps {
-    ($( $(#[doc = $doc:literal])+ $step:ident $name:literal $side:ident; )+) => {
+    ($( $(#[doc = $doc:literal])+ $step:ident $name:literal $side:ident $(begins $phase:ident)?; )+) => {
         /// What is about to be done.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Step { $( $(#[doc = $doc])+ $step, )+ }
@@ -43,27 +24,41 @@ macro_rules! steps {
             pub fn side(self) -> Side {
                 match self { $(Step::$step => Side::$side),+ }
             }
+
+            /// The phase of the trace that begins with it.
+            #[inline(always)]
+            pub(super) const fn phase(self) -> Option<Phase> {
+                match self { $(Step::$step => phase!($($phase)?)),+ }
+            }
         }
+    };
+}
+
+macro_rules! phase {
+    () => {
+        None
+    };
+    ($phase:ident) => {
+        Some(Phase::$phase)
     };
 }
 
 steps! {
     // create and run, the parent
     /// The id is reserved: a directory that has no name yet is made.
-    Reserve "reserve" Parent;
+    Reserve "reserve" Parent begins Record;
     /// It is there and locked; the facts are written.
     Record "record" Parent;
     /// It takes the container's name.
     NameRecord "name-record" Parent;
     /// The filter is compiled, or found compiled.
     CompileFilter "compile-filter" Parent;
-    /// A compiled filter that is written takes its name.
     /// A connection to the seccomp agent.
     ConnectAgent "connect-agent" Parent;
     /// The facts that are written replace the old ones.
     ReplaceRecord "replace-record" Parent;
     /// The cgroup's directory.
-    Cgroup "cgroup" Parent;
+    Cgroup "cgroup" Parent begins Cgroup;
     /// It is there, and does not name its record yet.
     HoldCgroup "hold-cgroup" Parent;
     /// Its limits.
@@ -77,7 +72,7 @@ steps! {
     /// The monitoring group is made.
     RdtMonitor "rdt-monitor" Parent;
     /// Namespaces to join are opened.
-    OpenNamespaces "open-namespaces" Parent;
+    OpenNamespaces "open-namespaces" Parent begins Open;
     /// The FIFOs on which init waits for start.
     StartFifos "start-fifos" Parent;
     /// The files that get the words of hooks.
@@ -93,9 +88,9 @@ steps! {
     /// The bridge makes init.
     Cross "cross" Child;
     /// Init.
-    Clone "clone" Parent;
+    Clone "clone" Parent begins Clone;
     /// Init is there; its maps and all else that only the parent can do to it.
-    Maps "maps" Parent;
+    Maps "maps" Parent begins Outside;
     /// The process that holds the maps of an id-mapped mount waits.
     MapHolder "map-holder" Child;
     /// The container's network namespace is entered, for devices of the host that it takes over.
@@ -124,6 +119,8 @@ steps! {
     KeepConfig "keep-config" Parent;
     /// The facts with init's pid are written.
     RecordInit "record-init" Parent;
+    /// Init is heard until it is what it will be.
+    Hear "hear" Parent begins Wait;
     /// Hooks of the runtime's namespaces.
     RuntimeHooks "runtime-hooks" Parent;
     /// A hook's process.
@@ -149,11 +146,11 @@ steps! {
     /// The program runs; the poststart hooks.
     RunPoststart "run-poststart" Parent;
     /// `run` waits for the end.
-    WaitForEnd "wait-for-end" Parent;
+    WaitForEnd "wait-for-end" Parent begins Running;
 
     // init
     /// The namespaces that the clone has not made.
-    Unshare "unshare" Child;
+    Unshare "unshare" Child begins Enter;
     /// Inherited descriptors are marked.
     MarkDescriptors "mark-descriptors" Child;
     /// The last steps into the namespaces.
@@ -163,7 +160,7 @@ steps! {
     /// The mount namespace is cut off from the host's.
     EnterRoot "enter-root" Child;
     /// The mounts.
-    Mounts "mounts" Child;
+    Mounts "mounts" Child begins Mounts;
     /// Device nodes and links.
     Devices "devices" Child;
     /// The mounts and nodes are in place; init says so.
@@ -171,7 +168,7 @@ steps! {
     /// createContainer hooks.
     ContainerHooks "container-hooks" Child;
     /// The new root.
-    Pivot "pivot" Child;
+    Pivot "pivot" Child begins Pivot;
     /// The old root is detached.
     DetachOldRoot "detach-old-root" Child;
     /// The session.
@@ -183,15 +180,15 @@ steps! {
     /// Kernel parameters.
     Sysctl "sysctl" Child;
     /// Masks and read-only paths.
-    Masks "masks" Child;
+    Masks "masks" Child begins Finish;
     /// What needs root's privileges of the process.
-    Prepare "prepare" Child;
+    Prepare "prepare" Child begins Identity;
     /// The user.
     User "user" Child;
     /// The program is looked up.
     Locate "locate" Child;
     /// All is set up.
-    Ready "ready" Child;
+    Ready "ready" Child begins LastSteps;
     /// Init was started; startContainer hooks.
     StartHooks "start-hooks" Child;
     /// Signals, descriptors and resource limits.
@@ -199,7 +196,7 @@ steps! {
     /// The filter.
     LoadFilter "load-filter" Child;
     /// The program.
-    Execute "execute" Child;
+    Execute "execute" Child begins Execute;
 
     // start
     /// The container is locked; init is asked.
@@ -213,31 +210,39 @@ steps! {
 
     // exec
     /// The entrant.
-    ExecClone "exec-clone" Parent;
+    ExecClone "exec-clone" Parent begins Clone;
+    /// It is there, and is looked after.
+    ExecSupervise "exec-supervise" Parent begins Outside;
     /// systemd moves it into the container's cgroup, where only that may (an ordinary user's).
     ExecAttach "exec-attach" Parent;
-    /// It is there, and is told.
+    /// It has been moved, and is told.
     ExecAttached "exec-attached" Parent;
     /// It may go on.
-    ExecGo "exec-go" Parent;
+    ExecGo "exec-go" Parent begins Wait;
     /// It runs.
     ExecRuns "exec-runs" Parent;
     /// What it takes to look after it in the foreground.
-    ExecAttend "exec-attend" Parent;
+    ExecAttend "exec-attend" Parent begins Running;
+    /// The entrant leaves what is the caller's.
+    ExecEnter "exec-enter" Child begins Enter;
     /// It takes what only the host's privileges grant.
     ExecGrant "exec-grant" Child;
     /// It joins the namespaces.
     ExecJoin "exec-join" Child;
     /// Its terminal.
     ExecTerminal "exec-terminal" Child;
+    /// What needs root's privileges of the process.
+    ExecPrepare "exec-prepare" Child begins Identity;
     /// Its user.
     ExecUser "exec-user" Child;
+    /// It has found its program.
+    ExecReady "exec-ready" Child begins LastSteps;
     /// Its filter.
     ExecFilter "exec-filter" Child;
     /// It waits until it may be seen.
     ExecWait "exec-wait" Child;
     /// The process's program.
-    ExecExecute "exec-execute" Child;
+    ExecExecute "exec-execute" Child begins Execute;
 
     // pause, resume, kill, update
     /// The cgroup freezes.
@@ -263,7 +268,7 @@ steps! {
     /// The processes are killed.
     KillAll "kill-all" Parent;
     /// The cgroup goes.
-    RemoveCgroup "remove-cgroup" Parent;
+    RemoveCgroup "remove-cgroup" Parent begins CleanUp;
     /// The directories above it go.
     RemoveParents "remove-parents" Parent;
     /// The scope goes.
@@ -280,123 +285,6 @@ steps! {
     RemoveDirectory "remove-directory" Parent;
 }
 
-/// Fails, kills or stops if the environment names this step.
-///
-/// # Errors
-/// The errno that the environment names.
-#[cfg(feature = "testing")]
-pub fn at(step: Step) -> Result<()> {
-    errno_at(step).map_err(|errno| Error::step(Code::Unsupported, "fault at", step.name(), errno))
-}
-
-/// Nothing, in every other build. No errors.
-#[cfg(not(feature = "testing"))]
-#[inline(always)]
-pub(crate) const fn at(_: Step) -> Result<()> {
-    Ok(())
-}
-
-/// [`at`] where an errno is the error.
-///
-/// # Errors
-/// The errno that the environment names.
-#[cfg(not(feature = "testing"))]
-#[inline(always)]
-pub(crate) const fn errno_at(_: Step) -> nix::Result<()> {
-    Ok(())
-}
-
-/// [`at`] where an errno is the error.
-///
-/// # Errors
-/// The errno that the environment names.
-#[cfg(feature = "testing")]
-pub fn errno_at(step: Step) -> nix::Result<()> {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    static SEEN: AtomicU32 = AtomicU32::new(0);
-
-    let Ok(told) = std::env::var("CASULO_FAULT") else {
-        return Ok(());
-    };
-    let mut parts = told.split(':');
-    if parts.next() != Some(step.name()) {
-        return Ok(());
-    }
-    let what = parts.next().unwrap_or_default();
-    let time = parts.next().and_then(|text| text.parse().ok()).unwrap_or(1);
-    if SEEN.fetch_add(1, Ordering::Relaxed) + 1 != time {
-        return Ok(());
-    }
-    match what {
-        "kill" => die(),
-        "stop" => stop(),
-        name => Err(errno_of(name)),
-    }
-}
-
-/// What [`crate::process::last_steps`] does at this step, if the environment names it.
-#[cfg(feature = "testing")]
-pub(crate) fn last(step: Step) -> Option<Fault> {
-    let at = match step {
-        Step::StartHooks => FaultPlace::Hooks,
-        _ => FaultPlace::Execute,
-    };
-    let told = std::env::var("CASULO_FAULT").ok()?;
-    let mut parts = told.split(':');
-    if parts.next() != Some(step.name()) {
-        return None;
-    }
-    let how = match parts.next().unwrap_or_default() {
-        "kill" => FaultKind::Kill,
-        "stop" => FaultKind::Stop,
-        name => FaultKind::Errno(errno_of(name)),
-    };
-    Some(Fault { at, how })
-}
-
-/// Nothing, in every other build.
-#[cfg(not(feature = "testing"))]
-#[inline(always)]
-pub(crate) const fn last(_: Step) -> Option<Fault> {
-    None
-}
-
-/// SIGKILL, or what comes next to it: pid 1 of a namespace cannot be killed from inside.
-#[cfg(feature = "testing")]
-fn die() -> ! {
-    // For pid 1 the kernel drops the signal.
-    let _ = signal_self(nix::sys::signal::Signal::SIGKILL);
-    crate::sys::child::leave(137)
-}
-
-/// SIGSTOP. Pid 1 of a namespace cannot be stopped from inside: it sleeps until it is killed.
-#[cfg(feature = "testing")]
-fn stop() -> nix::Result<()> {
-    if nix::unistd::getpid().as_raw() == 1 {
-        loop {
-            nix::unistd::pause();
-        }
-    }
-    signal_self(nix::sys::signal::Signal::SIGSTOP)
-}
-
-/// Not raise(3): after clone3 the C library takes the parent's thread for ours.
-#[cfg(feature = "testing")]
-fn signal_self(signal: nix::sys::signal::Signal) -> nix::Result<()> {
-    nix::sys::signal::kill(nix::unistd::getpid(), signal)
-}
-
-#[cfg(feature = "testing")]
-fn errno_of(name: &str) -> Errno {
-    match name {
-        "EIO" => Errno::EIO,
-        "EPERM" => Errno::EPERM,
-        "EINTR" => Errno::EINTR,
-        "ENOSPC" => Errno::ENOSPC,
-        _ => Errno::ENOMEM,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -408,5 +296,20 @@ mod tests {
         let count = names.len();
         names.dedup();
         assert_eq!(names.len(), count);
+    }
+
+    #[test]
+    fn a_step_and_the_phase_that_it_begins_are_of_one_process() {
+        let phases = Step::ALL.iter().filter_map(|it| Some((it, it.phase()?)));
+        for (step, phase) in phases {
+            assert_eq!(step.side(), phase.side(), "{step:?}");
+        }
+    }
+
+    #[test]
+    fn every_phase_but_the_first_begins_with_a_step() {
+        let begun: Vec<Phase> = Step::ALL.iter().filter_map(|it| it.phase()).collect();
+        let missing = Phase::ALL.iter().filter(|it| !begun.contains(it));
+        assert_eq!(missing.collect::<Vec<_>>(), [&Phase::Plan]);
     }
 }

@@ -1,0 +1,135 @@
+//! Steps that are made to fail, or at which the process is killed (`CASULO_FAULT`). Any casulo process.
+//!
+//! The environment of a test build picks one: `CASULO_FAULT=mounts:ENOMEM` fails there with this errno,
+//! `mounts:kill` kills the process that is there, `mounts:stop` stops it until SIGCONT; a third part
+//! (`replace-record:kill:2`) waits for the second time.
+
+use super::table::Step;
+use crate::binary::landing::Fault;
+#[cfg(feature = "testing")]
+use crate::binary::landing::{FaultKind, FaultPlace};
+use crate::error::Result;
+#[cfg(feature = "testing")]
+use crate::error::{Code, Error};
+#[cfg(feature = "testing")]
+use nix::errno::Errno;
+
+/// Fails, kills or stops if the environment names this step.
+///
+/// # Errors
+/// The errno that the environment names.
+#[cfg(feature = "testing")]
+pub(super) fn at(step: Step) -> Result<()> {
+    errno_at(step).map_err(|errno| Error::step(Code::Unsupported, "fault at", step.name(), errno))
+}
+
+/// Nothing, in every other build.
+///
+/// # Errors
+/// None.
+#[cfg(not(feature = "testing"))]
+#[inline(always)]
+pub(super) const fn at(_: Step) -> Result<()> {
+    Ok(())
+}
+
+/// [`at`] where an errno is the error.
+///
+/// # Errors
+/// The errno that the environment names.
+#[cfg(not(feature = "testing"))]
+#[inline(always)]
+pub(super) const fn errno_at(_: Step) -> nix::Result<()> {
+    Ok(())
+}
+
+/// [`at`] where an errno is the error.
+///
+/// # Errors
+/// The errno that the environment names.
+#[cfg(feature = "testing")]
+pub(super) fn errno_at(step: Step) -> nix::Result<()> {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static SEEN: AtomicU32 = AtomicU32::new(0);
+
+    let Ok(told) = std::env::var("CASULO_FAULT") else {
+        return Ok(());
+    };
+    let mut parts = told.split(':');
+    if parts.next() != Some(step.name()) {
+        return Ok(());
+    }
+    let what = parts.next().unwrap_or_default();
+    let time = parts.next().and_then(|text| text.parse().ok()).unwrap_or(1);
+    if SEEN.fetch_add(1, Ordering::Relaxed) + 1 != time {
+        return Ok(());
+    }
+    match what {
+        "kill" => die(),
+        "stop" => stop(),
+        name => Err(errno_of(name)),
+    }
+}
+
+/// What [`crate::process::last_steps`] does at this step, if the environment names it.
+#[cfg(feature = "testing")]
+pub(crate) fn last(step: Step) -> Option<Fault> {
+    let at = match step {
+        Step::StartHooks => FaultPlace::Hooks,
+        _ => FaultPlace::Execute,
+    };
+    let told = std::env::var("CASULO_FAULT").ok()?;
+    let mut parts = told.split(':');
+    if parts.next() != Some(step.name()) {
+        return None;
+    }
+    let how = match parts.next().unwrap_or_default() {
+        "kill" => FaultKind::Kill,
+        "stop" => FaultKind::Stop,
+        name => FaultKind::Errno(errno_of(name)),
+    };
+    Some(Fault { at, how })
+}
+
+/// Nothing, in every other build.
+#[cfg(not(feature = "testing"))]
+#[inline(always)]
+pub(crate) const fn last(_: Step) -> Option<Fault> {
+    None
+}
+
+/// SIGKILL, or what comes next to it: pid 1 of a namespace cannot be killed from inside.
+#[cfg(feature = "testing")]
+fn die() -> ! {
+    // For pid 1 the kernel drops the signal.
+    let _ = signal_self(nix::sys::signal::Signal::SIGKILL);
+    crate::sys::child::leave(137)
+}
+
+/// SIGSTOP. Pid 1 of a namespace cannot be stopped from inside: it sleeps until it is killed.
+#[cfg(feature = "testing")]
+fn stop() -> nix::Result<()> {
+    if nix::unistd::getpid().as_raw() == 1 {
+        loop {
+            nix::unistd::pause();
+        }
+    }
+    signal_self(nix::sys::signal::Signal::SIGSTOP)
+}
+
+/// Not raise(3): after clone3 the C library takes the parent's thread for ours.
+#[cfg(feature = "testing")]
+fn signal_self(signal: nix::sys::signal::Signal) -> nix::Result<()> {
+    nix::sys::signal::kill(nix::unistd::getpid(), signal)
+}
+
+#[cfg(feature = "testing")]
+fn errno_of(name: &str) -> Errno {
+    match name {
+        "EIO" => Errno::EIO,
+        "EPERM" => Errno::EPERM,
+        "EINTR" => Errno::EINTR,
+        "ENOSPC" => Errno::ENOSPC,
+        _ => Errno::ENOMEM,
+    }
+}
