@@ -19,11 +19,11 @@
 //! At any moment the process may send `Failed` and leave. An end of file without the last steps means that it died.
 //!
 //! Others have lines of their own: the last process ([`pipes`]), a bridge ([`bridge`]), helpers and hooks
-//! ([`helpers`]); and what can be said by no call any more stands in a page ([`page`]).
+//! ([`answers`]); and what can be said by no call any more stands in a page ([`page`]).
 
+pub(crate) mod answers;
 pub(crate) mod bridge;
 pub(crate) mod documents;
-pub(crate) mod helpers;
 pub(crate) mod page;
 pub(crate) mod pipes;
 pub(crate) mod trees;

@@ -6,7 +6,7 @@ use crate::binary::start;
 use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Result};
 use crate::step::{self, Step};
-use crate::sync::helpers;
+use crate::sync::answers;
 use crate::sys::child::{self, Ended, WaitMode};
 use crate::sys::clone::Side;
 use crate::sys::fd::close_on_exec_from;
@@ -160,7 +160,7 @@ impl<'a> Process<'a> {
                     [&stdin, &output, error_output.as_ref().unwrap_or(&output)],
                 );
                 // Nobody is left to tell if this fails; the exit code tells as much as it can.
-                let _ = helpers::say_errno(&fail, errno);
+                let _ = answers::say_errno(&fail, errno);
                 child::leave(127);
             }
             Side::Parent(pid) => pid,
@@ -200,7 +200,7 @@ impl<'a> Process<'a> {
         }
         let ended = self.reap()?;
         self.listen()?;
-        Ok(match helpers::heard_errno(&self.failure) {
+        Ok(match answers::heard_errno(&self.failure) {
             Some(errno) => End::NotExecuted(errno),
             None => match over {
                 Some(over) if ended == Ended::Killed(libc::SIGKILL) => over,

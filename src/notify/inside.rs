@@ -8,7 +8,7 @@
 use super::SOCKET;
 use crate::error::{Code, Error, Result};
 use crate::namespaces::{Kind, Kinds, become_root_of_joined};
-use crate::sync::helpers;
+use crate::sync::answers;
 use crate::sys::child;
 use crate::sys::clone::Side;
 use crate::sys::mount::{MountAttr, mount_setattr, open_tree};
@@ -43,7 +43,7 @@ pub(super) fn bound_in(
         let object = directory.join(SOCKET).display().to_string();
         Error::step(Code::Io, "bind the notify socket", object, errno)
     };
-    let (ours, theirs) = helpers::pair().map_err(failed)?;
+    let (ours, theirs) = answers::pair().map_err(failed)?;
     let parent = Pid::this();
     let pid = match child::fork().map_err(failed)? {
         Side::Child => {

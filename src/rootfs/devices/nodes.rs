@@ -6,7 +6,7 @@
 
 use super::{Plan, file_type, number, permissions};
 use crate::error::{Code, Context, Result};
-use crate::sync::helpers::{self, ToMaker};
+use crate::sync::answers::{self, ToMaker};
 use crate::sys::child::{self, WaitMode};
 use crate::sys::clone::Side;
 use crate::sys::mount::{fsconfig_create, fsconfig_set, fsmount, fsopen, move_mount, open_tree};
@@ -115,7 +115,7 @@ fn fill(plan: &Plan, directory: BorrowedFd<'_>) -> Result<()> {
 /// Before Linux 6.15 only what is attached in the caller's mount namespace can be cloned, and the
 /// host's is not to be touched. So a child attaches it in a mount namespace that ends with it.
 fn detach(fs: BorrowedFd<'_>, wanted: &[usize]) -> nix::Result<Vec<OwnedFd>> {
-    let (ours, theirs) = helpers::pair()?;
+    let (ours, theirs) = answers::pair()?;
     match child::fork()? {
         Side::Child => {
             let made = clone_and_give(fs, wanted, &theirs);
