@@ -313,8 +313,7 @@ fn record_init(
     state: &mut State,
 ) -> Result<()> {
     let init = Pid::from_raw(state.init_process_pid);
-    let process = ProcessRef::of(init, &ours.proc).context(Code::State, "look at init", init)?;
-    state.init_process_start = process.start;
+    state.set_init(ProcessRef::of(init, &ours.proc).context(Code::State, "look at init", init)?);
     state.identity = Some(Identity::of(state, made.cgroup.as_ref())?);
     step::begin(Step::KeepConfig)?;
     made.dir()?.write_config(request.config)?;

@@ -29,11 +29,11 @@ pub(crate) struct Terminal {
 }
 
 /// Child, after the pivot (or after joining, for exec): opens a new pty of the container's devpts.
-/// `root` is the container's root, `size` is `process.consoleSize` as (rows, columns).
+/// `root` is the container's root, `size` is `process.consoleSize`.
 ///
 /// # Errors
 /// E_TERMINAL where the container has no devpts; E_UNSAFE_PATH where its ptmx is something else.
-pub(crate) fn open(root: &Root, size: Option<(u16, u16)>) -> Result<Terminal> {
+pub(crate) fn open(root: &Root, size: Option<Size>) -> Result<Terminal> {
     let master = open_master(root)?;
     let shown = "/dev/pts/ptmx";
     tty::unlock(master.as_fd()).context(Code::Terminal, "unlock the pty of", shown)?;
@@ -44,8 +44,8 @@ pub(crate) fn open(root: &Root, size: Option<(u16, u16)>) -> Result<Terminal> {
     if !is_char || !is_devpts {
         return Err(not_a_pty());
     }
-    if let Some((rows, columns)) = size {
-        tty::set_size(slave.as_fd(), Size { rows, columns }).context(
+    if let Some(size) = size {
+        tty::set_size(slave.as_fd(), size).context(
             Code::Terminal,
             "set the size of",
             "the terminal",
@@ -252,7 +252,14 @@ mod tests {
     #[test]
     fn a_terminal_has_its_size_owner_and_console() {
         in_a_root(|top, root| {
-            let terminal = open(root, Some((25, 132))).map_err(text)?;
+            let terminal = open(
+                root,
+                Some(Size {
+                    rows: 25,
+                    columns: 132,
+                }),
+            )
+            .map_err(text)?;
             let size = tty::size(terminal.master.as_fd()).map_err(text)?;
             truth((size.rows, size.columns) == (25, 132), "the size")?;
             terminal.give_to(1000).map_err(text)?;

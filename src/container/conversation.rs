@@ -188,9 +188,7 @@ impl Conversation<'_> {
             return Err(self.left(entrant));
         };
         let pidfd = pidfd_open(pid).context(Code::Io, "open a pidfd of", pid)?;
-        state.init_process_pid = pid.as_raw();
-        let process = ProcessRef::of(pid, proc).context(Code::State, "look at init", pid)?;
-        state.init_process_start = process.start;
+        state.set_init(ProcessRef::of(pid, proc).context(Code::State, "look at init", pid)?);
         step::begin(Step::RecordInit)?;
         made.dir()?.keep_identity(state)?;
         made.dir()?.write(state)?;

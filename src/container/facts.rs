@@ -25,7 +25,7 @@ pub(super) fn facts(request: &Request<'_>, proc: &ProcFs) -> Result<State> {
         rootfs: plan.rootfs.path.clone(),
         annotations: plan.annotations.iter().cloned().collect(),
         owner: request.host.euid,
-        creator: (creator.pid, creator.start),
+        creator,
         cgroup_parents: plan.cgroup.missing_parents(),
         systemd_scope: plan.cgroup.scope.as_ref().map(|it| it.scope.clone()),
         delegate_cgroup: plan.cgroup.delegate.clone(),

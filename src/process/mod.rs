@@ -39,6 +39,7 @@ use crate::namespaces;
 use crate::options::Options;
 use crate::procfs::ProcFs;
 use crate::sys::sched::SchedAttr;
+use crate::sys::tty;
 use environment::Environment;
 use keyring::Keyring;
 pub(crate) use limits::Rlimit;
@@ -61,7 +62,7 @@ pub(crate) struct Plan {
     /// Whether `no_new_privs` is set: only when the config says true.
     pub no_new_privs: bool,
     /// Some if a terminal is wanted; (rows, columns) if given.
-    pub terminal: Option<Option<(u16, u16)>>,
+    pub terminal: Option<Option<tty::Size>>,
     /// User, groups, umask.
     pub identity: Identity,
     /// The five sets.
@@ -204,7 +205,7 @@ fn plan_terminal(
     process: &Process,
     path: &str,
     problems: &mut Problems,
-) -> Option<Option<(u16, u16)>> {
+) -> Option<Option<tty::Size>> {
     if process.terminal() != Some(true) {
         return None;
     }
@@ -220,7 +221,10 @@ fn plan_terminal(
             0
         })
     };
-    Some(size.map(|it| (cells(it.height(), "height"), cells(it.width(), "width"))))
+    Some(size.map(|it| tty::Size {
+        rows: cells(it.height(), "height"),
+        columns: cells(it.width(), "width"),
+    }))
 }
 
 /// The spec supports no flags, and unsupported values are errors (config.md, Valid values).

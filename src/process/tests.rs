@@ -117,7 +117,10 @@ fn a_console_size_counts_beside_a_terminal_only() {
         (r#"{"terminal":true}"#, Some(None)),
         (
             r#"{"terminal":true,"consoleSize":{"height":25,"width":80}}"#,
-            Some(Some((25, 80))),
+            Some(Some(tty::Size {
+                rows: 25,
+                columns: 80,
+            })),
         ),
         (
             r#"{"terminal":true,"consoleSize":{"height":0,"width":80}}"#,

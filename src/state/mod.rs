@@ -68,8 +68,8 @@ pub(crate) struct State {
     pub init_process_pid: i32,
     /// Start time of init in clock ticks (field 22 of `/proc/PID/stat`).
     pub init_process_start: u64,
-    /// Pid and start time of the casulo that creates it.
-    pub creator: (i32, u64),
+    /// The casulo that creates it.
+    pub creator: ProcessRef,
     /// create has done all its work.
     pub finished: bool,
     /// Directory of the cgroup, absolute on the host, under the key `""` (runc's shape for v2).
@@ -122,8 +122,7 @@ impl State {
 
     /// The casulo that creates it, by pid and start time; `None` where nothing was recorded.
     pub(crate) fn creator(&self) -> Option<ProcessRef> {
-        let (pid, start) = self.creator;
-        (pid > 0).then_some(ProcessRef { pid, start })
+        (self.creator.pid > 0).then_some(self.creator)
     }
 
     /// Init by pid and start time; `None` before it exists, and when it was of an earlier boot.
@@ -132,6 +131,12 @@ impl State {
             pid: self.init_process_pid,
             start: self.init_process_start,
         })
+    }
+
+    /// Records init, as it is now.
+    pub(crate) fn set_init(&mut self, init: ProcessRef) {
+        self.init_process_pid = init.pid;
+        self.init_process_start = init.start;
     }
 
     /// The state document of the spec (runtime.md, State), as hooks get it on stdin and, with
@@ -380,7 +385,7 @@ mod tests {
         let me = ProcessRef::of(Pid::this(), &proc).expect("this process");
         State {
             id: "web".to_owned(),
-            creator: (me.pid, me.start),
+            creator: me,
             ..State::default()
         }
     }
@@ -483,7 +488,10 @@ mod tests {
         assert_eq!(status(), Status::Stopped);
         creator
             .write(&State {
-                creator: (web().creator.0, 1),
+                creator: ProcessRef {
+                    start: 1,
+                    ..web().creator
+                },
                 ..web()
             })
             .expect("written");

@@ -17,7 +17,7 @@ impl State {
         let checks = [
             ("namespaces", self.namespaces.is_known()),
             ("init_process_pid", self.init_process_pid >= 0),
-            ("creator", self.creator.0 >= 0),
+            ("creator", self.creator.pid >= 0),
             ("created", is_time(&self.created)),
             ("bundle", is_path(&self.bundle)),
             ("rootfs", is_path(&self.rootfs)),

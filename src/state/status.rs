@@ -9,6 +9,7 @@ use crate::sys::pidfd::pidfd_open;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
 use std::os::fd::OwnedFd;
 
 /// The status of the spec (runtime.md, State), and `paused`, which every caller knows.
@@ -39,8 +40,10 @@ impl Status {
     }
 }
 
-/// A process that cannot be mistaken for a later one with the same number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A process that cannot be mistaken for a later one with the same number. In a record it is a pair of numbers, 0 and 0
+/// for none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "(i32, u64)", into = "(i32, u64)")]
 pub(crate) struct ProcessRef {
     /// Pid in casulo's pid namespace.
     pub pid: i32,
@@ -55,6 +58,18 @@ enum Program {
     Makers,
     /// One that it has executed.
     Own,
+}
+
+impl From<(i32, u64)> for ProcessRef {
+    fn from((pid, start): (i32, u64)) -> ProcessRef {
+        ProcessRef { pid, start }
+    }
+}
+
+impl From<ProcessRef> for (i32, u64) {
+    fn from(process: ProcessRef) -> (i32, u64) {
+        (process.pid, process.start)
+    }
 }
 
 impl ProcessRef {
