@@ -15,7 +15,7 @@ use crate::error::{Code, Context, Error, Result};
 use crate::namespaces::{self, Kind, Kinds};
 use crate::process::asked::Birth;
 use crate::process::last_steps::{LastSteps, Tracer, Wait, WorkingDirectory};
-use crate::process::{Role, signals};
+use crate::process::{Entered, Role, signals};
 use crate::procfs::ProcFs;
 use crate::root::Root;
 use crate::seccomp::Bpf;
@@ -25,7 +25,7 @@ use crate::sync::{Channel, Message};
 use crate::sys::child;
 use crate::sys::namespace::stop_being_dumpable;
 use crate::sys::pidfd::pidfd_send_signal;
-use crate::terminal;
+use crate::{lsm, terminal};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sched::setns;
@@ -58,30 +58,53 @@ impl Entrant<'_> {
         child::leave(1)
     }
 
-    /// Everything but the birth.
+    /// The steps of an entrant but the birth, in their order.
     fn enter(&self, parent: &Channel, place: Place, proc: ProcFs) -> Result<Ready> {
+        self.leave_the_caller(parent)?;
+        self.wait_for_cgroup(parent, place)?;
+        let labels = self.take_from_host(&proc)?;
+        self.join_namespaces(proc)?;
+        let root = root()?;
+        self.open_terminal(&root, parent)?;
+        let entered = self.prepare(&root, labels)?;
+        let sys_admin = self.become_user(parent)?;
+        let program = self.request.process.locate(&root, entered)?;
+        Ok(Ready { program, sys_admin })
+    }
+
+    /// Of the caller's session nothing is left to be reached from the process: its terminal, its group, its share of
+    /// the processor (/proc/N/autogroup).
+    fn leave_the_caller(&self, parent: &Channel) -> Result<()> {
         step::begin(Step::ExecEnter)?;
         protection::close_binary_mount();
-        let process = self.request.process;
-        // Of the caller's session nothing is left to be reached from the process: its terminal, its group, its
-        // share of the processor (/proc/N/autogroup).
         if !without(Defence::OwnSession) {
             signals::own_session()?;
         }
-        end_with_parent(parent)?;
+        end_with_parent(parent)
+    }
+
+    /// Where the clone has not put it into its cgroup, it goes there now.
+    fn wait_for_cgroup(&self, parent: &Channel, place: Place) -> Result<()> {
         match place {
-            Place::Final => {}
-            Place::LeftToItself(processes) => move_to(processes, self.request.id)?,
-            Place::LeftToSystemd { .. } => {
-                parent.receive()?.ok_or_else(parent_left)?;
-            }
+            Place::Final => Ok(()),
+            Place::LeftToItself(processes) => move_to(processes, self.request.id),
+            Place::LeftToSystemd { .. } => parent.receive()?.ok_or_else(parent_left).map(drop),
         }
+    }
+
+    /// What only the host's privileges grant, and the files of its own /proc that it writes later.
+    fn take_from_host(&self, proc: &ProcFs) -> Result<lsm::Files> {
+        let process = self.request.process;
         step::begin(Step::ExecGrant)?;
-        process.grant(Pid::this(), &proc, Role::Exec)?;
-        let labels = process.labels.open(&proc)?;
+        process.grant(Pid::this(), proc, Role::Exec)?;
+        process.labels.open(proc)
+    }
+
+    /// All namespaces, and init's root where the container lives in a chroot.
+    fn join_namespaces(&self, proc: ProcFs) -> Result<()> {
         let root_of_init = self.root_of_init(&proc)?;
         step::begin(Step::ExecJoin)?;
-        process.identity.leave_callers_groups()?;
+        self.request.process.identity.leave_callers_groups()?;
         stop_being_dumpable().context(Code::Process, "prctl", "PR_SET_DUMPABLE")?;
         self.join(&proc)?;
         drop(proc);
@@ -95,24 +118,33 @@ impl Entrant<'_> {
         if self.request.seen.state.has(Kind::User) {
             namespaces::become_root_of_joined()?;
         }
-        let root = open(
-            "/",
-            OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
-            Mode::empty(),
-        )
-        .context(Code::Process, "open", "/")?;
-        let root = Root::from_fd(root);
-        if let Some(size) = process.terminal {
-            step::begin(Step::ExecTerminal)?;
-            let pty = terminal::open(&root, size)?;
-            pty.give_to(process.identity.uid)?;
-            terminal::take_streams(pty.slave.as_fd())?;
-            parent.send(&Message::Terminal(pty.master))?;
-        }
+        Ok(())
+    }
+
+    fn open_terminal(&self, root: &Root, parent: &Channel) -> Result<()> {
+        let process = self.request.process;
+        let Some(size) = process.terminal else {
+            return Ok(());
+        };
+        step::begin(Step::ExecTerminal)?;
+        let pty = terminal::open(root, size)?;
+        pty.give_to(process.identity.uid)?;
+        terminal::take_streams(pty.slave.as_fd())?;
+        parent.send(&Message::Terminal(pty.master))
+    }
+
+    /// What of the process needs root's privileges in its user namespace, its working directory last of all.
+    fn prepare(&self, root: &Root, labels: lsm::Files) -> Result<Entered> {
+        let process = self.request.process;
         step::begin(Step::ExecPrepare)?;
         process.prepare(&labels)?;
         drop(labels);
-        let entered = process.enter(&root)?;
+        process.enter(root)
+    }
+
+    /// From root of its user namespace to the process's user. Whether CAP_SYS_ADMIN stays until the filter is loaded.
+    fn become_user(&self, parent: &Channel) -> Result<SysAdmin> {
+        let process = self.request.process;
         step::begin(Step::ExecUser)?;
         let sys_admin = process.sys_admin_until(self.request.filter);
         process.become_user(sys_admin)?;
@@ -120,9 +152,7 @@ impl Entrant<'_> {
             // That has cleared it, PR_SET_PDEATHSIG(2const).
             end_with_parent(parent)?;
         }
-        let program = process.locate(&root, entered)?;
-        drop(root);
-        Ok(Ready { program, sys_admin })
+        Ok(sys_admin)
     }
 
     /// From here on the process is what it will be.
@@ -204,6 +234,13 @@ impl Entrant<'_> {
 struct Ready {
     program: crate::process::Program,
     sys_admin: SysAdmin,
+}
+
+/// The root that it has joined.
+fn root() -> Result<Root> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let root = open("/", flags, Mode::empty()).context(Code::Process, "open", "/")?;
+    Ok(Root::from_fd(root))
 }
 
 /// `processes` is the list of processes of a cgroup: `0` stands for who writes it (cgroups(7)).
