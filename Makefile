@@ -62,7 +62,7 @@ install: build ## binary, man pages and completions, below DESTDIR and PREFIX
 	bin/casulo completion fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/casulo.fish
 
 .PHONY: hot-functions
-hot-functions: native-libs ## link/hot.ld: which functions lie together, when those of a container's life have changed much
+hot-functions: native-libs ## link/hot: which functions lie together, when those of a container's life have changed much
 	scripts/hot-functions
 
 .PHONY: man
