@@ -33,11 +33,25 @@ target/native/libseccomp.a: | build-tools
 .PHONY: native-libs
 native-libs: build-tools target/native/libseccomp.a
 
+release = $(if $(COMMIT),CASULO_COMMIT=$(COMMIT)) cargo build --release --bin casulo
+
 .PHONY: build
-build: native-libs ## the release binary: bin/casulo, static and stripped
-	$(if $(COMMIT),CASULO_COMMIT=$(COMMIT)) cargo build --release --bin casulo
+ifeq ($(PIE),1)
+build: pie-build
+	@install -m 755 bin/casulo-pie bin/casulo
+else
+build: native-libs ## the release binary: bin/casulo, static and stripped; PIE=1 for a position-independent one
+	$(release)
 	@mkdir -p bin
 	@install -m 755 target/$(TARGET)/release/casulo bin/casulo
+endif
+
+# With flags in place of those of .cargo/config.toml, so in a directory of its own.
+.PHONY: pie-build
+pie-build: native-libs
+	RUSTFLAGS="-C relocation-model=pie -C symbol-mangling-version=v0" $(release) --target-dir target/pie
+	@mkdir -p bin
+	@install -m 755 target/pie/$(TARGET)/release/casulo bin/casulo-pie
 
 # The test build, whose defences can be taken out and whose steps can be made to fail: for the tests alone.
 .PHONY: test-build
@@ -62,7 +76,7 @@ install: build ## binary, man pages and completions, below DESTDIR and PREFIX
 	bin/casulo completion fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/casulo.fish
 
 .PHONY: hot-functions
-hot-functions: native-libs ## link/hot.ld: which functions lie together, when those of a container's life have changed much
+hot-functions: native-libs ## link/hot: which functions lie together, when those of a container's life have changed much
 	scripts/hot-functions
 
 .PHONY: man
@@ -96,14 +110,15 @@ test-tools:
 		gcc musl-gcc:musl-tools strace
 
 .PHONY: test
-test: build test-build test-tools ## all tests: as an ordinary user, as root, and in the test host
+test: build test-build pie-build test-tools ## all tests: as an ordinary user, as root, and in the test host
 	scripts/test
 
 .PHONY: integration
 integration: build test-build test-tools ## the integration tests on this machine; FILTER=text picks some
 	@exe=$$(cargo test --no-run --package casulo-integration --message-format=json 2>/dev/null | \
 		jq -r 'select(.executable != null and .target.name == "integration") | .executable'); \
-	CASULO=$${CASULO:-$(CURDIR)/bin/casulo} CASULO_TESTING=$(CURDIR)/bin/casulo-testing "$$exe" $(FILTER)
+	CASULO=$${CASULO:-$(CURDIR)/bin/casulo} CASULO_TESTING=$(CURDIR)/bin/casulo-testing \
+	CASULO_PIE=$(CURDIR)/bin/casulo-pie "$$exe" $(FILTER)
 
 .PHONY: compare
 compare: test-tools native-libs ## the integration tests against another runtime: RUNTIME=/usr/sbin/runc

@@ -13,6 +13,7 @@ use std::process::Command;
 cases! {
     [Root, Casulo] => caught_program_cannot_be_written_later, entry_point_that_runs_the_runtime,
         waiting_init_is_not_the_hosts_file, a_moved_process_looks_as_before;
+    [Root, Casulo, PieBuild] => position_independent_program_moves_wherever_it_lies;
     [Root, Casulo, Program("/usr/bin/strace")] => where_it_cannot_move_it_starts_again;
 }
 
@@ -61,6 +62,41 @@ fn waiting_init_is_not_the_hosts_file(lab: &Lab) {
     let exe = fs::read_link(format!("/proc/{}/exe", bundle.pid())).unwrap();
     let rootfs = bundle.rootfs();
     assert!(!exe.to_string_lossy().contains(&*rootfs.to_string_lossy()));
+}
+
+/// Where the first part of the program that this process runs from, and that is executed, begins.
+fn beginning_of_text(pid: i32) -> String {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let of_a_file = |line: &&str| line.contains(" r-xp ") && !line.contains("[v");
+    let text = maps.lines().find(of_a_file).expect("text");
+    text.split('-').next().unwrap().to_owned()
+}
+
+fn position_independent_program_moves_wherever_it_lies(lab: &Lab) {
+    let with_pie = |command: &Command| {
+        let mut with_pie = Command::new(lab.pie_build());
+        with_pie.args(command.get_args()).current_dir(lab.path());
+        finish(with_pie, b"").ok()
+    };
+    let bundles = [(); 2].map(|()| lab.bundle().args(&["/bin/sleep", "1000"]));
+    let beginnings = bundles.each_ref().map(|bundle| {
+        with_pie(&bundle.command(&[], "create", &[]));
+        // A copy in memory, which it would start again from, is on no read-only mount.
+        assert_runs_from_read_only(bundle.pid());
+        beginning_of_text(bundle.pid())
+    });
+    assert_ne!(beginnings[0], beginnings[1]);
+    for bundle in &bundles {
+        let mut start = lab.command();
+        with_pie(start.args(["start", bundle.id()]));
+        let mut exec = lab.command();
+        let said = with_pie(exec.args(["exec", bundle.id(), "/bin/echo", "hello"]));
+        assert_eq!(said.stdout, "hello\n");
+        bundle.call("kill", &[], &["KILL"]).ok();
+        bundle.wait_stopped();
+        let mut delete = lab.command();
+        with_pie(delete.args(["delete", bundle.id()]));
+    }
 }
 
 fn a_moved_process_looks_as_before(lab: &Lab) {

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `CASULO` | the runtime under test (default `bin/casulo`); any runtime with runc's command line |
 //! | `CASULO_TESTING` | casulo's test build (default `bin/casulo-testing`): defences out, steps that fail |
+//! | `CASULO_PIE` | casulo's position-independent build (default `bin/casulo-pie`, `make pie-build`) |
 //! | `CASULO_TEST_REQUIRE` | needs whose absence is a failure, not a skip: `all`, or names as printed by a skip |
 //! | `CASULO_TEST_SKIPPED` | a file that receives the names of the tests that were skipped and that another host can run |
 //! | `CASULO_TEST_ENGINES` | if set, all tests of the engines are run, not only a smoke test of each |

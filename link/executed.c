@@ -106,6 +106,6 @@ int main(int argc, char **argv)
 	if (!list)
 		return 2;
 	for (unsigned i = 0; i < count; i++)
-		fprintf(list, "%x\n", in_order[i]);
+		fprintf(list, "%016u\n", in_order[i]);
 	return fclose(list) ? 2 : result;
 }

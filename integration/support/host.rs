@@ -14,6 +14,8 @@ pub(crate) enum Need {
     Casulo,
     /// casulo's test build.
     TestBuild,
+    /// casulo's position-independent build.
+    PieBuild,
     /// A cgroup v2 controller.
     Controller(&'static str),
     /// The controllers are missing from cgroup v2 (the opposite of the above, for the error).
@@ -82,6 +84,10 @@ impl Need {
             Need::TestBuild => (
                 runtime::test_build().exists(),
                 "testbuild: no test build of casulo".into(),
+            ),
+            Need::PieBuild => (
+                runtime::pie_build().exists(),
+                "piebuild: no position-independent build of casulo".into(),
             ),
             Need::Controller(name) => (
                 has_controller(name),

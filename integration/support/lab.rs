@@ -81,6 +81,9 @@ pub(crate) fn prepare() {
     if runtime::test_build().exists() {
         copy_program(&runtime::test_build(), &base.path().join("test-build"));
     }
+    if runtime::pie_build().exists() {
+        copy_program(&runtime::pie_build(), &base.path().join("pie-build"));
+    }
     if geteuid().is_root() {
         for file in ["/etc/subuid", "/etc/subgid"] {
             lay_over(base.path(), Path::new(file));
@@ -285,6 +288,11 @@ impl Lab {
     /// The program of the test build.
     pub(crate) fn test_build(&self) -> PathBuf {
         shared().base.path().join("test-build")
+    }
+
+    /// The program of the position-independent build. For tests that need `PieBuild`.
+    pub(crate) fn pie_build(&self) -> PathBuf {
+        shared().base.path().join("pie-build")
     }
 
     /// A bundle with a rootfs, a plain config and an id of its own.

@@ -98,6 +98,14 @@ pub(crate) fn test_build() -> PathBuf {
     }
 }
 
+/// casulo's position-independent build, as `CASULO_PIE` names it.
+pub(crate) fn pie_build() -> PathBuf {
+    match std::env::var_os("CASULO_PIE") {
+        Some(path) => PathBuf::from(path),
+        None => built("casulo-pie"),
+    }
+}
+
 /// True if the runtime under test is casulo.
 pub(crate) fn is_casulo() -> bool {
     static ANSWER: OnceLock<bool> = OnceLock::new();

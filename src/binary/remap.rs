@@ -1,5 +1,5 @@
-//! The memory that this process's own program lies in. casulo is one static executable that is never
-//! relocated: each part lies where its program header says, elf(5).
+//! The memory that this process's own program lies in. casulo is one static executable: each part lies where its
+//! program header says, elf(5), or as far behind that as the kernel has put all of a position-independent one.
 
 use super::start;
 use crate::sys::check;
@@ -71,16 +71,20 @@ fn parts() -> nix::Result<impl Iterator<Item = Part>> {
     // SAFETY: the kernel has put `count` headers of this size there, for as long as the program runs.
     let all: &'static [libc::Elf64_Phdr] =
         unsafe { std::slice::from_raw_parts(with_exposed_provenance(headers), count) };
-    let loaded = all
-        .iter()
-        .filter(|header| header.p_type == libc::PT_LOAD)
-        .filter_map(Part::of);
-    // Headers that are not where they say have been relocated, and everything else with them.
-    if loaded.clone().any(|part| part.holds(headers)) {
-        Ok(loaded)
-    } else {
-        Err(Errno::ENOEXEC)
-    }
+    let load = || all.iter().filter(|header| header.p_type == libc::PT_LOAD);
+    // The part that begins with the file begins with its header, which the program headers follow.
+    let first = load().find(|header| header.p_offset == 0);
+    let first = first.and_then(|it| usize::try_from(it.p_vaddr).ok());
+    let begin = headers.checked_sub(size_of::<libc::Elf64_Ehdr>());
+    let bias = match (begin, first) {
+        (Some(begin), Some(first)) if begin % page_size() == 0 => begin.wrapping_sub(first),
+        _ => return Err(Errno::ENOEXEC),
+    };
+    Ok(load().filter_map(move |header| Part::of(header, bias)))
+}
+
+fn page_size() -> usize {
+    auxiliary(libc::AT_PAGESZ).max(1)
 }
 
 /// getauxval(3): 0 for what the kernel did not say.
@@ -90,10 +94,10 @@ fn auxiliary(kind: libc::c_ulong) -> usize {
 }
 
 impl Part {
-    /// None where there is nothing of the file in it.
-    fn of(header: &libc::Elf64_Phdr) -> Option<Part> {
-        let page = auxiliary(libc::AT_PAGESZ).max(1);
-        let address = usize::try_from(header.p_vaddr).ok()?;
+    /// Of a program that lies `bias` behind where it says. None where there is nothing of the file in it.
+    fn of(header: &libc::Elf64_Phdr, bias: usize) -> Option<Part> {
+        let page = page_size();
+        let address = usize::try_from(header.p_vaddr).ok()?.wrapping_add(bias);
         let before = address % page;
         let size = usize::try_from(header.p_filesz).ok()?;
         let access = [
@@ -117,10 +121,6 @@ impl Part {
     /// True for text and constants.
     fn is_constant(&self) -> bool {
         !self.access.contains(ProtFlags::PROT_WRITE)
-    }
-
-    fn holds(&self, address: usize) -> bool {
-        address.wrapping_sub(self.begin.get()) < self.length.get()
     }
 
     fn memory(&self) -> NonNull<c_void> {
@@ -149,9 +149,10 @@ impl Part {
     /// Puts a copy in the place of pages that the program writes. Their file does not know what was written.
     fn leave_the_file(&self) -> nix::Result<()> {
         let length = self.length.get();
+        // All of it is written at once: so its pages come by one call, not by a fault each.
+        let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_POPULATE;
         // SAFETY: a new mapping, at an address that the kernel chooses.
-        let copy =
-            unsafe { mmap_anonymous(None, self.length, self.access, MapFlags::MAP_PRIVATE)? };
+        let copy = unsafe { mmap_anonymous(None, self.length, self.access, flags)? };
         // SAFETY: both are mappings of this length; nobody writes here until they have changed places, for
         // there is one thread and it only makes a system call.
         unsafe { self.memory().copy_to_nonoverlapping(copy, length) };
