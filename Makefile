@@ -161,6 +161,11 @@ fuzz: native-libs ## fuzz one of fuzz/fuzz_targets: TARGET=config SECONDS=60
 	@scripts/need g++
 	scripts/fuzz $(TARGET) $(or $(SECONDS),60)
 
+.PHONY: mutants
+mutants: native-libs test-tools ## single changes of the program that no test notices: FILES="src/init.rs", N=number, SEED=number, MINUTES=number
+	@scripts/need jq patch findmnt:util-linux
+	@scripts/mutants $(FILES)
+
 # ---- bench ----------------------------------------------------------------------------------------
 
 .PHONY: bench

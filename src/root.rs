@@ -284,6 +284,23 @@ mod tests {
     }
 
     #[test]
+    fn as_many_dangling_links_are_followed_as_the_kernel_follows() {
+        let end_of_chain = |links: usize| {
+            let (directory, root) = root();
+            for link in 1..=links {
+                let next = format!("missing{link}/../{}", link + 1);
+                symlink(next, directory.path().join(link.to_string())).expect("link");
+            }
+            let made = root.mkdir_all(Path::new("1")).map(drop);
+            let last = directory.path().join((links + 1).to_string());
+            (made, last.is_dir())
+        };
+        assert_eq!(end_of_chain(MAX_SYMLINKS), (Ok(()), true));
+        let longer = end_of_chain(MAX_SYMLINKS + 1);
+        assert_eq!(longer, (Err(Errno::ELOOP), false));
+    }
+
+    #[test]
     fn a_file_behind_dangling_links_is_made_inside() {
         let (directory, root) = root();
         std::fs::create_dir(directory.path().join("etc")).expect("etc");
