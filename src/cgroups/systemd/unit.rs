@@ -113,7 +113,7 @@ fn bus_call<'a>(member: &'a str, body: &'a [Value]) -> Call<'a> {
 /// # Errors
 /// `E_SYSTEMD` naming the unit, what systemd says and what to look at.
 pub(super) fn start(scope: &Scope, properties: &[Property]) -> Result<String> {
-    let mut connection = connect("start", scope)?;
+    let mut connection = connect("start", scope, Signals::Wanted)?;
     let body = [
         Value::text(&scope.unit),
         Value::text("fail"),
@@ -156,7 +156,7 @@ fn list(properties: &[Property]) -> Value {
 /// # Errors
 /// `E_SYSTEMD`
 pub(super) fn set(scope: &Scope, properties: &[Property]) -> Result<()> {
-    let mut connection = connect("update", scope)?;
+    let mut connection = connect("update", scope, Signals::Unwanted)?;
     let body = [Value::Bool(true), list(properties)];
     let path = object(&scope.invocation);
     connection
@@ -171,7 +171,7 @@ pub(super) fn set(scope: &Scope, properties: &[Property]) -> Result<()> {
 /// # Errors
 /// `E_SYSTEMD`
 pub(super) fn stop(scope: &Scope) -> Result<()> {
-    stop_over(&mut connect("stop", scope)?, scope)
+    stop_over(&mut connect("stop", scope, Signals::Wanted)?, scope)
 }
 
 /// The same over a connection that is there.
@@ -203,7 +203,7 @@ pub(super) fn stop_over(connection: &mut Connection, scope: &Scope) -> Result<()
 /// # Errors
 /// `E_SYSTEMD`
 pub(super) fn attach(scope: &Scope, below: &Path, process: Pid) -> Result<()> {
-    let mut connection = connect("enter", scope)?;
+    let mut connection = connect("enter", scope, Signals::Unwanted)?;
     let body = [Value::text(&below.to_string_lossy()), super::pids(process)];
     let path = object(&scope.invocation);
     connection
@@ -226,12 +226,19 @@ fn sockets(manager: &Manager) -> [PathBuf; 2] {
     }
 }
 
+/// Whether a command waits for the end of a job, which is a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Signals {
+    Wanted,
+    Unwanted,
+}
+
 /// Connects for `verb`, which an error names.
-pub(super) fn connect(verb: &str, scope: &Scope) -> Result<Connection> {
+pub(super) fn connect(verb: &str, scope: &Scope, signals: Signals) -> Result<Connection> {
     let [private, bus] = sockets(&scope.manager);
     let failed = |socket: &Path, failure| failed(verb, scope, Some(socket), failure);
     match Connection::open(&private, timeout::SYSTEMD) {
-        Err(Failure::Connect(errno)) => match over_bus(&bus) {
+        Err(Failure::Connect(errno)) => match over_bus(&bus, signals) {
             // The first one is what is missing; that there is no bus either is no news.
             Err(Failure::Connect(_)) => Err(failed(&private, Failure::Connect(errno))),
             result => result.map_err(|failure| failed(&bus, failure)),
@@ -240,14 +247,17 @@ pub(super) fn connect(verb: &str, scope: &Scope) -> Result<Connection> {
     }
 }
 
-/// A message bus wants to be greeted, and passes on signals only to those who ask.
-fn over_bus(path: &Path) -> Answer<Connection> {
+/// A message bus wants to be greeted, and passes on signals only to those who ask. It keeps the order of what it is
+/// sent, so nothing of this is waited for.
+fn over_bus(path: &Path, signals: Signals) -> Answer<Connection> {
     let mut connection = Connection::open(path, timeout::SYSTEMD)?;
-    let rule = "type='signal',sender='org.freedesktop.systemd1',\
-                interface='org.freedesktop.systemd1.Manager',member='JobRemoved'";
-    connection.call(&bus_call("Hello", &[]))?;
-    connection.call(&bus_call("AddMatch", &[Value::text(rule)]))?;
-    connection.call(&manager_call("Subscribe", &[]))?;
+    connection.send_unheard(&bus_call("Hello", &[]))?;
+    if signals == Signals::Wanted {
+        let rule = "type='signal',sender='org.freedesktop.systemd1',\
+                    interface='org.freedesktop.systemd1.Manager',member='JobRemoved'";
+        connection.send_unheard(&bus_call("AddMatch", &[Value::text(rule)]))?;
+        connection.send_unheard(&manager_call("Subscribe", &[]))?;
+    }
     Ok(connection)
 }
 
