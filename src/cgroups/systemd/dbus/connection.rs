@@ -52,6 +52,8 @@ pub(crate) struct Connection {
     unread: Vec<u8>,
     /// Calls whose answers nobody waits for.
     unheard: Vec<u32>,
+    /// A bus is on the other side: anybody on it may send signals.
+    pub(crate) is_bus: bool,
 }
 
 impl Connection {
@@ -76,6 +78,7 @@ impl Connection {
             serial: 0,
             unread: Vec::new(),
             unheard: Vec::new(),
+            is_bus: false,
         };
         connection.connect(&address)?;
         // unix(7): who listens, with the pid that it has here. It is told pids, and would take them
@@ -281,6 +284,7 @@ mod tests {
             serial: 0,
             unread: Vec::new(),
             unheard: Vec::new(),
+            is_bus: false,
         };
         (connection, other)
     }
