@@ -1,6 +1,6 @@
 //! The systemd driver: what systemd makes and knows of it, what is below, and that all of it goes.
 
-use crate::support::{Bundle, Lab, Output, Running, cases, finish, wait_until};
+use crate::support::{Bundle, Lab, Output, Running, cases, finish, wait_until, wrapped};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::net::UnixListener;
@@ -17,9 +17,9 @@ cases! {
         a_delegated_cgroup_in_a_scope, namespaces_are_joined_in_a_scope, later_commands_need_no_flag,
         an_update_is_told_to_systemd, a_refused_update_changes_nothing,
         run_leaves_nothing, a_failed_create_leaves_nothing, a_failed_scope_does_not_stay,
-        without_systemd_nothing_is_left, delete_without_systemd_removes_the_cgroups, the_bus_will_do, the_scope_goes_with_a_killed_runtime;
+        without_systemd_nothing_is_left, delete_without_systemd_removes_the_cgroups, the_scope_goes_with_a_killed_runtime;
     [Root, Casulo, Systemd, Program("/usr/bin/unshare")] => systemd_that_never_answers, other_pid_namespaces_are_refused;
-    [Root, Casulo, Systemd, Program("/usr/bin/strace")] => one_connection_and_two_calls;
+    [Root, Casulo, Systemd, Program("/usr/bin/strace")] => one_connection_and_one_call, the_bus_will_do;
     [Root, Casulo, TestBuild, Systemd, Program("/usr/bin/strace")] => a_scope_that_nothing_proves_ours_is_not_stopped;
     [Root, Casulo, Systemd, UserSystemd, Program("/usr/bin/setpriv")] => an_ordinary_users_own_systemd;
 }
@@ -592,16 +592,69 @@ fn delete_without_systemd_removes_the_cgroups(lab: &Lab) {
     delete(&bundle);
 }
 
+/// The command, with what it says to systemd in the file.
+fn traced(command: &Command, trace: &Path) -> Command {
+    let mut strace = Command::new("strace");
+    strace.args([
+        "-s",
+        "4096",
+        "-e",
+        "trace=connect,write,sendto,sendmsg,read,recvfrom,recvmsg",
+        "-o",
+    ]);
+    strace.arg(trace);
+    wrapped(strace, command)
+}
+
 fn the_bus_will_do(lab: &Lab) {
     let bundle = bundle(lab);
     let empty = lab.directory("empty");
     let directories = [(empty.as_path(), "/run/systemd")];
-    let command = bundle.command(DRIVER, "run", &["--detach"]);
-    finish(with_directories(&command, &directories), b"").ok();
+    let call = |command: &Command| {
+        let trace = lab.join("trace");
+        finish(
+            with_directories(&traced(command, &trace), &directories),
+            b"",
+        )
+        .ok();
+        fs::read_to_string(trace).unwrap()
+    };
+    let create = call(&bundle.command(DRIVER, "create", &[]));
     assert_eq!(show(&unit(&bundle), "ActiveState"), "active");
+    let at = |word: &str| {
+        create
+            .lines()
+            .position(|line| line.contains(word))
+            .unwrap_or_else(|| panic!("{word}: {create}"))
+    };
+    // All in one go: the bus keeps the order, and no answer is waited for.
+    let said: Vec<&str> = create
+        .lines()
+        .take(at("StartTransientUnit"))
+        .skip(at("Hello"))
+        .collect();
+    assert!(
+        said.iter().any(|line| line.contains("AddMatch")),
+        "{create}"
+    );
+    assert!(
+        !said.iter().any(|line| line.starts_with("recvfrom(")),
+        "{create}"
+    );
+    // Who waits for no job needs no signals.
+    let mut command = lab.command();
+    command.args(["update", "--pids-limit", "50", bundle.id()]);
+    let update = call(&command);
+    let of = |word: &str| update.lines().filter(|line| line.contains(word)).count();
+    assert_eq!(
+        ["Hello", "SetProperties", "AddMatch", "Subscribe"].map(of),
+        [1, 1, 0, 0],
+        "{update}"
+    );
+    assert_eq!(show(&unit(&bundle), "TasksMax"), "50");
     let mut command = lab.command();
     command.args(["delete", "--force", bundle.id()]);
-    finish(with_directories(&command, &directories), b"").ok();
+    call(&command);
     assert_gone(&bundle);
 }
 
@@ -647,23 +700,10 @@ fn the_scope_goes_with_a_killed_runtime(lab: &Lab) {
     }
 }
 
-fn one_connection_and_two_calls(lab: &Lab) {
+fn one_connection_and_one_call(lab: &Lab) {
     let bundle = bundle(lab);
     let trace = lab.join("trace");
-    let command = bundle.command(DRIVER, "create", &[]);
-    let mut traced = Command::new("strace");
-    traced.args([
-        "-s",
-        "4096",
-        "-e",
-        "trace=connect,write,sendto,sendmsg",
-        "-o",
-    ]);
-    traced
-        .arg(&trace)
-        .arg(command.get_program())
-        .args(command.get_args());
-    finish(traced, b"").ok();
+    finish(traced(&bundle.command(DRIVER, "create", &[]), &trace), b"").ok();
     let trace = fs::read_to_string(trace).unwrap();
     let count = |words: &[&str]| {
         let has = |line: &&str| words.iter().all(|word| line.contains(word));
@@ -671,11 +711,20 @@ fn one_connection_and_two_calls(lab: &Lab) {
     };
     assert_eq!(count(&["connect(", "systemd"]), 1, "{trace}");
     assert_eq!(count(&["connect(", "dbus"]), 0, "{trace}");
-    // The handshake, the call, and the question which invocation of the scope that made are all that is said.
+    // The handshake and the call are all that is said; which invocation that made is among what systemd tells.
     assert_eq!(count(&["AUTH EXTERNAL"]), 1, "{trace}");
-    assert_eq!(count(&["org.freedesktop.systemd1"]), 2, "{trace}");
-    assert_eq!(count(&["StartTransientUnit"]), 1, "{trace}");
-    assert_eq!(count(&["InvocationID"]), 1, "{trace}");
+    assert_eq!(
+        count(&["sendto(", "org.freedesktop.systemd1"]),
+        1,
+        "{trace}"
+    );
+    assert_eq!(count(&["sendto(", "StartTransientUnit"]), 1, "{trace}");
+    let state = fs::read(lab.root().join(bundle.id()).join("state.json")).unwrap();
+    let state: Value = serde_json::from_slice(&state).unwrap();
+    let invocation = &state["systemd_scope"]["invocation"];
+    assert_eq!(*invocation, show(&unit(&bundle), "InvocationID"));
+    // Two lines of a handshake, an answer, ten signals: a read takes what is there, and not a byte.
+    assert!((1..30).contains(&count(&["recvfrom("])), "{trace}");
     delete(&bundle);
 }
 

@@ -42,7 +42,7 @@ fn address(holder: &Holder) -> String {
 /// # Errors
 /// `E_SYSTEMD`
 pub(super) fn stop(scope: &Scope, holder: &Holder) -> Result<()> {
-    let mut connection = unit::connect("look at", scope)?;
+    let mut connection = unit::connect("look at", scope, unit::Signals::Wanted)?;
     match find(&mut connection, scope, holder) {
         Ok(Some(ours)) => unit::stop_over(&mut connection, &ours),
         Ok(None) => Ok(()),

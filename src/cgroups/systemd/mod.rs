@@ -11,6 +11,7 @@ mod annotations;
 mod begun;
 mod dbus;
 mod gvariant;
+mod job;
 mod name;
 mod properties;
 mod unit;

@@ -1,13 +1,14 @@
 //! What systemd is asked: to start the scope, to stop it (org.freedesktop.systemd1(5), "The Manager
 //! Object"). Parent. One connection a command.
 
-use super::dbus::connection::{Connection, Failure, Result as Answer, answer};
-use super::dbus::message::{Call, Kind, Message};
+use super::dbus::connection::{Connection, Failure, Result as Answer};
+use super::dbus::message::Call;
 use super::dbus::value::Value;
+use super::job::{self, INVOCATION, UNIT, hexadecimal};
 use super::{Manager, Property, Scope};
 use crate::defence::{Defence, without};
 use crate::error::{Code, Error, Result};
-use crate::step::{self, Step};
+use crate::step::Step;
 use crate::timeout;
 use nix::errno::Errno;
 use nix::unistd::Pid;
@@ -45,7 +46,6 @@ fn scope_call<'a>(
     }
 }
 
-const UNIT: &str = "org.freedesktop.systemd1.Unit";
 const SCOPE: &str = "org.freedesktop.systemd1.Scope";
 
 /// The object of a unit, by its name or its invocation. All but letters and digits is escaped, and so is a
@@ -64,16 +64,9 @@ pub(super) fn object(name: &str) -> String {
 
 /// InvocationID of the scope that has this name; `None` before it has one.
 pub(super) fn invocation(connection: &mut Connection, scope: &Scope) -> Answer<Option<String>> {
-    match property(connection, &object(&scope.unit), "InvocationID")? {
+    match property(connection, &object(&scope.unit), INVOCATION)? {
         Value::Array(_, bytes) if bytes.is_empty() => Ok(None),
-        Value::Array(_, bytes) if bytes.len() == 16 => Ok(Some(bytes.iter().fold(
-            String::new(),
-            |text, byte| match byte {
-                Value::Byte(byte) => text + &format!("{byte:02x}"),
-                _ => text,
-            },
-        ))),
-        _ => Err(Failure::Protocol),
+        value => hexadecimal(&value).map(Some).ok_or(Failure::Protocol),
     }
 }
 
@@ -113,7 +106,7 @@ fn bus_call<'a>(member: &'a str, body: &'a [Value]) -> Call<'a> {
 /// # Errors
 /// `E_SYSTEMD` naming the unit, what systemd says and what to look at.
 pub(super) fn start(scope: &Scope, properties: &[Property]) -> Result<String> {
-    let mut connection = connect("start", scope)?;
+    let mut connection = connect("start", scope, Signals::Wanted)?;
     let body = [
         Value::text(&scope.unit),
         Value::text("fail"),
@@ -121,21 +114,32 @@ pub(super) fn start(scope: &Scope, properties: &[Property]) -> Result<String> {
         Value::Array("(sa(sv))".to_owned(), Vec::new()),
     ];
     let start = manager_call("StartTransientUnit", &body);
-    let mut started = job(&mut connection, &start, Step::ScopeStarts);
+    let mut started = job::run(
+        &mut connection,
+        &start,
+        &object(&scope.unit),
+        Step::ScopeStarts,
+    );
     if let Err(Failure::Refused(name, _)) = &started
         && name == UNIT_EXISTS
     {
         let unit = [Value::text(&scope.unit)];
         // It only helps a unit that has failed; of any other the next call says what this one did.
         let _ = connection.call(&manager_call("ResetFailedUnit", &unit));
-        started = job(&mut connection, &start, Step::ScopeStarts);
+        started = job::run(
+            &mut connection,
+            &start,
+            &object(&scope.unit),
+            Step::ScopeStarts,
+        );
     }
-    let result = started.map_err(|failure| failed("start", scope, None, failure))?;
-    match result.as_str() {
-        "done" => invocation(&mut connection, scope)
+    let ended = started.map_err(|failure| failed("start", scope, None, failure))?;
+    match (ended.result.as_str(), ended.invocation) {
+        ("done", Some(invocation)) => Ok(invocation),
+        ("done", None) => invocation(&mut connection, scope)
             .and_then(|it| it.ok_or(Failure::Protocol))
             .map_err(|failure| failed("look at", scope, None, failure)),
-        result => Err(Error::new(
+        (result, _) => Err(Error::new(
             Code::Systemd,
             format!("start {}: its job ended with result {result}", scope.unit),
         )
@@ -156,7 +160,7 @@ fn list(properties: &[Property]) -> Value {
 /// # Errors
 /// `E_SYSTEMD`
 pub(super) fn set(scope: &Scope, properties: &[Property]) -> Result<()> {
-    let mut connection = connect("update", scope)?;
+    let mut connection = connect("update", scope, Signals::Unwanted)?;
     let body = [Value::Bool(true), list(properties)];
     let path = object(&scope.invocation);
     connection
@@ -171,7 +175,7 @@ pub(super) fn set(scope: &Scope, properties: &[Property]) -> Result<()> {
 /// # Errors
 /// `E_SYSTEMD`
 pub(super) fn stop(scope: &Scope) -> Result<()> {
-    stop_over(&mut connect("stop", scope)?, scope)
+    stop_over(&mut connect("stop", scope, Signals::Wanted)?, scope)
 }
 
 /// The same over a connection that is there.
@@ -185,11 +189,8 @@ pub(super) fn stop_over(connection: &mut Connection, scope: &Scope) -> Result<()
     } else {
         &scope.invocation
     });
-    match job(
-        connection,
-        &scope_call(&path, UNIT, "Stop", &body),
-        Step::ScopeStops,
-    ) {
+    let stop = scope_call(&path, UNIT, "Stop", &body);
+    match job::run(connection, &stop, &path, Step::ScopeStops) {
         Err(Failure::Refused(name, _)) if is_gone(&name) => Ok(()),
         // Whatever became of the job: a later one of somebody else may have taken its place.
         result => result
@@ -203,7 +204,7 @@ pub(super) fn stop_over(connection: &mut Connection, scope: &Scope) -> Result<()
 /// # Errors
 /// `E_SYSTEMD`
 pub(super) fn attach(scope: &Scope, below: &Path, process: Pid) -> Result<()> {
-    let mut connection = connect("enter", scope)?;
+    let mut connection = connect("enter", scope, Signals::Unwanted)?;
     let body = [Value::text(&below.to_string_lossy()), super::pids(process)];
     let path = object(&scope.invocation);
     connection
@@ -226,12 +227,19 @@ fn sockets(manager: &Manager) -> [PathBuf; 2] {
     }
 }
 
+/// Whether a command waits for the end of a job, which is a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Signals {
+    Wanted,
+    Unwanted,
+}
+
 /// Connects for `verb`, which an error names.
-pub(super) fn connect(verb: &str, scope: &Scope) -> Result<Connection> {
+pub(super) fn connect(verb: &str, scope: &Scope, signals: Signals) -> Result<Connection> {
     let [private, bus] = sockets(&scope.manager);
     let failed = |socket: &Path, failure| failed(verb, scope, Some(socket), failure);
     match Connection::open(&private, timeout::SYSTEMD) {
-        Err(Failure::Connect(errno)) => match over_bus(&bus) {
+        Err(Failure::Connect(errno)) => match over_bus(&bus, signals) {
             // The first one is what is missing; that there is no bus either is no news.
             Err(Failure::Connect(_)) => Err(failed(&private, Failure::Connect(errno))),
             result => result.map_err(|failure| failed(&bus, failure)),
@@ -240,57 +248,19 @@ pub(super) fn connect(verb: &str, scope: &Scope) -> Result<Connection> {
     }
 }
 
-/// A message bus wants to be greeted, and passes on signals only to those who ask.
-fn over_bus(path: &Path) -> Answer<Connection> {
+/// A message bus wants to be greeted, and passes on signals only to those who ask. It keeps the order of what it is
+/// sent, so nothing of this is waited for.
+fn over_bus(path: &Path, signals: Signals) -> Answer<Connection> {
     let mut connection = Connection::open(path, timeout::SYSTEMD)?;
-    let rule = "type='signal',sender='org.freedesktop.systemd1',\
-                interface='org.freedesktop.systemd1.Manager',member='JobRemoved'";
-    connection.call(&bus_call("Hello", &[]))?;
-    connection.call(&bus_call("AddMatch", &[Value::text(rule)]))?;
-    connection.call(&manager_call("Subscribe", &[]))?;
+    connection.is_bus = true;
+    connection.send_unheard(&bus_call("Hello", &[]))?;
+    if signals == Signals::Wanted {
+        let rule = "type='signal',sender='org.freedesktop.systemd1',\
+                    interface='org.freedesktop.systemd1.Manager',member='JobRemoved'";
+        connection.send_unheard(&bus_call("AddMatch", &[Value::text(rule)]))?;
+        connection.send_unheard(&manager_call("Subscribe", &[]))?;
+    }
     Ok(connection)
-}
-
-/// Calls a method that starts a job, and waits for the job's end: its result. `sent` is what there is to do
-/// once systemd knows.
-fn job(
-    connection: &mut Connection,
-    call: &Call<'_>,
-    sent: Step,
-) -> std::result::Result<String, Failure> {
-    let serial = connection.send(call)?;
-    step::begin_or_errno(sent).map_err(Failure::Broken)?;
-    let mut job = None;
-    // A job may end before the call that made it is answered.
-    let mut ended: Vec<(String, String)> = Vec::new();
-    loop {
-        let message = connection.receive()?;
-        if let Some(answer) = answer(&message, serial) {
-            match answer?.into_iter().next() {
-                Some(Value::ObjectPath(path)) => job = Some(path),
-                _ => return Err(Failure::Protocol),
-            }
-        }
-        ended.extend(removed_job(&message));
-        if let Some(path) = &job
-            && let Some((_, result)) = ended.iter().find(|(ended, _)| ended == path)
-        {
-            return Ok(result.clone());
-        }
-    }
-}
-
-/// `JobRemoved(u id, o job, s unit, s result)`: the job and its result.
-fn removed_job(message: &Message) -> Option<(String, String)> {
-    if message.kind != Kind::Signal || message.member.as_deref() != Some("JobRemoved") {
-        return None;
-    }
-    match message.values()?.as_slice() {
-        [_, Value::ObjectPath(job), _, Value::String(result)] => {
-            Some((job.clone(), result.clone()))
-        }
-        _ => None,
-    }
 }
 
 fn look_at(scope: &Scope) -> String {

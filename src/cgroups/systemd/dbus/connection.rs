@@ -16,6 +16,9 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+/// More than any line of the handshake has.
+const LONGEST_LINE: usize = 256;
+
 /// Why nothing came back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
@@ -45,6 +48,12 @@ pub(crate) struct Connection {
     deadline: Instant,
     watch: Watch,
     serial: u32,
+    /// What has come and nobody has looked at.
+    unread: Vec<u8>,
+    /// Calls whose answers nobody waits for.
+    unheard: Vec<u32>,
+    /// A bus is on the other side: anybody on it may send signals.
+    pub(crate) is_bus: bool,
 }
 
 impl Connection {
@@ -67,6 +76,9 @@ impl Connection {
             deadline,
             watch: Watch::begin(),
             serial: 0,
+            unread: Vec::new(),
+            unheard: Vec::new(),
+            is_bus: false,
         };
         connection.connect(&address)?;
         // unix(7): who listens, with the pid that it has here. It is told pids, and would take them
@@ -104,21 +116,19 @@ impl Connection {
         }
     }
 
-    /// A line of the handshake, without its end. Read byte by byte: what follows is a message.
+    /// A line of the handshake, without its end.
     fn line(&mut self) -> Result<Vec<u8>> {
-        let mut line = Vec::new();
-        while line.len() < 256 {
-            let mut byte = [0];
-            self.read(&mut byte)?;
-            match byte {
-                [b'\n'] if line.last() == Some(&b'\r') => {
-                    line.pop();
-                    return Ok(line);
-                }
-                [byte] => line.push(byte),
+        loop {
+            if let Some(end) = self.unread.windows(2).position(|two| two == b"\r\n") {
+                let mut line = self.read(end + 2)?;
+                line.truncate(end);
+                return Ok(line);
             }
+            if self.unread.len() >= LONGEST_LINE {
+                return Err(Failure::Protocol);
+            }
+            self.fill()?;
         }
-        Err(Failure::Protocol)
     }
 
     /// Sends a call; returns its serial.
@@ -131,18 +141,33 @@ impl Connection {
         Ok(self.serial)
     }
 
+    /// Sends a call that must succeed, without a wait: that it has failed is what a later wait says.
+    ///
+    /// # Errors
+    /// As [`Connection::send`].
+    pub(crate) fn send_unheard(&mut self, call: &Call<'_>) -> Result<()> {
+        let serial = self.send(call)?;
+        self.unheard.push(serial);
+        Ok(())
+    }
+
     /// Waits for the next message, whatever it is.
     ///
     /// # Errors
-    /// All but [`Failure::Refused`].
+    /// All; [`Failure::Refused`] where it is about a call of [`Connection::send_unheard`].
     pub(crate) fn receive(&mut self) -> Result<Message> {
-        let mut fixed = [0; FIXED];
-        self.read(&mut fixed)?;
-        let length = length(fixed).ok_or(Failure::Protocol)?;
-        let mut bytes = fixed.to_vec();
-        bytes.resize(length, 0);
-        self.read(bytes.get_mut(FIXED..).unwrap_or_default())?;
-        Message::decode(&bytes).ok_or(Failure::Protocol)
+        while self.unread.len() < FIXED {
+            self.fill()?;
+        }
+        let fixed = self.unread.first_chunk().ok_or(Failure::Protocol)?;
+        let length = length(*fixed).ok_or(Failure::Protocol)?;
+        let message = Message::decode(&self.read(length)?).ok_or(Failure::Protocol)?;
+        for serial in &self.unheard {
+            if let Some(Err(failure)) = answer(&message, *serial) {
+                return Err(failure);
+            }
+        }
+        Ok(message)
     }
 
     /// Sends a call and waits for its answer; signals that come before it are lost.
@@ -171,18 +196,32 @@ impl Connection {
         Ok(())
     }
 
-    fn read(&mut self, mut bytes: &mut [u8]) -> Result<()> {
-        while !bytes.is_empty() {
+    /// The next bytes, of this length.
+    fn read(&mut self, length: usize) -> Result<Vec<u8>> {
+        while self.unread.len() < length {
+            self.fill()?;
+        }
+        let rest = self.unread.split_off(length);
+        Ok(std::mem::replace(&mut self.unread, rest))
+    }
+
+    /// Takes what has come, and waits for a first byte of it. Much at a time: systemd tells its own connections of all
+    /// that it does.
+    fn fill(&mut self) -> Result<()> {
+        let mut bytes = [0; 4096];
+        loop {
             let left = self.time_left()?;
             self.stream.set_read_timeout(Some(left)).map_err(broken)?;
-            match self.stream.read(bytes) {
+            match self.stream.read(&mut bytes) {
                 Ok(0) => return Err(Failure::Broken(Errno::ECONNRESET)),
-                Ok(n) => bytes = bytes.get_mut(n..).unwrap_or_default(),
+                Ok(n) => {
+                    self.unread.extend(bytes.get(..n).unwrap_or_default());
+                    return Ok(());
+                }
                 Err(error) if is_passing(&error) => {}
                 Err(error) => return Err(broken(error)),
             }
         }
-        Ok(())
     }
 
     /// How long the next wait may be. Never zero, which would mean without a limit.
@@ -228,4 +267,74 @@ pub(crate) fn answer(message: &Message, serial: u32) -> Option<Result<Vec<Value>
 
 fn broken(error: std::io::Error) -> Failure {
     Failure::Broken(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A connection on which all this has come.
+    fn told(said: &[u8]) -> (Connection, UnixStream) {
+        let (stream, mut other) = UnixStream::pair().unwrap();
+        other.write_all(said).unwrap();
+        let connection = Connection {
+            stream,
+            deadline: Instant::now() + Duration::from_secs(10),
+            watch: Watch::begin(),
+            serial: 0,
+            unread: Vec::new(),
+            unheard: Vec::new(),
+            is_bus: false,
+        };
+        (connection, other)
+    }
+
+    /// A message of this kind that answers the call `serial`.
+    fn message(kind: u8, serial: u8) -> [u8; 24] {
+        let [length, reply] = [8, 5];
+        [
+            b'l', kind, 0, 1, 0, 0, 0, 0, 9, 0, 0, 0, length, 0, 0, 0, reply, 1, b'u', 0, serial,
+            0, 0, 0,
+        ]
+    }
+
+    const RETURN: u8 = 2;
+    const ERROR: u8 = 3;
+
+    #[test]
+    fn what_comes_at_once_is_read_in_order() {
+        let said = [
+            b"DATA\r\nOK 12\r\n".as_slice(),
+            &message(RETURN, 1),
+            &message(RETURN, 2),
+        ];
+        let (mut connection, _other) = told(&said.concat());
+        assert_eq!(connection.line(), Ok(b"DATA".to_vec()));
+        assert_eq!(connection.line(), Ok(b"OK 12".to_vec()));
+        assert_eq!(connection.receive().unwrap().answers, Some(1));
+        assert_eq!(connection.receive().unwrap().answers, Some(2));
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_no_handshake() {
+        let (mut connection, _other) = told(&[b'x'; 5000]);
+        assert_eq!(connection.line(), Err(Failure::Protocol));
+    }
+
+    #[test]
+    fn a_call_that_nobody_waits_for_must_succeed() {
+        let hello = Call {
+            destination: "a.b",
+            path: "/",
+            interface: "a.b",
+            member: "Hello",
+            body: &[],
+        };
+        let (mut connection, _other) = told(&[message(RETURN, 1), message(ERROR, 2)].concat());
+        connection.send_unheard(&hello).unwrap();
+        connection.send_unheard(&hello).unwrap();
+        assert_eq!(connection.receive().unwrap().answers, Some(1));
+        let refused = Failure::Refused(String::new(), String::new());
+        assert_eq!(connection.receive().unwrap_err(), refused);
+    }
 }

@@ -70,6 +70,8 @@ pub(crate) struct Message {
     pub(crate) kind: Kind,
     /// The serial of the call that it answers.
     pub(crate) answers: Option<u32>,
+    /// The object that a signal is about.
+    pub(crate) path: Option<String>,
     /// The name of a signal.
     pub(crate) member: Option<String>,
     /// The name of an error.
@@ -107,6 +109,7 @@ impl Message {
         let mut message = Message {
             kind,
             answers: None,
+            path: None,
             member: None,
             error: None,
             signature: String::new(),
@@ -120,6 +123,7 @@ impl Message {
                 return None;
             };
             match (code, value.as_ref()) {
+                (1, Value::ObjectPath(path)) => message.path = Some(path.clone()),
                 (3, Value::String(name)) => message.member = Some(name.clone()),
                 (4, Value::String(name)) => message.error = Some(name.clone()),
                 (5, Value::Uint32(serial)) => message.answers = Some(*serial),

@@ -212,7 +212,7 @@ impl<'a> Reader<'a> {
         Some(values)
     }
 
-    /// A value of one complete type. Dictionaries and descriptors are not read: nothing that
+    /// A value of one complete type; an entry of a dictionary is a struct. Descriptors are not read: nothing that
     /// casulo asks for has any.
     pub(crate) fn value(&mut self, signature: &str) -> Option<Value> {
         self.depth += 1;
@@ -262,8 +262,8 @@ impl<'a> Reader<'a> {
                 }
                 Value::Array(element.to_owned(), values)
             }
-            b'(' => {
-                let members = signature.strip_prefix('(')?.strip_suffix(')')?;
+            b'(' | b'{' => {
+                let members = signature.get(1..signature.len() - 1)?;
                 // Without a member it would have no length, and an array of them no end.
                 let members = Some(members).filter(|it| !it.is_empty())?;
                 Value::Struct(self.values(members)?)
