@@ -83,6 +83,8 @@ mod tests {
                 create: long,
             };
             if let Side::Child = fork().map_err(|it| it.to_string())? {
+                // Or it would wait for ever for a reader that has given up.
+                drop(init);
                 leave(i32::from(parent.send_go(&documents).is_err()));
             }
             drop(parent);
