@@ -1,11 +1,10 @@
 //! The binary's allocator.
 //!
 //! A command of casulo makes some thousand small things and ends soon after. So memory is handed out
-//! one piece behind the other, from pages that stay untouched until then. Of what is given back the last
-//! piece is used again, and the longest of the others, in which a list lay before it grew: a dozen
-//! instructions a piece where a general allocator needs a hundred, and no books that a child would have to
-//! copy after the clone. What goes beyond the arena (a large config, a command that runs for days) is
-//! dlmalloc's, which takes everything back.
+//! one piece behind the other, from pages that stay untouched until then. Of what is given back only the last
+//! piece is used again: a dozen instructions a piece where a general allocator needs a hundred, and no books
+//! that a child would have to copy after the clone. What goes beyond the arena (a large config, a command that
+//! runs for days) is dlmalloc's, which takes everything back.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::{Cell, UnsafeCell};
@@ -29,8 +28,6 @@ struct Pages(UnsafeCell<[u8; SIZE]>);
 pub struct Arena {
     /// Offset of the first byte that was never handed out, or is free again up to the end.
     used: Cell<usize>,
-    /// Where the longest free piece before that begins and ends.
-    gap: Cell<(usize, usize)>,
     beyond: dlmalloc::GlobalDlmalloc,
     pages: Pages,
 }
@@ -48,7 +45,6 @@ impl Arena {
     pub const fn new() -> Arena {
         Arena {
             used: Cell::new(0),
-            gap: Cell::new((0, 0)),
             beyond: dlmalloc::GlobalDlmalloc,
             pages: Pages(UnsafeCell::new([0; SIZE])),
         }
@@ -67,37 +63,27 @@ impl Arena {
         if layout.align() > ALIGN {
             return None;
         }
-        let (gap, gap_end) = self.gap.get();
-        if let Some((begin, end)) = place(layout, gap, gap_end) {
-            self.gap.set((end, gap_end));
-            return Some(begin);
-        }
-        let (begin, end) = place(layout, self.used.get(), SIZE)?;
+        let begin = self
+            .used
+            .get()
+            .next_multiple_of(layout.align().max(LEAST_ALIGN));
+        let end = begin
+            .checked_add(layout.size())
+            .filter(|end| *end <= SIZE)?;
         self.used.set(end);
         Some(begin)
     }
 
     /// Takes back the piece from `begin` on.
     fn give(&self, begin: usize, size: usize) {
-        let (gap, gap_end) = self.gap.get();
         if begin + size == self.used.get() {
             self.used.set(begin);
-        } else if size > gap_end - gap {
-            self.gap.set((begin, begin + size));
         }
     }
 }
 
-/// Where a piece of this layout begins and ends, if it fits between two offsets.
-fn place(layout: Layout, from: usize, to: usize) -> Option<(usize, usize)> {
-    let begin = from.next_multiple_of(layout.align().max(LEAST_ALIGN));
-    let end = begin.checked_add(layout.size())?;
-    (end <= to).then_some((begin, end))
-}
-
 // SAFETY: a piece lies within the arena, is aligned (the arena is, and offsets are multiples), and
-// overlaps no other that is in use: `used` only moves back to the beginning of a piece that is given back,
-// and the gap was one and lies before `used`, for what is behind it is in use or was taken from it.
+// overlaps no other that is in use: `used` only moves back to the beginning of a piece that is given back.
 // Everything else is dlmalloc's own answer, and its pointers are never the arena's.
 unsafe impl GlobalAlloc for Arena {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -212,37 +198,6 @@ mod tests {
         // SAFETY: `first` was made with this layout.
         let moved = unsafe { arena.realloc(first, small, 20) };
         assert!(moved != first && holds(moved, 10, 1) && holds(second, 10, 2));
-    }
-
-    #[test]
-    fn the_longest_piece_that_was_given_back_is_used_again() {
-        let arena = arena();
-        let long = layout(100, 1);
-        let first = piece(arena, long, 1);
-        let second = piece(arena, layout(20, 1), 2);
-        let last = piece(arena, long, 3);
-        for (piece, layout) in [(first, long), (second, layout(20, 1))] {
-            // SAFETY: it was made with this layout.
-            unsafe { arena.dealloc(piece, layout) };
-        }
-        let (one, two) = (
-            piece(arena, layout(40, 8), 4),
-            piece(arena, layout(48, 8), 5),
-        );
-        assert_eq!((one, two), (first, first.wrapping_add(40)));
-        let three = piece(arena, layout(40, 8), 6);
-        assert!(three > last);
-        let pieces = [(one, 40, 4), (two, 48, 5), (three, 40, 6), (last, 100, 3)];
-        assert!(
-            pieces
-                .into_iter()
-                .all(|(it, size, byte)| holds(it, size, byte))
-        );
-        // What outgrows its place leaves a gap behind, too.
-        // SAFETY: `last` was made with this layout.
-        let moved = unsafe { arena.realloc(last, long, 200) };
-        assert!(moved > three && holds(moved, 100, 3));
-        assert_eq!(piece(arena, long, 7), last);
     }
 
     #[test]
