@@ -11,7 +11,7 @@ cases! {
         ordinary_user_inside, unmapped_user_is_an_error, maps_without_namespace, hostname_and_sysctl,
         setgroups_is_allowed, exec_enters_the_user_namespace, source_below_a_closed_directory, rootfs_below_a_closed_directory, masks_hold,
         stdio_is_usable, read_only_root_holds;
-    [Root, Casulo] => no_pivot_below_a_closed_directory, without_maps_the_caller_is_root, one_map_alone_is_an_error, overlapping_maps_are_an_error, console_belongs_to_the_user;
+    [Root, Casulo] => no_pivot_below_a_closed_directory, mask_below_a_closed_directory, without_maps_the_caller_is_root, one_map_alone_is_an_error, overlapping_maps_are_an_error, console_belongs_to_the_user;
 }
 
 fn root_inside_is_nobody_outside(lab: &Lab) {
@@ -296,6 +296,21 @@ fn no_pivot_below_a_closed_directory(lab: &Lab) {
         "open",
         "closed/rootfs",
         "permission denied",
+    ]);
+}
+
+fn mask_below_a_closed_directory(lab: &Lab) {
+    let bundle = lab
+        .bundle()
+        .in_user_namespace()
+        .set("/linux/maskedPaths", json!(["/closed/secret"]));
+    let closed = bundle.rootfs().join("closed");
+    fs::create_dir(&closed).unwrap();
+    fs::write(closed.join("secret"), "").unwrap();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
+    bundle.run().fails_with(&[
+        "/closed/secret: permission denied",
+        "the container's root may not enter a directory above it",
     ]);
 }
 
