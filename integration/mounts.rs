@@ -20,7 +20,7 @@ cases! {
         sysctls_of_a_user_and_a_pid_namespace, network_sysctl_without_namespace, ipc_sysctl_without_namespace, sysctl_that_has_no_namespace, relative_destination,
         target_through_a_link_stays_inside, bind_below_another_bind, source_that_is_a_link, hundred_mounts,
         read_only_mount_below_a_read_only_root, bind_of_a_device, new_mounts_are_not_in_the_source_of_a_read_only_bind;
-    [Root, Casulo] => remount_of_a_bind_keeps_the_hosts_flags, unknown_root_propagation;
+    [Root, Casulo] => remount_of_a_bind_keeps_the_hosts_flags, mask_of_a_directory_has_nothing_to_use, unknown_root_propagation;
     [Root, Selinux] => selinux_mount_label_is_applied;
 }
 
@@ -352,6 +352,14 @@ fn masked_file_and_directory(lab: &Lab) {
             .unwrap()
             .starts_with("root:")
     );
+}
+
+fn mask_of_a_directory_has_nothing_to_use(lab: &Lab) {
+    let all = table(lab.bundle().set("/linux/maskedPaths", json!(["/home"])));
+    let mask = all.iter().find(|mount| mount.target == "/home").unwrap();
+    for option in ["ro", "nosuid", "nodev", "noexec"] {
+        assert!(mask.has(option), "{option}: {mask:?}");
+    }
 }
 
 fn masked_path_that_is_missing(lab: &Lab) {

@@ -12,6 +12,7 @@ cases! {
         duplicate_namespaces, unknown_namespace, hostname_without_uts_namespace, uts_of_the_host_is_kept,
         cgroup_namespace_hides_the_path, without_cgroup_namespace_the_path_shows, time_offsets;
     [Root, Casulo] => wrong_type_of_joined_namespace, time_offsets_without_time_namespace, without_mount_namespace_is_an_error,
+        what_is_left_out_without_a_mount_namespace_is_said,
         joined_namespaces_of_the_host_are_not_changed, exec_after_a_join_of_the_hosts;
 }
 
@@ -263,6 +264,28 @@ fn without_mount_namespace_is_an_error(lab: &Lab) {
         .without_namespace("mount")
         .run()
         .fails_with(&["mount"]);
+}
+
+fn what_is_left_out_without_a_mount_namespace_is_said(lab: &Lab) {
+    let said = |mounts| {
+        let bundle = lab
+            .bundle()
+            .without_namespace("mount")
+            .set("/mounts", mounts)
+            .set("/linux/maskedPaths", json!([]))
+            .set("/linux/readonlyPaths", json!([]))
+            .sh("echo runs");
+        let out = bundle.run().ok();
+        assert_eq!(out.text(), "runs");
+        out.stderr
+    };
+    let tmpfs = json!([{"destination": "/mnt", "type": "tmpfs", "source": "tmpfs"}]);
+    let warning = said(tmpfs);
+    assert!(
+        warning.contains("no mount namespace: mounts"),
+        "{warning:?}"
+    );
+    assert_eq!(said(json!([])), "");
 }
 
 fn joined_namespaces_of_the_host_are_not_changed(lab: &Lab) {

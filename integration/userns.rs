@@ -1,6 +1,6 @@
 //! User namespaces, made by root: id maps, devices, mounts and files of the container's root.
 
-use crate::support::{Lab, cases};
+use crate::support::{Bundle, Lab, cases};
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -9,9 +9,9 @@ cases! {
     [Root] => root_inside_is_nobody_outside, maps_are_written, several_extents, files_belong_to_the_mapped_id,
         devices_are_there, additional_groups, capabilities_are_the_namespaces, file_systems_can_be_mounted,
         ordinary_user_inside, unmapped_user_is_an_error, maps_without_namespace, hostname_and_sysctl,
-        setgroups_is_allowed, exec_enters_the_user_namespace, source_below_a_closed_directory, masks_hold,
+        setgroups_is_allowed, exec_enters_the_user_namespace, source_below_a_closed_directory, rootfs_below_a_closed_directory, masks_hold,
         stdio_is_usable, read_only_root_holds;
-    [Root, Casulo] => without_maps_the_caller_is_root, one_map_alone_is_an_error, overlapping_maps_are_an_error, console_belongs_to_the_user;
+    [Root, Casulo] => no_pivot_below_a_closed_directory, mask_below_a_closed_directory, without_maps_the_caller_is_root, one_map_alone_is_an_error, overlapping_maps_are_an_error, console_belongs_to_the_user;
 }
 
 fn root_inside_is_nobody_outside(lab: &Lab) {
@@ -271,6 +271,47 @@ fn source_below_a_closed_directory(lab: &Lab) {
         bundle.args(&["/bin/cat", "/mnt/file"]).run().ok().text(),
         "reached"
     );
+}
+
+/// A bundle whose rootfs only the host's root may reach by its path.
+fn closed_off(lab: &Lab) -> Bundle<'_> {
+    let closed = lab.directory("closed");
+    let bundle = lab.bundle().in_user_namespace();
+    let rootfs = closed.join("rootfs");
+    fs::rename(bundle.rootfs(), &rootfs).unwrap();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
+    bundle
+        .set("/root/path", json!(rootfs))
+        .sh("cat /etc/passwd; ls /home")
+}
+
+fn rootfs_below_a_closed_directory(lab: &Lab) {
+    let out = closed_off(lab).run().ok();
+    assert!(out.stdout.contains("tester:x:1000"), "{out:?}");
+}
+
+/// What is going to be moved onto `/` cannot be mounted there meanwhile: the error names what is closed.
+fn no_pivot_below_a_closed_directory(lab: &Lab) {
+    closed_off(lab).run_with(&["--no-pivot"], b"").fails_with(&[
+        "open",
+        "closed/rootfs",
+        "permission denied",
+    ]);
+}
+
+fn mask_below_a_closed_directory(lab: &Lab) {
+    let bundle = lab
+        .bundle()
+        .in_user_namespace()
+        .set("/linux/maskedPaths", json!(["/closed/secret"]));
+    let closed = bundle.rootfs().join("closed");
+    fs::create_dir(&closed).unwrap();
+    fs::write(closed.join("secret"), "").unwrap();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
+    bundle.run().fails_with(&[
+        "/closed/secret: permission denied",
+        "the container's root may not enter a directory above it",
+    ]);
 }
 
 fn masks_hold(lab: &Lab) {
