@@ -13,7 +13,7 @@ use crate::options::Options;
 use crate::step::{self, Step};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, lstat};
 use nix::sys::statfs::statfs;
 use nix::unistd::{Pid, mkdir};
 use oci_spec::runtime::{LinuxIntelRdt, Spec};
@@ -313,7 +313,14 @@ pub(crate) fn remove(directories: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
-const MODE: Mode = Mode::from_bits_truncate(0o755);
+/// With the sticky bit, which means nothing here: a group that has it was made by casulo, also where that was killed
+/// before it had recorded which group it is ([`was_made`]).
+const MODE: Mode = Mode::from_bits_truncate(0o1755);
+
+/// Whether casulo has made the group at `path`, by the mode that it has from the first moment on. Parent.
+pub(crate) fn was_made(path: &Path) -> bool {
+    lstat(path).is_ok_and(|it| it.st_mode & libc::S_ISVTX != 0)
+}
 
 /// One open and one write(2), as resctrl takes a command whole.
 fn write(file: &Path, text: &str) -> nix::Result<()> {

@@ -2,14 +2,15 @@
 //! else's by now.
 
 use super::{Attack, Outcome, zoo};
-use crate::support::{Bundle, HostCgroup, Lab, cases, finish};
+use crate::support::{Bundle, HostCgroup, Lab, RESCTRL, Resctrl, cases, finish};
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 cases! {
+    [Root, TestBuild, Fuse] => a_resctrl_group_that_the_host_makes_after_a_killed_create;
     [Root, TestBuild] => cgroups_that_the_host_makes_after_a_killed_create;
     [Root, Casulo, TestBuild] => a_create_killed_between_any_two_directories_leaves_nothing,
         a_directory_that_names_another_record_stays;
@@ -50,6 +51,27 @@ fn cgroups_that_the_host_makes_after_a_killed_create(lab: &Lab) {
         let out = bundle.verb("delete").ok();
         let stay = directories.iter().filter(|it| it.exists()).count();
         Outcome::of(&out, stay < directories.len())
+    });
+}
+
+fn a_resctrl_group_that_the_host_makes_after_a_killed_create(lab: &Lab) {
+    let _resctrl = Resctrl::mount();
+    let attack = Attack {
+        cve: "(hardening)",
+        name: "the host makes a resctrl group at the path that a create recorded, which was killed before it had made it",
+        without: "own-cgroup",
+    };
+    zoo(lab, &attack, |lab| {
+        let bundle = lab
+            .bundle()
+            .set("/linux/intelRdt", json!({"schemata": ["L3:0=f;1=f"]}));
+        create_killed_at(lab, &bundle, "rdt-class:kill");
+        let class = Path::new(RESCTRL).join(bundle.id());
+        fs::create_dir(&class).expect("made");
+        let out = bundle.verb("delete").ok();
+        let is_gone = !class.exists();
+        let _ = fs::remove_dir(&class);
+        Outcome::of(&out, is_gone)
     });
 }
 

@@ -53,6 +53,8 @@ impl Resctrl {
 /// The paths in it, without a slash at the beginning; a directory has no text.
 struct Tree {
     nodes: BTreeMap<String, Option<String>>,
+    /// The modes of directories that were made.
+    modes: BTreeMap<String, u32>,
     /// The names by their number: the kernel's, for as long as it knows them.
     numbers: Vec<String>,
 }
@@ -61,6 +63,7 @@ impl Tree {
     fn new() -> Tree {
         let mut tree = Tree {
             nodes: BTreeMap::new(),
+            modes: BTreeMap::new(),
             numbers: vec![String::new()],
         };
         tree.make_group("", true);
@@ -100,6 +103,7 @@ impl Tree {
                     return Answer::Error(libc::EPERM);
                 }
                 self.make_group(&new, is_class);
+                self.modes.insert(new.clone(), request.number(0) & 0o7777);
                 self.entry(&new)
             }
             RMDIR => {
@@ -161,8 +165,8 @@ impl Tree {
     /// `struct fuse_attr`
     fn attributes(&self, path: &str) -> Option<Vec<u8>> {
         let mode: u32 = match self.nodes.get(path)? {
-            None => 0o40755,
-            Some(_) => 0o100_644,
+            None => libc::S_IFDIR | self.modes.get(path).unwrap_or(&0o755),
+            Some(_) => libc::S_IFREG | 0o644,
         };
         let mut bytes = vec![0; 88];
         bytes[0] = 1; // ino

@@ -126,11 +126,12 @@ impl State {
 
     /// Of the Intel RDT groups those that are still the same, from the top down.
     pub(crate) fn own_intel_rdt_paths(&self) -> Vec<PathBuf> {
-        self.still_there(
-            &self.intel_rdt_paths,
-            |identity| &identity.resctrl,
-            resctrl_mount,
-        )
+        let numbers: fn(&Identity) -> &Vec<u64> = |identity| &identity.resctrl;
+        let mut groups = self.still_there(&self.intel_rdt_paths, numbers, resctrl_mount);
+        if self.identity.is_none() && !without(Defence::OwnCgroup) {
+            groups.retain(|path| intel_rdt::was_made(path));
+        }
+        groups
     }
 
     /// Before there is an identity, create is at it, or was killed: it recorded only what was not there, but somebody
