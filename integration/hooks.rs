@@ -4,6 +4,7 @@ use crate::support::{Bundle, Lab, Running, cases, finish, wait_until};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 cases! {
@@ -14,7 +15,7 @@ cases! {
         timeout_ends_a_hook, create_runtime_sees_the_mounts_of_nobody, poststop_runs_at_delete;
     [Root, Casulo] => failing_hook_is_named, poststart_failure_ends_the_container, poststart_may_use_the_runtime, annotations_catch_the_output, a_state_of_any_length_reaches_every_hook, a_hook_of_the_image_does_not_make_run_deaf,
         status_in_the_state, hooks_inside_are_told_status_and_pid_as_the_container_sees_them, relative_hook_path_is_an_error,
-        state_says_the_pid;
+        state_says_the_pid, create_container_beside_other_namespaces;
 }
 
 /// A shell hook.
@@ -34,6 +35,27 @@ fn notes(lab: &Lab) -> Vec<String> {
 
 fn with<'lab>(bundle: Bundle<'lab>, kind: &str, hook: Value) -> Bundle<'lab> {
     bundle.push(&format!("/hooks/{kind}"), hook)
+}
+
+fn create_container_beside_other_namespaces(lab: &Lab) {
+    fs::write(lab.join("notes"), "").unwrap();
+    let anybody = fs::Permissions::from_mode(0o666);
+    fs::set_permissions(lab.join("notes"), anybody).unwrap();
+    let noting = |bundle, word| with(bundle, "createContainer", note(lab, word));
+    let holder = lab.bundle().args(&["/bin/sleep", "1000"]);
+    holder.run_detached();
+    let pids = format!("/proc/{}/ns/pid", holder.pid());
+    let user = || lab.bundle().in_user_namespace();
+    noting(user(), "new user namespace").run().ok();
+    let joined = lab.bundle().join_namespace("pid", &pids);
+    noting(joined, "joined pid namespace").run().ok();
+    // The new user namespace may mount no procfs of that pid namespace.
+    let both = user().join_namespace("pid", &pids).without_mount("/proc");
+    noting(both, "both").run().fails_with(&[
+        "hooks.createContainer",
+        "a joined pid namespace and a new user namespace",
+    ]);
+    assert_eq!(notes(lab), ["new user namespace", "joined pid namespace"]);
 }
 
 fn kinds_run_in_the_specs_order(lab: &Lab) {

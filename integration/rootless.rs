@@ -1,17 +1,19 @@
 //! Containers of an ordinary user.
 
-use crate::support::{Bundle, Lab, Output, cases, finish};
+use crate::support::{Bundle, Lab, Output, Running, cases, finish, wait_until};
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::sys::signal::Signal;
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 use serde_json::{Value, json};
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
 
 cases! {
     [Root, Casulo, Program("/usr/bin/setpriv")] => bundle_of_spec_rootless_runs, setgroups_is_denied, denying_group_cannot_be_dropped, limits_need_a_delegated_cgroup,
         create_start_kill_delete, exec_works, state_directory_defaults_to_the_users, the_users_own_binary_is_protected;
+    [Root, Casulo, TestBuild, Program("/usr/bin/setpriv")] => what_enters_is_not_dumpable;
     [Root, Casulo, Program("/usr/bin/setpriv"), NewUidMap] => subordinate_ids_through_newuidmap;
 }
 
@@ -20,6 +22,10 @@ const USER: u32 = 65534;
 
 /// The runtime as the ordinary user, with a state directory that is the user's.
 pub(crate) fn as_user(lab: &Lab, cwd: &Path, args: &[&str]) -> Command {
+    program_as_user(&lab.runtime(), lab, cwd, args)
+}
+
+fn program_as_user(program: &Path, lab: &Lab, cwd: &Path, args: &[&str]) -> Command {
     let state = lab.directory("users-state");
     give(&state);
     let mut command = Command::new("setpriv");
@@ -32,11 +38,7 @@ pub(crate) fn as_user(lab: &Lab, cwd: &Path, args: &[&str]) -> Command {
         "--clear-groups",
         "--inh-caps=-all",
     ]);
-    command
-        .arg(lab.runtime())
-        .arg("--root")
-        .arg(&state)
-        .args(args);
+    command.arg(program).arg("--root").arg(&state).args(args);
     command
         .current_dir(cwd)
         .env_remove("XDG_RUNTIME_DIR")
@@ -174,6 +176,37 @@ fn exec_works(lab: &Lab) {
     let out = out.ok();
     call(&["delete", "--force", bundle.id()]).ok();
     assert_eq!(out.lines(), ["0", "same"]);
+}
+
+fn what_enters_is_not_dumpable(lab: &Lab) {
+    let bundle = bundle(lab, "exec sleep 1000", |_| {});
+    let call = |args: &[&str]| call(lab, bundle.path(), args).ok();
+    call(&["run", "--detach", bundle.id()]);
+    let state: Value = serde_json::from_str(&call(&["state", bundle.id()]).stdout).unwrap();
+    let init = format!("/proc/{}", state["pid"]);
+    let inside = |process: &str| {
+        let link = |process: &str| fs::read_link(format!("{process}/ns/pid")).ok();
+        link(process) == link(&init)
+    };
+    let exec = ["exec", bundle.id(), "/bin/true"];
+    let mut exec = program_as_user(&lab.test_build(), lab, bundle.path(), &exec);
+    exec.env("CASULO_FAULT", "exec-execute:stop");
+    let exec = Running::new(exec, b"");
+    let children = format!("/proc/{0}/task/{0}/children", exec.pid());
+    let mut entered = None;
+    wait_until("it is in the container, before execve", || {
+        let children = fs::read_to_string(&children).unwrap_or_default();
+        let mut children = children.split_whitespace().map(|it| format!("/proc/{it}"));
+        entered = children.find(|child| inside(child));
+        entered.is_some()
+    });
+    // proc(5): what is not dumpable belongs to root there.
+    let owner = |process: &str| fs::metadata(format!("{process}/fd")).unwrap().uid();
+    let owners = (owner(&init), owner(&entered.unwrap()));
+    exec.signal(Signal::SIGKILL);
+    exec.wait();
+    call(&["delete", "--force", bundle.id()]);
+    assert_eq!(owners, (USER, 0));
 }
 
 fn state_directory_defaults_to_the_users(lab: &Lab) {
