@@ -270,11 +270,11 @@ fn broken(error: std::io::Error) -> Failure {
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::cgroups::systemd) mod tests {
     use super::*;
 
     /// A connection on which all this has come.
-    fn told(said: &[u8]) -> (Connection, UnixStream) {
+    pub(in crate::cgroups::systemd) fn told(said: &[u8]) -> (Connection, UnixStream) {
         let (stream, mut other) = UnixStream::pair().unwrap();
         other.write_all(said).unwrap();
         let connection = Connection {

@@ -39,28 +39,40 @@ pub(crate) struct Call<'a> {
 impl Call<'_> {
     /// The call's bytes. `serial` is not 0; the answer names it.
     pub(crate) fn encode(&self, serial: u32) -> Vec<u8> {
-        let mut body = Vec::new();
-        self.body.iter().for_each(|value| encode(value, &mut body));
-        let field = |code, value| Value::Struct(vec![Value::Byte(code), Value::variant(value)]);
-        let mut fields = vec![
-            field(1, Value::ObjectPath(self.path.to_owned())),
-            field(2, Value::text(self.interface)),
-            field(3, Value::text(self.member)),
-            field(6, Value::text(self.destination)),
+        const METHOD_CALL: u8 = 1;
+        let fields = [
+            (1, Value::ObjectPath(self.path.to_owned())),
+            (2, Value::text(self.interface)),
+            (3, Value::text(self.member)),
+            (6, Value::text(self.destination)),
         ];
-        if !self.body.is_empty() {
-            fields.push(field(8, Value::Signature(signature_of(self.body))));
-        }
-        let length = u32::try_from(body.len()).expect("a config is far shorter than 4 GB");
-        // Little-endian, METHOD_CALL, no flags, version 1.
-        let mut bytes = vec![b'l', 1, 0, 1];
-        bytes.extend(length.to_le_bytes());
-        bytes.extend(serial.to_le_bytes());
-        encode(&Value::Array("(yv)".to_owned(), fields), &mut bytes);
-        pad(&mut bytes, 8);
-        bytes.extend(body);
-        bytes
+        encode_message(METHOD_CALL, serial, fields.to_vec(), self.body)
     }
+}
+
+/// A message of this type, with these header fields by their codes, and that of its arguments' types if it has any.
+pub(in crate::cgroups::systemd) fn encode_message(
+    kind: u8,
+    serial: u32,
+    mut fields: Vec<(u8, Value)>,
+    arguments: &[Value],
+) -> Vec<u8> {
+    let mut body = Vec::new();
+    arguments.iter().for_each(|value| encode(value, &mut body));
+    if !arguments.is_empty() {
+        fields.push((8, Value::Signature(signature_of(arguments))));
+    }
+    let field = |(code, value)| Value::Struct(vec![Value::Byte(code), Value::variant(value)]);
+    let fields = fields.into_iter().map(field).collect();
+    let length = u32::try_from(body.len()).expect("a config is far shorter than 4 GB");
+    // Little-endian, no flags, version 1.
+    let mut bytes = vec![b'l', kind, 0, 1];
+    bytes.extend(length.to_le_bytes());
+    bytes.extend(serial.to_le_bytes());
+    encode(&Value::Array("(yv)".to_owned(), fields), &mut bytes);
+    pad(&mut bytes, 8);
+    bytes.extend(body);
+    bytes
 }
 
 /// A message that was received.
@@ -76,6 +88,8 @@ pub(crate) struct Message {
     pub(crate) member: Option<String>,
     /// The name of an error.
     pub(crate) error: Option<String>,
+    /// Who has sent it, as a bus knows; None on a socket with one peer.
+    pub(crate) sender: Option<String>,
     signature: String,
     body: Vec<u8>,
 }
@@ -112,6 +126,7 @@ impl Message {
             path: None,
             member: None,
             error: None,
+            sender: None,
             signature: String::new(),
             body: bytes.get(reader.position()..)?.to_vec(),
         };
@@ -127,6 +142,7 @@ impl Message {
                 (3, Value::String(name)) => message.member = Some(name.clone()),
                 (4, Value::String(name)) => message.error = Some(name.clone()),
                 (5, Value::Uint32(serial)) => message.answers = Some(*serial),
+                (7, Value::String(name)) => message.sender = Some(name.clone()),
                 (8, Value::Signature(signature)) => message.signature.clone_from(signature),
                 _ => {}
             }
