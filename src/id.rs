@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 /// A container's id, which is a name in the file system, too: `[A-Za-z0-9_+.-]+`, at most 1024 bytes, no leading dot
 /// (directories that begin with one are casulo's own). Only [`Id::from_str`] makes one.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Id(String);
 
 impl FromStr for Id {
@@ -36,6 +36,12 @@ impl Deref for Id {
 
     fn deref(&self) -> &str {
         &self.0
+    }
+}
+
+impl fmt::Debug for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
     }
 }
 
