@@ -83,7 +83,7 @@ pub(super) fn all(
         };
         match (attached, mount.target, mount.read_only) {
             (Some(fd), Target::Root, _) => root = Root::from_fd(fd),
-            (Some(fd), _, ReadOnly::DeferredReadOnly) => late.0.push((fd, mount.to_string())),
+            (Some(fd), _, ReadOnly::Deferred) => late.0.push((fd, mount.to_string())),
             (Some(fd), ..) => sources.close_later(fd),
             (None, ..) => {}
         }

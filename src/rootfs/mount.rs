@@ -85,7 +85,7 @@ pub(crate) enum ReadOnly {
     /// At once or never, as its attributes say.
     AsMounted,
     /// At the end: a tmpfs in which later mounts, devices and hooks still need to make targets.
-    DeferredReadOnly,
+    Deferred,
 }
 
 impl Mount {

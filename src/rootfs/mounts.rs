@@ -6,13 +6,14 @@ use super::filesystem::{self, FsContext};
 use super::idmap;
 use super::label::Label;
 use super::mount::{Action, At, Bind, Mount, ReadOnly, SourceKind, Target, c_string};
-use super::options::{self, Depth, Propagation, Symlink};
+use super::options::{self, Depth, Options, Propagation, Symlink};
 use crate::defence::{Defence, without};
 use crate::error::Problems;
 use crate::host::Host;
 use crate::namespaces;
 use oci_spec::runtime::{Mount as SpecMount, Spec};
 use std::borrow::Cow;
+use std::ffi::CString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
@@ -84,49 +85,27 @@ fn plan_one(
             "only a bind mount can be id-mapped",
         );
     }
-    let source = mount.source().as_deref();
-    let mut kind = SourceKind::Any;
-    let target = if options.remount {
-        Target::Any
+    let (target, kind) = if options.remount {
+        (Target::Any, SourceKind::Any)
     } else {
         let shown = if depth.is_some() { "bind" } else { fstype };
-        match target(&destination, shown, options.target) {
-            Ok((target, source_kind)) => {
-                kind = source_kind;
-                target
-            }
-            Err(why) => {
-                problems.add(format!("{at}.destination"), why);
-                Target::Any
-            }
-        }
+        target(&destination, shown, options.target).unwrap_or_else(|why| {
+            problems.add(format!("{at}.destination"), why);
+            (Target::Any, SourceKind::Any)
+        })
     };
-
+    let source = mount.source().as_deref();
     let action = match depth {
         _ if options.remount => Action::Remount(depth.is_none().then(|| {
             filesystem::mount_call(fstype, "", &options, libc::MS_REMOUNT, None, at, problems)
         })),
-        Some(depth) => {
-            let source = source.filter(|source| !source.as_os_str().is_empty());
-            if source.is_none() {
-                problems.add(format!("{at}.source"), "a bind mount needs a source");
-            }
-            if !options.data.is_empty() || options.superblock != 0 {
-                // The kernel ignores these words on a bind mount; mount(8) and the engines know it.
-                log::debug!("{at}.options: words for a file system mean nothing on a bind mount");
-            }
-            let source = match source.unwrap_or(Path::new("")) {
-                source if source.is_absolute() => source.as_os_str().as_bytes().to_vec(),
-                source => context.bundle.join(source).into_os_string().into_vec(),
-            };
-            Action::Bind(Bind {
-                source: c_string(source, format_args!("{at}.source"), problems),
-                depth,
-                symlinks: options.source,
-                idmap,
-                kind,
-            })
-        }
+        Some(depth) => Action::Bind(Bind {
+            source: bind_source(source, &options, context.bundle, at, problems),
+            depth,
+            symlinks: options.source,
+            idmap,
+            kind,
+        }),
         None => {
             if fstype.is_empty() || fstype == "none" {
                 problems.add(format!("{at}.type"), "missing, and no bind mount");
@@ -161,6 +140,29 @@ fn plan_one(
     mount
 }
 
+/// The source of a bind mount: absolute on the host, a relative one from the bundle on.
+fn bind_source(
+    source: Option<&Path>,
+    options: &Options,
+    bundle: &Path,
+    at: At,
+    problems: &mut Problems,
+) -> CString {
+    let source = source.filter(|source| !source.as_os_str().is_empty());
+    if source.is_none() {
+        problems.add(format!("{at}.source"), "a bind mount needs a source");
+    }
+    if !options.data.is_empty() || options.superblock != 0 {
+        // The kernel ignores these words on a bind mount; mount(8) and the engines know it.
+        log::debug!("{at}.options: words for a file system mean nothing on a bind mount");
+    }
+    let source = match source.unwrap_or(Path::new("")) {
+        source if source.is_absolute() => source.as_os_str().as_bytes().to_vec(),
+        source => bundle.join(source).into_os_string().into_vec(),
+    };
+    c_string(source, format_args!("{at}.source"), problems)
+}
+
 /// A read-only tmpfs stays writable until the end, so that what comes after it can make its targets
 /// inside. (Not so a read-only bind: nothing may be made in somebody's read-only source.)
 fn make_late(mount: &mut Mount) {
@@ -168,7 +170,7 @@ fn make_late(mount: &mut Mount) {
         let read_only = it.attributes & libc::MOUNT_ATTR_RDONLY != 0;
         if read_only && it.fstype.as_c_str() == c"tmpfs" {
             it.attributes &= !libc::MOUNT_ATTR_RDONLY;
-            mount.read_only = ReadOnly::DeferredReadOnly;
+            mount.read_only = ReadOnly::Deferred;
         }
     }
 }

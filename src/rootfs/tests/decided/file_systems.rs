@@ -37,7 +37,7 @@ fn a_file_system_gets_its_words_as_parameters() {
 #[test]
 fn a_read_only_tmpfs_stays_writable_until_the_end() {
     let mount = one(json!({"destination": "/a", "type": "tmpfs", "options": ["ro"]}));
-    assert_eq!(mount.read_only, ReadOnly::DeferredReadOnly);
+    assert_eq!(mount.read_only, ReadOnly::Deferred);
     assert!(matches!(&mount.action, Action::FileSystem(it) if it.attributes == 0));
     let mount = one(json!({"destination": "/sys", "type": "sysfs", "options": ["ro"]}));
     assert_eq!(mount.read_only, ReadOnly::AsMounted);
