@@ -34,27 +34,14 @@ pub(super) fn run(global: &Global, args: &Exec) -> Result<u8> {
     let mut spec = config::parse(&bytes, &file)?;
     let (wanted, file) = wanted_process(args, &spec, file)?;
     // Which LSMs are asked for is a matter of this process.
-    spec.set_process(Some(wanted.clone()));
-
-    let host = Host::ask(Some(&spec), super::rootless(global))?;
+    spec.set_process(Some(wanted));
     let options = Options {
         cgroup_manager: super::cgroup_manager(global),
         preserve_fds: args.preserve_fds,
         ..Options::new(id, seen.state.bundle.clone())
     };
-    let mut problems = Problems::default();
-    let ns = namespaces::plan(&spec, &host, &mut problems);
-    let mut plan = process::plan(
-        &wanted,
-        &spec,
-        &ns,
-        &options,
-        &host,
-        "process",
-        &mut problems,
-    );
-    let filter = seccomp::plan(&spec, &mut problems);
-    problems.into_result(&file)?;
+    let host = Host::ask(Some(&spec), super::rootless(global))?;
+    let (mut plan, filter) = decide(&spec, &options, &host, &file)?;
     super::pass_listeners(&mut plan);
     if args.detach && plan.terminal.is_some() && args.console_socket.is_none() {
         return Err(Error::new(
@@ -92,19 +79,39 @@ pub(super) fn run(global: &Global, args: &Exec) -> Result<u8> {
     };
     match signals {
         None => Ok(0),
-        Some(signals) => {
-            let Executed {
-                pid,
-                pidfd,
-                console,
-            } = executed;
-            let attended = step::begin(Step::ExecAttend).and_then(|()| super::relay(console));
-            let relay = attended.inspect_err(|_| {
-                waiting::end(pid);
-            })?;
-            super::exit_code(foreground::wait(&signals, pid, pidfd.as_fd(), relay, None)?)
-        }
+        Some(signals) => attend(&signals, executed),
     }
+}
+
+/// Everything about the process of `spec`, which takes the place of the container's own there. `file` is where its
+/// problems are.
+fn decide(
+    spec: &Spec,
+    options: &Options,
+    host: &Host,
+    file: &str,
+) -> Result<(process::Plan, Option<seccomp::Filter>)> {
+    let mut problems = Problems::default();
+    let process = config::require_process(spec, file)?;
+    let ns = namespaces::plan(spec, host, &mut problems);
+    let plan = process::plan(process, spec, &ns, options, host, "process", &mut problems);
+    let filter = seccomp::plan(spec, &mut problems);
+    problems.into_result(file)?;
+    Ok((plan, filter))
+}
+
+/// Until the process has ended: its terminal and its signals. Returns its exit code.
+fn attend(signals: &Signals, executed: Executed) -> Result<u8> {
+    let Executed {
+        pid,
+        pidfd,
+        console,
+    } = executed;
+    let attended = step::begin(Step::ExecAttend).and_then(|()| super::relay(console));
+    let relay = attended.inspect_err(|_| {
+        waiting::end(pid);
+    })?;
+    super::exit_code(foreground::wait(signals, pid, pidfd.as_fd(), relay, None)?)
 }
 
 /// The process to execute, and the file that its problems are reported against.

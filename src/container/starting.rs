@@ -46,6 +46,59 @@ pub(super) fn say_start(ends: &Ends) {
     ends.say_go();
 }
 
+/// What is known of a start that goes on.
+#[derive(Debug)]
+struct Known {
+    /// The end of what startContainer hooks have said.
+    said: Tail,
+    /// The hook that runs, and until when it may.
+    hook: Option<(usize, Option<Instant>)>,
+    /// The first failure that init has told.
+    failure: Option<Told>,
+    hears: Hears,
+    /// The time to the next look at whether the program was executed, and the last.
+    look: Duration,
+    looked: Instant,
+}
+
+impl Known {
+    fn at_the_start() -> Known {
+        Known {
+            said: Tail::default(),
+            hook: None,
+            failure: None,
+            hears: Hears::Yes,
+            look: LONGEST_LOOK,
+            looked: Instant::now(),
+        }
+    }
+
+    fn longest_wait(&self) -> Duration {
+        let deadline = self.hook.and_then(|(_, deadline)| deadline);
+        let left = deadline.map(|it| it.saturating_duration_since(Instant::now()));
+        left.map_or(self.look, |left| left.min(self.look))
+    }
+
+    /// The end of init's words: it executes its program now, or has ended.
+    fn hears_no_more(&mut self) {
+        self.hears = Hears::No;
+        self.look = Duration::from_millis(1);
+    }
+
+    /// A tracer can hold or flood the other end of the pipe, so the end of file may not come.
+    fn is_time_to_look(&self) -> bool {
+        self.hears == Hears::No || self.looked.elapsed() >= LONGEST_LOOK
+    }
+
+    /// The program was not executed: the next look comes later.
+    fn has_looked(&mut self) {
+        self.looked = Instant::now();
+        if self.hears == Hears::No {
+            self.look = (self.look * 2).min(LONGEST_LOOK);
+        }
+    }
+}
+
 /// A container that is being started.
 #[derive(Debug)]
 pub(super) struct Starting<'a> {
@@ -93,83 +146,93 @@ impl Starting<'_> {
     /// # Errors
     /// What init told of its failure; E_HOOK for a startContainer hook that took too long.
     pub(super) fn wait_for_execve(&self, proc: &ProcFs) -> Result<()> {
-        let mut said = Tail::default();
-        let mut hook: Option<(usize, Option<Instant>)> = None;
-        let mut failure = None;
-        let mut hears = Hears::Yes;
-        let mut look = LONGEST_LOOK;
-        let mut looked = Instant::now();
+        let mut known = Known::at_the_start();
         let mut interruption = Interruption::by(self.end);
         loop {
-            let deadline = hook.and_then(|(_, deadline)| deadline);
-            let left = deadline.map(|it| it.saturating_duration_since(Instant::now()));
-            let longest = left.map_or(look, |left| left.min(look));
-            let ended = self.wait_for_something(Some(longest), hears, &mut interruption)?;
-            self.spoken.listen(&mut said)?;
-            for _ in 0..if hears == Hears::Yes { MOST_WORDS } else { 0 } {
-                match self.ends.hear() {
-                    Heard::Word(Told {
-                        what: Tells::Ready | Tells::Executes,
-                        ..
-                    }) => {}
-                    Heard::Word(Told {
-                        what: Tells::HookBegins,
-                        index,
-                        ..
-                    }) => {
-                        // Each begins once, in order: whoever repeats it would have more time.
-                        if index == hook.map_or(0, |(before, _)| before + 1) {
-                            let timeout = self.hooks()?.timeout_inside(index);
-                            hook = Some((index, timeout.map(|it| Instant::now() + it)));
-                        }
-                    }
-                    Heard::Word(told) => {
-                        failure.get_or_insert(told);
-                        if without(Defence::FailureEnds) {
-                            return Err(self.explain(told, &said.line()));
-                        }
-                    }
-                    Heard::Junk => {}
-                    Heard::Nothing => break,
-                    Heard::End => {
-                        hears = Hears::No;
-                        look = Duration::from_millis(1);
-                        break;
-                    }
-                }
-            }
-            // How a program that has ended has ended is no business of who has started it. One that fails before
-            // that ends by itself; whoever traces it can only say so.
+            let longest = known.longest_wait();
+            let ended = self.wait_for_something(Some(longest), known.hears, &mut interruption)?;
+            self.spoken.listen(&mut known.said)?;
+            self.hear_words(&mut known)?;
             if ended {
-                return match failure {
-                    Some(told) if proc.has_executed(self.init) != Some(true) => {
-                        self.spoken.listen(&mut said)?;
-                        Err(self.explain(told, &said.line()))
-                    }
-                    _ => Ok(()),
-                };
+                return self.judge_end(known, proc);
             }
-            // A tracer can hold or flood the other end of the pipe, so the end of file may not come.
-            if hears == Hears::No || looked.elapsed() >= LONGEST_LOOK {
+            if known.is_time_to_look() {
                 // One that is gone has had its time, unless it has said that it fails: its end comes at once.
-                if proc.has_executed(self.init).unwrap_or(failure.is_none()) {
+                let executed = proc.has_executed(self.init);
+                if executed.unwrap_or(known.failure.is_none()) {
                     return Ok(());
                 }
                 say_start(self.ends);
-                looked = Instant::now();
-            }
-            if hears == Hears::No {
-                look = (look * 2).min(LONGEST_LOOK);
+                known.has_looked();
             }
             interruption.look()?;
-            if let Some((index, Some(deadline))) = hook
-                && Instant::now() >= deadline
-                && !proc.has_executed(self.init).unwrap_or(true)
+            self.end_late_hook(&known, proc)?;
+        }
+    }
+
+    /// What init has said meanwhile.
+    fn hear_words(&self, known: &mut Known) -> Result<()> {
+        let most = match known.hears {
+            Hears::Yes => MOST_WORDS,
+            Hears::No => 0,
+        };
+        for _ in 0..most {
+            match self.ends.hear() {
+                Heard::Word(Told {
+                    what: Tells::Ready | Tells::Executes,
+                    ..
+                })
+                | Heard::Junk => {}
+                Heard::Word(Told {
+                    what: Tells::HookBegins,
+                    index,
+                    ..
+                }) => {
+                    // Each begins once, in order: whoever repeats it would have more time.
+                    if index == known.hook.map_or(0, |(before, _)| before + 1) {
+                        let timeout = self.hooks()?.timeout_inside(index);
+                        known.hook = Some((index, timeout.map(|it| Instant::now() + it)));
+                    }
+                }
+                Heard::Word(told) => {
+                    known.failure.get_or_insert(told);
+                    if without(Defence::FailureEnds) {
+                        return Err(self.explain(told, &known.said.line()));
+                    }
+                }
+                Heard::Nothing => break,
+                Heard::End => {
+                    known.hears_no_more();
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// How a program that has ended has ended is no business of who has started it. One that fails before that ends by
+    /// itself; whoever traces it can only say so.
+    fn judge_end(&self, mut known: Known, proc: &ProcFs) -> Result<()> {
+        match known.failure {
+            Some(told) if proc.has_executed(self.init) != Some(true) => {
+                self.spoken.listen(&mut known.said)?;
+                Err(self.explain(told, &known.said.line()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Kills init where a startContainer hook takes longer than it may.
+    fn end_late_hook(&self, known: &Known, proc: &ProcFs) -> Result<()> {
+        match known.hook {
+            Some((index, Some(deadline)))
+                if Instant::now() >= deadline && !proc.has_executed(self.init).unwrap_or(true) =>
             {
                 // With init its hook goes, where it has a pid namespace of its own; else with its cgroup.
                 let _ = pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
-                return Err(self.hooks()?.timed_out_inside(index, &said.line()));
+                Err(self.hooks()?.timed_out_inside(index, &known.said.line()))
             }
+            _ => Ok(()),
         }
     }
 
