@@ -12,7 +12,8 @@ cases! {
         failing_create_runtime_hook_ends_it, failing_prestart_hook_ends_it, failing_create_container_hook_ends_it,
         failing_start_container_hook_ends_it, failing_poststop_hook_is_no_failure, hook_that_is_missing,
         prestart_runs_in_the_hosts_namespaces, create_container_runs_in_the_containers, start_container_sees_the_containers_root,
-        timeout_ends_a_hook, create_runtime_sees_the_mounts_of_nobody, poststop_runs_at_delete;
+        timeout_ends_a_hook, create_runtime_sees_the_mounts_of_nobody, poststop_runs_at_delete,
+        poststop_runs_after_a_start_that_failed;
     [Root, Casulo] => failing_hook_is_named, poststart_failure_ends_the_container, poststart_may_use_the_runtime, annotations_catch_the_output, a_state_of_any_length_reaches_every_hook, a_hook_of_the_image_does_not_make_run_deaf,
         status_in_the_state, hooks_inside_are_told_status_and_pid_as_the_container_sees_them, relative_hook_path_is_an_error,
         state_says_the_pid, create_container_beside_other_namespaces;
@@ -153,6 +154,14 @@ fn a_hook_of_the_image_does_not_make_run_deaf(lab: &Lab) {
 fn poststop_runs_at_delete(lab: &Lab) {
     let bundle = with(lab.bundle(), "poststop", note(lab, "over"));
     bundle.run().ok();
+    assert_eq!(notes(lab), ["over"]);
+}
+
+fn poststop_runs_after_a_start_that_failed(lab: &Lab) {
+    let bundle = with(lab.bundle(), "poststop", note(lab, "over"));
+    with(bundle, "startContainer", hook("exit 3"))
+        .run()
+        .fails_with(&["startContainer"]);
     assert_eq!(notes(lab), ["over"]);
 }
 

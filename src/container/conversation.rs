@@ -132,7 +132,7 @@ impl Conversation<'_> {
     fn run_hooks(&self, made: &mut Made<'_>, state: &State, init: Pid) -> Result<()> {
         let plan = self.request.plan;
         step::begin(Step::RuntimeHooks)?;
-        made.hooks_ran = Some(state.clone());
+        made.poststop_state = Some(state.clone());
         let document = state.document(Status::Creating, init.as_raw()).to_string();
         for kind in [Kind::Prestart, Kind::CreateRuntime] {
             run_hooks(&plan.hooks, kind, &document, &plan.bundle)?;

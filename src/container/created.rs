@@ -6,7 +6,7 @@ use super::hooks_outside::run_hooks;
 use super::starting::{Decided, Starting, say_start};
 use crate::cgroups::Cgroup;
 use crate::cgroups::stats::MemoryEvents;
-use crate::error::{Code, Context, Result};
+use crate::error::{Code, Context, Error, Result};
 use crate::foreground::EndSignals;
 use crate::hooks::Kind;
 use crate::notify::Proxy;
@@ -52,7 +52,7 @@ impl Created<'_> {
         };
         started
             .and_then(|()| poststart(&self.state))
-            .map_err(|error| self.made.undo(error))?;
+            .map_err(|error| self.undo(error))?;
         // From here on they go with the container's network namespace, which nothing of ours holds any more.
         self.made.net_devices = None;
         Ok(())
@@ -63,7 +63,13 @@ impl Created<'_> {
     /// # Errors
     /// That of `result`.
     pub(crate) fn or_undo<T>(&mut self, result: Result<T>) -> Result<T> {
-        result.map_err(|error| self.made.undo(error))
+        result.map_err(|error| self.undo(error))
+    }
+
+    /// As after any other end, poststop hooks run (runtime.md, Lifecycle).
+    fn undo(&mut self, error: Error) -> Error {
+        self.made.poststop_state = Some(self.state.clone());
+        self.made.undo(error)
     }
 
     fn listen_for_notifications(&mut self) -> Result<()> {

@@ -28,8 +28,8 @@ pub(super) struct Made<'a> {
     pub(super) init: Option<Pid>,
     pub(super) net_devices: Option<MovedDevices>,
     pub(super) pid_file: Option<&'a Path>,
-    /// The state that poststop hooks are told, once any hook may have run.
-    pub(super) hooks_ran: Option<State>,
+    /// The state that poststop hooks are told, once any hook may have run or the container is created.
+    pub(super) poststop_state: Option<State>,
 }
 
 impl<'a> Made<'a> {
@@ -44,7 +44,7 @@ impl<'a> Made<'a> {
             init: None,
             net_devices: None,
             pid_file: None,
-            hooks_ran: None,
+            poststop_state: None,
         }
     }
 
@@ -82,10 +82,10 @@ impl<'a> Made<'a> {
         if let Err(failed) = intel_rdt::remove(&self.rdt_directories) {
             log::warn!("undo: {failed}");
         }
-        let hooks_ran = self.hooks_ran.take();
+        let state = self.poststop_state.take();
         // Whoever was faster to delete the container has run its hooks, too.
         let is_ours = |_: &State| self.dir.as_ref().is_some_and(Dir::is_there);
-        if let Some(state) = hooks_ran.filter(is_ours) {
+        if let Some(state) = state.filter(is_ours) {
             let document = state.document(Status::Stopped, 0).to_string();
             run_poststop(&self.plan.hooks, &document, &self.plan.bundle);
         }
