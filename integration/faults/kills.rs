@@ -65,6 +65,11 @@ fn random_kills_leave_nothing(lab: &Lab) {
         children += usize::from(child.is_some());
         // Either may have ended, but not been waited for.
         let _ = kill(child.unwrap_or(running.pid()), Signal::SIGKILL);
+        // An entrant may have ended just before, and have left a process that would run for long.
+        while let (Way::Exec, Some(_), Some(left)) = (WAYS[place], child, child_of(running.pid())) {
+            let _ = kill(left, Signal::SIGKILL);
+            std::thread::sleep(Duration::from_millis(1));
+        }
         running.wait();
         attempt.clear_away(&what);
     }
