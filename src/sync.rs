@@ -40,6 +40,15 @@ use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
+/// Two ends of a line that keeps messages apart, close-on-exec.
+///
+/// # Errors
+/// That of socketpair(2).
+fn socket_pair() -> nix::Result<(OwnedFd, OwnedFd)> {
+    let (flags, kind) = (SockFlag::SOCK_CLOEXEC, SockType::SeqPacket);
+    socketpair(AddressFamily::Unix, kind, None, flags)
+}
+
 /// The longest message; a longer error text is cut.
 pub(crate) const MAX: usize = 4096;
 
@@ -93,14 +102,8 @@ impl Channel {
     /// # Errors
     /// `E_SYNC` with the errno of socketpair(2).
     pub(crate) fn pair() -> Result<(Channel, Channel)> {
-        let pair = socketpair(
-            AddressFamily::Unix,
-            SockType::SeqPacket,
-            None,
-            SockFlag::SOCK_CLOEXEC,
-        );
         let (ours, theirs) =
-            pair.map_err(|errno| Error::step(Code::Sync, "socketpair", "", errno))?;
+            socket_pair().map_err(|errno| Error::step(Code::Sync, "socketpair", "", errno))?;
         Ok((Channel(ours), Channel(theirs)))
     }
 

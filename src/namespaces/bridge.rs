@@ -16,7 +16,6 @@ use crate::sync::bridge::{self as line, Report, ToBridge, ToParent};
 use crate::sys::child::leave;
 use crate::sys::clone::{Parent, Side, clone3};
 use nix::errno::Errno;
-use nix::sched::CloneFlags;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
@@ -115,7 +114,7 @@ impl Bridge {
                 self.pid = None;
                 Ok(pid)
             }
-            Some(Report::Join(flag, errno)) => Err(join_error(joins, flag, errno)),
+            Some(Report::Join(kind, errno)) => Err(join_error(joins, kind, errno)),
             Some(Report::Clone(errno)) => Err(clone_error(plan, errno)),
             None => Err(Error::new(
                 Code::Namespace,
@@ -136,16 +135,10 @@ impl Drop for Bridge {
 }
 
 /// The join of a namespace of this kind has failed in the bridge.
-fn join_error(joins: &Joins, flag: CloneFlags, errno: Errno) -> Error {
-    let kind = Kind::of_flag(u64::from(flag.bits().cast_unsigned()));
-    match kind.and_then(|kind| joins.get(kind)) {
+fn join_error(joins: &Joins, kind: Kind, errno: Errno) -> Error {
+    match joins.get(kind) {
         Some(join) => join.error(errno),
-        None => Error::step(
-            Code::Namespace,
-            "join namespace",
-            format!("{flag:?}"),
-            errno,
-        ),
+        None => Error::step(Code::Namespace, "join namespace", kind.spec_name(), errno),
     }
 }
 
@@ -177,7 +170,7 @@ fn cross(
     if joins.need_bridge(plan) {
         joins
             .cross()
-            .map_err(|(join, errno)| Report::Join(join.kind.clone_flags(), errno))?;
+            .map_err(|(join, errno)| Report::Join(join.kind, errno))?;
     }
     step::begin_or_errno(Step::Cross).map_err(Report::Clone)?;
     clone3(cloned(plan), Parent::Callers, cgroup).map_err(Report::Clone)

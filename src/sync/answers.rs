@@ -5,9 +5,9 @@
 //! The holder of id maps says nothing and waits to be killed. The maker of a procfs, which a container can see, has no
 //! socket at all: its page is in [`super::page`].
 
+use super::socket_pair;
 use crate::sys::scm;
 use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::{read, write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -27,8 +27,7 @@ pub(crate) struct ToMaker(OwnedFd);
 /// # Errors
 /// That of socketpair(2).
 pub(crate) fn pair() -> nix::Result<(ToHelper, ToMaker)> {
-    let (flags, kind) = (SockFlag::SOCK_CLOEXEC, SockType::SeqPacket);
-    let (near, far) = socketpair(AddressFamily::Unix, kind, None, flags)?;
+    let (near, far) = socket_pair()?;
     Ok((ToHelper(near), ToMaker(far)))
 }
 

@@ -7,10 +7,10 @@
 //!     │                              │   privileges; the parent knows the names
 //! ```
 
+use super::socket_pair;
+use crate::sys::kind::Kind;
 use crate::sys::scm;
 use nix::errno::Errno;
-use nix::sched::CloneFlags;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::{Pid, read, write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -19,8 +19,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 pub(crate) enum Report {
     /// Init was made; its pid in the parent's pid namespace.
     Init(Pid),
-    /// The namespace of this kind, as a clone flag, could not be joined.
-    Join(CloneFlags, Errno),
+    /// The namespace of this kind could not be joined.
+    Join(Kind, Errno),
     /// The clone failed.
     Clone(Errno),
 }
@@ -38,8 +38,7 @@ pub(crate) struct ToParent(OwnedFd);
 /// # Errors
 /// That of socketpair(2).
 pub(crate) fn pair() -> nix::Result<(ToBridge, ToParent)> {
-    let (flags, kind) = (SockFlag::SOCK_CLOEXEC, SockType::SeqPacket);
-    let (near, far) = socketpair(AddressFamily::Unix, kind, None, flags)?;
+    let (near, far) = socket_pair()?;
     Ok((ToBridge(near), ToParent(far)))
 }
 
@@ -93,7 +92,7 @@ impl Report {
     fn encode(self) -> [u8; Report::SIZE] {
         let numbers = match self {
             Report::Init(pid) => [0, pid.as_raw(), 0],
-            Report::Join(kind, errno) => [1, kind.bits(), errno as i32],
+            Report::Join(kind, errno) => [1, kind.clone_flags().bits(), errno as i32],
             Report::Clone(errno) => [2, 0, errno as i32],
         };
         let mut bytes = [0; Report::SIZE];
@@ -110,10 +109,10 @@ impl Report {
         }
         match numbers {
             [0, pid, 0] => Some(Report::Init(Pid::from_raw(pid))),
-            [1, kind, errno] => Some(Report::Join(
-                CloneFlags::from_bits_retain(kind),
-                Errno::from_raw(errno),
-            )),
+            [1, flag, errno] => {
+                let kind = Kind::of_flag(u64::from(flag.cast_unsigned()))?;
+                Some(Report::Join(kind, Errno::from_raw(errno)))
+            }
             [2, 0, errno] => Some(Report::Clone(Errno::from_raw(errno))),
             _ => None,
         }
@@ -130,11 +129,8 @@ mod tests {
         for report in [
             Report::Init(Pid::from_raw(4711)),
             // CLONE_NEWTIME, which nix has no name for.
-            Report::Join(
-                CloneFlags::from_bits_retain(libc::CLONE_NEWTIME),
-                Errno::EPERM,
-            ),
-            Report::Join(CloneFlags::CLONE_NEWNET, Errno::EINVAL),
+            Report::Join(Kind::Time, Errno::EPERM),
+            Report::Join(Kind::Network, Errno::EINVAL),
             Report::Clone(Errno::ENOSPC),
         ] {
             bridge.tell(report).expect("told");
