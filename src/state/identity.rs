@@ -127,36 +127,35 @@ impl State {
     /// Of the Intel RDT groups those that are still the same, from the top down.
     pub(crate) fn own_intel_rdt_paths(&self) -> Vec<PathBuf> {
         let numbers: fn(&Identity) -> &Vec<u64> = |identity| &identity.resctrl;
-        let mut groups = self.still_there(&self.intel_rdt_paths, numbers, resctrl_mount);
-        if self.identity.is_none() && !without(Defence::OwnCgroup) {
-            groups.retain(|path| intel_rdt::was_made(path));
-        }
-        groups
+        let made = |path: &Path| without(Defence::OwnCgroup) || intel_rdt::was_made(path);
+        self.still_there(&self.intel_rdt_paths, numbers, resctrl_mount, made)
     }
 
     /// Before there is an identity, create is at it, or was killed: it recorded only what was not there, but somebody
-    /// else may have made it since.
+    /// else may have made it since, which `may_be_made` tells.
     fn still_there(
         &self,
         paths: &[PathBuf],
         inodes: fn(&Identity) -> &Vec<u64>,
         mount: fn() -> Option<PathBuf>,
+        may_be_made: impl Fn(&Path) -> bool,
     ) -> Vec<PathBuf> {
         if paths.is_empty() || !self.is_of_this_boot() {
             return Vec::new();
         }
         let mount = mount();
-        let is_same = |index: usize, path: &Path| match &self.identity {
-            None => true,
+        let is_in = |path: &Path| self.is_in(path, &mount);
+        let is_ours = |index: usize, path: &Path| match &self.identity {
+            None => is_in(path) && may_be_made(path),
             Some(identity) => match inodes(identity).get(index) {
                 None | Some(0) => false,
-                Some(known) => inode(path) == *known,
+                Some(known) => inode(path) == *known && is_in(path),
             },
         };
         paths
             .iter()
             .enumerate()
-            .filter(|(index, path)| is_same(*index, path) && self.is_in(path, &mount))
+            .filter(|(index, path)| is_ours(*index, path))
             .map(|(_, path)| path.clone())
             .collect()
     }
@@ -214,11 +213,8 @@ impl Dir {
     /// Of the directories above the cgroup that were made for it those that are still the same, from the top down.
     pub(crate) fn own_cgroup_parents(&self, state: &State) -> Vec<PathBuf> {
         let numbers: fn(&Identity) -> &Vec<u64> = |identity| &identity.parents;
-        let mut parents = state.still_there(&state.cgroup_parents, numbers, cgroup_mount);
-        if state.identity.is_none() {
-            parents.retain(|path| self.may_have_made(path));
-        }
-        parents
+        let made = |path: &Path| self.may_have_made(path);
+        state.still_there(&state.cgroup_parents, numbers, cgroup_mount, made)
     }
 
     /// Whether the cgroup at `path` is one that a create of this record has made, which was killed before it recorded
