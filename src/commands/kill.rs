@@ -11,11 +11,7 @@ use std::str::FromStr;
 pub(super) fn run(global: &Global, args: &Kill) -> Result<u8> {
     let signal = parse(&args.signal)?;
     let whom = if args.all { Whom::All } else { Whom::Init };
-    container::kill(
-        &super::store(global)?.open(&args.id.parse()?)?,
-        signal,
-        whom,
-    )?;
+    container::kill(&super::open(global, &args.id)?, signal, whom)?;
     Ok(0)
 }
 

@@ -27,7 +27,7 @@ use crate::error::{Code, Context, Error, Result};
 use crate::foreground::Relay;
 use crate::log::Format;
 use crate::options::CgroupManager;
-use crate::state::Store;
+use crate::state::{Dir, Store};
 use log::LevelFilter;
 use std::fs::File;
 use std::io::Write;
@@ -149,6 +149,14 @@ fn store(global: &Global) -> Result<Store> {
         return Err(Error::new(Code::Usage, "--root must not be /"));
     }
     Ok(Store::at(root))
+}
+
+/// The directory of the container with this id.
+///
+/// # Errors
+/// `E_ID`, and as [`Store::open`].
+fn open(global: &Global, id: &str) -> Result<Dir> {
+    store(global)?.open(&id.parse()?)
 }
 
 /// `path`, or `path` below the current directory. Nothing is resolved.

@@ -6,12 +6,12 @@ use crate::error::Result;
 
 /// `casulo pause`
 pub(super) fn pause(global: &Global, args: &Id) -> Result<u8> {
-    container::pause(&super::store(global)?.open(&args.id.parse()?)?)?;
+    container::pause(&super::open(global, &args.id)?)?;
     Ok(0)
 }
 
 /// `casulo resume`
 pub(super) fn resume(global: &Global, args: &Id) -> Result<u8> {
-    container::resume(&super::store(global)?.open(&args.id.parse()?)?)?;
+    container::resume(&super::open(global, &args.id)?)?;
     Ok(0)
 }

@@ -14,7 +14,7 @@ pub(super) fn run(global: &Global, args: &Ps) -> Result<u8> {
         .id_and_arguments
         .split_first()
         .ok_or_else(|| Error::new(Code::Usage, "no container given"))?;
-    let pids = container::processes(&super::store(global)?.open(&id.parse()?)?)?;
+    let pids = container::processes(&super::open(global, id)?)?;
     let text = match args.format {
         PsFormat::Json => {
             let numbers: Vec<i32> = pids.iter().map(|pid| pid.as_raw()).collect();

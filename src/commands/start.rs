@@ -7,6 +7,6 @@ use crate::error::Result;
 /// `casulo start`
 #[inline(never)]
 pub(super) fn run(global: &Global, args: &Id) -> Result<u8> {
-    container::start(super::store(global)?.open(&args.id.parse()?)?)?;
+    container::start(super::open(global, &args.id)?)?;
     Ok(0)
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 /// `casulo state`
 #[inline(never)]
 pub(super) fn run(global: &Global, args: &Id) -> Result<u8> {
-    let document = document(&super::store(global)?.open(&args.id.parse()?)?)?;
+    let document = document(&super::open(global, &args.id)?)?;
     if document["ociVersion"] == "" {
         let text = format!(
             "container {} has no record: nothing is known of it",

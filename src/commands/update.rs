@@ -19,7 +19,7 @@ use std::path::Path;
 /// the kernel remembers the rest.
 #[inline(never)]
 pub(super) fn run(global: &Global, args: &Update) -> Result<u8> {
-    let dir = super::store(global)?.open(&args.id.parse()?)?;
+    let dir = super::open(global, &args.id)?;
     let (mut resources, file) = match &args.resources {
         Some(path) => {
             let (bytes, file) = read(path)?;
