@@ -1,9 +1,10 @@
 //! Terminals: the runtime's own in the foreground, the console socket's otherwise.
 
-use crate::support::{Bundle, Lab, Listener, Terminal, cases, finish};
+use crate::support::{Bundle, Lab, Listener, Terminal, cases, finish, wait_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
+use std::fs;
 use std::process::Command;
 
 cases! {
@@ -15,6 +16,8 @@ cases! {
     // runc wants to be on a terminal itself.
     [Root, Casulo] => lines_in_a_file_end_as_they_were_written;
     [Root, Casulo] => socket_without_terminal_is_an_error, callers_terminal_is_restored, long_socket_paths;
+    // Casulo is stopped when the program runs, before it does anything for it.
+    [Root, TestBuild] => an_executed_program_finds_the_size_at_once;
 }
 
 fn terminal_bundle<'lab>(lab: &'lab Lab, script: &str) -> Bundle<'lab> {
@@ -75,6 +78,21 @@ fn resize_is_passed_on_to_exec(lab: &Lab) {
     kill(Pid::from_raw(child.id() as i32), Signal::SIGWINCH).unwrap();
     terminal.expect("50 132");
     assert_eq!(child.wait().unwrap().code(), Some(4));
+}
+
+fn an_executed_program_finds_the_size_at_once(lab: &Lab) {
+    let bundle = lab.bundle().args(&["/bin/sleep", "1000"]);
+    bundle.run_detached();
+    lab.use_test_build("CASULO_FAULT", "exec-attend:stop");
+    let mut exec = lab.command();
+    let script = "stty size >/size.new; mv /size.new /size";
+    exec.args(["exec", "--tty", bundle.id(), "/bin/sh", "-c", script]);
+    let (_terminal, mut child) = Terminal::spawn(exec, 33, 99);
+    let size = bundle.rootfs().join("size");
+    wait_until("the program has asked", || size.exists());
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGCONT).unwrap();
+    child.wait().unwrap();
+    assert_eq!(fs::read_to_string(size).unwrap(), "33 99\n");
 }
 
 fn control_c_interrupts(lab: &Lab) {

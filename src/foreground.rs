@@ -7,7 +7,7 @@
 mod relay;
 mod stdio;
 
-pub(crate) use relay::Relay;
+pub(crate) use relay::{Relay, give_own_size};
 
 use crate::error::{Code, Context, Result};
 use crate::notify::Proxy;

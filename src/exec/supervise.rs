@@ -11,7 +11,7 @@ use crate::binary::shared::Shared;
 use crate::cgroups::{Cgroup, systemd};
 use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Result};
-use crate::foreground::EndSignals;
+use crate::foreground::{EndSignals, give_own_size};
 use crate::procfs::ProcFs;
 use crate::seccomp::listener::{Agent, Listener};
 use crate::step::{self, Step};
@@ -183,7 +183,11 @@ impl<'a> Supervision<'a> {
                 match channel.receive()? {
                     Some(Message::Terminal(master)) => match self.request.console_socket {
                         Some(path) => terminal::send_to_console_socket(path, master.as_fd())?,
-                        None => self.console = Some(master),
+                        None => {
+                            // Raw it becomes once the program runs: until then control-C is ours.
+                            give_own_size(master.as_fd());
+                            self.console = Some(master);
+                        }
                     },
                     Some(Message::Failed(error)) => failed = Some(error),
                     Some(other) => {

@@ -66,8 +66,29 @@ impl Relay<'static> {
     /// E_TERMINAL.
     pub(crate) fn of_stdio(master: OwnedFd) -> Result<Relay<'static>> {
         let [stdin, stdout, _] = STREAMS;
-        let window = STREAMS.into_iter().find(|fd| isatty(fd) == Ok(true));
-        Relay::new(master, stdin, stdout, window)
+        Relay::new(master, stdin, stdout, own_terminal())
+    }
+}
+
+/// Parent, before the process starts, where its [`Relay`] is only made once it runs: gives the terminal of `master` the
+/// size of ours, if we have one. A program that asks at once gets the right answer, and no SIGWINCH.
+pub(crate) fn give_own_size(master: BorrowedFd<'_>) {
+    if let Some(window) = own_terminal() {
+        copy_size(window, master);
+    }
+}
+
+/// The first of our standard streams that is a terminal.
+fn own_terminal() -> Option<BorrowedFd<'static>> {
+    STREAMS.into_iter().find(|fd| isatty(fd) == Ok(true))
+}
+
+fn copy_size(window: BorrowedFd<'_>, master: BorrowedFd<'_>) {
+    if let Ok(size) = tty::size(window)
+        && size != tty::Size::default()
+    {
+        // A terminal of the wrong size still works.
+        let _ = tty::set_size(master, size);
     }
 }
 
@@ -112,12 +133,8 @@ impl<'a> Relay<'a> {
 
     /// Gives the terminal the size of ours.
     pub(super) fn copy_size(&self) {
-        if let (Some(window), Some(master)) = (self.window, &self.master)
-            && let Ok(size) = tty::size(window)
-            && size != tty::Size::default()
-        {
-            // A terminal of the wrong size still works.
-            let _ = tty::set_size(master.as_fd(), size);
+        if let (Some(window), Some(master)) = (self.window, &self.master) {
+            copy_size(window, master.as_fd());
         }
     }
 
