@@ -24,6 +24,7 @@
 pub(crate) mod answers;
 pub(crate) mod bridge;
 pub(crate) mod documents;
+pub(crate) mod hearing;
 pub(crate) mod page;
 pub(crate) mod pipes;
 pub(crate) mod trees;

@@ -14,6 +14,7 @@ use crate::plan::Plan;
 use crate::procfs::ProcFs;
 use crate::seccomp::listener::Listener;
 use crate::state::Dir;
+use crate::sync::hearing::Hearing;
 use crate::sync::pipes::{Ends, Heard};
 use crate::sys::pidfd::pidfd_send_signal;
 use crate::{config, process};
@@ -22,11 +23,6 @@ use nix::unistd::Pid;
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
-
-/// The longest time between two looks at what nobody wakes casulo for.
-const LONGEST_LOOK: Duration = Duration::from_millis(100);
-/// So many words are heard at a time: whoever traces init can write more than casulo reads.
-const MOST_WORDS: usize = 16;
 
 /// The time between two looks at what init calls under a filter that notifies.
 pub(super) const LOOK: Duration = Duration::from_millis(1);
@@ -55,10 +51,7 @@ struct Known {
     hook: Option<(usize, Option<Instant>)>,
     /// The first failure that init has told.
     failure: Option<Told>,
-    hears: Hears,
-    /// The time to the next look at whether the program was executed, and the last.
-    look: Duration,
-    looked: Instant,
+    hearing: Hearing,
 }
 
 impl Known {
@@ -67,35 +60,15 @@ impl Known {
             said: Tail::default(),
             hook: None,
             failure: None,
-            hears: Hears::Yes,
-            look: LONGEST_LOOK,
-            looked: Instant::now(),
+            hearing: Hearing::begin(),
         }
     }
 
     fn longest_wait(&self) -> Duration {
         let deadline = self.hook.and_then(|(_, deadline)| deadline);
         let left = deadline.map(|it| it.saturating_duration_since(Instant::now()));
-        left.map_or(self.look, |left| left.min(self.look))
-    }
-
-    /// The end of init's words: it executes its program now, or has ended.
-    fn hears_no_more(&mut self) {
-        self.hears = Hears::No;
-        self.look = Duration::from_millis(1);
-    }
-
-    /// A tracer can hold or flood the other end of the pipe, so the end of file may not come.
-    fn is_time_to_look(&self) -> bool {
-        self.hears == Hears::No || self.looked.elapsed() >= LONGEST_LOOK
-    }
-
-    /// The program was not executed: the next look comes later.
-    fn has_looked(&mut self) {
-        self.looked = Instant::now();
-        if self.hears == Hears::No {
-            self.look = (self.look * 2).min(LONGEST_LOOK);
-        }
+        let look = self.hearing.longest_wait();
+        left.map_or(look, |left| left.min(look))
     }
 }
 
@@ -124,7 +97,7 @@ impl Starting<'_> {
         let mut interruption = Interruption::by(self.end);
         let longest = listener.map(|_| LOOK);
         loop {
-            let ended = self.wait_for_something(longest, Hears::Yes, &mut interruption)?;
+            let ended = self.wait_for_something(longest, Some(self.ends), &mut interruption)?;
             if let Some(listener) = listener {
                 listener.answer_for(self.init);
             }
@@ -149,21 +122,22 @@ impl Starting<'_> {
         let mut known = Known::at_the_start();
         let mut interruption = Interruption::by(self.end);
         loop {
-            let longest = known.longest_wait();
-            let ended = self.wait_for_something(Some(longest), known.hears, &mut interruption)?;
+            let pipe = Some(self.ends).filter(|_| known.hearing.goes_on());
+            let longest = Some(known.longest_wait());
+            let ended = self.wait_for_something(longest, pipe, &mut interruption)?;
             self.spoken.listen(&mut known.said)?;
             self.hear_words(&mut known)?;
             if ended {
                 return self.judge_end(known, proc);
             }
-            if known.is_time_to_look() {
+            if known.hearing.is_time_to_look() {
                 // One that is gone has had its time, unless it has said that it fails: its end comes at once.
                 let executed = proc.has_executed(self.init);
                 if executed.unwrap_or(known.failure.is_none()) {
                     return Ok(());
                 }
                 say_start(self.ends);
-                known.has_looked();
+                known.hearing.has_looked();
             }
             interruption.look()?;
             self.end_late_hook(&known, proc)?;
@@ -172,38 +146,21 @@ impl Starting<'_> {
 
     /// What init has said meanwhile.
     fn hear_words(&self, known: &mut Known) -> Result<()> {
-        let most = match known.hears {
-            Hears::Yes => MOST_WORDS,
-            Hears::No => 0,
-        };
-        for _ in 0..most {
-            match self.ends.hear() {
-                Heard::Word(Told {
-                    what: Tells::Ready | Tells::Executes,
-                    ..
-                })
-                | Heard::Junk => {}
-                Heard::Word(Told {
-                    what: Tells::HookBegins,
-                    index,
-                    ..
-                }) => {
+        for told in known.hearing.hear(self.ends) {
+            match told.what {
+                Tells::Ready | Tells::Executes => {}
+                Tells::HookBegins => {
                     // Each begins once, in order: whoever repeats it would have more time.
-                    if index == known.hook.map_or(0, |(before, _)| before + 1) {
-                        let timeout = self.hooks()?.timeout_inside(index);
-                        known.hook = Some((index, timeout.map(|it| Instant::now() + it)));
+                    if told.index == known.hook.map_or(0, |(before, _)| before + 1) {
+                        let timeout = self.hooks()?.timeout_inside(told.index);
+                        known.hook = Some((told.index, timeout.map(|it| Instant::now() + it)));
                     }
                 }
-                Heard::Word(told) => {
+                _ => {
                     known.failure.get_or_insert(told);
                     if without(Defence::FailureEnds) {
                         return Err(self.explain(told, &known.said.line()));
                     }
-                }
-                Heard::Nothing => break,
-                Heard::End => {
-                    known.hears_no_more();
-                    break;
                 }
             }
         }
@@ -236,18 +193,16 @@ impl Starting<'_> {
         }
     }
 
-    /// Waits until init says something or ends, for `longest` at most, or until a signal asks casulo to end. Whether
+    /// Waits until init says something in `pipe` or ends, for `longest` at most, or until a signal asks casulo to end. Whether
     /// init has ended.
     fn wait_for_something(
         &self,
         longest: Option<Duration>,
-        hears: Hears,
+        pipe: Option<&Ends>,
         interruption: &mut Interruption<'_>,
     ) -> Result<bool> {
         let mut fds = vec![PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
-        if hears == Hears::Yes {
-            fds.push(PollFd::new(self.ends.tell(), PollFlags::POLLIN));
-        }
+        fds.extend(pipe.map(|ends| PollFd::new(ends.tell(), PollFlags::POLLIN)));
         let spoken = self.spoken.pipes().iter();
         fds.extend(spoken.map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)));
         interruption.poll(&mut fds, longest)?;
@@ -276,13 +231,6 @@ impl Starting<'_> {
         };
         explained.unwrap_or_else(|| Error::new(Code::Sync, format!("init said {told:?}")))
     }
-}
-
-/// Whether init can still be heard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hears {
-    Yes,
-    No,
 }
 
 fn died() -> Error {

@@ -15,7 +15,8 @@ use crate::foreground::{EndSignals, give_own_size};
 use crate::procfs::ProcFs;
 use crate::seccomp::listener::{Agent, Listener};
 use crate::step::{self, Step};
-use crate::sync::pipes::{Ends, Heard};
+use crate::sync::hearing::Hearing;
+use crate::sync::pipes::Ends;
 use crate::sync::{Channel, Message};
 use crate::sys::child::{self, WaitMode};
 use crate::sys::pidfd::pidfd_open;
@@ -27,12 +28,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::{Duration, Instant};
-
-/// The longest time between two looks at what nobody wakes casulo for.
-const LONGEST_LOOK: Duration = Duration::from_millis(100);
-/// So many words are heard at a time: whoever traces the process can write more than casulo reads.
-const MOST_WORDS: usize = 16;
+use std::time::Instant;
 
 /// RLIMIT_NPROC.
 const PROCESSES: u32 = 6;
@@ -280,48 +276,23 @@ impl<'a> Supervision<'a> {
             WhenPaused::Refuse => Some(Instant::now() + timeout::EXECVE),
             WhenPaused::Wait => None,
         };
-        let mut look = LONGEST_LOOK;
-        let mut looked = Instant::now();
-        let mut hears = true;
+        let mut hearing = Hearing::begin();
         let mut failure = None;
         // Once it goes on, its end of the pipe or a failure's end wakes casulo; what it says meanwhile does not.
         let mut wakes = PollFlags::POLLIN;
         loop {
-            let mut fds = vec![readable(process)];
-            if hears {
-                fds.push(PollFd::new(self.ends.tell(), wakes));
-            }
-            fds.extend(self.end.iter().map(readable));
-            let timeout = u16::try_from(look.as_millis()).expect("LONGEST_LOOK at most");
-            wait(&mut fds, PollTimeout::from(timeout))?;
-            let any = |at: usize| fds.get(at).and_then(PollFd::any) == Some(true);
-            let (ended, end) = (any(0), self.end.is_some() && any(fds.len() - 1));
-            drop(fds);
-            if end {
-                self.look_for_end()?;
-            }
-            for _ in 0..if hears { MOST_WORDS } else { 0 } {
-                match self.ends.hear() {
-                    Heard::Word(told) if told.what == Tells::Ready => {
-                        self.ends.say(go);
-                        wakes = PollFlags::empty();
-                        break;
-                    }
-                    Heard::Word(told) => {
-                        let told = self.request.process.explain(told);
-                        if let (Some(_), true) = (&told, without(Defence::FailureEnds)) {
-                            return told.map_or(Ok(()), |error| Err(error.into()));
-                        }
-                        failure = failure.or(told);
-                    }
-                    Heard::Junk => {}
-                    Heard::Nothing => break,
-                    Heard::End => {
-                        hears = false;
-                        look = Duration::from_millis(1);
-                        break;
-                    }
+            let ended = self.wait_for_process(process, &hearing, wakes)?;
+            for told in hearing.hear(&self.ends) {
+                if told.what == Tells::Ready {
+                    self.ends.say(go);
+                    wakes = PollFlags::empty();
+                    continue;
                 }
+                let told = self.request.process.explain(told);
+                if let (Some(_), true) = (&told, without(Defence::FailureEnds)) {
+                    return told.map_or(Ok(()), |error| Err(error.into()));
+                }
+                failure = failure.or(told);
             }
             // How one that has ended has ended its exit status says, as for any command that ends at once. One that fails
             // before that ends by itself; whoever traces it can only say so.
@@ -331,22 +302,44 @@ impl<'a> Supervision<'a> {
                     _ => Ok(()),
                 };
             }
-            // A tracer can hold or flood the other end of the pipe, so the end of file may not come.
-            if !hears || looked.elapsed() >= LONGEST_LOOK {
+            if hearing.is_time_to_look() {
                 if self.proc.has_executed(pid).unwrap_or(false) {
                     return Ok(());
                 }
                 // Whoever fills the pipe keeps `Ready` out of it; said early it waits there.
                 self.ends.say(go);
-                looked = Instant::now();
-            }
-            if !hears {
-                look = (look * 2).min(LONGEST_LOOK);
+                hearing.has_looked();
             }
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return Err(held().into());
             }
         }
+    }
+
+    /// Waits until the process has ended, until its pipe `wakes`, or until it is time to look. Whether it has ended.
+    fn wait_for_process(
+        &self,
+        process: &OwnedFd,
+        hearing: &Hearing,
+        wakes: PollFlags,
+    ) -> Waited<bool> {
+        let mut fds = vec![readable(process)];
+        if hearing.goes_on() {
+            fds.push(PollFd::new(self.ends.tell(), wakes));
+        }
+        fds.extend(self.end.iter().map(readable));
+        let timeout = PollTimeout::try_from(hearing.longest_wait()).unwrap_or(PollTimeout::MAX);
+        wait(&mut fds, timeout)?;
+        let is_ready = |fd: Option<&PollFd<'_>>| fd.and_then(PollFd::any) == Some(true);
+        let (ended, asked) = (
+            is_ready(fds.first()),
+            self.end.is_some() && is_ready(fds.last()),
+        );
+        drop(fds);
+        if asked {
+            self.look_for_end()?;
+        }
+        Ok(ended)
     }
 
     fn end_entrant(&self, stop: Stop) -> Result<Outcome> {
