@@ -7,10 +7,9 @@
 mod conversation;
 mod created;
 mod creation;
+mod delete;
 mod documents;
-mod end;
 pub(crate) mod events;
-mod facts;
 mod hooks_outside;
 mod host_namespaces;
 mod interruption;
@@ -18,15 +17,16 @@ mod outside;
 mod pause;
 mod pipes;
 mod processes;
+mod record;
 mod request;
 mod scope;
 mod start;
 mod starting;
-mod survivors;
+mod stuck;
 mod undo;
 mod update;
 
-pub(crate) use end::{Force, Whom, delete, kill};
+pub(crate) use delete::{Force, KillTarget, delete, kill};
 pub(crate) use pause::{pause, resume};
 pub(crate) use processes::processes;
 pub(crate) use request::Request;
@@ -50,12 +50,12 @@ use crate::sync::Channel;
 use crate::sync::pipes::Ends;
 use crate::{caller_socket, intel_rdt, pidfile, rootfs, seccomp};
 use conversation::{Born, Conversation};
-use facts::facts;
 use interruption::Interruption;
 use nix::unistd::Pid;
 use pipes::Pipes;
+use record::first_record;
 use std::os::fd::{AsFd, OwnedFd};
-use undo::Made;
+use undo::Rollback;
 
 /// A container whose init waits to be started.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ pub(crate) struct Created<'a> {
     pub console: Option<OwnedFd>,
     /// The proxy to the service manager, if there is one, from [`Created::start`] on.
     pub notify: Option<Proxy>,
-    made: Made<'a>,
+    rollback: Rollback<'a>,
     state: State,
     /// The same, as a descriptor.
     pub pidfd: OwnedFd,
@@ -84,15 +84,15 @@ pub(crate) struct Created<'a> {
 pub(crate) fn create<'a>(request: &Request<'a>) -> Result<Created<'a>> {
     let plan = request.plan;
     let proc = ProcFs::host().context(Code::State, "open", "/proc")?;
-    let state = facts(request, &proc)?;
+    let state = first_record(request, &proc)?;
     let dir = request.store.reserve(&state)?;
-    let mut made = Made::reserved(plan, dir);
-    match build(request, &mut made, state, proc) {
+    let mut rollback = Rollback::reserved(plan, dir);
+    match build(request, &mut rollback, state, proc) {
         Ok(built) => Ok(Created {
             init: built.init,
             console: built.console,
             notify: None,
-            made,
+            rollback,
             state: built.state,
             pidfd: built.pidfd,
             ends: built.ends,
@@ -101,13 +101,13 @@ pub(crate) fn create<'a>(request: &Request<'a>) -> Result<Created<'a>> {
         }),
         Err(error) => {
             // Whatever failed then failed for that.
-            let error = if made.dir()?.is_deleted() {
+            let error = if rollback.dir()?.is_deleted() {
                 state::deleted_meanwhile(&plan.id)
             } else {
                 error
             };
             // The lock is held while all is undone.
-            Err(made.undo(error))
+            Err(rollback.undo(error))
         }
     }
 }
@@ -149,17 +149,17 @@ struct Ours<'a> {
 /// The steps of `create`, in their order.
 fn build<'a>(
     request: &Request<'a>,
-    made: &mut Made<'a>,
+    rollback: &mut Rollback<'a>,
     mut state: State,
     proc: ProcFs,
 ) -> Result<Built> {
     let (bpf, agent) = compile_filter(request)?;
-    make_cgroup(made, &mut state)?;
-    make_rdt_class(made, &state)?;
+    make_cgroup(rollback, &mut state)?;
+    make_rdt_class(rollback, &state)?;
     let joins = open_namespaces(request, &mut state)?;
     let both = Both {
         nodes: Nodes::make(&request.plan.rootfs.devices)?,
-        pipes: Pipes::of(request, made)?,
+        pipes: Pipes::of(request, rollback)?,
         shared: Shared::new().context(Code::Sync, "map", "a shared page")?,
         output: open_hook_output(request)?,
         proc,
@@ -167,15 +167,15 @@ fn build<'a>(
         agent,
         joins,
     };
-    let (init, mut ours) = both.clone_init(request, made)?;
+    let (init, mut ours) = both.clone_init(request, rollback)?;
     state.init_process_pid = init.as_raw();
     // Until init is ready: the work of closing would disturb it.
-    let _trees = work_outside(request, made, &ours, &mut state)?;
+    let _trees = work_outside(request, rollback, &ours, &mut state)?;
     // While init makes its mounts.
-    record_init(request, made, &ours, &mut state)?;
-    let (born, console) = hear(request, made, &mut ours, &mut state)?;
-    tell_caller(request, made, &born)?;
-    finish(request, made, &mut state)?;
+    record_init(request, rollback, &ours, &mut state)?;
+    let (born, console) = hear(request, rollback, &mut ours, &mut state)?;
+    tell_caller(request, rollback, &born)?;
+    finish(request, rollback, &mut state)?;
     Ok(Built {
         state,
         init: born.pid,
@@ -200,21 +200,21 @@ fn compile_filter<'a>(request: &Request<'a>) -> Result<(Option<Bpf>, Option<Agen
 }
 
 /// The cgroup with its limits. That in a scope of systemd's is made with init.
-fn make_cgroup(made: &mut Made<'_>, state: &mut State) -> Result<()> {
+fn make_cgroup(rollback: &mut Rollback<'_>, state: &mut State) -> Result<()> {
     step::begin(Step::Cgroup)?;
-    made.cgroup = Cgroup::create(&made.plan.cgroup, Some(&made.dir()?.holder()?))?;
-    if made.cgroup.is_none() {
+    rollback.cgroup = Cgroup::create(&rollback.plan.cgroup, Some(&rollback.dir()?.holder()?))?;
+    if rollback.cgroup.is_none() {
         state.set_cgroup(None);
     }
     Ok(())
 }
 
 /// The class of resctrl, and its monitoring group.
-fn make_rdt_class(made: &mut Made<'_>, state: &State) -> Result<()> {
-    if let Some(rdt) = &made.plan.intel_rdt {
+fn make_rdt_class(rollback: &mut Rollback<'_>, state: &State) -> Result<()> {
+    if let Some(rdt) = &rollback.plan.intel_rdt {
         step::begin(Step::RdtClass)?;
         rdt.create(intel_rdt::mount_of_host()?)?;
-        made.rdt_directories.clone_from(&state.intel_rdt_paths);
+        rollback.rdt_directories.clone_from(&state.intel_rdt_paths);
     }
     Ok(())
 }
@@ -240,25 +240,29 @@ impl<'a> Both<'a> {
     ///
     /// # Errors
     /// E_NAMESPACE, E_SYNC; E_SYSTEMD and E_CGROUP where systemd makes the scope.
-    fn clone_init(self, request: &Request<'_>, made: &mut Made<'_>) -> Result<(Pid, Ours<'a>)> {
+    fn clone_init(
+        self,
+        request: &Request<'_>,
+        rollback: &mut Rollback<'_>,
+    ) -> Result<(Pid, Ours<'a>)> {
         let plan = request.plan;
         let (channel, parent) = Channel::pair()?;
         step::begin(Step::Clone)?;
         let spawned = match &plan.cgroup.scope {
-            Some(scope) => scope::spawn(plan, scope, &self.joins, &self.proc, made)?,
+            Some(scope) => scope::spawn(plan, scope, &self.joins, &self.proc, rollback)?,
             None => {
-                let cgroup = made.cgroup.as_ref().and_then(Cgroup::fd);
+                let cgroup = rollback.cgroup.as_ref().and_then(Cgroup::fd);
                 namespaces::spawn(&plan.namespaces, &self.joins, cgroup)?
             }
         };
         let pid = match spawned {
             Spawned::Init => {
                 drop(channel);
-                self.become_init(request, made, parent)
+                self.become_init(request, rollback, parent)
             }
             Spawned::Parent(pid) => pid,
         };
-        made.init = Some(pid);
+        rollback.init = Some(pid);
         let ours = Ours {
             channel,
             proc: self.proc,
@@ -272,9 +276,14 @@ impl<'a> Both<'a> {
     }
 
     /// The child: gives up what is the parent's.
-    fn become_init(self, request: &Request<'_>, made: &mut Made<'_>, parent: Channel) -> ! {
+    fn become_init(self, request: &Request<'_>, rollback: &mut Rollback<'_>, parent: Channel) -> ! {
         // What enters the container shall hold no directory of the host (CVE-2016-9962, CVE-2024-21626).
-        drop((self.proc, made.dir.take(), made.cgroup.take(), self.agent));
+        drop((
+            self.proc,
+            rollback.dir.take(),
+            rollback.cgroup.take(),
+            self.agent,
+        ));
         init::run(
             request.plan,
             Inheritance {
@@ -296,36 +305,36 @@ impl<'a> Both<'a> {
 /// What only the parent may do for init. Where that fails because init has, init's own reason is the one.
 fn work_outside(
     request: &Request<'_>,
-    made: &mut Made<'_>,
+    rollback: &mut Rollback<'_>,
     ours: &Ours<'_>,
     state: &mut State,
 ) -> Result<rootfs::KeptTrees> {
     let init = Pid::from_raw(state.init_process_pid);
-    outside::work(request, made, ours, state)
-        .map_err(|error| ours.channel.reason_or(made.death_or(error, init)))
+    outside::work(request, rollback, ours, state)
+        .map_err(|error| ours.channel.reason_or(rollback.death_or(error, init)))
 }
 
 /// From now on other commands know init.
 fn record_init(
     request: &Request<'_>,
-    made: &Made<'_>,
+    rollback: &Rollback<'_>,
     ours: &Ours<'_>,
     state: &mut State,
 ) -> Result<()> {
     let init = Pid::from_raw(state.init_process_pid);
     state.set_init(ProcessRef::of(init, &ours.proc).context(Code::State, "look at init", init)?);
-    state.identity = Some(Identity::of(state, made.cgroup.as_ref())?);
+    state.identity = Some(Identity::of(state, rollback.cgroup.as_ref())?);
     step::begin(Step::KeepConfig)?;
-    made.dir()?.write_config(request.config)?;
+    rollback.dir()?.write_config(request.config)?;
     step::begin(Step::RecordInit)?;
-    made.dir()?.keep_identity(state)?;
-    made.dir()?.write(state)
+    rollback.dir()?.keep_identity(state)?;
+    rollback.dir()?.write(state)
 }
 
 /// Until init is what it will be: the container's process, and the master of its pty if nobody else took that.
 fn hear<'a>(
     request: &Request<'a>,
-    made: &mut Made<'_>,
+    rollback: &mut Rollback<'_>,
     ours: &mut Ours<'a>,
     state: &mut State,
 ) -> Result<(Born, Option<OwnedFd>)> {
@@ -339,16 +348,16 @@ fn hear<'a>(
         console: None,
         interruption: Interruption::by(request.end),
     };
-    let born = conversation.lead(made, state, &ours.joins, &ours.proc)?;
+    let born = conversation.lead(rollback, state, &ours.joins, &ours.proc)?;
     Ok((born, conversation.console))
 }
 
 /// Whoever wants to know the process: by a pid file, by a pidfd.
-fn tell_caller<'a>(request: &Request<'a>, made: &mut Made<'a>, born: &Born) -> Result<()> {
+fn tell_caller<'a>(request: &Request<'a>, rollback: &mut Rollback<'a>, born: &Born) -> Result<()> {
     step::begin(Step::PidFile)?;
     if let Some(path) = request.pid_file {
         pidfile::write(path, born.pid)?;
-        made.pid_file = Some(path);
+        rollback.pid_file = Some(path);
     }
     step::begin(Step::SendPidfd)?;
     if let Some(path) = request.pidfd_socket {
@@ -362,12 +371,12 @@ fn tell_caller<'a>(request: &Request<'a>, made: &mut Made<'a>, born: &Born) -> R
 }
 
 /// The record says that all is done, and other commands may begin.
-fn finish(request: &Request<'_>, made: &Made<'_>, state: &mut State) -> Result<()> {
+fn finish(request: &Request<'_>, rollback: &Rollback<'_>, state: &mut State) -> Result<()> {
     if request.start == StartBy::Fifo {
         step::begin(Step::Release)?;
     }
     step::begin(Step::Finish)?;
     state.finished = true;
-    made.dir()?.write(state)?;
-    made.dir()?.unlock()
+    rollback.dir()?.write(state)?;
+    rollback.dir()?.unlock()
 }

@@ -6,7 +6,7 @@
 //! stopped and traced from its first instruction on, and is by then what it will be. The parent looks after both
 //! ([`supervise`]).
 
-mod birth;
+mod cgroup;
 mod death;
 mod entrant;
 mod supervise;
@@ -175,8 +175,8 @@ fn attempt(
         schedule::pin_parent(affinity)?;
     }
     let birth = match cgroup {
-        Some(cgroup) => birth::clone_beside_cgroup(request, cgroup)?,
-        None => birth::clone_into_cgroup(request, init, &proc)?,
+        Some(cgroup) => cgroup::clone_beside_cgroup(request, cgroup)?,
+        None => cgroup::clone_into_cgroup(request, init, &proc)?,
     };
     let pid = match birth.side {
         Side::Child => {
@@ -188,13 +188,13 @@ fn attempt(
                 ends: their_ends,
                 shared,
             };
-            entrant.run(parent, birth.place, proc)
+            entrant.run(parent, birth.destination, proc)
         }
         Side::Parent(pid) => pid,
     };
     drop((parent, their_ends));
     let supervision = Supervision::new(request, pid, channel, ends, shared, agent, &proc)?;
-    supervision.run(birth.place, birth.cgroup)
+    supervision.run(birth.destination, birth.cgroup)
 }
 
 /// The process runs: whoever wants to know its pid is told. An error of that ends it.

@@ -1,7 +1,7 @@
 //! `kill`
 
 use crate::cli::{Global, Kill};
-use crate::container::{self, Whom};
+use crate::container::{self, KillTarget};
 use crate::error::{Code, Error, Result};
 use nix::sys::signal::Signal;
 use std::str::FromStr;
@@ -10,7 +10,11 @@ use std::str::FromStr;
 #[inline(never)]
 pub(super) fn run(global: &Global, args: &Kill) -> Result<u8> {
     let signal = parse(&args.signal)?;
-    let whom = if args.all { Whom::All } else { Whom::Init };
+    let whom = if args.all {
+        KillTarget::All
+    } else {
+        KillTarget::Init
+    };
     container::kill(&super::open(global, &args.id)?, signal, whom)?;
     Ok(0)
 }

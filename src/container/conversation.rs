@@ -5,7 +5,7 @@ use super::hooks_outside::run_hooks;
 use super::interruption::Interruption;
 use super::outside::attach_device_rules;
 use super::starting::{Decided, LOOK, Starting, say_start};
-use super::undo::Made;
+use super::undo::Rollback;
 use crate::binary::shared::Shared;
 use crate::binary::{landing, protection};
 use crate::defence::{Defence, without};
@@ -53,20 +53,20 @@ impl Conversation<'_> {
     /// The step that failed, whosever it was.
     pub(super) fn lead(
         &mut self,
-        made: &mut Made<'_>,
+        rollback: &mut Rollback<'_>,
         state: &mut State,
         joins: &Joins,
         proc: &ProcFs,
     ) -> Result<Born> {
         let first = Pid::from_raw(state.init_process_pid);
         let is_entrant = joins.joins(namespaces::Kind::Pid);
-        self.converse(made, state)?;
+        self.converse(rollback, state)?;
         let pidfd = match pidfd_open(first) {
-            Err(Errno::ESRCH) => return Err(made.death_of_init(first)),
+            Err(Errno::ESRCH) => return Err(rollback.death_of_init(first)),
             opened => opened.context(Code::Io, "open a pidfd of", first)?,
         };
         let (born, listener) = if is_entrant {
-            self.wait_for_birth(made, state, first, &pidfd, proc)?
+            self.wait_for_birth(rollback, state, first, &pidfd, proc)?
         } else {
             let listener = self.listener_of(first, &pidfd)?;
             (Born { pid: first, pidfd }, listener)
@@ -94,7 +94,7 @@ impl Conversation<'_> {
     }
 
     /// Answers until the last steps begin, which the end of file says.
-    fn converse(&mut self, made: &mut Made<'_>, state: &State) -> Result<()> {
+    fn converse(&mut self, rollback: &mut Rollback<'_>, state: &State) -> Result<()> {
         let plan = self.request.plan;
         let init = Pid::from_raw(state.init_process_pid);
         if !without(Defence::OwnMountClosed) {
@@ -108,11 +108,11 @@ impl Conversation<'_> {
             match self.interruption.receive(self.channel)? {
                 Some(Message::Populated) => {
                     if plan.rules_wait_for_mounts() {
-                        let attached = attach_device_rules(made);
+                        let attached = attach_device_rules(rollback);
                         attached.map_err(|error| self.channel.reason_or(error))?;
                     }
                     if plan.has_hooks_before_pivot() {
-                        self.run_hooks(made, state, init)?;
+                        self.run_hooks(rollback, state, init)?;
                     }
                 }
                 Some(Message::Terminal(master)) => {
@@ -129,16 +129,16 @@ impl Conversation<'_> {
         }
     }
 
-    fn run_hooks(&self, made: &mut Made<'_>, state: &State, init: Pid) -> Result<()> {
+    fn run_hooks(&self, rollback: &mut Rollback<'_>, state: &State, init: Pid) -> Result<()> {
         let plan = self.request.plan;
         step::begin(Step::RuntimeHooks)?;
-        made.poststop_state = Some(state.clone());
+        rollback.poststop_state = Some(state.clone());
         let document = state.document(Status::Creating, init.as_raw()).to_string();
         for kind in [Kind::Prestart, Kind::CreateRuntime] {
             run_hooks(&plan.hooks, kind, &document, &plan.bundle)?;
         }
         let sent = self.channel.send(&Message::HooksDone);
-        sent.map_err(|error| made.death_or(error, init))
+        sent.map_err(|error| rollback.death_or(error, init))
     }
 
     /// The listener that the process hands over, if its filter has one. It spins until then.
@@ -169,7 +169,7 @@ impl Conversation<'_> {
     /// The entrant's end, and then init, which it has made, and the listener of its filter.
     fn wait_for_birth(
         &mut self,
-        made: &mut Made<'_>,
+        rollback: &mut Rollback<'_>,
         state: &mut State,
         entrant: Pid,
         pidfd: &OwnedFd,
@@ -183,15 +183,15 @@ impl Conversation<'_> {
             }
         }
         let _ = child::wait(Some(entrant), WaitMode::Block);
-        made.init = landing::born(self.shared);
-        let Some(pid) = made.init else {
+        rollback.init = landing::born(self.shared);
+        let Some(pid) = rollback.init else {
             return Err(self.left(entrant));
         };
         let pidfd = pidfd_open(pid).context(Code::Io, "open a pidfd of", pid)?;
         state.set_init(ProcessRef::of(pid, proc).context(Code::State, "look at init", pid)?);
         step::begin(Step::RecordInit)?;
-        made.dir()?.keep_identity(state)?;
-        made.dir()?.write(state)?;
+        rollback.dir()?.keep_identity(state)?;
+        rollback.dir()?.write(state)?;
         self.request.plan.process.grant_at_birth(pid)?;
         Ok((Born { pid, pidfd }, listener))
     }

@@ -1,7 +1,7 @@
 //! What `run` does with a container that is created: starts it, and clears away behind it. Parent.
 
 use super::Created;
-use super::end::remove;
+use super::delete::remove;
 use super::hooks_outside::run_hooks;
 use super::starting::{Decided, Starting, say_start};
 use crate::cgroups::Cgroup;
@@ -34,7 +34,7 @@ impl Created<'_> {
                 ends: &self.ends,
                 spoken: &self.spoken,
                 end,
-                decided: Decided::Plan(self.made.plan),
+                decided: Decided::Plan(self.rollback.plan),
             };
             starting.wait_for_execve(&proc)
         });
@@ -44,7 +44,7 @@ impl Created<'_> {
                 .document(Status::Running, state.init_process_pid)
                 .to_string();
             run_hooks(
-                &self.made.plan.hooks,
+                &self.rollback.plan.hooks,
                 Kind::Poststart,
                 &document,
                 &state.bundle,
@@ -54,7 +54,7 @@ impl Created<'_> {
             .and_then(|()| poststart(&self.state))
             .map_err(|error| self.undo(error))?;
         // From here on they go with the container's network namespace, which nothing of ours holds any more.
-        self.made.net_devices = None;
+        self.rollback.net_devices = None;
         Ok(())
     }
 
@@ -68,8 +68,8 @@ impl Created<'_> {
 
     /// As after any other end, poststop hooks run (runtime.md, Lifecycle).
     fn undo(&mut self, error: Error) -> Error {
-        self.made.poststop_state = Some(self.state.clone());
-        self.made.undo(error)
+        self.rollback.poststop_state = Some(self.state.clone());
+        self.rollback.undo(error)
     }
 
     fn listen_for_notifications(&mut self) -> Result<()> {
@@ -82,7 +82,7 @@ impl Created<'_> {
     /// Says in the log if the kernel has killed a process of it for want of memory: no exit code
     /// tells that from any other SIGKILL.
     pub(crate) fn report_oom_kills(&self) {
-        let events = self.made.cgroup.as_ref().map(Cgroup::memory_events);
+        let events = self.rollback.cgroup.as_ref().map(Cgroup::memory_events);
         if let Some(text) = events.and_then(|events| oom_report(&self.state.id, &events)) {
             log::error!("{text}");
         }
@@ -93,7 +93,7 @@ impl Created<'_> {
     /// # Errors
     /// As [`super::delete`].
     pub(crate) fn clean_up(mut self) -> Result<()> {
-        match self.made.dir.take() {
+        match self.rollback.dir.take() {
             Some(dir) => remove(dir, &self.state),
             None => Ok(()),
         }

@@ -3,7 +3,7 @@
 
 use super::documents;
 use super::interruption::Interruption;
-use super::undo::Made;
+use super::undo::Rollback;
 use super::{Ours, Request};
 use crate::cgroups::Cgroup;
 use crate::cgroups::devices::Rules;
@@ -22,7 +22,7 @@ use nix::unistd::Pid;
 /// The step that failed; E_SIGNAL.
 pub(super) fn work(
     request: &Request<'_>,
-    made: &mut Made<'_>,
+    rollback: &mut Rollback<'_>,
     ours: &Ours<'_>,
     state: &mut State,
 ) -> Result<rootfs::KeptTrees> {
@@ -35,12 +35,12 @@ pub(super) fn work(
     let plan = request.plan;
     let init = Pid::from_raw(state.init_process_pid);
     step::begin(Step::Maps)?;
-    settle_cgroup(made, init, state)?;
+    settle_cgroup(rollback, init, state)?;
     if joins.joins(namespaces::Kind::Pid) && plan.namespaces.waits_for_parent() {
         expect_unmapped(request, channel)?;
     }
     namespaces::write_maps(&plan.namespaces, init, request.host)?;
-    made.net_devices = namespaces::move_devices(&plan.namespaces, joins, init)?;
+    rollback.net_devices = namespaces::move_devices(&plan.namespaces, joins, init)?;
     step::begin(Step::Grant)?;
     let role = if joins.joins(namespaces::Kind::Pid) {
         Role::Entrant
@@ -56,20 +56,20 @@ pub(super) fn work(
         channel.send_go(&documents::for_hooks_inside(plan, state, init, proc)?)?;
     }
     if !plan.rules_wait_for_mounts() {
-        attach_device_rules(made)?;
+        attach_device_rules(rollback)?;
     }
     step::begin(Step::OpenSources)?;
     rootfs::send(&plan.rootfs, init, proc, channel)
 }
 
 /// Where init's cgroup is says systemd, if that has made it; init may be in one below it.
-fn settle_cgroup(made: &Made<'_>, init: Pid, state: &mut State) -> Result<()> {
-    if made.scope.is_some() {
-        state.set_cgroup(made.cgroup.as_ref().map(Cgroup::path));
-        state.systemd_scope.clone_from(&made.scope);
+fn settle_cgroup(rollback: &Rollback<'_>, init: Pid, state: &mut State) -> Result<()> {
+    if rollback.scope.is_some() {
+        state.set_cgroup(rollback.cgroup.as_ref().map(Cgroup::path));
+        state.systemd_scope.clone_from(&rollback.scope);
     }
-    let plan = &made.plan.cgroup;
-    match (&made.cgroup, &plan.delegate) {
+    let plan = &rollback.plan.cgroup;
+    match (&rollback.cgroup, &plan.delegate) {
         (Some(cgroup), Some(name)) => cgroup.delegate(name, init, plan.owner),
         _ => Ok(()),
     }
@@ -79,12 +79,12 @@ fn settle_cgroup(made: &Made<'_>, init: Pid, state: &mut State) -> Result<()> {
 ///
 /// # Errors
 /// E_DEVICES; with init gone, systemd may have removed the cgroup already.
-pub(super) fn attach_device_rules(made: &Made<'_>) -> Result<()> {
+pub(super) fn attach_device_rules(rollback: &Rollback<'_>) -> Result<()> {
     step::begin(Step::DeviceProgram)?;
-    let policy = made.plan.cgroup.devices.as_ref();
+    let policy = rollback.plan.cgroup.devices.as_ref();
     let rules = policy.map(Rules::load).transpose()?;
     step::begin(Step::DeviceRules)?;
-    match (&made.cgroup, &rules) {
+    match (&rollback.cgroup, &rules) {
         (Some(cgroup), Some(rules)) => cgroup.attach_devices(rules),
         _ => Ok(()),
     }

@@ -1,6 +1,6 @@
 //! `pause` and `resume`: all processes of a container freeze, and run on.
 
-use super::survivors;
+use super::stuck;
 use crate::cgroups::Cgroup;
 use crate::error::{Code, Error, Result};
 use crate::state::{self, Dir, Seen, State, Status};
@@ -38,7 +38,7 @@ fn freeze(dir: &Dir, cgroup: &Cgroup) -> Result<()> {
         return Err(state::not_found(&dir.id));
     }
     // Before the others are let go: afterwards nobody can tell.
-    let error = survivors::not_frozen(&dir.id, &cgroup.pids().unwrap_or_default());
+    let error = stuck::not_frozen(&dir.id, &cgroup.pids().unwrap_or_default());
     if let Err(failed) = cgroup.thaw() {
         log::warn!("undo: {failed}");
     }

@@ -1,7 +1,7 @@
 //! The pipes of a container's last steps: FIFOs of the state directory for `create`, nameless ones for `run`. Parent.
 
 use super::Request;
-use super::undo::Made;
+use super::undo::Rollback;
 use crate::error::{Code, Context, Result};
 use crate::hooks::Kind;
 use crate::init::StartBy;
@@ -35,7 +35,7 @@ impl Pipes {
     ///
     /// # Errors
     /// E_STATE, E_SYNC.
-    pub(super) fn of(request: &Request<'_>, made: &Made<'_>) -> Result<Pipes> {
+    pub(super) fn of(request: &Request<'_>, rollback: &Rollback<'_>) -> Result<Pipes> {
         step::begin(Step::StartFifos)?;
         let hooks = &request.plan.hooks;
         let words = match (hooks.has(Kind::StartContainer), hooks.has_files()) {
@@ -48,7 +48,7 @@ impl Pipes {
                 ends,
                 theirs,
                 words,
-            } = state::make_fifos(made.dir()?, words)?;
+            } = state::make_fifos(rollback.dir()?, words)?;
             return Ok(Pipes {
                 ends,
                 theirs,

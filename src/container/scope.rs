@@ -1,6 +1,6 @@
 //! Init in a scope of systemd's.
 
-use super::undo::Made;
+use super::undo::Rollback;
 use crate::cgroups::systemd;
 use crate::error::Result;
 use crate::namespaces::{self, Bridged, Joins, Kind, Spawned};
@@ -18,7 +18,7 @@ pub(super) fn spawn(
     scope: &systemd::Plan,
     joins: &Joins,
     proc: &ProcFs,
-    made: &mut Made<'_>,
+    rollback: &mut Rollback<'_>,
 ) -> Result<Spawned> {
     step::begin(Step::Bridge)?;
     let bridge = match namespaces::bridge(&plan.namespaces, joins, None)? {
@@ -26,8 +26,8 @@ pub(super) fn spawn(
         Bridged::Parent(bridge) => bridge,
     };
     step::begin(Step::Scope)?;
-    let holder = made.dir()?.holder()?;
-    made.scope = Some(systemd::start(scope, bridge.pid(), &holder)?);
+    let holder = rollback.dir()?.holder()?;
+    rollback.scope = Some(systemd::start(scope, bridge.pid(), &holder)?);
     step::begin(Step::FillScope)?;
     let filled = systemd::fill(&plan.cgroup, scope, bridge.pid(), proc, Some(&holder))?;
     // As in a cgroup without systemd: from a foreign cgroup namespace init could not be put there, and where a pid
@@ -38,6 +38,6 @@ pub(super) fn spawn(
     } else {
         bridge.make_init(&plan.namespaces, joins, filled.cgroup.fd())
     };
-    made.cgroup = Some(filled.without_bridge());
+    rollback.cgroup = Some(filled.without_bridge());
     init.map(Spawned::Parent)
 }

@@ -1,6 +1,6 @@
 //! `start`: a later call than `create`, which knows the container by its state directory only.
 
-use super::end::{ends_in_time, kill_all, remove};
+use super::delete::{ends_in_time, kill_all, remove};
 use super::hooks_outside::{recorded_hooks, run_hooks};
 use super::starting::{Decided, Starting, say_start};
 use crate::error::{Code, Context, Error, Result};

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 /// Everything made so far, in the order of making; undone in reverse.
 #[derive(Debug)]
-pub(super) struct Made<'a> {
+pub(super) struct Rollback<'a> {
     pub(super) plan: &'a Plan,
     pub(super) dir: Option<Dir>,
     pub(super) scope: Option<Scope>,
@@ -32,10 +32,10 @@ pub(super) struct Made<'a> {
     pub(super) poststop_state: Option<State>,
 }
 
-impl<'a> Made<'a> {
+impl<'a> Rollback<'a> {
     /// The record alone: what is acquired first of all.
-    pub(super) fn reserved(plan: &'a Plan, dir: Dir) -> Made<'a> {
-        Made {
+    pub(super) fn reserved(plan: &'a Plan, dir: Dir) -> Rollback<'a> {
+        Rollback {
             plan,
             dir: Some(dir),
             scope: None,

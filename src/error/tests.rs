@@ -1,7 +1,7 @@
 //! The shape of our errors, and the words in them that callers look for.
 
 use super::*;
-use crate::container::{Force, Update, Whom, delete, kill, pause, resume, start, update};
+use crate::container::{Force, KillTarget, Update, delete, kill, pause, resume, start, update};
 use crate::exec::{Request, WhenPaused, exec};
 use crate::host::Host;
 use crate::lsm;
@@ -160,7 +160,7 @@ fn errors_have_the_words_that_callers_look_for() {
     };
     let rows = [
         (
-            of_ended(|dir| kill(&dir, 15, Whom::Init)),
+            of_ended(|dir| kill(&dir, 15, KillTarget::Init)),
             "container not running",
         ),
         (of_ended(exec_in), "container not running"),
@@ -239,7 +239,7 @@ fn what_has_ended_can_be_deleted_and_killed_with_all_its_processes() {
     let directory = tempfile::tempdir().expect("a directory");
     let store = Store::at(directory.path().to_owned());
     let dir = reserved(&store);
-    kill(&dir, 15, Whom::All).expect("nothing to kill is no error");
+    kill(&dir, 15, KillTarget::All).expect("nothing to kill is no error");
     delete(dir, Force::No).expect("deleted");
     assert!(store.open(&"web1".parse().expect("an id")).is_err());
 }

@@ -6,7 +6,7 @@
 //! host: there is no `/proc/self` of it inside.
 
 use super::Request;
-use super::birth::Place;
+use super::cgroup::Destination;
 use crate::binary::protection;
 use crate::binary::shared::Shared;
 use crate::capabilities::SysAdmin;
@@ -47,9 +47,9 @@ pub(super) struct Entrant<'a> {
 
 impl Entrant<'_> {
     /// Runs it. `proc` is the host's.
-    pub(super) fn run(self, parent: Channel, place: Place, proc: ProcFs) -> ! {
+    pub(super) fn run(self, parent: Channel, destination: Destination, proc: ProcFs) -> ! {
         self.shared.begin();
-        let (parent, error) = match self.enter(&parent, place, proc) {
+        let (parent, error) = match self.enter(&parent, destination, proc) {
             Err(error) => (parent, error),
             Ok(ready) => self.last_steps(&ready, parent),
         };
@@ -59,9 +59,9 @@ impl Entrant<'_> {
     }
 
     /// The steps of an entrant but the birth, in their order.
-    fn enter(&self, parent: &Channel, place: Place, proc: ProcFs) -> Result<Ready> {
+    fn enter(&self, parent: &Channel, destination: Destination, proc: ProcFs) -> Result<Ready> {
         self.leave_the_caller(parent)?;
-        self.wait_for_cgroup(parent, place)?;
+        self.wait_for_cgroup(parent, destination)?;
         let labels = self.take_from_host(&proc)?;
         self.join_namespaces(proc)?;
         let root = root()?;
@@ -84,11 +84,11 @@ impl Entrant<'_> {
     }
 
     /// Where the clone has not put it into its cgroup, it goes there now.
-    fn wait_for_cgroup(&self, parent: &Channel, place: Place) -> Result<()> {
-        match place {
-            Place::Final => Ok(()),
-            Place::LeftToItself(processes) => move_to(processes, self.request.id),
-            Place::LeftToSystemd { .. } => parent.receive()?.ok_or_else(parent_left).map(drop),
+    fn wait_for_cgroup(&self, parent: &Channel, destination: Destination) -> Result<()> {
+        match destination {
+            Destination::Reached => Ok(()),
+            Destination::ItsOwnMove(processes) => move_to(processes, self.request.id),
+            Destination::SystemdsMove { .. } => parent.receive()?.ok_or_else(parent_left).map(drop),
         }
     }
 

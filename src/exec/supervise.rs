@@ -2,7 +2,7 @@
 //! whatever of casulo's it sees, so nothing here waits for it without looking at signals and at the clock, and nothing
 //! that it says is believed but numbers in range. Whether it has executed its program says the kernel.
 
-use super::birth::Place;
+use super::cgroup::Destination;
 use super::death;
 use super::{Executed, Outcome, Request, WhenPaused};
 use crate::binary::landing::{self, GO, SET_PROCESSES, Tells};
@@ -112,9 +112,15 @@ impl<'a> Supervision<'a> {
 
     /// From the entrant's birth to the moment at which the program runs. After an error there is no process, but for
     /// one that a tracer in the container keeps although it was killed.
-    pub(super) fn run(mut self, place: Place, cgroup: Option<Cgroup>) -> Result<Supervised> {
-        let born = self.lead(&place).and_then(|()| self.wait_for_entrant());
-        drop(place);
+    pub(super) fn run(
+        mut self,
+        destination: Destination,
+        cgroup: Option<Cgroup>,
+    ) -> Result<Supervised> {
+        let born = self
+            .lead(&destination)
+            .and_then(|()| self.wait_for_entrant());
+        drop(destination);
         match born {
             Ok(pid) => self.follow(pid).map(Supervised::Came),
             Err(Stop::KilledAtBirth) => Ok(Supervised::KilledAtBirth(cgroup)),
@@ -148,12 +154,12 @@ impl<'a> Supervision<'a> {
     }
 
     /// What the entrant waits for.
-    fn lead(&self, place: &Place) -> Waited<()> {
+    fn lead(&self, destination: &Destination) -> Waited<()> {
         step::begin(Step::ExecSupervise)?;
         let Some(channel) = &self.channel else {
             return Ok(());
         };
-        if let Place::LeftToSystemd { scope, cgroup } = place {
+        if let Destination::SystemdsMove { scope, cgroup } = destination {
             step::begin(Step::ExecAttach)?;
             systemd::attach(scope, cgroup, self.entrant)?;
             step::begin(Step::ExecAttached)?;

@@ -28,13 +28,13 @@ use std::time::Instant;
 const ATTEMPTS: usize = 50;
 
 /// Where a process is after its birth.
-pub(super) enum Place {
+pub(super) enum Destination {
     /// In its cgroup.
-    Final,
+    Reached,
     /// In casulo's own; it shall write itself into the list of processes of its cgroup.
-    LeftToItself(OwnedFd),
+    ItsOwnMove(OwnedFd),
     /// In casulo's own; systemd shall move it, and it must not go on before.
-    LeftToSystemd {
+    SystemdsMove {
         /// The container's scope.
         scope: Scope,
         /// Where it shall be: a directory of the scope's, absolute on the host.
@@ -45,7 +45,7 @@ pub(super) enum Place {
 /// A process that was cloned; both sides have one.
 pub(super) struct Birth {
     pub(super) side: Side,
-    pub(super) place: Place,
+    pub(super) destination: Destination,
     /// The cgroup that it was cloned into, if it was.
     pub(super) cgroup: Option<Cgroup>,
 }
@@ -69,7 +69,7 @@ pub(super) fn clone_into_cgroup(
         (None, _) if request.cgroup.is_some() => return Err(no_cgroup(request)),
         (container, _) => container,
     };
-    let mut place = Place::Final;
+    let mut destination = Destination::Reached;
     let (mut side, mut cgroup) = match cgroup {
         Some(cgroup) => clone_into(cgroup),
         // It is gone: init has left it before.
@@ -81,7 +81,7 @@ pub(super) fn clone_into_cgroup(
     if let (Err(Errno::EACCES), Some(refusing), Some(scope)) =
         (&side, &cgroup, &state.systemd_scope)
     {
-        place = Place::LeftToSystemd {
+        destination = Destination::SystemdsMove {
             scope: scope.clone(),
             cgroup: refusing.path().to_owned(),
         };
@@ -121,7 +121,7 @@ pub(super) fn clone_into_cgroup(
     })?;
     Ok(Birth {
         side,
-        place,
+        destination,
         cgroup,
     })
 }
@@ -138,7 +138,7 @@ pub(super) fn clone_beside_cgroup(request: &Request<'_>, cgroup: &Cgroup) -> Res
     )?;
     Ok(Birth {
         side,
-        place: Place::LeftToItself(processes),
+        destination: Destination::ItsOwnMove(processes),
         cgroup: None,
     })
 }

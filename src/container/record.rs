@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 ///
 /// # Errors
 /// E_STATE, or those of the mount of resctrl.
-pub(super) fn facts(request: &Request<'_>, proc: &ProcFs) -> Result<State> {
+pub(super) fn first_record(request: &Request<'_>, proc: &ProcFs) -> Result<State> {
     let plan = request.plan;
     let creator =
         ProcessRef::of(Pid::this(), proc).context(Code::State, "look at", "/proc/self/stat")?;

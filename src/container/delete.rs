@@ -2,7 +2,7 @@
 
 use super::hooks_outside::{recorded_hooks, run_poststop};
 use super::processes::{not_running, processes_of};
-use super::{creation, survivors};
+use super::{creation, stuck};
 use crate::cgroups::{self, Cgroup, systemd};
 use crate::error::{Code, Context, Error, Result};
 use crate::intel_rdt;
@@ -17,9 +17,9 @@ use nix::unistd::Pid;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
-/// Whom `kill` signals.
+/// KillTarget `kill` signals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Whom {
+pub(crate) enum KillTarget {
     /// The container's first process.
     Init,
     /// Every process of the container.
@@ -35,7 +35,7 @@ pub(crate) enum Whom {
 /// # Errors
 /// `E_STATUS` with the words `container not running` that callers look for; `E_SIGNAL`, also for
 /// processes that SIGKILL does not end.
-pub(crate) fn kill(dir: &Dir, signal: i32, whom: Whom) -> Result<()> {
+pub(crate) fn kill(dir: &Dir, signal: i32, target: KillTarget) -> Result<()> {
     let Seen {
         state,
         status,
@@ -46,12 +46,12 @@ pub(crate) fn kill(dir: &Dir, signal: i32, whom: Whom) -> Result<()> {
         return creation::kill(&state, init, signal);
     }
     // Without a pid namespace of its own, init's death does not take the others along.
-    if whom == Whom::All || (signal == libc::SIGKILL && !state.has_own_pids()) {
+    if target == KillTarget::All || (signal == libc::SIGKILL && !state.has_own_pids()) {
         match state.open_cgroup()? {
             Some(cgroup) if signal == libc::SIGKILL => return end_all_in(&cgroup, &state),
             Some(cgroup) => return cgroup.signal(signal),
-            None if whom == Whom::All && status == Status::Stopped => return Ok(()),
-            None if whom == Whom::All && state.cgroup_is_callers => {
+            None if target == KillTarget::All && status == Status::Stopped => return Ok(()),
+            None if target == KillTarget::All && state.cgroup_is_callers => {
                 // Those that are born meanwhile are missed, unless the death of init takes them along.
                 let listed = || processes_of(&state);
                 return cgroups::signal_each(listed()?, signal, listed);
@@ -166,7 +166,7 @@ pub(super) fn remove(dir: Dir, state: &State) -> Result<()> {
         cgroup.remove().map_err(|error| {
             // Whatever the kernel said of the directory: what is still in it is the reason.
             match cgroup.pids() {
-                Ok(pids) if !pids.is_empty() => survivors::error(&state.id, &pids),
+                Ok(pids) if !pids.is_empty() => stuck::error(&state.id, &pids),
                 _ => error,
             }
         })?;
@@ -221,7 +221,7 @@ pub(super) fn kill_all(state: &State) -> Result<()> {
     let mut pids = processes_of(state).unwrap_or_default();
     pids.push(Pid::from_raw(init.pid));
     pids.dedup();
-    Err(survivors::error(&state.id, &pids))
+    Err(stuck::error(&state.id, &pids))
 }
 
 /// SIGKILL for everything in the cgroup, until it is empty.
@@ -230,7 +230,7 @@ fn end_all_in(cgroup: &Cgroup, state: &State) -> Result<()> {
     if cgroup.wait_until_empty(Instant::now() + timeout::KILL) {
         return Ok(());
     }
-    Err(survivors::error(&state.id, &cgroup.pids()?))
+    Err(stuck::error(&state.id, &cgroup.pids()?))
 }
 
 /// Waits until a killed process has ended; false when it does not.
