@@ -1,6 +1,7 @@
 //! A file that is there whole, or not at all, however its writer ends. Any casulo process on the host.
 //!
-//! It is written before it has a name (open(2), `O_TMPFILE`), so a writer that is killed leaves nothing.
+//! [`put`] writes it before it has a name (open(2), `O_TMPFILE`), so a writer that is killed leaves nothing. [`replace`]
+//! writes another and renames it: whoever reads meanwhile finds the old one or the new one, never none.
 
 use crate::step::{self, Step};
 use nix::errno::Errno;
@@ -34,7 +35,7 @@ pub(crate) fn put(
             give_name(&file, directory, path)
         }
         // Not every file system has nameless files.
-        Err(Errno::EOPNOTSUPP) => put_by_rename(directory, path, bytes, mode),
+        Err(Errno::EOPNOTSUPP) => put_by_rename(directory, path, bytes, mode, step),
         Err(errno) => Err(errno),
     }
 }
@@ -62,23 +63,49 @@ fn give_name(file: &OwnedFd, directory: impl AsFd + Copy, path: &Path) -> nix::R
     Err(Errno::EEXIST)
 }
 
+/// [`replace`] by a name of this process's own.
 fn put_by_rename(
     directory: impl AsFd + Copy,
     path: &Path,
     bytes: &[u8],
     mode: Mode,
+    step: Step,
 ) -> nix::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".{}.tmp", std::process::id()));
-    let temporary = PathBuf::from(temporary);
-    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW;
-    let file = openat(directory, &temporary, flags | OFlag::O_CLOEXEC, mode)?;
-    let put =
-        write_all(&file, bytes).and_then(|()| renameat(directory, &temporary, directory, path));
-    put.inspect_err(|_| {
+    replace(directory, Path::new(&temporary), path, bytes, mode, step)
+}
+
+/// Writes `bytes` to `temporary`, which takes the place of `path` then; both are below `directory`. `step` is the
+/// moment between the two. A writer that is killed leaves `temporary`, which the next one takes.
+///
+/// # Errors
+/// That of the call that failed; `temporary` is gone.
+pub(crate) fn replace(
+    directory: impl AsFd + Copy,
+    temporary: &Path,
+    path: &Path,
+    bytes: &[u8],
+    mode: Mode,
+    step: Step,
+) -> nix::Result<()> {
+    let file = create(directory, temporary, mode)?;
+    let replaced = write_all(&file, bytes)
+        .and_then(|()| step::begin_or_errno(step))
+        .and_then(|()| renameat(directory, temporary, directory, path));
+    replaced.inspect_err(|_| {
         // The error of before is the one to report.
-        let _ = unlinkat(directory, &temporary, UnlinkatFlags::NoRemoveDir);
+        let _ = unlinkat(directory, temporary, UnlinkatFlags::NoRemoveDir);
     })
+}
+
+/// An empty file, open for writing; one of that name loses what is in it, but a link is not followed.
+///
+/// # Errors
+/// Those of openat(2).
+pub(crate) fn create(directory: impl AsFd + Copy, path: &Path, mode: Mode) -> nix::Result<OwnedFd> {
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW;
+    openat(directory, path, flags | OFlag::O_CLOEXEC, mode)
 }
 
 /// Writes all of `bytes` to `file`.
@@ -111,7 +138,7 @@ mod tests {
             put(AT_FDCWD, &path, text.as_bytes(), MODE, Step::NamePidFile).expect("put");
             assert_eq!(fs::read_to_string(&path).expect("read"), text);
         }
-        put_by_rename(AT_FDCWD, &path, b"renamed", MODE).expect("put");
+        put_by_rename(AT_FDCWD, &path, b"renamed", MODE, Step::NamePidFile).expect("put");
         assert_eq!(fs::read_to_string(&path).expect("read"), "renamed");
         assert_eq!(fs::read_dir(directory.path()).expect("list").count(), 1);
     }
@@ -123,7 +150,7 @@ mod tests {
         fs::create_dir(&path).expect("directory");
         for result in [
             put(AT_FDCWD, &path, b"1", MODE, Step::NamePidFile),
-            put_by_rename(AT_FDCWD, &path, b"1", MODE),
+            put_by_rename(AT_FDCWD, &path, b"1", MODE, Step::NamePidFile),
         ] {
             assert_eq!(result, Err(Errno::EISDIR));
         }

@@ -28,10 +28,11 @@ use crate::id::Id;
 use crate::namespaces::{Kind, Kinds};
 use crate::step::{self, Step};
 use crate::sys::rename::rename_noreplace;
+use crate::whole_file;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat, renameat};
+use nix::fcntl::AtFlags;
 use nix::sys::stat::{Mode, fstat, fstatat};
-use nix::unistd::{UnlinkatFlags, unlinkat, write};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -40,6 +41,8 @@ use std::time::SystemTime;
 
 const STATE: &str = "state.json";
 const STATE_NEW: &str = "state.json.new";
+/// The mode of files: their owner's alone.
+const OWNERS: Mode = Mode::from_bits_truncate(0o600);
 const CONFIG: &str = "config.json";
 /// There while `delete --force` waits for `create` to end.
 const DELETED: &str = "deleted";
@@ -194,13 +197,15 @@ impl Dir {
     /// # Errors
     /// `E_STATE`.
     pub(crate) fn write(&self, state: &State) -> Result<()> {
-        self.write_file(STATE_NEW, &self.text_of(state)?)?;
-        step::begin(Step::ReplaceRecord)?;
-        renameat(&self.fd, STATE_NEW, &self.fd, STATE).context(
-            Code::State,
-            "replace",
-            self.path.join(STATE).display(),
+        whole_file::replace(
+            &self.fd,
+            Path::new(STATE_NEW),
+            Path::new(STATE),
+            &self.text_of(state)?,
+            OWNERS,
+            Step::ReplaceRecord,
         )
+        .context(Code::State, "replace", self.path.join(STATE).display())
     }
 
     fn text_of(&self, state: &State) -> Result<Vec<u8>> {
@@ -232,23 +237,9 @@ impl Dir {
     }
 
     fn write_file(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        let path = self.path.join(name);
-        let flags = OFlag::O_WRONLY
-            | OFlag::O_CREAT
-            | OFlag::O_TRUNC
-            | OFlag::O_NOFOLLOW
-            | OFlag::O_CLOEXEC;
-        let file = openat(&self.fd, name, flags, Mode::from_bits_truncate(0o600)).context(
-            Code::State,
-            "open",
-            path.display(),
-        )?;
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let written = write(&file, rest).context(Code::State, "write", path.display())?;
-            rest = rest.get(written..).unwrap_or(&[]);
-        }
-        Ok(())
+        whole_file::create(&self.fd, Path::new(name), OWNERS)
+            .and_then(|file| whole_file::write_all(&file, bytes))
+            .context(Code::State, "write", self.path.join(name).display())
     }
 
     /// Reads the facts. A directory without a `state.json`, which casulo does not leave, has default facts, so that
