@@ -9,6 +9,7 @@
 pub(crate) mod update;
 
 use crate::error::{Code, Context, Error, Problems, Result};
+use crate::mark;
 use crate::options::Options;
 use crate::step::{self, Step};
 use nix::errno::Errno;
@@ -218,7 +219,7 @@ impl Plan {
                 .map_err(|error| error.hint("make it, or give its schemata in linux.intelRdt"))?;
             return Ok(None);
         }
-        match mkdir(&directory, MODE) {
+        match mkdir(&directory, mark::MODE) {
             Ok(()) => Ok(Some(directory)),
             Err(Errno::EEXIST) if shared => {
                 self.check_match(&directory)?;
@@ -262,7 +263,7 @@ impl Plan {
     fn make_monitor(&self, root: &Path) -> Result<()> {
         step::begin(Step::RdtMonitor)?;
         match self.monitor_directory(root) {
-            Some(directory) => mkdir(&directory, MODE)
+            Some(directory) => mkdir(&directory, mark::MODE)
                 .map_err(|errno| refused("make monitoring group", &directory, errno, root)),
             None => Ok(()),
         }
@@ -313,13 +314,9 @@ pub(crate) fn remove(directories: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
-/// With the sticky bit, which means nothing here: a group that has it was made by casulo, also where that was killed
-/// before it had recorded which group it is ([`was_made`]).
-const MODE: Mode = Mode::from_bits_truncate(0o1755);
-
 /// Whether casulo has made the group at `path`, by the mode that it has from the first moment on. Parent.
 pub(crate) fn was_made(path: &Path) -> bool {
-    lstat(path).is_ok_and(|it| it.st_mode & libc::S_ISVTX != 0)
+    lstat(path).is_ok_and(|stat| mark::is_on(&stat))
 }
 
 /// One open and one write(2), as resctrl takes a command whole.

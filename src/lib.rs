@@ -39,6 +39,7 @@ mod init;
 mod intel_rdt;
 mod log;
 mod lsm;
+mod mark;
 mod namespaces;
 mod notify;
 pub mod options;

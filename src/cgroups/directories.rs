@@ -3,18 +3,14 @@
 
 use super::hold::{self, Holder};
 use crate::error::{Code, Error, Result};
+use crate::mark;
 use crate::step::{self, Step};
 use nix::errno::Errno;
-use nix::sys::stat::Mode;
 use nix::unistd::{AccessFlags, access, mkdir};
 use std::path::{Path, PathBuf};
 
 /// How often directories are made anew when somebody else removes them at the same time.
 const ATTEMPTS: usize = 8;
-
-/// With the sticky bit, which means nothing here: a directory that has it was made by casulo, also where that was killed
-/// before it could say for which record ([`hold`]).
-const MODE: Mode = Mode::from_bits_truncate(0o1755);
 
 /// What [`make_directories`] did.
 pub(super) struct Directories {
@@ -34,7 +30,7 @@ pub(super) fn make_directories(
     let mut attempts = 0;
     // The parents exist almost always, so the directory itself is tried first.
     loop {
-        let (failed, errno) = match mkdir(path, MODE) {
+        let (failed, errno) = match mkdir(path, mark::MODE) {
             Ok(()) => {
                 made.push(path.to_owned());
                 return Ok(Directories {
@@ -106,7 +102,7 @@ fn make_parents<'a>(
         .collect();
     above.reverse();
     for directory in above {
-        match mkdir(directory, MODE) {
+        match mkdir(directory, mark::MODE) {
             Ok(()) => {
                 made.push(directory.to_owned());
                 step::begin_or_errno(Step::HoldCgroup).map_err(|errno| (directory, errno))?;

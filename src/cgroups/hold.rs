@@ -9,6 +9,7 @@
 
 use super::fs::{Cgroup, Origin};
 use crate::error::{Code, Context, Error, Result};
+use crate::mark;
 use crate::step::{self, Step};
 use crate::sys::xattr::{create_xattr, create_xattr_at, fgetxattr, fremovexattr};
 use nix::errno::Errno;
@@ -130,7 +131,7 @@ impl Cgroup {
 
     /// Whether casulo has made its directory, by the mode that it has from the first moment on.
     pub(crate) fn was_made(&self) -> bool {
-        fstat(&self.directory).is_ok_and(|stat| stat.st_mode & libc::S_ISVTX != 0)
+        fstat(&self.directory).is_ok_and(|stat| mark::is_on(&stat))
     }
 
     /// What of it is locked: a file that only who may kill all in it can open. Everybody can open the directory, and lock

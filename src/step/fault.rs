@@ -52,32 +52,22 @@ pub(super) fn errno_at(step: Step) -> nix::Result<()> {
     use std::sync::atomic::{AtomicU32, Ordering};
     static SEEN: AtomicU32 = AtomicU32::new(0);
 
-    let Ok(told) = std::env::var("CASULO_FAULT") else {
+    let Some((how, time)) = told_of(step) else {
         return Ok(());
     };
-    let mut parts = told.split(':');
-    if parts.next() != Some(step.name()) {
-        return Ok(());
-    }
-    let what = parts.next().unwrap_or_default();
-    let time = parts.next().and_then(|text| text.parse().ok()).unwrap_or(1);
     if SEEN.fetch_add(1, Ordering::Relaxed) + 1 != time {
         return Ok(());
     }
-    match what {
-        "kill" => die(),
-        "stop" => stop(),
-        name => Err(errno_of(name)),
+    match how {
+        FaultKind::Kill => die(),
+        FaultKind::Stop => stop(),
+        FaultKind::Errno(errno) => Err(errno),
     }
 }
 
-/// What [`crate::process::last_steps`] does at this step, if the environment names it.
+/// What the environment says of this step: what shall happen there, and the how many-th time.
 #[cfg(feature = "testing")]
-pub(crate) fn last(step: Step) -> Option<Fault> {
-    let at = match step {
-        Step::StartHooks => FaultPlace::Hooks,
-        _ => FaultPlace::Execute,
-    };
+fn told_of(step: Step) -> Option<(FaultKind, u32)> {
     let told = std::env::var("CASULO_FAULT").ok()?;
     let mut parts = told.split(':');
     if parts.next() != Some(step.name()) {
@@ -88,6 +78,18 @@ pub(crate) fn last(step: Step) -> Option<Fault> {
         "stop" => FaultKind::Stop,
         name => FaultKind::Errno(errno_of(name)),
     };
+    let time = parts.next().and_then(|text| text.parse().ok());
+    Some((how, time.unwrap_or(1)))
+}
+
+/// What [`crate::process::last_steps`] does at this step, if the environment names it.
+#[cfg(feature = "testing")]
+pub(crate) fn last(step: Step) -> Option<Fault> {
+    let at = match step {
+        Step::StartHooks => FaultPlace::Hooks,
+        _ => FaultPlace::Execute,
+    };
+    let (how, _) = told_of(step)?;
     Some(Fault { at, how })
 }
 
