@@ -4,13 +4,19 @@
 //! also follow the id, except where the rest of the line belongs to somebody else (exec, ps).
 
 mod check;
+mod described;
 mod exec;
+mod global;
 mod quick;
 mod update;
+mod words;
 
 pub(crate) use check::{Check, CheckFormat, FailOn};
 pub(crate) use exec::Exec;
+pub(crate) use global::{Global, LogFormat, LogLevel, Manager, Rootless};
 pub(crate) use update::Update;
+
+use described::{default_of, described, take_by};
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
@@ -39,87 +45,6 @@ pub(crate) struct Cli {
     /// The command.
     #[command(subcommand)]
     pub command: Option<Command>,
-}
-
-/// Options before the command.
-#[derive(Clone, Debug, PartialEq, Eq, Args)]
-pub(crate) struct Global {
-    /// Directory for the state of containers [default: /run/casulo, or casulo below $XDG_RUNTIME_DIR for an ordinary user]
-    #[arg(long, value_name = "DIR")]
-    pub root: Option<PathBuf>,
-    /// File that messages are appended to [default: stderr]
-    #[arg(long, value_name = "FILE")]
-    pub log: Option<PathBuf>,
-    /// How messages look
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
-    pub log_format: LogFormat,
-    /// The least important messages to write
-    #[arg(long, value_name = "LEVEL", default_value = "warning")]
-    pub log_level: LogLevel,
-    /// The same as --log-level debug
-    #[arg(long)]
-    pub debug: bool,
-    /// The same as --cgroup-manager systemd
-    #[arg(long)]
-    pub systemd_cgroup: bool,
-    /// Who makes the cgroup [default: cgroupfs]
-    #[arg(long, value_name = "MANAGER")]
-    pub cgroup_manager: Option<Manager>,
-    /// Whether to act as an ordinary user's runtime
-    #[arg(long, value_name = "WHETHER", default_value = "auto")]
-    pub rootless: Rootless,
-    /// File for a trace of where the time went, in Chrome's Trace Event Format
-    #[arg(long, value_name = "FILE")]
-    pub trace: Option<PathBuf>,
-    /// Print versions and leave
-    #[arg(short = 'v', visible_short_alias = 'V', long)]
-    pub version: bool,
-}
-
-/// `--log-format`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogFormat {
-    /// Lines of text
-    Text,
-    /// One JSON object a line
-    Json,
-}
-
-/// `--log-level`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogLevel {
-    /// Only what makes the command fail
-    Error,
-    /// What is ignored or skipped, too
-    #[value(alias = "warn")]
-    Warning,
-    /// Progress, too
-    Info,
-    /// Everything
-    #[value(alias = "trace")]
-    Debug,
-}
-
-/// `--cgroup-manager`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Manager {
-    /// casulo writes the cgroup files itself
-    Cgroupfs,
-    /// systemd makes a scope
-    Systemd,
-    /// No cgroup is made
-    Disabled,
-}
-
-/// `--rootless`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Rootless {
-    /// Decided by uid and user namespace
-    Auto,
-    /// As an ordinary user's runtime
-    True,
-    /// As root's runtime
-    False,
 }
 
 /// The verbs, one file each in `commands/`.
@@ -187,86 +112,96 @@ impl Command {
     }
 }
 
-/// A container id.
-#[derive(Clone, Debug, PartialEq, Eq, Args)]
-pub(crate) struct Id {
-    /// Container id
-    #[arg(value_name = "CONTAINER")]
-    pub id: String,
+described! {
+    /// A container id.
+    #[derive(Clone, Debug, PartialEq, Eq, Args)]
+    pub(crate) struct Id {
+        /// Container id
+        #[arg(value_name = "CONTAINER")]
+        pub id: String,
+    }
 }
 
-/// What `create` and `run` share.
-#[derive(Clone, Debug, PartialEq, Eq, Args)]
-pub(crate) struct Create {
-    /// The bundle's directory
-    #[arg(short, long, value_name = "DIR", default_value = ".")]
-    pub bundle: PathBuf,
-    /// A config.json elsewhere than in the bundle
-    #[arg(short = 'f', long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// File that gets the pid of the process
-    #[arg(long, value_name = "FILE")]
-    pub pid_file: Option<PathBuf>,
-    /// Unix socket that gets the master of the terminal
-    #[arg(long, value_name = "SOCKET")]
-    pub console_socket: Option<PathBuf>,
-    /// Unix socket that gets a pidfd of the process
-    #[arg(long, value_name = "SOCKET")]
-    pub pidfd_socket: Option<PathBuf>,
-    /// Move the root instead of pivoting (for a root file system in an initramfs)
-    #[arg(long)]
-    pub no_pivot: bool,
-    /// Stay in the caller's session keyring
-    #[arg(long)]
-    pub no_new_keyring: bool,
-    /// Pass this many descriptors after stderr to the process
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub preserve_fds: u32,
-    /// Container id
-    #[arg(value_name = "CONTAINER")]
-    pub id: String,
+described! {
+    /// What `create` and `run` share.
+    #[derive(Clone, Debug, PartialEq, Eq, Args)]
+    pub(crate) struct Create {
+        /// The bundle's directory
+        #[arg(short, long, value_name = "DIR", default_value = ".")]
+        pub bundle: PathBuf,
+        /// A config.json elsewhere than in the bundle
+        #[arg(short = 'f', long, value_name = "FILE")]
+        pub config: Option<PathBuf>,
+        /// File that gets the pid of the process
+        #[arg(long, value_name = "FILE")]
+        pub pid_file: Option<PathBuf>,
+        /// Unix socket that gets the master of the terminal
+        #[arg(long, value_name = "SOCKET")]
+        pub console_socket: Option<PathBuf>,
+        /// Unix socket that gets a pidfd of the process
+        #[arg(long, value_name = "SOCKET")]
+        pub pidfd_socket: Option<PathBuf>,
+        /// Move the root instead of pivoting (for a root file system in an initramfs)
+        #[arg(long)]
+        pub no_pivot: bool,
+        /// Stay in the caller's session keyring
+        #[arg(long)]
+        pub no_new_keyring: bool,
+        /// Pass this many descriptors after stderr to the process
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        pub preserve_fds: u32,
+        /// Container id
+        #[arg(value_name = "CONTAINER")]
+        pub id: String,
+    }
 }
 
-/// `run`
-#[derive(Clone, Debug, PartialEq, Eq, Args)]
-pub(crate) struct Run {
-    /// What it shares with `create`.
-    #[command(flatten)]
-    pub create: Create,
-    /// Do not wait for the process
-    #[arg(short, long)]
-    pub detach: bool,
-    /// Keep state and cgroup after the process has ended
-    #[arg(long)]
-    pub keep: bool,
-    /// Do not adopt orphans of the container
-    #[arg(long)]
-    pub no_subreaper: bool,
+described! {
+    /// `run`
+    #[derive(Clone, Debug, PartialEq, Eq, Args)]
+    pub(crate) struct Run {
+        /// What it shares with `create`.
+        #[command(flatten)]
+        pub create: Create,
+        /// Do not wait for the process
+        #[arg(short, long)]
+        pub detach: bool,
+        /// Keep state and cgroup after the process has ended
+        #[arg(long)]
+        pub keep: bool,
+        /// Do not adopt orphans of the container
+        #[arg(long)]
+        pub no_subreaper: bool,
+    }
 }
 
-/// `kill`
-#[derive(Clone, Debug, PartialEq, Eq, Args)]
-pub(crate) struct Kill {
-    /// Signal every process of the container; KILL also waits until they have ended
-    #[arg(short, long)]
-    pub all: bool,
-    /// Container id
-    #[arg(value_name = "CONTAINER")]
-    pub id: String,
-    /// Signal name, with or without SIG, or number
-    #[arg(value_name = "SIGNAL", default_value = "SIGTERM")]
-    pub signal: String,
+described! {
+    /// `kill`
+    #[derive(Clone, Debug, PartialEq, Eq, Args)]
+    pub(crate) struct Kill {
+        /// Signal every process of the container; KILL also waits until they have ended
+        #[arg(short, long)]
+        pub all: bool,
+        /// Container id
+        #[arg(value_name = "CONTAINER")]
+        pub id: String,
+        /// Signal name, with or without SIG, or number
+        #[arg(value_name = "SIGNAL", default_value = "SIGTERM")]
+        pub signal: String,
+    }
 }
 
-/// `delete`
-#[derive(Clone, Debug, PartialEq, Eq, Args)]
-pub(crate) struct Delete {
-    /// Kill the container first; a missing one is no error
-    #[arg(short, long)]
-    pub force: bool,
-    /// Container id
-    #[arg(value_name = "CONTAINER")]
-    pub id: String,
+described! {
+    /// `delete`
+    #[derive(Clone, Debug, PartialEq, Eq, Args)]
+    pub(crate) struct Delete {
+        /// Kill the container first; a missing one is no error
+        #[arg(short, long)]
+        pub force: bool,
+        /// Container id
+        #[arg(value_name = "CONTAINER")]
+        pub id: String,
+    }
 }
 
 /// `list`

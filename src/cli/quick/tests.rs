@@ -35,6 +35,7 @@ fn the_lines_of_engines_need_no_clap() {
         "kill web",
         "delete --force web",
         "delete web -f",
+        "--version state a",
     ] {
         assert!(compare(&words(line)), "left to clap: {line}");
     }
@@ -62,7 +63,6 @@ fn what_is_not_plainly_right_is_left_to_clap() {
         "exec web --tty ls",
         "exec web -- ls",
         "kill a 9 b",
-        "--version state a",
         "--log-format xml state a",
         "--root -x state a",
         "-",
@@ -71,6 +71,41 @@ fn what_is_not_plainly_right_is_left_to_clap() {
     ] {
         assert!(!compare(&words(line)), "{line}");
     }
+}
+
+#[test]
+fn every_option_that_clap_knows_is_read() {
+    let all = crate::cli::command();
+    let mut read = 0;
+    for verb in ["create", "run", "exec", "start", "state", "kill", "delete"] {
+        let command = all.find_subcommand(verb).expect(verb);
+        for (is_global, arg) in all
+            .get_arguments()
+            .map(|arg| (true, arg))
+            .chain(command.get_arguments().map(|arg| (false, arg)))
+        {
+            let long = arg.get_long().map(|long| format!("--{long}"));
+            let short = arg.get_short().map(|short| format!("-{short}"));
+            for name in long.into_iter().chain(short) {
+                let values = arg.get_possible_values();
+                let mut option = vec![name];
+                if arg.get_action().takes_values() {
+                    let first = values.first().map(|it| it.get_name().to_owned());
+                    option.push(first.unwrap_or_else(|| "7".to_owned()));
+                }
+                let verb = vec![verb.to_owned()];
+                let mut line = if is_global {
+                    [option, verb].concat()
+                } else {
+                    [verb, option].concat()
+                };
+                line.push("web".to_owned());
+                assert!(compare(&line), "left to clap: {line:?}");
+                read += 1;
+            }
+        }
+    }
+    assert!(read > 60, "{read}");
 }
 
 proptest! {
