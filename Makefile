@@ -107,6 +107,17 @@ check: native-libs ## format, lints, documentation, the design's rules, dependen
 	cargo run --quiet --package casulo-man -- target/man
 	diff -r man target/man || { echo "casulo: the man pages are out of date: make man"; exit 1; }
 
+# What nobody here can run is at least compiled. For the words of these machines: src/binary/landing/raw, src/seccomp/arch.rs.
+OTHER_MACHINES := s390x-unknown-linux-gnu powerpc64le-unknown-linux-gnu riscv64gc-unknown-linux-gnu \
+	armv7-unknown-linux-gnueabihf
+
+.PHONY: machines
+machines: native-libs ## the runtime compiled for s390x, ppc64le, riscv64 and armv7; nothing is run
+	@for target in $(OTHER_MACHINES); do \
+		! command -v rustup >/dev/null || rustup target list --installed | grep -qx $$target || rustup target add $$target; \
+		echo "$$target"; RUSTFLAGS="-D warnings" cargo check --quiet --target-dir target/machines --target $$target --lib; \
+	done
+
 # ---- test -----------------------------------------------------------------------------------------
 
 .PHONY: test-tools

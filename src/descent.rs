@@ -82,8 +82,12 @@ impl Descent {
     }
 }
 
+#[allow(
+    clippy::useless_conversion,
+    reason = "inode numbers have 32 bits on some machines"
+)]
 fn identity(directory: &OwnedFd) -> nix::Result<(u64, u64)> {
-    fstat(directory).map(|it| (it.st_dev, it.st_ino))
+    fstat(directory).map(|it| (it.st_dev.into(), it.st_ino.into()))
 }
 
 fn is_dots(name: &CStr) -> bool {

@@ -7,6 +7,7 @@ pub(crate) use cgroup::{mount_of_host, path_in};
 
 use crate::error::{Code, Context, Error, Result};
 use crate::sys::host::bounding_has;
+use crate::sys::stat::inode;
 use caps::Capability;
 use cgroup::own_cgroup;
 use nix::errno::Errno;
@@ -208,7 +209,7 @@ fn selinux_is_enabled() -> bool {
 /// True if casulo runs in a user namespace that is not the initial one.
 pub(crate) fn in_user_namespace() -> bool {
     // A kernel without user namespaces has no such file.
-    stat("/proc/self/ns/user").is_ok_and(|it| it.st_ino != INITIAL_USER_NAMESPACE)
+    stat("/proc/self/ns/user").is_ok_and(|it| inode(&it) != INITIAL_USER_NAMESPACE)
 }
 
 #[cfg(any(test, feature = "testing"))]

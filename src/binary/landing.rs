@@ -7,6 +7,7 @@
 mod area;
 mod last;
 mod raw;
+mod top;
 mod wanted;
 mod word;
 
@@ -23,6 +24,7 @@ use std::ffi::{CStr, CString, c_void};
 use std::num::NonZeroUsize;
 use std::os::fd::RawFd;
 use std::ptr::{NonNull, null, null_mut};
+use top::TOP;
 
 pub(crate) use area::{GO, SET_PROCESSES};
 pub(crate) use last::{SIBLING, Taker};
@@ -35,13 +37,6 @@ pub(crate) use word::{Tells, Told, Word};
 
 /// The stack at the upper end of an area, in bytes.
 const STACK: usize = 16 * 1024;
-
-/// The upper end of what a process can map, where it is largest.
-#[cfg(target_arch = "x86_64")]
-const TOP: usize = 0x7fff_ffff_f000;
-/// The same: 48 bits of addresses.
-#[cfg(not(target_arch = "x86_64"))]
-const TOP: usize = 1 << 48;
 
 /// A landing area that is ready.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! A cgroup: its directory and its files. Parent, with the caller's privileges.
 
 use crate::error::{Code, Context, Result};
+use crate::sys::stat::inode;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::{Mode, fstat};
@@ -83,7 +84,7 @@ impl Cgroup {
     /// `E_CGROUP` when the directory is not one of a cgroup.
     pub(crate) fn id(&self) -> Result<u64> {
         let look = || match fstatfs(&self.directory)?.filesystem_type() {
-            CGROUP2_SUPER_MAGIC => Ok(fstat(&self.directory)?.st_ino),
+            CGROUP2_SUPER_MAGIC => Ok(inode(&fstat(&self.directory)?)),
             _ => Err(Errno::EINVAL),
         };
         look().context(Code::Cgroup, "look at cgroup", self.path.display())

@@ -11,6 +11,7 @@ use super::fs::{Cgroup, Origin};
 use crate::error::{Code, Context, Error, Result};
 use crate::mark;
 use crate::step::{self, Step};
+use crate::sys::stat::identity;
 use crate::sys::xattr::{create_xattr, create_xattr_at, fgetxattr, fremovexattr};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag, openat};
@@ -39,7 +40,7 @@ pub(crate) struct Holder {
 impl Holder {
     /// True while the record is there.
     fn is_live(&self) -> bool {
-        lstat(&self.path).is_ok_and(|it| (it.st_dev, it.st_ino) == self.directory)
+        lstat(&self.path).is_ok_and(|it| identity(&it) == self.directory)
     }
 }
 

@@ -2,8 +2,10 @@
 //!
 //! clap describes every option of every verb to itself before it looks at the first word, which
 //! costs as much as a tenth of a container (docs/performance.md). So the verbs of a container's life
-//! are read here first, by the same attributes that clap derives from ([`super::described`]). What is not plainly right is left to clap, whose answer counts: this reader
-//! never reports an error, and where it gives a result it is clap's (a test compares them).
+//! are read here first, by the same attributes that clap derives from
+//! ([`described`](mod@super::described)). What is not plainly right is left to clap, whose answer
+//! counts: this reader never reports an error, and where it gives a result it is clap's (a test
+//! compares them).
 
 use super::described::Described;
 use super::words::{Word, Words};

@@ -91,7 +91,7 @@ impl Created<'_> {
     /// Removes what the container leaves after its process has ended (`run` in the foreground).
     ///
     /// # Errors
-    /// As [`super::delete`].
+    /// As [`super::delete()`].
     pub(crate) fn clean_up(mut self) -> Result<()> {
         match self.rollback.dir.take() {
             Some(dir) => remove(dir, &self.state),

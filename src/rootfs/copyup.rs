@@ -5,6 +5,7 @@
 
 use crate::defence::{Defence, late_without, without};
 use crate::procfs::ProcFs;
+use crate::sys::stat::room;
 use crate::sys::xattr;
 use nix::dir::Dir;
 use nix::errno::Errno;
@@ -75,16 +76,10 @@ pub(super) fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
     copy_content(from, to.as_fd(), 1, &mut room_in(&to)?)
 }
 
-/// A tmpfs without a limit on its size says that it has no blocks.
 fn room_in(to: &OwnedFd) -> Result<Room> {
-    let size = fstatvfs(to)?;
-    let bytes = match size.blocks() {
-        0 => u64::MAX,
-        _ => size.blocks_available().saturating_mul(size.fragment_size()),
-    };
     Ok(Room {
         descriptors: ProcFs::own_descriptors()?,
-        bytes,
+        bytes: room(&fstatvfs(to)?).unwrap_or(u64::MAX),
         entries: MOST,
     })
 }

@@ -30,13 +30,18 @@ pub(crate) enum Propagation {
 
 impl Propagation {
     /// The value for `mount_attr.propagation`.
+    #[allow(
+        clippy::useless_conversion,
+        reason = "the flags of mount(2) have 32 bits on some machines"
+    )]
     pub(crate) fn flag(self) -> u64 {
-        match self {
+        let flag = match self {
             Propagation::Shared => libc::MS_SHARED,
             Propagation::Slave => libc::MS_SLAVE,
             Propagation::Private => libc::MS_PRIVATE,
             Propagation::Unbindable => libc::MS_UNBINDABLE,
-        }
+        };
+        flag.into()
     }
 }
 

@@ -29,6 +29,7 @@ pub(super) struct Abi {
 
 /// How much of the 64 bits of an argument in `struct seccomp_data` counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(dead_code, reason = "not every machine has ABIs of both")]
 pub(super) enum Width {
     /// All.
     Whole,
@@ -96,6 +97,45 @@ pub(super) const RISCV64: &[Abi] = &[abi(
     Width::Whole,
 )];
 
+/// The ABIs of a kernel for s390x, the native one first.
+#[cfg(any(target_arch = "s390x", test, feature = "testing"))]
+pub(super) const S390X: &[Abi] = &[
+    abi(
+        Arch::ScmpArchS390x,
+        ScmpArch::S390X,
+        0x8000_0016,
+        (0, 0),
+        Width::Whole,
+    ),
+    abi(
+        Arch::ScmpArchS390,
+        ScmpArch::S390,
+        0x0000_0016,
+        (0, 0),
+        Width::Low,
+    ),
+];
+
+/// The ABIs of a kernel for powerpc64le, the native one first.
+#[cfg(any(target_arch = "powerpc64", test, feature = "testing"))]
+pub(super) const PPC64LE: &[Abi] = &[abi(
+    Arch::ScmpArchPpc64le,
+    ScmpArch::Ppc64Le,
+    0xc000_0015,
+    (0, 0),
+    Width::Whole,
+)];
+
+/// The ABI of a kernel for arm.
+#[cfg(any(target_arch = "arm", test, feature = "testing"))]
+pub(super) const ARM: &[Abi] = &[abi(
+    Arch::ScmpArchArm,
+    ScmpArch::Arm,
+    0x4000_0028,
+    (0, 0),
+    Width::Low,
+)];
+
 /// The ABIs of this kernel, the native one first.
 #[cfg(target_arch = "x86_64")]
 pub(super) const ABIS: &[Abi] = X86_64;
@@ -105,12 +145,15 @@ pub(super) const ABIS: &[Abi] = AARCH64;
 /// The ABIs of this kernel, the native one first.
 #[cfg(target_arch = "riscv64")]
 pub(super) const ABIS: &[Abi] = RISCV64;
-#[cfg(not(any(
-    target_arch = "x86_64",
-    target_arch = "aarch64",
-    target_arch = "riscv64"
-)))]
-compile_error!("src/seccomp/arch.rs must list the system call ABIs of this architecture");
+/// The ABIs of this kernel, the native one first.
+#[cfg(target_arch = "s390x")]
+pub(super) const ABIS: &[Abi] = S390X;
+/// The ABIs of this kernel, the native one first.
+#[cfg(all(target_arch = "powerpc64", target_endian = "little"))]
+pub(super) const ABIS: &[Abi] = PPC64LE;
+/// The ABIs of this kernel, the native one first.
+#[cfg(target_arch = "arm")]
+pub(super) const ABIS: &[Abi] = ARM;
 
 const fn abi(
     name: Arch,
@@ -131,7 +174,7 @@ const fn abi(
 
 /// Every kernel that casulo is compiled for: the programs for the others can be run in the tests too.
 #[cfg(any(test, feature = "testing"))]
-pub(super) const MACHINES: [&[Abi]; 3] = [X86_64, AARCH64, RISCV64];
+pub(super) const MACHINES: [&[Abi]; 6] = [X86_64, AARCH64, RISCV64, S390X, PPC64LE, ARM];
 
 /// The ABIs of `machine` that a filter for `architectures` covers: always the native one (as in runc and crun,
 /// else not even execve would pass), then those named that this kernel can run.

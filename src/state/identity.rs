@@ -12,6 +12,7 @@ use crate::error::{Code, Context, Error, Result};
 use crate::host::mount_of_host;
 use crate::intel_rdt;
 use crate::procfs::ProcFs;
+use crate::sys::stat::{identity, inode as inode_of};
 use nix::errno::Errno;
 use nix::fcntl::readlinkat;
 use nix::sys::stat::{fstat, lstat};
@@ -57,7 +58,7 @@ impl Identity {
 }
 
 fn inode(path: &Path) -> u64 {
-    lstat(path).map_or(0, |it| it.st_ino)
+    lstat(path).map_or(0, |it| inode_of(&it))
 }
 
 /// The id of this boot, read once.
@@ -235,7 +236,7 @@ impl Dir {
         let stat = fstat(&self.fd).context(Code::State, "look at", self.path.display())?;
         Ok(Holder {
             path: self.path.clone(),
-            directory: (stat.st_dev, stat.st_ino),
+            directory: identity(&stat),
         })
     }
 

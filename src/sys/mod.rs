@@ -26,6 +26,7 @@ pub(crate) mod sched;
 pub(crate) mod scm;
 pub(crate) mod seccomp;
 pub(crate) mod signal;
+pub(crate) mod stat;
 pub(crate) mod tty;
 pub(crate) mod uts;
 pub(crate) mod xattr;

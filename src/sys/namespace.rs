@@ -25,10 +25,14 @@ pub(crate) fn stop_being_dumpable() -> nix::Result<()> {
 ///
 /// # Errors
 /// ENOTTY where the fd is no namespace.
+#[allow(
+    clippy::useless_conversion,
+    reason = "a long has 32 bits on some machines"
+)]
 pub(crate) fn namespace_type(fd: BorrowedFd<'_>) -> nix::Result<u64> {
     // SAFETY: this request takes no argument, so no memory is passed.
     let result = unsafe { libc::syscall(libc::SYS_ioctl, fd.as_raw_fd(), NS_GET_NSTYPE) };
-    check(result).map(i64::cast_unsigned)
+    Ok(check(result)?.cast_unsigned().into())
 }
 
 /// `int ioctl(int fd, SIOCSIFFLAGS, struct ifreq *)`, netdevice(7): replaces the flags of the

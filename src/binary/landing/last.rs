@@ -18,6 +18,7 @@ mod hooks;
 
 use super::area::{Area, GO, SET_PROCESSES, faults, wants};
 use super::raw::{call, clone_onto, trap};
+use super::top::lower;
 use super::word::{Tells, Word};
 use std::ptr::{addr_of, addr_of_mut};
 
@@ -188,13 +189,16 @@ unsafe fn leave_all_behind(it: &Area) {
         if to == 0 {
             return;
         }
-        let mut length = to - from;
+        let mut to = to;
         // Past the end of what this processor addresses the kernel says EINVAL.
         // SAFETY: the caller's promise.
-        while unsafe { call(libc::SYS_munmap, [from, length, 0, 0, 0]) } == -(libc::EINVAL as isize)
-            && length > 1 << 32
+        while unsafe { call(libc::SYS_munmap, [from, to - from, 0, 0, 0]) }
+            == -(libc::EINVAL as isize)
         {
-            length = ((from + length) / 2) - from;
+            match lower(to) {
+                Some(next) if next > from => to = next,
+                _ => break,
+            }
         }
         at = at.wrapping_add(1);
     }

@@ -91,6 +91,15 @@ const MACHINES: [u16; 2] = [183, 40];
 /// `e_machine` of what this machine executes, elf(5): `EM_RISCV`.
 #[cfg(target_arch = "riscv64")]
 const MACHINES: [u16; 1] = [243];
+/// `e_machine` of what this machine executes, elf(5): `EM_S390`, with 64 bits and with 31.
+#[cfg(target_arch = "s390x")]
+const MACHINES: [u16; 1] = [22];
+/// `e_machine` of what this machine executes, elf(5): `EM_PPC64`.
+#[cfg(target_arch = "powerpc64")]
+const MACHINES: [u16; 1] = [21];
+/// `e_machine` of what this machine executes, elf(5): `EM_ARM`.
+#[cfg(target_arch = "arm")]
+const MACHINES: [u16; 1] = [40];
 
 /// What execve(2) makes of the first bytes.
 #[derive(Debug, PartialEq, Eq)]
