@@ -1,13 +1,13 @@
-//! System calls by registers alone: no errno, no thread-local storage, no C library. For the last moments of
-//! [`super::last`], when nothing of the program's own data is mapped any more.
+//! System calls by registers only: no errno, no thread-local storage, no C library. For the last moments of
+//! [`super::last`], when none of the program's own data is mapped any more.
 
 #![allow(
     clippy::cast_possible_truncation,
     reason = "numbers of system calls are small"
 )]
 
-/// One system call with up to five arguments, syscall(2). The result is the kernel's: a negative errno, or what
-/// the call returns.
+/// Makes one system call with up to five arguments, syscall(2). Returns the kernel's result: a negative errno, or
+/// the value of the call.
 ///
 /// # Safety
 /// The arguments are what the call wants; addresses stay valid for as long as the kernel uses them.
@@ -29,10 +29,10 @@ pub(super) unsafe fn call(number: libc::c_long, arguments: [usize; 5]) -> isize 
     result
 }
 
-/// As above.
+/// The version for aarch64.
 ///
 /// # Safety
-/// As above.
+/// As on x86_64.
 #[inline(always)]
 #[cfg(target_arch = "aarch64")]
 pub(super) unsafe fn call(number: libc::c_long, arguments: [usize; 5]) -> isize {
@@ -51,10 +51,10 @@ pub(super) unsafe fn call(number: libc::c_long, arguments: [usize; 5]) -> isize 
     result
 }
 
-/// `clone(flags, stack, parent_tid, child_tid, 0)`, clone(2), without CLONE_VM: the child runs `then(argument)`
-/// on `stack`, and the caller gets the child's pid or a negative errno. `tids` are where the kernel stores the pid
-/// before the child runs for the first time: for CLONE_PARENT_SETTID as the caller sees it, in the caller's memory,
-/// and for CLONE_CHILD_SETTID as the child sees it, in the child's.
+/// `clone(flags, stack, parent_tid, child_tid, 0)`, clone(2), without CLONE_VM. The child runs `then(argument)` on
+/// `stack`, and the caller gets the child's pid or a negative errno. `tids` are the addresses at which the kernel
+/// stores the pid before the child runs: for CLONE_PARENT_SETTID as the caller sees it, in the caller's memory, and
+/// for CLONE_CHILD_SETTID as the child sees it, in the child's.
 ///
 /// # Safety
 /// `stack` is the upper end, aligned to 16 bytes, of memory that the child has; `then` never returns and uses
@@ -90,10 +90,10 @@ pub(super) unsafe fn clone_onto(
     result
 }
 
-/// As above.
+/// The version for aarch64.
 ///
 /// # Safety
-/// As above.
+/// As on x86_64.
 #[inline(always)]
 #[cfg(target_arch = "aarch64")]
 pub(super) unsafe fn clone_onto(
@@ -123,7 +123,8 @@ pub(super) unsafe fn clone_onto(
     result
 }
 
-/// An instruction for which the kernel ends the process, whatever its filter says and its handlers are (signal(7)).
+/// Executes an instruction for which the kernel ends the process, whatever its filter and its handlers are
+/// (signal(7)).
 #[inline(always)]
 pub(super) fn trap() -> ! {
     // SAFETY: the block is left for good.
@@ -138,7 +139,7 @@ pub(super) fn trap() -> ! {
     }
 }
 
-/// Goes on with `then(argument)` on `stack`; what is on the present one is never used again.
+/// Goes on with `then(argument)` on `stack`. The present stack is never used again.
 ///
 /// # Safety
 /// As for [`clone_onto`].
@@ -162,10 +163,10 @@ pub(super) unsafe fn go_on(
     }
 }
 
-/// As above.
+/// The version for aarch64.
 ///
 /// # Safety
-/// As above.
+/// As on x86_64.
 #[inline(always)]
 #[cfg(target_arch = "aarch64")]
 pub(super) unsafe fn go_on(
