@@ -1,8 +1,8 @@
-//! `process.capabilities` as five masks, and the few calls that give them to the child.
+//! Turns `process.capabilities` into five masks, and gives these to the child.
 //!
-//! Plan: parent, pure. Apply: child, around the change of user, see [`crate::process`].
-//! The order follows capabilities(7): the bounding set is cut while CAP_SETPCAP is still effective,
-//! the other sets are given after setresuid(2), which empties them.
+//! Plan: parent, pure. Apply: child, around the change of user, see [`crate::process`]. The order follows
+//! capabilities(7): the bounding set is cut while CAP_SETPCAP is still effective. The other sets are given
+//! after setresuid(2), which empties them.
 
 use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Problems, Result};
@@ -14,25 +14,25 @@ use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities};
 use std::fmt;
 use std::str::FromStr;
 
-/// CAP_SYS_ADMIN as a mask: what seccomp(2) wants where no_new_privs is not set.
+/// CAP_SYS_ADMIN as a mask. seccomp(2) wants this capability if no_new_privs is not set.
 pub(crate) const SYS_ADMIN: u64 = 1 << Number::CAP_SYS_ADMIN as u8;
 
-/// What the process will have. In every mask bit n is capability number n.
+/// The capabilities that the process will have. In every mask bit n is capability number n.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Plan {
-    /// What the child holds (permitted and effective) before anything is dropped.
+    /// The permitted and effective set of the child before anything is dropped.
     pub held: u64,
-    /// What is taken out of the bounding set: in it now, and not wanted.
+    /// The capabilities to drop from the bounding set: those that are in it now and not wanted.
     pub bounding_drop: u64,
-    /// The bounding set that is left.
+    /// The bounding set that remains.
     pub bounding: u64,
-    /// Effective set, part of `permitted`.
+    /// The effective set, part of `permitted`.
     pub effective: u64,
-    /// Permitted set, part of `held` and of `bounding`.
+    /// The permitted set, part of `held` and of `bounding`.
     pub permitted: u64,
-    /// Inheritable set, part of `held` and of `bounding`.
+    /// The inheritable set, part of `held` and of `bounding`.
     pub inheritable: u64,
-    /// Ambient set, part of `permitted` and of `inheritable`.
+    /// The ambient set, part of `permitted` and of `inheritable`.
     pub ambient: u64,
 }
 
@@ -40,14 +40,17 @@ pub(crate) struct Plan {
 ///
 /// Without `process.capabilities` all five sets are empty, as with runc and crun.
 ///
-/// What cannot be granted is left out with a warning, as the spec wants it (config.md, Linux
-/// Process): a capability that casulo does not hold or the kernel does not know, a permitted one that the
-/// bounding set lacks (execve(2) would take it), an effective one that is not permitted, an ambient one that
-/// is not both permitted and inheritable. (Names that nobody knows never come here: the config's reader has
-/// warned of them.)
+/// A capability that cannot be granted is left out with a warning, as the spec demands (config.md, Linux
+/// Process). Such a capability is:
+/// * one that casulo does not hold or the kernel does not know,
+/// * a permitted one that the bounding set lacks (execve(2) would drop it),
+/// * an effective one that is not permitted,
+/// * an ambient one that is not both permitted and inheritable.
 ///
-/// Problems, at `path`, the JSON path of the sets: inheritable and ambient ones that the bounding set lacks,
-/// which would reach the program past it.
+/// Unknown names never come here: the config's reader has warned of them.
+///
+/// Inheritable and ambient capabilities that the bounding set lacks are problems: they would reach the program
+/// in spite of it. `path` is the JSON path of the sets.
 pub(crate) fn plan(
     wanted: Option<&LinuxCapabilities>,
     ns: &namespaces::Plan,
@@ -99,7 +102,7 @@ pub(crate) fn plan(
     }
 }
 
-/// The part of `wanted` that `available` allows; the rest is warned of.
+/// Returns the part of `wanted` that `available` allows, and warns of the rest.
 fn granted(set: &str, wanted: u64, available: u64) -> u64 {
     let refused = wanted & !available;
     if refused != 0 {
@@ -111,21 +114,21 @@ fn granted(set: &str, wanted: u64, available: u64) -> u64 {
     wanted & available
 }
 
-/// A set of the config as a mask; an absent set is empty.
+/// Returns a set of the config as a mask; an absent set is empty.
 pub(crate) fn mask(set: &Option<Capabilities>) -> u64 {
     set.iter()
         .flatten()
         .fold(0, |mask, capability| mask | 1 << number(*capability))
 }
 
-/// The kernel's number of a capability, from the `caps` crate's table.
+/// Returns the kernel's number of a capability, from the `caps` crate's table.
 fn number(capability: Capability) -> u8 {
     Number::from_str(&format!("CAP_{capability}"))
         .expect("both crates name the 41 capabilities of capabilities(7)")
         .index()
 }
 
-/// The names (`CAP_CHOWN`) of the capabilities in a mask, by number.
+/// Returns the names (`CAP_CHOWN`) of the capabilities in a mask, in the order of their numbers.
 pub(crate) fn names(mask: u64) -> Vec<String> {
     let mut all: Vec<Number> = caps::all().into_iter().collect();
     all.sort_by_key(Number::index);
@@ -135,8 +138,8 @@ pub(crate) fn names(mask: u64) -> Vec<String> {
         .collect()
 }
 
-/// The names of the capabilities in a mask as a message lists them. They are looked up when they
-/// are shown: most steps that could fail with them do not.
+/// The names of the capabilities in a mask, as a message lists them. They are looked up only when they are
+/// shown, because most steps do not fail.
 struct Names(u64);
 
 impl fmt::Display for Names {
@@ -145,14 +148,14 @@ impl fmt::Display for Names {
     }
 }
 
-/// The capability that a command line names: `CAP_CHOWN`, `chown`. None for unknown names.
+/// Returns the capability that a command line names: `CAP_CHOWN`, `chown`. None for unknown names.
 pub(crate) fn parse(name: &str) -> Option<Capability> {
     let upper = name.to_uppercase();
     Capability::from_str(upper.strip_prefix("CAP_").unwrap_or(&upper)).ok()
 }
 
-/// The sets of an `exec --cap`: `extra` is added to the bounding, permitted and effective sets. It is
-/// never made inheritable (CVE-2022-29162), and ambient only where it is inheritable already.
+/// Returns the sets for `exec --cap`: `extra` is added to the bounding, permitted and effective sets. It is
+/// never made inheritable (CVE-2022-29162), and ambient only if it is inheritable already.
 pub(crate) fn add_for_exec(
     sets: Option<&LinuxCapabilities>,
     extra: &[Capability],
@@ -161,7 +164,7 @@ pub(crate) fn add_for_exec(
     let (mut result, inheritable) = match sets {
         Some(sets) => (sets.clone(), sets.inheritable().clone().unwrap_or_default()),
         None => {
-            // The crate's default is its idea of a useful container; ours is nothing.
+            // The crate's default has capabilities; our default has none.
             let mut empty = none;
             empty
                 .set_bounding(None)
@@ -190,7 +193,7 @@ pub(crate) fn add_for_exec(
 }
 
 impl Plan {
-    /// Child, still with all it holds: cuts the bounding set.
+    /// Child, while it holds all of its capabilities: cuts the bounding set.
     ///
     /// # Errors
     /// E_PROCESS; EPERM without CAP_SETPCAP.
@@ -214,18 +217,19 @@ impl Plan {
         Ok(())
     }
 
-    /// Child, as the container's user, with PR_SET_KEEPCAPS: the four sets of the thread.
-    /// With [`SysAdmin::Keep`] CAP_SYS_ADMIN stays permitted and effective if it is held.
+    /// Child, as the container's user, with PR_SET_KEEPCAPS: sets the thread's effective, permitted,
+    /// inheritable and ambient sets. With [`SysAdmin::Keep`] CAP_SYS_ADMIN stays permitted and effective if it
+    /// is held.
     ///
     /// # Errors
-    /// E_PROCESS
+    /// E_PROCESS with the errno.
     pub(crate) fn apply(&self, sys_admin: SysAdmin) -> Result<()> {
         let extra = match sys_admin {
             SysAdmin::Keep => SYS_ADMIN & self.held,
             SysAdmin::Drop => 0,
         };
         self.set(extra)?;
-        // The caller's ambient set survives where no uid changed.
+        // If no uid has changed, the caller's ambient set is still there.
         capability::ambient_clear().context(Code::Process, "clear the ambient capabilities", "")?;
         for cap in bits(self.ambient) {
             capability::ambient_raise(cap).context(
@@ -237,9 +241,8 @@ impl Plan {
         Ok(())
     }
 
-    /// The sets that are still to be set by one capset(2) after [`Plan::apply`] kept CAP_SYS_ADMIN and the
-    /// seccomp filter was loaded: effective, permitted, inheritable. None where the process keeps CAP_SYS_ADMIN
-    /// anyway.
+    /// Returns the effective, permitted and inheritable sets for one capset(2) after [`Plan::apply`] has kept
+    /// CAP_SYS_ADMIN and the seccomp filter was loaded. None if the process keeps CAP_SYS_ADMIN in any case.
     pub(crate) fn after_filter(&self) -> Option<[u64; 3]> {
         match self.effective & self.permitted & SYS_ADMIN {
             0 => Some([self.effective, self.permitted, self.inheritable]),
@@ -257,12 +260,12 @@ impl Plan {
     }
 }
 
-/// Whether CAP_SYS_ADMIN outlives the change of user.
+/// Whether the process keeps CAP_SYS_ADMIN after the change of user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SysAdmin {
-    /// Until [`Plan::after_filter`].
+    /// It keeps CAP_SYS_ADMIN until [`Plan::after_filter`].
     Keep,
-    /// It goes with the rest.
+    /// CAP_SYS_ADMIN is dropped with the others.
     Drop,
 }
 

@@ -1,32 +1,33 @@
-//! Defences that are taken out, to show that a test fails without them (`CASULO_WITHOUT`).
+//! Defences that a test build can leave out, to show that a test fails without them (`CASULO_WITHOUT`).
 //!
-//! The variable lists names of [`Defence`]s: `CASULO_WITHOUT=in-root,cwd-inside`. Each defence looks here at
-//! its one place. Either process; the child has the parent's environment.
+//! The variable lists names of [`Defence`]s: `CASULO_WITHOUT=in-root,cwd-inside`. Each defence asks [`without`]
+//! at its one place. Any casulo process; the child has the parent's environment.
 
-/// What stands between an attack and the host. SECURITY.md says which attack is held by which.
+/// A defence of the host. SECURITY.md says which attack each holds off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Defence {
-    /// What enters a container is not dumpable.
+    /// A process that enters a container is not dumpable.
     NotDumpable,
-    /// Nothing of casulo's memory is in a process that is born in a container.
+    /// A process that is born in a container has none of casulo's memory.
     NotForked,
-    /// The procfs of a joined pid namespace is asked for by name, and not by a maker inside (which is as safe).
+    /// The procfs of a joined pid namespace is mounted by the parameter `pidns`, not by a maker inside (which is
+    /// as safe).
     PidnsParameter,
-    /// Nobody holds the mount of casulo's program when something of it can be seen in a container.
+    /// No process holds the mount of casulo's program when one of casulo's can be seen in a container.
     OwnMountClosed,
-    /// What is born in a container has its namespaces.
+    /// A process that is born in a container has its namespaces at its birth.
     JoinedBeforeBirth,
-    /// It has its final ids.
+    /// Such a process has its final ids at its birth.
     IdsBeforeBirth,
-    /// It has its final capabilities.
+    /// Such a process has its final capabilities at its birth.
     CapsBeforeBirth,
-    /// It has its filter.
+    /// Such a process has its filter at its birth.
     FilterBeforeBirth,
-    /// It is in no session of the caller's.
+    /// The container's process is in no session of the caller's.
     OwnSession,
-    /// It holds only its own descriptors.
+    /// The container's process holds only its own descriptors.
     DescriptorsClosed,
-    /// It holds no socket to its parent.
+    /// The container's process holds no socket to its parent.
     PipesOnly,
     /// Inherited descriptors are close-on-exec.
     CloseOnExec,
@@ -34,77 +35,77 @@ pub(crate) enum Defence {
     CwdInside,
     /// casulo runs from a file that cannot be written.
     ProtectedBinary,
-    /// Look-ups below the rootfs end there.
+    /// Look-ups below the rootfs never leave it.
     InRoot,
-    /// No symlink leads to what must be a real directory, or to /proc.
+    /// No symlink is followed to what must be a real directory, or to /proc.
     NoSymlinks,
-    /// `/dev` and the directories in it are opened without following.
+    /// `/dev` and the directories in it are opened without following symlinks.
     DevNoFollow,
-    /// Mounts are attached to what was looked up, not to its name.
+    /// Mounts are attached to the object that was looked up, not to its name.
     MountOnFds,
-    /// A device of the config gets its mode by what was looked at, not by its name.
+    /// A device of the config gets its mode through the descriptor that was checked, not by its name.
     SettleByFd,
-    /// Of /proc only a few files are covered.
+    /// Below /proc only a few files may be covered by mounts.
     ProcTargets,
-    /// What is written to /proc is written through a procfs of our own.
+    /// Files of /proc are written through a procfs of our own.
     PrivateProc,
-    /// The null device is known by its number.
+    /// The null device is recognised by its number.
     NullDevice,
-    /// What exists is masked, or the container is refused.
+    /// A path that exists is masked, or the container is refused.
     MaskOrRefuse,
     /// `/dev/console` is a bind of the pty that is open.
     ConsoleByFd,
-    /// `/dev/console` is made without following.
+    /// `/dev/console` is made without following symlinks.
     ConsoleNoFollow,
     /// `exec --cap` adds nothing to the inheritable set.
     NotInheritable,
-    /// No set reaches past the bounding set.
+    /// No capability set reaches beyond the bounding set.
     WithinBounding,
-    /// A user on the command line is digits.
+    /// A user on the command line is given in digits.
     UserDigits,
-    /// The plan knows no id that the kernel takes for "unchanged".
+    /// A plan with an id that the kernel takes for "unchanged" is refused.
     PlannedIds,
-    /// Nobody assumes such an id.
+    /// No process sets its ids to such an id.
     AssumedIds,
-    /// The host's cgroups are read-only where the container has none of its own.
+    /// The host's cgroups are read-only if the container has no cgroup namespace of its own.
     CgroupReadOnly,
-    /// What is mounted below the host's /sys is as read-only as that.
+    /// Mounts below the host's /sys are read-only if that is.
     SysReadOnly,
     /// The root is made read-only by its descriptor.
     ReadOnlyByFd,
-    /// Of the standard streams only pipes, sockets and terminals change their owner.
+    /// Only those standard streams that are pipes, sockets or terminals change their owner.
     OwnStdio,
-    /// Only properties that concern the scope alone are told to systemd.
+    /// Only properties that concern the scope alone are passed to systemd.
     PropertyNames,
-    /// Records that belong to somebody else are refused.
+    /// Records that belong to another user are refused.
     OwnRecords,
-    /// A cgroup is known by more than its path.
+    /// A cgroup is recognised by more than its path.
     OwnCgroup,
-    /// A failure that a process tells of is one only if it ends and has executed nothing.
+    /// A failure that a process reports counts only if the process ends and has executed nothing.
     FailureEnds,
     /// The agent gets the listener of a filter when the process is confined, not when the filter is loaded.
     AgentAfterConfinement,
-    /// The host's hooks run among nobody else's files.
+    /// A config with a createContainer hook in a joined mount namespace is refused.
     HooksApart,
-    /// No procfs is mounted among others in which they would see init before it is confined.
+    /// No procfs is mounted in a joined mount namespace, unless the pid namespace is joined too.
     ProcApart,
-    /// What is being created is not entered.
+    /// A container that is being created is not entered.
     NotWhileCreating,
-    /// The container says to the service manager only what it may.
+    /// Only a few kinds of the container's messages reach the service manager.
     NotifyWords,
     /// No descriptor of the container's goes to the service manager.
     NotifyDescriptors,
-    /// What comes with a message to the service manager is closed by a child.
+    /// The descriptors of a message to the service manager are closed by a child.
     NotifyApart,
-    /// What hooks say goes to the host's files through pipes.
+    /// Hooks write to the host's files through pipes.
     HookPipes,
     /// The device rules hold before init has the image's tree.
     RulesBeforeImage,
-    /// What init reaches by the number of a descriptor is what that stands for.
+    /// A descriptor's number leads init to the descriptor's own file.
     OwnDescriptors,
-    /// What `tmpcopyup` reads is looked at before it is opened.
+    /// A file that `tmpcopyup` copies is checked before it is opened.
     LookBeforeOpen,
-    /// Who waits for somebody else in the foreground looks for signals that ask casulo to end.
+    /// A wait for another process in the foreground looks for signals that ask casulo to end.
     AskedToEnd,
 }
 
@@ -116,13 +117,13 @@ mod switches {
     use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
     use std::time::Duration;
 
-    /// True if this process is to go without the defence.
+    /// True if this process must go without the defence.
     pub(crate) fn without(defence: Defence) -> bool {
         let list = std::env::var("CASULO_WITHOUT").unwrap_or_default();
         list.split(',').any(|name| name == kebab(defence))
     }
 
-    /// `CloseOnExec` as `close-on-exec`.
+    /// Returns the name in kebab case: `CloseOnExec` as `close-on-exec`.
     fn kebab(defence: Defence) -> String {
         let mut name = String::new();
         for letter in format!("{defence:?}").chars() {
@@ -134,7 +135,8 @@ mod switches {
         name
     }
 
-    /// True if this process is to go without the defence, a moment later: however slow the attacker's machine is.
+    /// True if this process must go without the defence. Then waits a moment, so that a slow attacker of the test
+    /// comes in time.
     pub(crate) fn late_without(defence: Defence) -> bool {
         let is_without = without(defence);
         if is_without {
@@ -143,13 +145,14 @@ mod switches {
         is_without
     }
 
-    /// Without the defence: what the name of `fd`'s object, as /proc has it, leads to a moment later.
+    /// Without the defence: returns the file to which the name of `fd`'s object, as /proc has it, leads a moment
+    /// later.
     pub(crate) fn by_name(defence: Defence, fd: BorrowedFd<'_>) -> Option<OwnedFd> {
         if !without(defence) {
             return None;
         }
         let name = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()?;
-        // However slow the attacker's machine is.
+        // A slow attacker of the test comes in time.
         std::thread::sleep(Duration::from_millis(5));
         open(&name, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).ok()
     }
@@ -166,25 +169,25 @@ mod switches {
     }
 }
 
-/// Every other build: each is a constant, and nothing of the above is in the program.
+/// In every other build each function is a constant, and none of the above is in the program.
 #[cfg(not(feature = "testing"))]
 mod switches {
     use super::Defence;
     use std::os::fd::{BorrowedFd, OwnedFd};
 
-    /// True if this process is to go without the defence: never.
+    /// True if this process must go without the defence: never.
     #[inline]
     pub(crate) const fn without(_defence: Defence) -> bool {
         false
     }
 
-    /// The same.
+    /// True if this process must go without the defence: never.
     #[inline]
     pub(crate) const fn late_without(_defence: Defence) -> bool {
         false
     }
 
-    /// What is used instead of `fd` without the defence: never anything.
+    /// Returns the file that is used instead of `fd` without the defence: never any.
     #[inline]
     pub(crate) const fn by_name(_defence: Defence, _fd: BorrowedFd<'_>) -> Option<OwnedFd> {
         None

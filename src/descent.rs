@@ -1,7 +1,9 @@
-//! Goes through a tree of directories whose number, names and depth others have chosen. Any casulo process on the host.
+//! Goes through a tree of directories whose number, names and depth others have chosen. Any casulo process on the
+//! host.
 //!
-//! Neither the stack, nor the number of descriptors, nor the length of a path grows with the tree: it goes down by one
-//! name, and up by `..`, which must lead back to where it came from. Nothing is followed, and no mount is entered.
+//! Neither the stack, nor the number of descriptors, nor the length of a path grows with the tree. A descent goes
+//! down by one name, and up by `..`, which must lead back to the directory it came from. It follows no symlink and
+//! enters no mount.
 
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
@@ -19,15 +21,15 @@ const DIRECTORY: OFlag = OFlag::O_RDONLY
 /// A place in a tree.
 struct Descent {
     here: OwnedFd,
-    /// The way down from the top.
+    /// The steps from the top to `here`.
     way: Vec<Step>,
 }
 
 /// One step down.
 struct Step {
-    /// Which directory it was made from: device and inode.
+    /// The directory that the step left: device and inode.
     from: (u64, u64),
-    /// The name of the one that it led to.
+    /// The name, in that directory, of the one it entered.
     name: CString,
 }
 
@@ -52,7 +54,8 @@ impl Descent {
         Ok(())
     }
 
-    /// The name of what was left; None at the top. ESTALE where somebody has moved it meanwhile.
+    /// Goes up, and returns the name of the directory that it left; None at the top. ESTALE if another process has
+    /// moved that directory meanwhile.
     fn leave(&mut self) -> nix::Result<Option<CString>> {
         let Some(step) = self.way.pop() else {
             return Ok(None);
@@ -94,11 +97,11 @@ fn is_dots(name: &CStr) -> bool {
     name == c"." || name == c".."
 }
 
-/// Calls `visit` with every directory of the tree, `top` first. One that is removed meanwhile (ENOENT, ENODEV) is left
-/// out.
+/// Calls `visit` with every directory of the tree, `top` first. A directory that is removed meanwhile (ENOENT,
+/// ENODEV) is left out.
 ///
 /// # Errors
-/// That of `visit`, or of the call that failed.
+/// The errno of `visit`, or of the call that failed.
 pub(crate) fn each_directory(
     top: BorrowedFd<'_>,
     mut visit: impl FnMut(BorrowedFd<'_>) -> nix::Result<()>,
@@ -129,20 +132,20 @@ pub(crate) fn each_directory(
     Ok(())
 }
 
-/// What [`remove_below`] removes.
+/// The kind of files that [`remove_below`] removes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum What {
-    /// Directories: the files of a cgroup go with it.
+    /// Directories only: the files of a cgroup go with its directory.
     Directories,
-    /// All.
+    /// Files and directories.
     Everything,
 }
 
-/// Removes all that is below `top`, from the bottom up.
+/// Removes everything below `top`, from the bottom up.
 ///
 /// # Errors
-/// That of the call that failed: EBUSY for a cgroup with processes, and for a mount; ENOTEMPTY or ESTALE where somebody
-/// fills or moves directories of the tree meanwhile.
+/// The errno of the call that failed: EBUSY for a cgroup with processes, and for a mount; ENOTEMPTY or ESTALE if
+/// another process fills or moves directories of the tree meanwhile.
 pub(crate) fn remove_below(top: BorrowedFd<'_>, what: What) -> nix::Result<()> {
     let mut descent = Descent::at(top)?;
     loop {
@@ -163,7 +166,8 @@ pub(crate) fn remove_below(top: BorrowedFd<'_>, what: What) -> nix::Result<()> {
     }
 }
 
-/// Removes what can be removed at once, up to the first directory that has to be emptied before; its name.
+/// Removes the entries that can be removed at once. Stops at the first directory that must be emptied before, and
+/// returns its name.
 fn remove_in(descent: &Descent, what: What) -> nix::Result<Option<CString>> {
     for entry in descent.entries()?.iter() {
         let entry = entry?;
@@ -179,8 +183,8 @@ fn remove_in(descent: &Descent, what: What) -> nix::Result<Option<CString>> {
         };
         match unlinkat(&descent.here, name, kind) {
             Ok(()) | Err(Errno::ENOENT) => {}
-            // EISDIR: a file system that tells no types, or one that somebody has put there since. EBUSY: a cgroup with
-            // others below it, or with processes, which is found out in there.
+            // EISDIR: the file system tells no types, or another process has just put a directory there. EBUSY: a
+            // cgroup that has processes, or others below it, which shows when it is entered.
             Err(Errno::ENOTEMPTY | Errno::EISDIR) => return Ok(Some(name.to_owned())),
             Err(Errno::EBUSY) if what == What::Directories => return Ok(Some(name.to_owned())),
             Err(errno) => return Err(errno),

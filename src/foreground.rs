@@ -1,8 +1,7 @@
-//! The parent of `run` and `exec` in the foreground: passes signals on, relays the terminal, reaps,
-//! and learns the exit code.
+//! The parent of `run` and `exec` in the foreground: passes signals on, relays the terminal, reaps children, and
+//! returns the exit code.
 //!
-//! Everything is one poll loop over a signalfd, the process's pidfd and the terminal; no signal
-//! handler ever runs.
+//! All of this is one poll loop over a signalfd, the process's pidfd and the terminal. No signal handler ever runs.
 
 mod relay;
 mod stdio;
@@ -30,21 +29,21 @@ const OWN: &[i32] = &[
     libc::SIGURG,
 ];
 
-/// All signals, blocked and read from a file descriptor.
+/// A signalfd for all signals, which are blocked.
 #[derive(Debug)]
 pub(crate) struct Signals {
     fd: SignalFd,
 }
 
 impl Signals {
-    /// Parent, before the process is cloned, so that no signal is lost: blocks all signals for the
-    /// rest of casulo's life. What arrives from now on is kept and passed on by [`wait`]. They stay
-    /// blocked after that too: removing the container must not be interrupted half-way.
+    /// Parent, before the process is cloned, so that no signal is lost: blocks all signals for the rest of casulo's
+    /// life. Signals that arrive from now on stay pending until [`wait`] passes them on. They stay blocked after that
+    /// too: removing the container must not be interrupted half-way.
     ///
     /// # Errors
-    /// E_SIGNAL.
+    /// E_SIGNAL with the errno.
     pub(crate) fn block() -> Result<Signals> {
-        // Whoever ignores SIGCHLD has the kernel reap its children, exit codes and all.
+        // If SIGCHLD is ignored, the kernel reaps the children, and their exit codes are lost.
         signal::set_default(libc::SIGCHLD).context(Code::Signal, "reset", "SIGCHLD")?;
         let all = SigSet::all();
         all.thread_block()
@@ -55,16 +54,16 @@ impl Signals {
     }
 }
 
-/// The signals that ask casulo to end, while its process does not run yet. The others stay where they are, for
+/// The signals that ask casulo to end, for use while its process does not run yet. Other signals stay pending for
 /// [`wait`].
 #[derive(Debug)]
 pub(crate) struct EndSignals(SignalFd);
 
 impl EndSignals {
-    /// Those of `signals`, but what casulo was started to ignore.
+    /// Makes a signalfd for the signals [`ENDING`], except those that casulo was started to ignore.
     ///
     /// # Errors
-    /// E_SIGNAL.
+    /// E_SIGNAL with the errno.
     pub(crate) fn of(_signals: &Signals) -> Result<EndSignals> {
         let mut set = SigSet::empty();
         for number in ENDING.into_iter().filter(|number| !ignores(*number)) {
@@ -77,7 +76,8 @@ impl EndSignals {
         Ok(EndSignals(fd))
     }
 
-    /// The number of one that has arrived. It stays where it is: the undo that follows may have to wait, too.
+    /// Returns the number of one that has arrived. The signal stays pending: the undo that follows may have to wait,
+    /// too.
     pub(crate) fn arrived(&self) -> Option<i32> {
         signal::ending()
     }
@@ -89,12 +89,12 @@ impl AsFd for EndSignals {
     }
 }
 
-/// Parent: waits until `process` has ended and returns its exit code, or 128 + the signal that
-/// killed it. `pidfd` is that process's; `relay` moves the bytes of its terminal, if it has one,
-/// to the last one; `notify` is served until the process ends. Every other child that ends meanwhile is reaped too: casulo may be a subreaper.
+/// Parent: waits until `process` has ended and returns its exit code, or 128 + the signal that killed it. `pidfd` is
+/// that of `process`. `relay` moves all bytes of its terminal, if it has one. `notify` is served until the process
+/// ends. Every other child that ends meanwhile is reaped too: casulo may be a subreaper.
 ///
 /// # Errors
-/// E_SIGNAL; E_PROCESS with ECHILD where `process` is not our child.
+/// E_SIGNAL with the errno; E_PROCESS with ECHILD if `process` is not our child.
 pub(crate) fn wait(
     signals: &Signals,
     process: Pid,
@@ -115,8 +115,8 @@ pub(crate) fn wait(
         if let Some(relay) = &mut relay {
             relay.serve();
         }
-        // The process is gone, and whoever reads our output is not reading it. The signal stays: what is to be cleared
-        // away may take its time, too.
+        // The process is gone, and our output takes no more bytes. The signal stays pending: the clean-up that
+        // follows may have to wait, too.
         if let Some(ended) = ended.filter(|_| signal::ending().is_some()) {
             return Ok(exit_code(ended));
         }
@@ -129,7 +129,7 @@ pub(crate) fn wait(
             if let Some(relay) = relay.as_mut().filter(|_| ended.is_some()) {
                 relay.finish();
             }
-            // Its last words may have come after the look above.
+            // The process may have sent its last messages after the call above.
             if let Some(proxy) = &mut notify {
                 proxy.serve();
             }
@@ -149,7 +149,7 @@ fn wait_for_something(
     fds.extend(pidfd.map(|pidfd| PollFd::new(pidfd, PollFlags::POLLIN)));
     let proxy = notify.map_or(PollTimeout::NONE, |proxy| proxy.watch(&mut fds));
     let relay = relay.map_or(PollTimeout::NONE, |relay| relay.watch(&mut fds));
-    // NONE, which is for ever, has no milliseconds.
+    // PollTimeout::NONE waits for ever; it is no number of milliseconds.
     let timeout = [proxy, relay]
         .into_iter()
         .filter(PollTimeout::is_some)
@@ -162,7 +162,7 @@ fn wait_for_something(
     Ok(pidfd.is_some() && second == Some(true))
 }
 
-/// The next signal that has arrived, if any.
+/// Returns the number of the next signal that has arrived, if any.
 fn next(signals: &Signals) -> Result<Option<i32>> {
     loop {
         match signals.fd.read_signal() {
@@ -178,23 +178,23 @@ fn next(signals: &Signals) -> Result<Option<i32>> {
 fn handle(number: i32, pidfd: BorrowedFd<'_>, relay: Option<&mut Relay<'_>>) {
     match relay {
         Some(relay) if number == libc::SIGWINCH => return relay.copy_size(),
-        // Whoever had us stopped may have used the terminal since.
+        // The shell that stopped us may have used the terminal since.
         Some(relay) if number == libc::SIGCONT => relay.resume(),
         _ => {}
     }
-    // What casulo was started to ignore (SIGHUP, by nohup), nobody wants to reach the process.
+    // A signal that casulo was started to ignore (SIGHUP, by nohup) is not passed on either.
     if OWN.contains(&number) || ignores(number) {
         return;
     }
     match pidfd_send_signal(pidfd, number) {
-        // A process that has just ended is no longer interested.
+        // ESRCH: the process has just ended.
         Ok(()) | Err(Errno::ESRCH) => {}
         Err(errno) => log::warn!("signal {number} is not passed on: {}", errno.desc()),
     }
 }
 
-/// How `process` ended, if it has; reaps whatever else has. One question for all: between two, `process` could end
-/// and be taken for another.
+/// Reaps every child that has ended, and returns how `process` ended, if it has. Each call asks for any child:
+/// between a call for `process` and one for the others, `process` could end and be taken for another.
 fn reap(process: Pid) -> Result<Option<Ended>> {
     let mut found = None;
     loop {
@@ -210,7 +210,7 @@ fn reap(process: Pid) -> Result<Option<Ended>> {
     }
 }
 
-/// What a shell would report.
+/// Returns the exit code that a shell would report.
 fn exit_code(ended: Ended) -> i32 {
     match ended {
         Ended::Exited(code) => code,

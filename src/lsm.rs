@@ -1,9 +1,8 @@
-//! `process.apparmorProfile` and `process.selinuxLabel`: what the process is confined by from its
-//! execve(2) on.
+//! `process.apparmorProfile` and `process.selinuxLabel`: the labels that confine the process from its execve(2) on.
 //!
-//! Plan: parent, pure. Apply: child, through a trusted procfs (a write to a faked /proc would leave
-//! the process unconfined: CVE-2019-16884, CVE-2025-52881), before the change of user, after which
-//! the files of its own /proc directory belong to somebody else.
+//! Plan: parent, pure. Apply: child, through a trusted procfs. A write to a faked /proc would leave the process
+//! unconfined (CVE-2019-16884, CVE-2025-52881). The child opens the files before the change of user: after that the
+//! files of its own /proc directory belong to another user.
 
 use crate::defence::{Defence, without};
 use crate::error::{Code, Error, Problems, Result};
@@ -20,16 +19,16 @@ use std::path::Path;
 /// The labels of a process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Plan {
-    /// Name of an AppArmor profile that is loaded on the host.
+    /// The name of an AppArmor profile that is loaded on the host.
     pub apparmor: Option<String>,
-    /// SELinux label, `user:role:type:level`.
+    /// An SELinux label, `user:role:type:level`.
     pub selinux: Option<String>,
 }
 
-/// Decides the labels. `path` is the JSON path of the process. An empty string is no label.
+/// Turns the config's labels into a plan. `path` is the JSON path of the process. An empty string is no label.
 ///
-/// A profile or label on a host without that LSM is a problem: the process would run unconfined.
-/// `unconfined` asks for just that and needs no AppArmor.
+/// A profile or label on a host without that LSM is a problem, because the process would run unconfined. `unconfined`
+/// asks for just that and needs no AppArmor.
 pub(crate) fn plan(process: &Process, host: &Host, path: &str, problems: &mut Problems) -> Plan {
     let mut given = |value: &Option<String>, field: &str, lsm: &str, enabled: bool| {
         let value = value.clone().filter(|it| !it.is_empty())?;
@@ -60,13 +59,13 @@ pub(crate) fn plan(process: &Process, host: &Host, path: &str, problems: &mut Pr
     }
 }
 
-/// The files of a process's own labels, open for writing. A descriptor of the host's procfs: closed before the
-/// process can be seen in a container.
+/// The files of a process's own labels, open for writing. They are descriptors of the host's procfs, so they are
+/// closed before the process can be seen in a container.
 #[derive(Debug, Default)]
 pub(crate) struct Files {
     selinux_exec: Option<OwnedFd>,
     selinux_keycreate: Option<OwnedFd>,
-    /// With its name, for errors.
+    /// The file, and its path below /proc for errors.
     apparmor_exec: Option<(OwnedFd, &'static str)>,
 }
 
@@ -75,11 +74,11 @@ const APPARMOR_EXEC: &str = "self/attr/apparmor/exec";
 const KEYCREATE: &str = "self/attr/keycreate";
 
 impl Plan {
-    /// Child: opens what [`Plan::set_for_exec`] and [`Plan::label_keyring`] write, through `proc`, a trusted procfs of
-    /// the pid namespace that the child is in.
+    /// Child: opens the files that [`Plan::set_for_exec`] and [`Plan::label_keyring`] write, through `proc`, a
+    /// trusted procfs of the child's pid namespace.
     ///
     /// # Errors
-    /// E_LSM, with the file in back-quotes: callers recognise that as a security attribute's error.
+    /// E_LSM, with the file in back-quotes: by these callers recognise an error about a security attribute.
     pub(crate) fn open(&self, proc: &ProcFs) -> Result<Files> {
         let mut files = Files::default();
         let open = |file| proc.open_for_writing(file);
@@ -89,8 +88,8 @@ impl Plan {
             files.selinux_keycreate = Some(open(KEYCREATE).map_err(refused(KEYCREATE))?);
         }
         if let Some(profile) = &self.apparmor {
-            // Where several LSMs are stacked, attr/exec belongs to the first and AppArmor has a
-            // directory of its own, since Linux 5.8.
+            // If several LSMs are stacked, attr/exec belongs to the first of them. AppArmor has a directory of its
+            // own since Linux 5.8.
             let (file, opened) = match open(APPARMOR_EXEC) {
                 Err(Errno::ENOENT) => (EXEC, open(EXEC)),
                 opened => (APPARMOR_EXEC, opened),
@@ -101,8 +100,7 @@ impl Plan {
         Ok(files)
     }
 
-    /// Child: the labels that the next execve takes on. Hooks that the child runs before it are
-    /// confined likewise.
+    /// Child: sets the labels for the next execve. They confine hooks that the child runs before it too.
     ///
     /// # Errors
     /// E_LSM, as [`Plan::open`].
@@ -116,11 +114,10 @@ impl Plan {
         Ok(())
     }
 
-    /// Child: runs `make`, which makes a keyring, such that the keyring has the SELinux label of
-    /// the process.
+    /// Child: runs `make`, which makes a keyring, so that the keyring gets the SELinux label of the process.
     ///
     /// # Errors
-    /// E_LSM, or what `make` returns.
+    /// E_LSM, or the error of `make`.
     pub(crate) fn label_keyring(
         &self,
         files: &Files,
@@ -131,17 +128,17 @@ impl Plan {
         };
         write(file, KEYCREATE, label)?;
         make()?;
-        // The keyring is the only key that is to have it. An empty write resets the attribute.
+        // No other key is to have the label. An empty write resets the attribute.
         write(file, KEYCREATE, "")
     }
 }
 
-/// AppArmor's word for a change of profile at execve.
+/// Returns the text by which AppArmor changes the profile at execve.
 fn change(profile: &str) -> String {
     format!("exec {profile}")
 }
 
-/// In one write(2), from the beginning, as the kernel wants it.
+/// Writes `value` in one write(2) from the file's beginning, as the kernel demands.
 fn write(file: &OwnedFd, name: &str, value: &str) -> Result<()> {
     let in_container;
     let file = match without(Defence::PrivateProc) {

@@ -1,13 +1,13 @@
-//! The proxy of sd_notify(3): what the container says about itself reaches the service manager.
+//! The proxy of sd_notify(3): passes the container's messages about its state to the service manager.
 //!
-//! A service manager names its socket in `NOTIFY_SOCKET`. The container does not get that socket,
-//! over which it could speak for the whole service, but one of its own: a small tmpfs is mounted at
-//! the path of the manager's socket, read-only, and the socket in it is bound by whoever starts the
-//! container. So `create`, which only mounts it, has nothing to wait for. `start` and a detached `run` stay until the container is ready; `run` in the
-//! foreground passes messages on until the process ends. All of it runs in the parent, with the
-//! caller's privileges.
+//! A service manager names its socket in `NOTIFY_SOCKET`. The container does not get that socket, over which it could
+//! speak for the whole service, but one of its own. A small tmpfs is mounted read-only at the path of the manager's
+//! socket, and the casulo that starts the container binds the socket in it. So `create`, which only mounts it, has
+//! nothing to wait for. `start` and a detached `run` stay until the container is ready; `run` in the foreground
+//! passes messages on until the process ends. All of it runs in the parent, with the caller's privileges.
 //!
-//! Words are passed on, descriptors never: what the container puts into a message may take for ever to close.
+//! Only the text of a message is passed on, never its descriptors: closing one that the container made may take for
+//! ever.
 
 mod inside;
 mod proxy;
@@ -20,13 +20,13 @@ use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, MountBuilder, Spec};
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-/// The socket's name in its directory.
+/// The name of the socket in its directory.
 pub(crate) const SOCKET: &str = "notify";
 
-/// Where the directory is mounted when the manager's socket has no path (an abstract one).
+/// The directory's mount point in the container when the manager's socket has no path (an abstract one).
 const DIRECTORY_WITHOUT_PATH: &str = "/run/notify";
 
-/// The manager's socket, where there is one: an absolute path, or `@` and an abstract name.
+/// Returns the manager's socket, if `NOTIFY_SOCKET` names one: an absolute path, or `@` and an abstract name.
 pub(crate) fn manager_socket() -> Option<OsString> {
     let name = std::env::var_os("NOTIFY_SOCKET")?;
     match name.as_encoded_bytes().first() {
@@ -42,15 +42,15 @@ pub(crate) fn manager_socket() -> Option<OsString> {
 /// Whether the container has a notify socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Socket {
-    /// It has, in this directory of its own.
+    /// It has one, in this directory, absolute in the container.
     Own(PathBuf),
-    /// It has not.
+    /// It has none.
     None,
 }
 
-/// Adds the mount and the variable to what the config asks for. Pure.
+/// Adds the mount and the variable `NOTIFY_SOCKET` to the config. `manager` is the manager's socket. Pure.
 ///
-/// A container that shares or joins a mount namespace gets none: what is mounted there would stay.
+/// A container that shares or joins a mount namespace gets no socket, because the mount would stay.
 pub(crate) fn add_to(spec: &mut Spec, manager: &OsStr) -> Socket {
     let namespaces = spec.linux().as_ref().and_then(|it| it.namespaces().clone());
     let is_new_mount =

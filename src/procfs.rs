@@ -1,9 +1,9 @@
-//! The private procfs handle: every /proc access goes through one of these.
+//! Access to /proc, which all goes through a [`ProcFs`].
 //!
-//! A write to `/proc/self/attr/exec` or `/proc/sys/…` by path can be redirected by whoever
-//! controls the mounts (CVE-2019-16884, CVE-2025-52881). A [`ProcFs`] is either a procfs mounted
-//! for this process alone, or the host's own /proc, checked by its magic; both are walked with
-//! `openat2(RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_BENEATH)`.
+//! A write to `/proc/self/attr/exec` or `/proc/sys/…` by path can be redirected by a process that controls the mounts
+//! (CVE-2019-16884, CVE-2025-52881). A [`ProcFs`] is either a procfs mounted for this process alone, or the host's
+//! own /proc, checked by its magic number. Paths in it are resolved by `openat2(RESOLVE_NO_XDEV |
+//! RESOLVE_NO_MAGICLINKS | RESOLVE_BENEATH)`.
 
 use crate::defence::{Defence, without};
 use crate::sys::mount;
@@ -15,15 +15,15 @@ use nix::unistd::Pid;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-/// A trusted procfs root. Paths given to its methods are relative to it, without a leading slash.
+/// The root of a trusted procfs. Paths given to its methods are relative to it, without a leading slash.
 #[derive(Debug)]
 pub(crate) struct ProcFs(OwnedFd);
 
 impl ProcFs {
-    /// The /proc of the host, for the parent, which never leaves the host's mount namespace.
+    /// Opens the /proc of the host, for the parent, which never leaves the host's mount namespace.
     ///
     /// # Errors
-    /// ENOENT, or EXDEV when /proc is not a procfs.
+    /// The errno of the open, such as ENOENT; EXDEV if /proc is not a procfs.
     pub(crate) fn host() -> nix::Result<ProcFs> {
         let fd = openat(
             AT_FDCWD,
@@ -34,12 +34,12 @@ impl ProcFs {
         ProcFs::checked(fd)
     }
 
-    /// A procfs of the calling process's own pid namespace, mounted nowhere; for the child.
-    /// Where a user namespace may not mount one (its /proc is partly overmounted), falls back to
-    /// the /proc of its mount namespace, which before the pivot is still the host's.
+    /// For the child: makes a procfs of the calling process's own pid namespace, mounted nowhere. If a user namespace
+    /// may not mount one (because its /proc is partly overmounted), opens the /proc of its mount namespace instead,
+    /// which before the pivot is still the host's.
     ///
     /// # Errors
-    /// What fsmount and the fallback return.
+    /// The errno of making or mounting it, or of the fallback.
     pub(crate) fn private() -> nix::Result<ProcFs> {
         let attr = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
         let fresh = mount::fsopen(c"proc").and_then(|fs| {
@@ -53,8 +53,8 @@ impl ProcFs {
         }
     }
 
-    /// For the child: the directory in which the number of a descriptor of its own leads to what it stands for, whatever is
-    /// mounted on the /proc of its mount namespace, which others may share.
+    /// For the child: opens the directory in which the number of each of its descriptors leads to the descriptor's
+    /// file. The directory is in a private procfs: others may share the child's mount namespace, and mount on /proc.
     ///
     /// # Errors
     /// As [`ProcFs::private`].
@@ -86,15 +86,15 @@ impl ProcFs {
         openat2(&self.0, path, how)
     }
 
-    /// Opens what the magic link at `path`, whose last part it is, leads to (proc_pid_root(5)).
+    /// Opens the file to which the magic link at `path` leads; the link is the last component (proc_pid_root(5)).
     ///
     /// # Errors
-    /// As [`ProcFs::open`]; EACCES where the caller may not trace the process.
+    /// As [`ProcFs::open`]; EACCES if the caller may not trace the process.
     pub(crate) fn open_link(&self, path: &str, flags: OFlag) -> nix::Result<OwnedFd> {
         openat(&self.0, path, flags | OFlag::O_CLOEXEC, Mode::empty())
     }
 
-    /// The text of the file at `path`. What is not UTF-8, as in a command's name, is replaced.
+    /// Returns the text of the file at `path`. Bytes that are not UTF-8, as in a command's name, are replaced.
     ///
     /// # Errors
     /// The errno of the open or of a read.
@@ -110,7 +110,7 @@ impl ProcFs {
         }
     }
 
-    /// Opens `path` for [`ProcFs::write`], which may come later, when this procfs is out of reach.
+    /// Opens `path` for a write that may come later, when this procfs is out of reach. [`ProcFs::write`] uses it too.
     ///
     /// # Errors
     /// As [`ProcFs::open`].
@@ -127,15 +127,15 @@ impl ProcFs {
         }
     }
 
-    /// Whether process `pid` has executed a program since it was born; none where it is gone.
+    /// True if process `pid` has executed a program since it was born; None if it is gone.
     pub(crate) fn has_executed(&self, pid: Pid) -> Option<bool> {
         let mut buffer = [0; 1024];
         let stat = self.read_once(&format!("{pid}/stat"), &mut buffer);
         stat.ok().and_then(has_executed)
     }
 
-    /// What one read(2) gives of the file at `path`: all of it, for a file that procfs makes in one piece and that
-    /// `buffer` has room for.
+    /// Returns the bytes that one read(2) gives of the file at `path`: all of it if procfs makes it in one piece and
+    /// `buffer` is long enough.
     ///
     /// # Errors
     /// The errno of the open or of the read.
@@ -145,7 +145,7 @@ impl ProcFs {
         Ok(buffer.get(..length).unwrap_or_default())
     }
 
-    /// Writes `value` to `path` in one write(2), as procfs files want it.
+    /// Writes `value` to `path` in one write(2), as procfs files demand.
     ///
     /// # Errors
     /// The errno of the open or of the write.
@@ -164,8 +164,8 @@ impl AsFd for ProcFs {
     }
 }
 
-/// Whether the process `pid` has called execve(2) since it was born, from the flags of `/proc/PID/stat` (its
-/// text): PF_FORKNOEXEC of linux/sched.h is gone then.
+/// True if a process has called execve(2) since it was born. `stat` is the text of its `/proc/PID/stat`: execve
+/// clears the flag PF_FORKNOEXEC of linux/sched.h.
 fn has_executed(stat: &[u8]) -> Option<bool> {
     const PF_FORKNOEXEC: u32 = 0x40;
     let end = stat.iter().rposition(|byte| *byte == b')')?;

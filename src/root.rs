@@ -1,10 +1,9 @@
 //! [`Root`]: the only way to resolve, create or open anything below a container's root.
 //!
-//! The image is hostile: any component may be a symlink, and another container that shares a
-//! volume may swap it at any moment. So nothing is ever joined into a host path; every look-up is
-//! `openat2(RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)` on the root's fd, and what is made is made
-//! with an `*at` call on the fd of its real parent (CVE-2019-18837, CVE-2021-30465,
-//! CVE-2024-45310).
+//! The image is hostile: any component may be a symlink, and another container that shares a volume may swap it at
+//! any moment. So no path of the image is ever joined to a host path. Every look-up is `openat2(RESOLVE_IN_ROOT |
+//! RESOLVE_NO_MAGICLINKS)` on the root's fd. Files are made by `*at` calls on the fd of their real parent
+//! (CVE-2019-18837, CVE-2021-30465, CVE-2024-45310).
 
 use crate::defence::{Defence, without};
 use nix::errno::Errno;
@@ -14,25 +13,25 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
-/// How many dangling symlinks [`Root::mkdir_all`] follows before it says ELOOP, as path_resolution(7).
+/// The most dangling symlinks that [`Root::mkdir_all`] follows before it fails with ELOOP, as path_resolution(7).
 const MAX_SYMLINKS: usize = 40;
 
 /// The mode of directories that are made for a mount.
 pub(crate) const DIRECTORY_MODE: Mode = Mode::from_bits_truncate(0o755);
 
-/// The root directory of a container as an O_PATH fd. Paths given to its methods are the container's:
-/// a leading slash and `..` at the top mean this directory.
+/// The root directory of a container, as an O_PATH fd. Paths given to its methods are the container's: a leading
+/// slash, and `..` at the top, mean this directory.
 #[derive(Debug)]
 pub(crate) struct Root(OwnedFd);
 
 impl Root {
-    /// Takes the directory that `fd` (O_PATH or readable) stands for as the root.
+    /// Takes the directory of `fd` (O_PATH or readable) as the root.
     pub(crate) fn from_fd(fd: OwnedFd) -> Root {
         Root(fd)
     }
 
-    /// Opens `path` below the root with `flags` and (for O_CREAT) `mode`. Symlinks are followed
-    /// inside the root unless `flags` has O_NOFOLLOW. Always CLOEXEC.
+    /// Opens `path` below the root with `flags` and (for O_CREAT) `mode`. Symlinks are followed inside the root
+    /// unless `flags` has O_NOFOLLOW. The fd is always CLOEXEC.
     ///
     /// # Errors
     /// The kernel's errno; ELOOP for a magic link.
@@ -61,7 +60,7 @@ impl Root {
         if flags.contains(OFlag::O_CREAT) {
             how = how.mode(mode);
         }
-        // The kernel gives EAGAIN when a rename elsewhere raced with `..` in the look-up.
+        // The kernel answers EAGAIN when a rename elsewhere raced with `..` in the look-up.
         for _ in 0..64 {
             match openat2(
                 &self.0,
@@ -79,7 +78,7 @@ impl Root {
         Err(Errno::EAGAIN)
     }
 
-    /// The object at `path`, following symlinks inside the root, as an O_PATH fd.
+    /// Returns the object at `path` as an O_PATH fd. Symlinks are followed inside the root.
     ///
     /// # Errors
     /// As [`Root::open`].
@@ -87,7 +86,8 @@ impl Root {
         self.open(path, OFlag::O_PATH, Mode::empty())
     }
 
-    /// The object at `path` where the last component is not followed: a symlink is opened itself.
+    /// Returns the object at `path` as an O_PATH fd. A symlink in the last component is not followed, but opened
+    /// itself.
     ///
     /// # Errors
     /// As [`Root::open`].
@@ -95,11 +95,11 @@ impl Root {
         self.open(path, OFlag::O_PATH | OFlag::O_NOFOLLOW, Mode::empty())
     }
 
-    /// The object at `path` as an O_PATH fd if no component of the path is a symlink: then the
-    /// object is where the path says. `flags` may add O_DIRECTORY.
+    /// Returns the object at `path` as an O_PATH fd if no component of the path is a symlink: then the object is
+    /// where the path says. `flags` may add O_DIRECTORY.
     ///
     /// # Errors
-    /// ELOOP where a component is a symlink; else as [`Root::open`].
+    /// ELOOP if a component is a symlink; else as [`Root::open`].
     pub(crate) fn resolve_plain(&self, path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {
         let symlinks = if without(Defence::NoSymlinks) {
             ResolveFlag::empty()
@@ -109,9 +109,8 @@ impl Root {
         self.open_resolving(path, OFlag::O_PATH | flags, Mode::empty(), symlinks)
     }
 
-    /// The directory at `path` as an O_PATH fd; what is missing is made with mode 0755. A symlink
-    /// that dangles inside the root has its target made, as an engine's user expects of
-    /// `/var/run -> /run`.
+    /// Returns the directory at `path` as an O_PATH fd. Missing directories are made with mode 0755. If a symlink
+    /// dangles inside the root, its target is made, as an engine's user expects of `/var/run -> /run`.
     ///
     /// # Errors
     /// The errno of the look-up or of mkdirat; ELOOP for a ring of dangling links.
@@ -122,7 +121,7 @@ impl Root {
         }
     }
 
-    /// [`Root::mkdir_all`] for a path that was just found missing.
+    /// Does as [`Root::mkdir_all`], for a path that was just found missing.
     ///
     /// # Errors
     /// As [`Root::mkdir_all`].
@@ -139,7 +138,8 @@ impl Root {
                 Err(Errno::ENOENT) => {
                     match mkdirat(&parent, name.as_os_str(), DIRECTORY_MODE) {
                         Err(Errno::EEXIST) => match readlinkat(&parent, name.as_os_str()) {
-                            // Either somebody else has just made the directory, or the name is a link that dangles.
+                            // Either another process has just made the directory, or the name is a dangling
+                            // symlink.
                             Err(_) => self.open(&next, directory, Mode::empty()),
                             Ok(target) => {
                                 links += 1;
@@ -166,7 +166,7 @@ impl Root {
         Ok(parent)
     }
 
-    /// The directory that holds the last component of `path`, made if missing, and that component.
+    /// Returns the directory that holds the last component of `path`, which is made if missing, and that component.
     ///
     /// # Errors
     /// As [`Root::mkdir_all`]; EINVAL for a path without a last component (`/`, `..`).
@@ -177,9 +177,9 @@ impl Root {
         Ok((self.mkdir_all(&parent)?, name))
     }
 
-    /// The non-directory at `path` as an O_PATH fd, made as an empty regular file (mode 0644) if
-    /// nothing is there: what a file is bind-mounted on. Symlinks are followed inside the root; a
-    /// dangling one has its target made, with the directories that lead there.
+    /// Returns the non-directory at `path` as an O_PATH fd, for a file to be bind-mounted on. If it is missing, an
+    /// empty regular file (mode 0644) is made. Symlinks are followed inside the root. If one dangles, its target is
+    /// made, with the directories that lead there.
     ///
     /// # Errors
     /// The errno of the look-up or of the creation; ELOOP for a ring of dangling links.
@@ -208,7 +208,7 @@ impl Root {
     }
 }
 
-/// The components of a path without the root and `.`; `..` stays, for openat2 to resolve.
+/// Returns the components of a path without the root and `.`; `..` stays, for openat2 to resolve.
 fn names(path: &Path) -> Vec<OsString> {
     path.components()
         .filter_map(|component| match component {

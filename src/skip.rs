@@ -1,17 +1,17 @@
-//! For unit tests that prove nothing on this machine: each names itself and says why, on stderr
-//! itself, because the harness keeps what a passed test prints.
+//! For unit tests that can prove nothing on this machine. Each says its name and the reason on
+//! stderr itself, because the harness hides what a passed test prints.
 
 use std::io::Write;
 
-/// Says that the calling test is skipped, and why.
+/// Prints that the calling test is skipped, and why.
 pub(crate) fn because(reason: impl std::fmt::Display) {
     let thread = std::thread::current();
     let name = thread.name().unwrap_or("a test");
-    // One write: lines of several tests do not mix. Without a stderr nobody reads it.
+    // One write, so that lines of several tests do not mix. Without a stderr the line is lost.
     let _ = std::io::stderr().write_all(format!("skipped {name}: {reason}\n").as_bytes());
 }
 
-/// True where this process is not root, which is said.
+/// True if this process is not root; prints then that the test is skipped.
 pub(crate) fn unless_root() -> bool {
     let skipped = !nix::unistd::geteuid().is_root();
     if skipped {

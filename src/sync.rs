@@ -1,5 +1,5 @@
-//! What casulo's processes say to each other: every word is written and read here, and below this file. Only the landing
-//! area, which has nothing of casulo's memory, writes its own ([`crate::binary::landing::Word`]).
+//! The messages between casulo's processes. All of them are written and read here and below this file. Only the
+//! landing area, which has nothing of casulo's memory, writes its own ([`crate::binary::landing::Word`]).
 //!
 //! The parent and init have one SOCK_SEQPACKET pair until the process's last steps begin:
 //!
@@ -9,17 +9,17 @@
 //!     │  ── Go ────────────────────► │   id maps are written, the documents for hooks follow ([`documents`])
 //!     │                              │   (only where the plan needs any of them)
 //!     │  ── trees ─────────────────► │   the rootfs, then the bind sources ([`trees`])
-//!     │ ◄──────────── Populated ──── │   the mounts and devices are in place (only where somebody waits for that)
+//!     │ ◄──────────── Populated ──── │   the mounts and devices are in place (only if the parent waits for that)
 //!     │  ── HooksDone ─────────────► │   prestart and createRuntime ran (only with hooks before the pivot)
 //!     │ ◄──────── Terminal + fd ──── │   the master of the pty          (only with process.terminal)
 //!     │ ◄─ Failed(error) or EOF ──── │   EOF: its last steps begin, and are told by [`pipes`]
 //! ```
-//! A process of exec is told `Release` first where systemd has moved it; it sends `Terminal`. Before its birth
-//! an entrant waits until the page that it shares with the parent says that it may be seen ([`Channel::until_seen`]).
-//! At any moment the process may send `Failed` and leave. An end of file without the last steps means that it died.
+//! A process of exec gets `Release` first if systemd has moved it; it sends `Terminal`. Before its birth an entrant
+//! waits until the page that it shares with the parent says that it may be seen ([`Channel::until_seen`]). At any
+//! moment the process may send `Failed` and leave. An end of file without the last steps means that it died.
 //!
-//! Others have lines of their own: the last process ([`pipes`]), a bridge ([`bridge`]), helpers and hooks
-//! ([`answers`]); and what can be said by no call any more stands in a page ([`page`]).
+//! Other processes have channels of their own: the last process ([`pipes`]), a bridge ([`bridge`]), helpers and hooks
+//! ([`answers`]). A process that can make no call any more reports in a page ([`page`]).
 
 pub(crate) mod answers;
 pub(crate) mod bridge;
@@ -41,7 +41,7 @@ use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-/// Two ends of a line that keeps messages apart, close-on-exec.
+/// Returns the two ends of a socket pair that keeps messages apart, close-on-exec.
 ///
 /// # Errors
 /// That of socketpair(2).
@@ -50,10 +50,10 @@ fn socket_pair() -> nix::Result<(OwnedFd, OwnedFd)> {
     socketpair(AddressFamily::Unix, kind, None, flags)
 }
 
-/// The longest message; a longer error text is cut.
+/// The longest message in bytes; a longer error text is cut.
 pub(crate) const MAX: usize = 4096;
 
-/// What is said over a [`Channel`]; see the drawing above.
+/// A message over a [`Channel`]; see the drawing above.
 #[derive(Debug)]
 pub(crate) enum Message {
     /// Parent: go on; two byte strings of these lengths follow in messages of their own.
@@ -63,27 +63,27 @@ pub(crate) enum Message {
         /// Length of the state document for startContainer hooks.
         start_state: u32,
     },
-    /// An entrant: it is in its new user namespace, whose maps are to be written.
+    /// An entrant: it is in its new user namespace, and the parent must write its id maps.
     Unmapped,
-    /// Init, where somebody waits for it: the mounts and devices are in place; run the parent's hooks.
+    /// Init, if the parent waits for it: the mounts and devices are in place, and the parent may run its hooks.
     Populated,
-    /// Parent: they ran.
+    /// Parent: its hooks have run.
     HooksDone,
     /// Init: the master of the pty.
     Terminal(OwnedFd),
-    /// Parent, to a process of exec: it is in its cgroup, begin.
+    /// Parent, to a process of exec: it is in its cgroup, and may begin.
     Release,
     /// Init (or the bridge): this step failed; the sender leaves.
     Failed(Error),
 }
 
-/// One end of the conversation.
+/// One end of the socket pair.
 #[derive(Debug)]
 pub(crate) struct Channel(OwnedFd);
 
 impl Channel {
-    /// Why the other process left, if it said so before; else `error`, which is then all that is known. For
-    /// a step that failed because the other process was gone.
+    /// Returns the reason why the other process left, if it sent one, else `error`. For a step that failed because
+    /// the other process was gone.
     pub(crate) fn reason_or(&self, error: Error) -> Error {
         loop {
             let mut readable = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
@@ -117,8 +117,8 @@ impl Channel {
         self.send_bytes(&bytes, fd.as_slice())
     }
 
-    /// Sends a byte string that is not empty, and descriptors with it. For what is no [`Message`] and has its
-    /// place among them.
+    /// Sends a byte string that is not empty, and descriptors with it. For data that is no [`Message`] but is sent
+    /// between them.
     ///
     /// # Errors
     /// `E_SYNC`; EPIPE when the other side is gone.
@@ -157,8 +157,8 @@ impl Channel {
         }
     }
 
-    /// An entrant: waits until the parent has said in `shared` that what it makes may be seen. It has said so long
-    /// before, as a rule.
+    /// An entrant: waits until the parent says in `shared` that what it makes may be seen. Usually the parent has
+    /// said so long before.
     ///
     /// # Errors
     /// `E_SYNC` when the parent is gone.
@@ -175,7 +175,7 @@ impl Channel {
         Ok(())
     }
 
-    /// Test builds, without the defence: says the end of file, and leaves the socket open.
+    /// Test builds, without the defence: sends the end of file, and leaves the socket open.
     pub(crate) fn end_and_keep(self) {
         use nix::sys::socket::{Shutdown, shutdown};
         use std::os::fd::IntoRawFd;
@@ -185,14 +185,14 @@ impl Channel {
     /// True if the other side is gone.
     pub(crate) fn is_closed(&self) -> bool {
         let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::empty())];
-        // POLLHUP is told without being asked for.
+        // poll(2) reports POLLHUP without being asked.
         poll(&mut fds, PollTimeout::ZERO).is_ok_and(|count| count > 0)
     }
 
     /// Receives one message; `None` at the end of file.
     ///
     /// # Errors
-    /// `E_SYNC` for a socket error or a message that is none of ours.
+    /// `E_SYNC` for a socket error or bytes that are no message of casulo's.
     pub(crate) fn receive(&self) -> Result<Option<Message>> {
         let mut buffer = [0u8; MAX];
         let (length, fds) = self.receive_with::<1>(&mut buffer)?;
@@ -205,8 +205,8 @@ impl Channel {
         }
     }
 
-    /// Receives a byte string into `buffer`, and the descriptors with it ([`scm::receive_all`]). The length is
-    /// 0 at the end of file.
+    /// Receives a byte string into `buffer`, and the descriptors with it ([`scm::receive_all`]). Returns its length,
+    /// 0 at the end of file, and the descriptors.
     ///
     /// # Errors
     /// `E_SYNC` for a socket error.
@@ -216,8 +216,8 @@ impl Channel {
     ) -> Result<(usize, Vec<OwnedFd>)> {
         loop {
             match scm::receive_all::<FDS>(self.0.as_fd(), buffer) {
-                // ECONNRESET, once: the peer has left without reading all. What it said before that is still
-                // to be had, and then the end of file.
+                // ECONNRESET, once: the peer has left without reading all. Its earlier messages can still be
+                // received, and then the end of file.
                 Err(Errno::EINTR | Errno::ECONNRESET) => {}
                 Err(errno) => {
                     return Err(Error::step(
@@ -259,7 +259,7 @@ pub(crate) fn encode(message: &Message) -> (Vec<u8>, Option<RawFd>) {
     }
 }
 
-/// `F`, then the fields with NUL between them; NULs inside a field become spaces.
+/// Writes `F`, and then the fields with NUL between them; a NUL inside a field becomes a space.
 fn encode_error(error: &Error) -> Vec<u8> {
     let errno = error.errno.map_or(0, |errno| errno as i32).to_string();
     let hint = error.hint.as_deref().unwrap_or("");

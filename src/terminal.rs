@@ -1,9 +1,9 @@
-//! The container's terminal: a pty of its own devpts, `/dev/console`, and where the master goes.
+//! The container's terminal: a pty of the container's own devpts, and `/dev/console`.
 //!
 //! The child opens the pair after the pivot, so that the pty belongs to the container and not to
-//! the host; the master then travels to the parent, which hands it to the console socket or relays
-//! it (`foreground`). Everything works on fds: a name in `/dev/pts` could be something else
-//! by the time it is opened (CVE-2025-52565).
+//! the host. The master then goes to the parent, which hands it to the console socket or relays it
+//! (`foreground`). Every step uses descriptors: a name in `/dev/pts` could lead to another file by
+//! the time it is opened (CVE-2025-52565).
 
 use crate::caller_socket;
 use crate::defence::{Defence, without};
@@ -24,7 +24,7 @@ use std::path::Path;
 pub(crate) struct Terminal {
     /// The end that a terminal emulator holds; it goes to the parent.
     pub master: OwnedFd,
-    /// The end that becomes the process's stdio.
+    /// The end that becomes the process's standard streams.
     pub slave: OwnedFd,
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct Terminal {
 /// `root` is the container's root, `size` is `process.consoleSize`.
 ///
 /// # Errors
-/// E_TERMINAL where the container has no devpts; E_UNSAFE_PATH where its ptmx is something else.
+/// E_TERMINAL if the container has no devpts; E_UNSAFE_PATH if its ptmx is another kind of file.
 pub(crate) fn open(root: &Root, size: Option<Size>) -> Result<Terminal> {
     let master = open_master(root)?;
     let shown = "/dev/pts/ptmx";
@@ -61,12 +61,13 @@ fn not_a_pty() -> Error {
     )
 }
 
-/// The container's ptmx, opened. What was opened is checked before it is used; until then the
-/// flags keep a wrong file harmless: nothing is made, truncated, waited for, or made our terminal.
+/// Opens the container's ptmx. The file is checked before it is used. Until then the flags keep a
+/// wrong file harmless: the open makes and truncates nothing, does not wait, and takes no
+/// controlling terminal.
 fn open_master(root: &Root) -> Result<OwnedFd> {
     let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_NONBLOCK;
     let master = match root.open(Path::new("/dev/pts/ptmx"), flags, Mode::empty()) {
-        // A /dev from elsewhere may have its devpts in another place.
+        // A /dev that is bound from elsewhere may have its devpts in another place.
         Err(Errno::ENOENT | Errno::ENOTDIR) => {
             root.open(Path::new("/dev/ptmx"), flags, Mode::empty())
         }
@@ -85,10 +86,12 @@ fn open_master(root: &Root) -> Result<OwnedFd> {
 
 impl Terminal {
     /// Child, after the pivot, with CAP_SYS_ADMIN over its mount namespace: binds the slave on
-    /// `/dev/console`, made if missing. Not for exec: the console is that of the first process.
+    /// `/dev/console`, which is made if it is missing. Not for exec: the console is that of the
+    /// first process.
     ///
     /// # Errors
-    /// E_UNSAFE_PATH where `/dev` or `/dev/console` is a link (CVE-2026-88264); E_TERMINAL.
+    /// E_UNSAFE_PATH if `/dev` or `/dev/console` is a symlink (CVE-2026-88264); E_TERMINAL with the
+    /// errno.
     pub(crate) fn mount_console(&self, root: &Root) -> Result<()> {
         let directory = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
         let dev = root
@@ -112,12 +115,12 @@ impl Terminal {
             .context(Code::Terminal, "bind the terminal on", "/dev/console")
     }
 
-    /// Child, before it becomes the user, with CAP_CHOWN over its user namespace: makes the user
-    /// (a container's uid) the owner of the slave, so that it may open `/dev/tty` and its own pty.
-    /// The group stays what the devpts mount says.
+    /// Child, before it becomes the user, with CAP_CHOWN over its user namespace: makes the user (a
+    /// container's uid) the owner of the slave, so that it may open `/dev/tty` and its own pty. The
+    /// group stays as the devpts mount says.
     ///
     /// # Errors
-    /// E_TERMINAL; EINVAL for a uid without a place in the user namespace.
+    /// E_TERMINAL; EINVAL for a uid that the user namespace does not map.
     pub(crate) fn give_to(&self, uid: u32) -> Result<()> {
         let owner = fstat(&self.slave).context(Code::Terminal, "look at", "the terminal")?;
         if owner.st_uid == uid {
@@ -131,7 +134,8 @@ impl Terminal {
     }
 }
 
-/// What the console is bound on: never followed, never truncated, made only where nothing is.
+/// Returns the file on which the console is bound. It is not followed or truncated, and made only
+/// if it is missing.
 fn console(dev: &Root) -> Result<OwnedFd> {
     let name = Path::new("console");
     let shown = "/dev/console";
@@ -163,19 +167,20 @@ fn console(dev: &Root) -> Result<OwnedFd> {
     }
 }
 
-/// Child, as leader of a new session: makes the slave its controlling terminal and its stdio.
+/// Child, as leader of a new session: makes the slave its controlling terminal and its standard
+/// streams.
 ///
 /// # Errors
-/// E_TERMINAL; EPERM where the process leads no session.
+/// E_TERMINAL; EPERM if the process leads no session.
 pub(crate) fn attach(slave: BorrowedFd<'_>) -> Result<()> {
     tty::make_controlling(slave).context(Code::Terminal, "take over", "the terminal")?;
     take_streams(slave)
 }
 
-/// Child: makes the slave its stdio.
+/// Child: makes the slave its standard streams.
 ///
 /// # Errors
-/// E_TERMINAL
+/// E_TERMINAL with the errno of dup2(2).
 pub(crate) fn take_streams(slave: BorrowedFd<'_>) -> Result<()> {
     dup2_stdin(slave)
         .and_then(|()| dup2_stdout(slave))
@@ -183,12 +188,12 @@ pub(crate) fn take_streams(slave: BorrowedFd<'_>) -> Result<()> {
         .context(Code::Terminal, "take over", "the terminal")
 }
 
-/// Parent: gives the master to whoever listens on the unix socket at `path` (`--console-socket`;
-/// relative to the working directory), in one message that holds the slave's name. The terminal's
-/// modes are left as the kernel made them: they are the receiver's business.
+/// Parent: sends the master to the process that listens on the unix socket at `path`
+/// (`--console-socket`; relative to the working directory), in one message that holds the slave's
+/// name. The terminal's modes stay as the kernel made them: the receiver sets them.
 ///
 /// # Errors
-/// E_TERMINAL with the path; ENOENT or ECONNREFUSED where nobody listens.
+/// E_TERMINAL with the path; ENOENT or ECONNREFUSED if nobody listens.
 pub(crate) fn send_to_console_socket(path: &Path, master: BorrowedFd<'_>) -> Result<()> {
     let name = tty::number(master).map_or_else(
         |_| "console".to_owned(),
@@ -320,7 +325,7 @@ mod tests {
         let deep = directory.path().join("d".repeat(120));
         fs::create_dir(&deep).expect("a directory");
         let listener = {
-            // bind(2) has the same limit as connect(2): made in the short place, then moved.
+            // bind(2) has the same limit as connect(2), so the socket is made at a short path and then moved.
             let short = directory.path().join("s");
             let listener = UnixListener::bind(&short).expect("bind");
             fs::rename(&short, deep.join("s")).expect("move");

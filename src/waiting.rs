@@ -1,5 +1,5 @@
-//! How casulo waits for those whom others may hold: it looks whether it was asked to end, and gives up on a killed child
-//! that a tracer keeps.
+//! How casulo waits for processes that others may hold up. It looks whether it was asked to end, and gives up on a
+//! killed child that a tracer keeps.
 
 use crate::defence::{Defence, without};
 use crate::sys::child::{WaitMode, wait};
@@ -12,15 +12,15 @@ use nix::unistd::Pid;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-/// Whether a signal waits that asks casulo to end. The foreground has all signals blocked, and one that waits
-/// interrupts no call: whoever waits for somebody else there waits for at most a second at a time, and looks here
-/// between two.
+/// True if a signal is pending that asks casulo to end. In the foreground all signals are blocked, and a pending one
+/// interrupts no call. So a wait for another process there takes at most a second at a time, and looks here in
+/// between.
 pub(crate) fn asked_to_end() -> bool {
     !without(Defence::AskedToEnd) && ending().is_some()
 }
 
-/// When a wait of many short ones looks at [`asked_to_end`]: once a second, the first time after a second. So what is
-/// quick is done even by who is asked to end, an undo's steps for instance.
+/// Tells a loop of many short waits when to look at [`asked_to_end`]: once a second, the first time after a second.
+/// So quick work, such as the steps of an undo, is finished even if casulo is asked to end.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Watch {
     next: Instant,
@@ -29,19 +29,19 @@ pub(crate) struct Watch {
 impl Watch {
     const PERIOD: Duration = Duration::from_secs(1);
 
-    /// Begins with the wait.
+    /// Makes a watch whose first look is due after [`Watch::PERIOD`].
     pub(crate) fn begin() -> Watch {
         Watch {
             next: Instant::now() + Watch::PERIOD,
         }
     }
 
-    /// The longest single wait until the next look.
+    /// Returns the longest wait until the next look.
     pub(crate) fn left(&self) -> Duration {
         self.next.saturating_duration_since(Instant::now())
     }
 
-    /// [`asked_to_end`], if it is time to look.
+    /// Returns [`asked_to_end`] if it is time to look, else false.
     pub(crate) fn asked_to_end(&mut self) -> bool {
         if !self.left().is_zero() {
             return false;
@@ -51,21 +51,21 @@ impl Watch {
     }
 }
 
-/// Whether a child that was killed is gone.
+/// Whether a killed child is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Farewell {
     /// It was waited for.
     Gone,
-    /// Somebody keeps it: a tracer in a container keeps a killed process as a zombie, or at its exit, as long as it
-    /// likes. It is reaped by whoever reaps casulo's children.
+    /// It is kept: a tracer in a container can keep a killed process as a zombie, or at its exit, as long as it
+    /// likes. The process that reaps casulo's children will reap it.
     Kept,
 }
 
-/// Kills a child that nobody has waited for, and waits for it, but not for ever.
+/// Kills a child that was not waited for yet, and waits for it at most for [`timeout::REAP`].
 pub(crate) fn end(pid: Pid) -> Farewell {
-    // It may have ended by itself; as long as nobody has waited for it the number is nobody else's.
+    // It may have ended by itself. Until it is waited for, no other process can get its number.
     let _ = kill(pid, Signal::SIGKILL);
-    // Without a descriptor to spare it is looked at again and again.
+    // Without a pidfd (no descriptor is free) the loop looks every two milliseconds.
     let pidfd = pidfd_open(pid).ok();
     let last = Instant::now() + timeout::REAP;
     loop {
@@ -79,7 +79,7 @@ pub(crate) fn end(pid: Pid) -> Farewell {
         }
         match wait(Some(pid), WaitMode::NoHang) {
             Ok(None) if left.is_zero() => return Farewell::Kept,
-            // Dead, and not to be reaped yet: the look is repeated a little later.
+            // It is dead, but cannot be reaped yet: look again a little later.
             Ok(None) => std::thread::sleep(Duration::from_millis(2)),
             Ok(Some(_)) | Err(_) => return Farewell::Gone,
         }

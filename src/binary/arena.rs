@@ -1,32 +1,32 @@
 //! The binary's allocator.
 //!
-//! A command of casulo makes some thousand small things and ends soon after. So memory is handed out
-//! one piece behind the other, from pages that stay untouched until then. Of what is given back only the last
-//! piece is used again: a dozen instructions a piece where a general allocator needs a hundred, and no books
-//! that a child would have to copy after the clone. What goes beyond the arena (a large config, a command that
-//! runs for days) is dlmalloc's, which takes everything back.
+//! A command of casulo makes some thousand small allocations and ends soon after. So memory is handed out one
+//! piece after the other, from pages that stay untouched until then. Of the pieces given back only the last one
+//! is used again. This takes a dozen instructions per piece where a general allocator needs a hundred, and keeps
+//! no records that a child would have to copy after the clone. Allocations beyond the arena (a large config, a
+//! command that runs for days) are dlmalloc's, which takes all memory back.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::{Cell, UnsafeCell};
 
-/// Bytes of the arena. The kernel gives pages as they are touched, so what is not used costs nothing.
+/// The arena's size in bytes. The kernel provides pages as they are touched, so unused ones cost nothing.
 const SIZE: usize = 512 * 1024;
 
-/// Alignment of the arena, and the largest that it serves.
+/// The arena's alignment, and the largest alignment that it serves.
 const ALIGN: usize = 16;
 
-/// Alignment of every piece: whoever lays a `cmsghdr` into a buffer of bytes (nix, for sendmsg(2)) trusts in what
-/// malloc(3) promises.
+/// The least alignment of a piece. nix lays a `cmsghdr` into a buffer of bytes for sendmsg(2), and so relies on
+/// the alignment that malloc(3) promises.
 const LEAST_ALIGN: usize = 8;
 
 #[repr(align(16))]
 struct Pages(UnsafeCell<[u8; SIZE]>);
 
-/// An arena, and what takes over when it is full. In this order, so that `used` lies on the first page that is
-/// handed out.
+/// An arena, and the allocator that takes over when it is full. The fields are in this order so that `used` lies
+/// on the first page that is handed out.
 #[repr(C)]
 pub struct Arena {
-    /// Offset of the first byte that was never handed out, or is free again up to the end.
+    /// The offset of the first byte that was never handed out, or is free again up to the end.
     used: Cell<usize>,
     beyond: dlmalloc::GlobalDlmalloc,
     pages: Pages,
@@ -36,7 +36,7 @@ pub struct Arena {
 unsafe impl Sync for Arena {}
 
 impl Arena {
-    /// An empty one, for a static.
+    /// Makes an empty arena, for a static.
     #[must_use]
     #[allow(
         clippy::new_without_default,
@@ -50,7 +50,7 @@ impl Arena {
         }
     }
 
-    /// Offset of a pointer into the arena; None for one of dlmalloc's.
+    /// Returns the offset of a pointer into the arena; None for a pointer of dlmalloc's.
     fn offset(&self, pointer: *mut u8) -> Option<usize> {
         let offset = pointer
             .addr()
@@ -58,7 +58,7 @@ impl Arena {
         (offset < SIZE).then_some(offset)
     }
 
-    /// Takes a piece of this layout and says where it begins.
+    /// Hands out a piece of this layout. Returns its offset; None if the arena has no room or alignment for it.
     fn take(&self, layout: Layout) -> Option<usize> {
         if layout.align() > ALIGN {
             return None;
@@ -74,7 +74,7 @@ impl Arena {
         Some(begin)
     }
 
-    /// Takes back the piece from `begin` on.
+    /// Takes back the piece at offset `begin`, if it is the last one.
     fn give(&self, begin: usize, size: usize) {
         if begin + size == self.used.get() {
             self.used.set(begin);
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     fn arena() -> &'static Arena {
-        // Zeroed memory is an empty arena; made on the heap, for it is larger than a test's stack likes.
+        // Zeroed memory is an empty arena. It is made on the heap, because a test's stack is too small for it.
         let layout = Layout::new::<Arena>();
         // SAFETY: the layout has a size.
         let memory = unsafe { std::alloc::alloc_zeroed(layout) };
@@ -212,7 +212,7 @@ mod tests {
             // SAFETY: `grown` has this size now.
             unsafe { arena.dealloc(grown, layout(large.size() + 4096, large.align())) };
         }
-        // A piece of the arena that outgrows it.
+        // This piece of the arena grows beyond it.
         let small = layout(10, 1);
         let first = piece(arena, small, 3);
         // SAFETY: `first` was made with this layout.

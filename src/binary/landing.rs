@@ -1,8 +1,8 @@
-//! The landing area of [`last`]: one mapping that holds all that a last process has, and the two ways onto
-//! it: this process itself ([`Landing::land`]), or a sibling that is born there ([`Landing::bear`]).
+//! The landing area of [`last`]: one mapping that holds all memory of a last process, and the two ways onto it.
+//! This process itself goes there ([`Landing::land`]), or a sibling is born there ([`Landing::bear`]).
 //!
-//! Either way nothing else of this process's memory comes along but the program's text and constants, which
-//! everybody has who has the binary.
+//! Either way only the program's text and constants come along of this process's other memory. Anybody who has the
+//! binary has these.
 
 mod area;
 mod last;
@@ -35,10 +35,10 @@ pub(crate) use wanted::{
 pub(crate) use wanted::{FaultKind, FaultPlace};
 pub(crate) use word::{Tells, Told, Word};
 
-/// The stack at the upper end of an area, in bytes.
+/// The size of the stack at the upper end of an area, in bytes.
 const STACK: usize = 16 * 1024;
 
-/// A landing area that is ready.
+/// A landing area that is ready for its process.
 #[derive(Debug)]
 pub(crate) struct Landing {
     area: NonNull<Area>,
@@ -47,10 +47,10 @@ pub(crate) struct Landing {
 }
 
 impl Landing {
-    /// Maps an area and puts `last` there, with everything that belongs to it.
+    /// Maps an area and copies `last` and `confinement` there, with everything that belongs to them.
     ///
     /// # Errors
-    /// ENOMEM.
+    /// ENOMEM; EINVAL for a filter that is too long, or for a `first_closed` that is no descriptor's number.
     pub(crate) fn new(last: &Last<'_>, confinement: &Confinement<'_>) -> nix::Result<Landing> {
         let mut landing = Landing::map(size_of_all(last, confinement))?;
         let hooks = landing.hooks(last.hooks);
@@ -122,8 +122,8 @@ impl Landing {
         Ok(landing)
     }
 
-    /// This process itself goes on at the area: everything else is unmapped, the filter is loaded, and in the
-    /// end it is the program. What is still owned here stays open until then.
+    /// Goes on at the area, in this process: unmaps everything else (except `keep`), loads the filter, and in the
+    /// end executes the program. Descriptors that are still owned here stay open until then.
     pub(crate) fn land(self, keep: Option<&'static Shared>) -> ! {
         let mut kept = self.kept();
         kept.extend(keep.map(Shared::range));
@@ -140,23 +140,23 @@ impl Landing {
         unsafe { go_on(self.top(), last::land, area) }
     }
 
-    /// A sibling of this process is born at the area, in the pid namespace of this process's children. Its pid, as
-    /// the parent of both sees it, is in `shared` before it runs for the first time. What of this process's memory
-    /// must not come along is marked by [`Landing::leave_the_rest`] before.
+    /// Makes a sibling of this process at the area, in the pid namespace of this process's children. The kernel
+    /// stores its pid, as the parent of both sees it, in `shared` before the sibling runs. Call
+    /// [`Landing::leave_the_rest`] before: it marks the memory of this process that must not come along.
     ///
     /// # Errors
-    /// EAGAIN past a limit on processes, ENOMEM; what a filter makes of clone(2).
+    /// EAGAIN past a limit on processes, ENOMEM; any errno that a filter gives clone(2).
     pub(crate) fn bear(&self, shared: &'static Shared) -> nix::Result<()> {
         // SAFETY: the area is ready, its stack is free, and `shared` lives for ever.
         let pid = unsafe { last::be_born(self.area.as_ptr(), self.top(), shared.pid_address()) };
         born_or_errno(pid)
     }
 
-    /// Marks everything but the text, the constants and the area as not to be forked on: `madvise(MADV_DONTFORK)`,
-    /// madvise(2). What is mapped afterwards would come along.
+    /// Marks everything except the text, the constants and the area as not to be copied by a clone:
+    /// `madvise(MADV_DONTFORK)`, madvise(2). Memory that is mapped afterwards would come along.
     ///
     /// # Errors
-    /// ENOMEM, where a mapping had to be split and there are too many.
+    /// The errno of madvise(2), except ENOMEM.
     pub(crate) fn leave_the_rest(&self) -> nix::Result<()> {
         for [from, to] in beside(self.kept()) {
             // SAFETY: advice about forking changes nothing for this process.
@@ -167,7 +167,7 @@ impl Landing {
                     libc::MADV_DONTFORK,
                 )
             };
-            // ENOMEM: there are holes, or it is more than this processor addresses.
+            // ENOMEM: the range has holes, or is more than this processor addresses.
             match Errno::result(result) {
                 Ok(_) | Err(Errno::ENOMEM) => {}
                 Err(errno) => return Err(errno),
@@ -201,7 +201,7 @@ impl Landing {
         })
     }
 
-    /// Copies `items` into the area; their address there.
+    /// Copies `items` into the area and returns their address there.
     fn put<T: Copy>(&mut self, items: &[T]) -> *const T {
         let begin = self.used.next_multiple_of(align_of::<T>());
         self.used = begin + size_of_val(items);
@@ -248,7 +248,7 @@ impl Landing {
     }
 }
 
-/// A landing area with nothing on it but a word and a stack: for the maker of a procfs context (`last::open_proc`).
+/// A landing area with only a word and a stack, for the process that makes a procfs context (`last::open_proc`).
 #[derive(Debug)]
 pub(crate) struct MakerLanding(Landing);
 
@@ -264,18 +264,19 @@ impl MakerLanding {
         Ok(MakerLanding(landing))
     }
 
-    /// As [`Landing::leave_the_rest`].
+    /// Marks the rest of this process's memory as [`Landing::leave_the_rest`] does.
     ///
     /// # Errors
-    /// The same.
+    /// Those of [`Landing::leave_the_rest`].
     pub(crate) fn leave_the_rest(&self) -> nix::Result<()> {
         self.0.leave_the_rest()
     }
 
-    /// As [`Landing::bear`].
+    /// Makes a sibling of this process at the area, as [`Landing::bear`] does, which opens a procfs context for
+    /// `taker`.
     ///
     /// # Errors
-    /// The same.
+    /// Those of [`Landing::bear`].
     pub(crate) fn bear(&self, shared: &'static Shared, taker: Taker) -> nix::Result<()> {
         let area = self.0.area.as_ptr().expose_provenance();
         // SAFETY: the area is ready, its stack is free, and `shared` lives for ever.
@@ -292,7 +293,7 @@ fn born_or_errno(pid: isize) -> nix::Result<()> {
     }
 }
 
-/// Upper bound of what [`Landing::new`] puts into the area.
+/// Returns an upper bound of the bytes that [`Landing::new`] puts into the area.
 fn size_of_all(last: &Last<'_>, confinement: &Confinement<'_>) -> usize {
     let text = |it: &CString| it.as_bytes_with_nul().len() + size_of::<*const u8>();
     let texts = |list: &[CString]| list.iter().map(text).sum::<usize>() + 64;
@@ -310,7 +311,7 @@ fn size_of_all(last: &Last<'_>, confinement: &Confinement<'_>) -> usize {
         + 256
 }
 
-/// The ranges between those that are kept, from the first page to the top.
+/// Returns the ranges between those of `kept`, from the second page to [`TOP`].
 fn beside(mut kept: Vec<[usize; 2]>) -> Vec<[usize; 2]> {
     kept.sort_unstable();
     let mut ranges = Vec::new();
@@ -325,16 +326,15 @@ fn beside(mut kept: Vec<[usize; 2]>) -> Vec<[usize; 2]> {
     ranges
 }
 
-/// Puts the number of the descriptor `fd` where the parent sees it, and waits without a system call until it has
-/// taken it. For a process that may already be under a filter that notifies of every call.
+/// Stores the number of the descriptor `fd` where the parent sees it, and waits without a system call until the
+/// parent has taken it. For a process that may already be under a filter that notifies of every call.
 pub(crate) fn hand_over(shared: &'static Shared, fd: RawFd) {
     // SAFETY: `shared` lives for ever.
     unsafe { last::hand_over(shared.listener_address(), fd) };
 }
 
-/// From here on every signal that ends other processes ends this one, also where it is the first of a pid
-/// namespace, for which the kernel ignores signals without a handler (pid_namespaces(7)). execve(2) takes that
-/// away.
+/// Lets every signal that ends other processes end this one too. The kernel ignores signals without a handler for
+/// the first process of a pid namespace (pid_namespaces(7)), so this sets handlers. execve(2) removes them.
 ///
 /// # Errors
 /// None that rt_sigaction(2) knows of for these signals.
@@ -353,7 +353,7 @@ pub(crate) fn end_by_signals() -> nix::Result<()> {
         .try_for_each(|number| signal::set_handler(number, last::end_by_signal))
 }
 
-/// The pid that [`Landing::bear`] left, as the parent reads it; None where nobody was born.
+/// Returns the pid that [`Landing::bear`] left, as the parent sees it; None if no process was born.
 #[must_use]
 pub(crate) fn born(shared: &'static Shared) -> Option<Pid> {
     Some(shared.pid()).filter(|pid| *pid > 0).map(Pid::from_raw)

@@ -1,4 +1,4 @@
-//! The host binary's protection (CVE-2019-5736): what enters a container runs from a mount or a copy of
+//! The host binary's protection (CVE-2019-5736): a process that enters a container runs from a mount or a copy of
 //! casulo that cannot be written, whatever happens to the process later.
 
 use super::{remap, start};
@@ -12,22 +12,22 @@ use std::convert::Infallible;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, Ordering};
 
-/// All seals of a memfd that nobody can change any more.
+/// Returns the seals of a memfd that nobody can change any more.
 fn all_seals() -> SealFlag {
     SealFlag::F_SEAL_SEAL | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE
 }
 
-/// Descriptor of the mount that this process runs from, until [`close_binary_mount`]; 0 for none, which is always
-/// standard input, for the standard library opens what the caller has closed.
+/// The descriptor of the mount that this process runs from, until [`close_binary_mount`]; 0 for none. Number 0 is
+/// always standard input, because `start` opens the streams that the caller has closed.
 static MOUNT: AtomicI32 = AtomicI32::new(0);
 
-/// Makes sure this process runs from a read-only mount or a sealed memfd, if it does not yet. Runs first
-/// thing in `main`, in the parent, before anything is opened; returns only when protected.
+/// Makes sure that this process runs from a read-only mount or a sealed memfd. The parent calls it first of all in
+/// `main`, before it opens anything. Returns only when the binary is protected.
 ///
 /// As root casulo moves onto a detached, read-only clone of the mount that holds the binary, without a second start.
-/// Where the kernel does not let it (an ordinary user, or a kernel without CONFIG_CHECKPOINT_RESTORE) it
-/// re-executes itself, with the same arguments and environment, from a sealed memfd. No other read-only mount
-/// counts: somebody may make that one writable.
+/// Where the kernel refuses that (an ordinary user, or a kernel without CONFIG_CHECKPOINT_RESTORE) it re-executes
+/// itself from a sealed memfd, with the same arguments and environment. No other read-only mount counts: somebody
+/// may make that one writable.
 ///
 /// # Errors
 /// The errno of the call that failed.
@@ -41,11 +41,11 @@ pub(crate) fn protect() -> nix::Result<()> {
     }
 }
 
-/// Closes the descriptor of the mount that this process runs from; the mount stays for as long as somebody
-/// runs from it. While any process has the descriptor, whoever finds the program by `/proc/N/exe` could make the
-/// mount writable (mount_setattr(2) in a user namespace of its own); afterwards the kernel says EINVAL. So all
-/// have closed it before a process of casulo can be seen in a container. Whoever closes it last waits while the
-/// kernel takes the mount down (an RCU grace period), so the child does it at once and the parent meanwhile.
+/// Closes the descriptor of the mount that this process runs from. The mount stays for as long as a process runs
+/// from it. While any process has the descriptor, another that finds the program by `/proc/N/exe` could make the
+/// mount writable (mount_setattr(2) in a user namespace of its own); afterwards the kernel answers EINVAL. So all
+/// have closed it before a process of casulo can be seen in a container. The last close waits while the kernel takes
+/// the mount down (an RCU grace period), so the child closes it at once and the parent meanwhile.
 pub(crate) fn close_binary_mount() {
     let mount = MOUNT.swap(0, Ordering::Relaxed);
     if mount > 0 {
@@ -79,7 +79,7 @@ fn is_sealed(fd: &OwnedFd) -> bool {
         .is_ok_and(|seals| SealFlag::from_bits_retain(seals).contains(all_seals()))
 }
 
-/// A detached mount of the binary alone, read-only for ever: no path leads to it.
+/// Returns a detached mount of the binary alone, read-only for ever. No path leads to it.
 fn read_only_clone() -> nix::Result<OwnedFd> {
     let read_only = mount::MountAttr {
         attr_set: libc::MOUNT_ATTR_RDONLY,
@@ -88,7 +88,7 @@ fn read_only_clone() -> nix::Result<OwnedFd> {
     mount::clone_with(AT_FDCWD, c"/proc/self/exe", 0, &read_only)
 }
 
-/// The file that an `O_PATH` descriptor stands for, open for reading.
+/// Opens the file of an `O_PATH` descriptor for reading.
 fn reopened(path: &OwnedFd) -> nix::Result<OwnedFd> {
     let name = format!("/proc/self/fd/{}", path.as_raw_fd());
     open(
@@ -98,7 +98,7 @@ fn reopened(path: &OwnedFd) -> nix::Result<OwnedFd> {
     )
 }
 
-/// A memfd with the binary's bytes that nobody can write, grow, shrink or unseal.
+/// Returns a memfd with the binary's bytes that nobody can write, grow, shrink or unseal.
 fn sealed_copy(exe: &OwnedFd) -> nix::Result<OwnedFd> {
     let memfd = memfd_create(
         c"casulo",
@@ -149,14 +149,14 @@ mod tests {
     use nix::sys::uio::pwrite;
     use nix::unistd::ftruncate;
 
-    /// Each seal by its effect (fcntl(2), "File sealing").
+    /// Tests each seal by its effect (fcntl(2), "File sealing").
     #[test]
     fn a_copy_cannot_be_changed_in_any_way() {
         let exe = std::fs::File::open("/proc/self/exe").expect("our own program");
         let size = exe.metadata().expect("its size").len().cast_signed();
         let copy = sealed_copy(&exe.into()).expect("a copy");
         assert!(is_sealed(&copy));
-        // Within the file: beyond its end another seal answers.
+        // The write is within the file: beyond its end another seal refuses it.
         assert_eq!(pwrite(&copy, b"X", 0), Err(Errno::EPERM), "write");
         assert_eq!(ftruncate(&copy, 0), Err(Errno::EPERM), "shrink");
         assert_eq!(ftruncate(&copy, size + 1), Err(Errno::EPERM), "grow");

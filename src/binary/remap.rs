@@ -1,5 +1,6 @@
-//! The memory that this process's own program lies in. casulo is one static executable: each part lies where its
-//! program header says, elf(5), or as far behind that as the kernel has put all of a position-independent one.
+//! The memory in which this process's own program lies. casulo is one static executable. Each of its parts lies at
+//! the address of its program header, elf(5), or, in a position-independent one, at the same distance above it as
+//! all parts.
 
 use super::start;
 use crate::sys::check;
@@ -12,17 +13,16 @@ use std::num::NonZeroUsize;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::{NonNull, with_exposed_provenance, with_exposed_provenance_mut};
 
-/// From here on this process, and every child of it, runs from `file`, and `/proc/self/exe` leads there.
-/// Each part of the program is mapped again in its place; then `prctl(PR_SET_MM_MAP)`, prctl(2), names the
-/// new file, which the kernel allows when nothing of the old one is mapped any more. Nothing else changes for the
-/// process.
+/// Makes this process, and every child of it, run from `file`; `/proc/self/exe` then leads there. Maps each part of
+/// the program again in its place. Then `prctl(PR_SET_MM_MAP)`, prctl(2), names the new file, which the kernel
+/// allows once no part of the old one is mapped. Nothing else changes for the process.
 ///
 /// # Safety
 /// `file` is this very program, opened by way of another mount.
 ///
 /// # Errors
-/// ENOEXEC for a program laid out in another way; EPERM without CAP_CHECKPOINT_RESTORE and CAP_SYS_ADMIN;
-/// EINVAL from a kernel without CONFIG_CHECKPOINT_RESTORE. The process goes on as before then.
+/// ENOEXEC for a program laid out in another way; EPERM without CAP_CHECKPOINT_RESTORE and CAP_SYS_ADMIN; EINVAL
+/// from a kernel without CONFIG_CHECKPOINT_RESTORE. The process then goes on as before.
 pub(super) unsafe fn run_from(file: BorrowedFd<'_>) -> nix::Result<()> {
     let (constant, written): (Vec<Part>, Vec<Part>) = parts()?.partition(Part::is_constant);
     let map = MemoryMap::of_this_process(&constant, &written, file)?;
@@ -35,8 +35,8 @@ pub(super) unsafe fn run_from(file: BorrowedFd<'_>) -> nix::Result<()> {
     map.set()
 }
 
-/// `madvise(MADV_DONTNEED)`, madvise(2), of all that is never written: these pages go back to the page
-/// cache, and come again one by one when they are needed. For a process that will wait for long.
+/// Drops the pages that are never written: `madvise(MADV_DONTNEED)`, madvise(2). They are read again from the page
+/// cache, one by one, when they are needed. For a process that will wait for long.
 pub(crate) fn drop_clean_pages() {
     for part in parts().into_iter().flatten().filter(Part::is_constant) {
         // SAFETY: nobody ever writes them, so what comes again from the file is what was there. What fails
@@ -45,8 +45,8 @@ pub(crate) fn drop_clean_pages() {
     }
 }
 
-/// Where text and constants lie, which are the same in every process that runs this program: from the first byte of
-/// each range to behind its last. Empty where the program is laid out in another way.
+/// Returns the ranges of text and constants, which are the same in every process that runs this program. Each is
+/// the address of its first byte and the one after its last. Empty if the program is laid out in another way.
 pub(super) fn constant_ranges() -> Vec<[usize; 2]> {
     let constant = parts().into_iter().flatten().filter(Part::is_constant);
     let range = |it: Part| [it.begin.get(), it.begin.get() + it.length.get()];
@@ -58,7 +58,7 @@ pub(super) fn constant_ranges() -> Vec<[usize; 2]> {
 struct Part {
     begin: NonZeroUsize,
     length: NonZeroUsize,
-    /// Where in the file the pages are.
+    /// The offset of the pages in the file.
     offset: libc::off_t,
     access: ProtFlags,
 }
@@ -87,14 +87,15 @@ fn page_size() -> usize {
     auxiliary(libc::AT_PAGESZ).max(1)
 }
 
-/// getauxval(3): 0 for what the kernel did not say.
+/// getauxval(3): 0 for an entry that the kernel did not give.
 fn auxiliary(kind: libc::c_ulong) -> usize {
     // SAFETY: an integer goes in and one comes out.
     usize::try_from(unsafe { libc::getauxval(kind) }).expect("a long is as wide as an address")
 }
 
 impl Part {
-    /// Of a program that lies `bias` behind where it says. None where there is nothing of the file in it.
+    /// Returns the part for `header` in a program that lies `bias` bytes above the header's address. None if no
+    /// byte of the file is in it.
     fn of(header: &libc::Elf64_Phdr, bias: usize) -> Option<Part> {
         let page = page_size();
         let address = usize::try_from(header.p_vaddr).ok()?.wrapping_add(bias);
@@ -128,7 +129,7 @@ impl Part {
         NonNull::new(memory).unwrap_or(NonNull::dangling())
     }
 
-    /// Puts the pages of `file` in the place of the same pages of the present file.
+    /// Maps the same pages of `file` in the place of those of the present file.
     fn map_again(&self, file: BorrowedFd<'_>) -> nix::Result<()> {
         let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_FIXED;
         // SAFETY: it is the same file, so every byte of the program stays what it is, also of the function
@@ -146,10 +147,10 @@ impl Part {
         .map(drop)
     }
 
-    /// Puts a copy in the place of pages that the program writes. Their file does not know what was written.
+    /// Puts a copy in the place of pages that the program writes. The file does not have what was written to them.
     fn leave_the_file(&self) -> nix::Result<()> {
         let length = self.length.get();
-        // All of it is written at once: so its pages come by one call, not by a fault each.
+        // All pages of the copy are written at once, so one call brings them, not a fault for each.
         let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_POPULATE;
         // SAFETY: a new mapping, at an address that the kernel chooses.
         let copy = unsafe { mmap_anonymous(None, self.length, self.access, flags)? };
@@ -162,7 +163,7 @@ impl Part {
     }
 }
 
-/// From the first byte of these parts to the last.
+/// Returns the range from the first byte of these parts to the last.
 fn range(parts: &[Part]) -> [usize; 2] {
     let end = |part: &Part| part.begin.get() + part.length.get();
     [
@@ -171,7 +172,7 @@ fn range(parts: &[Part]) -> [usize; 2] {
     ]
 }
 
-/// `struct prctl_mm_map` of linux/prctl.h: where `/proc/PID/stat`, `cmdline`, `environ` and `exe` look.
+/// `struct prctl_mm_map` of linux/prctl.h: the addresses that `/proc/PID/stat`, `cmdline`, `environ` and `exe` use.
 #[repr(C)]
 #[derive(Debug)]
 struct MemoryMap {
@@ -181,17 +182,17 @@ struct MemoryMap {
     stack: usize,
     arguments: [usize; 2],
     environment: [usize; 2],
-    /// None: the auxiliary vector stays what it is.
+    /// 0: the auxiliary vector stays as it is.
     auxv: usize,
     auxv_size: u32,
     exe: i32,
 }
 
 impl MemoryMap {
-    /// What this process has, but for `exe`. The kernel lays a new program's stack out as its arguments'
-    /// number, their addresses, null, the environment's, null; further up the texts of the arguments, of the
-    /// environment and of the file's name, one behind the other (`create_elf_tables` and `do_execveat_common`
-    /// of the kernel).
+    /// Returns the map of this process as it is, but with another `exe`. The kernel lays a new program's stack out
+    /// so: the number of arguments, their addresses, null, the addresses of the environment, null. Further up are
+    /// the texts of the arguments, of the environment and of the file's name, one after the other
+    /// (`create_elf_tables` and `do_execveat_common` of the kernel).
     fn of_this_process(
         code: &[Part],
         data: &[Part],

@@ -4,11 +4,11 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
-/// `mmap(MAP_SHARED | MAP_ANONYMOUS)`, mmap(2): `count` words, all 0, for this process and every child that
-/// is cloned later, until each executes something. They are never given back.
+/// `mmap(MAP_SHARED | MAP_ANONYMOUS)`, mmap(2): `count` words, all 0, which this process shares with every child
+/// that it clones later, until each executes a program. They are never unmapped.
 ///
 /// # Errors
-/// ENOMEM; EINVAL for no words.
+/// ENOMEM; EINVAL for a `count` of 0.
 pub(crate) fn words(count: usize) -> nix::Result<&'static [AtomicU64]> {
     let length = NonZeroUsize::new(count * size_of::<AtomicU64>()).ok_or(nix::Error::EINVAL)?;
     let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
@@ -19,26 +19,26 @@ pub(crate) fn words(count: usize) -> nix::Result<&'static [AtomicU64]> {
     Ok(unsafe { std::slice::from_raw_parts(memory.as_ptr().cast(), count) })
 }
 
-/// A page that a parent shares with the process that it sends into a container, and with nobody who can be seen
-/// there. The process writes numbers; the parent believes what it can check.
+/// A page that a parent shares with the process that it sends into a container, and with no process that can be
+/// seen there. The process writes numbers; the parent believes only what it can check.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Shared {
-    /// The pid of the sibling that the process has made, stored by the kernel; 0 before.
+    /// The pid of the sibling that the process has made, stored by the kernel; 0 before that.
     pid: AtomicI32,
-    /// The number of a descriptor and 1; the parent sets it back to 0 when it has the descriptor.
+    /// The number of a descriptor plus 1; the parent sets it back to 0 when it has the descriptor.
     listener: AtomicI32,
-    /// Which of the last steps has failed, and how: where nothing can be said by a call any more.
+    /// The last step that has failed, and below its errno: for when the process can make no call to report it.
     step: AtomicI32,
     errno: AtomicI32,
-    /// 1 once the parent has said that what is made may be seen.
+    /// 1 once the parent has said that what the process makes may be seen.
     may_be_seen: AtomicI32,
-    /// 1 once the process has come to run at all.
+    /// 1 once the process has started to run.
     has_begun: AtomicI32,
 }
 
 impl Shared {
-    /// A new page, all 0.
+    /// Makes a new page, all 0.
     ///
     /// # Errors
     /// ENOMEM.
@@ -56,7 +56,7 @@ impl Shared {
         self.pid.load(Ordering::Acquire)
     }
 
-    /// The descriptor that is handed over at the moment.
+    /// The number of the descriptor that the process is handing over; None if there is none.
     #[must_use]
     pub(crate) fn listener(&self) -> Option<i32> {
         match self.listener.load(Ordering::Acquire) {
@@ -65,40 +65,40 @@ impl Shared {
         }
     }
 
-    /// Parent: it has been taken.
+    /// Parent: tells the process that the descriptor was taken.
     pub(crate) fn listener_is_taken(&self) {
         self.listener.store(0, Ordering::Release);
     }
 
-    /// Parent: what the process makes may be seen in the container.
+    /// Parent: tells the process that what it makes may be seen in the container.
     pub(crate) fn let_be_seen(&self) {
         self.may_be_seen.store(1, Ordering::Release);
     }
 
-    /// The process: whether the parent has said so.
+    /// The process: true once the parent has called [`Shared::let_be_seen`].
     #[must_use]
     pub(crate) fn may_be_seen(&self) -> bool {
         self.may_be_seen.load(Ordering::Acquire) != 0
     }
 
-    /// The process: it runs.
+    /// The process: notes that it runs.
     pub(crate) fn begin(&self) {
         self.has_begun.store(1, Ordering::Release);
     }
 
-    /// Parent: whether the process has run at all. One that was killed at its birth has not.
+    /// Parent: true if the process has run at all. One that was killed at its birth has not.
     #[must_use]
     pub(crate) fn has_begun(&self) -> bool {
         self.has_begun.load(Ordering::Acquire) != 0
     }
 
-    /// The process: this step has failed.
+    /// The process: reports that this step has failed.
     pub(crate) fn fail(&self, step: i32, errno: nix::errno::Errno) {
         self.errno.store(errno as i32, Ordering::Relaxed);
         self.step.store(step, Ordering::Release);
     }
 
-    /// Parent: which step has failed, and the errno; None where none has.
+    /// Parent: returns the step that has failed and the errno; None if none has.
     #[must_use]
     pub(crate) fn failure(&self) -> Option<(i32, nix::errno::Errno)> {
         match self.step.load(Ordering::Acquire) {
@@ -118,7 +118,7 @@ impl Shared {
         self.listener.as_ptr()
     }
 
-    /// The page's addresses.
+    /// The addresses of the page: its first byte, and the one after its last.
     pub(super) fn range(&self) -> [usize; 2] {
         let from = std::ptr::from_ref(self).addr();
         [from, from + 4096]

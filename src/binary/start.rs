@@ -1,9 +1,9 @@
-//! `main` as the C library calls it: what casulo does before [`crate::entry`]'s function, in place of the
+//! `main` as the C library calls it: what casulo does before the function of [`crate::entry`], in place of the
 //! standard library's start-up.
 //!
-//! That would give the process a second stack with a guard page and two signal handlers, to say that a stack
-//! has overflowed: nine system calls and three mappings each time casulo starts (docs/performance.md). Without
-//! them an overflow is a SIGSEGV.
+//! The standard library would give the process a second stack with a guard page and two signal handlers, to report a
+//! stack overflow. That takes nine system calls and three mappings each time casulo starts (docs/performance.md).
+//! Without them an overflow is a SIGSEGV.
 
 use crate::sys::child::leave;
 use crate::sys::rlimit::{self, Limit};
@@ -18,33 +18,34 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 static COUNT: AtomicUsize = AtomicUsize::new(0);
-/// What casulo makes is readable by all and writable by its owner, whoever calls it, unless it says otherwise.
+/// casulo makes files readable by all and writable by their owner unless it says otherwise, whatever its caller's umask
+/// is.
 const UMASK: Mode = Mode::from_bits_truncate(0o022);
 
-/// The stack that casulo has room for: what Linux gives a process by default.
+/// The size of stack that casulo relies on, in bytes: the soft limit that Linux sets by default.
 const STACK: u64 = 8 << 20;
 
-/// Limits that casulo raises for itself, as far as the hard limit goes: descriptors, of which a container
-/// with many mounts takes many, and the stack, which is looked at whenever it grows.
+/// The limits that casulo raises for itself, up to the hard limit. A container with many mounts takes many
+/// descriptors. The kernel checks the limit of the stack whenever it grows.
 static RAISED: [Raised; 2] = [
     Raised::none(libc::RLIMIT_NOFILE as u32, u64::MAX),
     Raised::none(libc::RLIMIT_STACK as u32, STACK),
 ];
 
-/// A limit that is raised, and what it was.
+/// A limit that is raised, with the caller's values.
 struct Raised {
     resource: u32,
     wanted: u64,
-    /// The caller's; a soft limit of [`u64::MAX`], which nothing can raise, where it was left alone or has
-    /// been given back.
+    /// The caller's soft limit. It is [`u64::MAX`], which cannot be raised, if the limit was left alone or has been
+    /// given back.
     soft: AtomicU64,
     hard: AtomicU64,
 }
 
 static ARGUMENTS: AtomicPtr<*const c_char> = AtomicPtr::new(ptr::null_mut());
 
-/// Makes `fn($arguments: Vec<OsString>) -> u8` the program: it gets the arguments without the program's name
-/// and returns the exit code. For a binary with `#![no_main]`.
+/// Makes `fn($arguments: Vec<OsString>) -> u8` the program. The function gets the arguments without the program's
+/// name and returns the exit code. For a binary with `#![no_main]`.
 #[macro_export]
 macro_rules! entry {
     ($run:path) => {
@@ -60,11 +61,11 @@ macro_rules! entry {
     };
 }
 
-/// What [`crate::entry`] makes of `main`.
+/// The body of the `main` that [`crate::entry`] makes.
 ///
 /// # Safety
-/// `arguments` are `count` pointers to C strings that live as long as the process, and a null pointer behind them: what
-/// the C library gives to `main`.
+/// `arguments` are `count` pointers to C strings that live as long as the process, and then a null pointer, as the C
+/// library gives them to `main`.
 #[doc(hidden)]
 pub unsafe fn run(
     count: c_int,
@@ -74,40 +75,40 @@ pub unsafe fn run(
     COUNT.store(usize::try_from(count).expect("argc"), Ordering::Relaxed);
     ARGUMENTS.store(arguments.cast_mut(), Ordering::Relaxed);
     open_closed_streams();
-    // So that a reader who has left is an error of write(2), and no death between two steps.
+    // A reader that has gone away is then an error of write(2), and does not kill casulo between two steps.
     // SAFETY: SIG_IGN installs no handler.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
     let words = words().skip(1).collect();
-    // Nobody has registered anything for exit(3), and what was printed was flushed.
+    // No function is registered for exit(3), and what was printed was flushed.
     leave(c_int::from(program(words)))
 }
 
-/// Makes of what a process inherits what casulo counts on, whoever its caller is: a umask of 022, no signal
-/// blocked, room for descriptors and stack, and the default for the signals that it waits by or ends by. A
-/// caller that ignores SIGCHLD would leave it no child to wait for, and one that ignores SIGTERM no way to end
-/// it; SIGHUP and SIGINT stay as they are, for nohup(1) and for shells that start it in the background.
+/// Brings the inherited state of the process into the form that casulo relies on: a umask of 022, no blocked signal,
+/// room for descriptors and stack, and the default disposition of SIGCHLD and SIGTERM. A caller that ignores SIGCHLD
+/// would leave casulo no child to wait for, and one that ignores SIGTERM no way to end it. SIGHUP and SIGINT stay as
+/// they are, for nohup(1) and for shells that start casulo in the background.
 ///
-/// Parent, once, when it is not going to start itself again. The child gets a umask, dispositions and a mask
-/// of its own by its plan, and the caller's limits by [`restore_limits`].
+/// Parent, once, when it is not going to start itself again. The child gets the umask, dispositions and signal mask
+/// of its own plan, and the caller's limits by [`restore_limits`].
 pub(crate) fn normalise() {
     umask(UMASK);
     for number in [libc::SIGCHLD, libc::SIGTERM] {
-        // Only SIGKILL and SIGSTOP are refused.
+        // The kernel refuses this only for SIGKILL and SIGSTOP.
         let _ = signal::set_default(number);
     }
-    // Nor is a mask.
+    // The kernel refuses no signal mask.
     let _ = SigSet::empty().thread_set_mask();
     for limit in &RAISED {
         limit.raise();
     }
 }
 
-/// Sets the limits that [`normalise`] raised to what the caller had, but for those that `is_set` says are set
-/// by others, by the kernel's number. Child, before it executes a program; once, so that a program which is
-/// executed later has the limits of the process that executes it.
+/// Sets the limits that [`normalise`] raised back to the caller's, except those for which `is_set` is true: these are
+/// set by others. `is_set` gets the kernel's number (`RLIMIT_*`). Child, before it executes a program. A second call
+/// changes nothing, so that a program which is executed later has the limits of the process that executes it.
 ///
 /// # Errors
-/// Those of prlimit(2): none that is known for a soft limit below its hard one.
+/// Those of prlimit(2): none is known for a soft limit below its hard one.
 pub(crate) fn restore_limits(is_set: impl Fn(u32) -> bool) -> nix::Result<()> {
     for limit in &RAISED {
         let soft = limit.soft.swap(u64::MAX, Ordering::Relaxed);
@@ -129,7 +130,7 @@ impl Raised {
         }
     }
 
-    /// Where that fails (a hard limit above `/proc/sys/fs/nr_open`) the caller's limit has to do.
+    /// Raises the soft limit. If that fails (a hard limit above `/proc/sys/fs/nr_open`) the caller's limit stays.
     fn raise(&self) {
         let own = Pid::from_raw(0);
         let Ok(Limit { soft, hard }) = rlimit::get(own, self.resource) else {
@@ -143,7 +144,7 @@ impl Raised {
     }
 }
 
-/// The arguments' number and array, as the kernel laid them out; 0 and null where the standard library has
+/// The number of arguments and their array, as the kernel laid them out; 0 and null if the standard library has
 /// started the program (tests).
 pub(crate) fn arguments() -> (usize, *const *const c_char) {
     (
@@ -163,8 +164,8 @@ fn words() -> impl Iterator<Item = OsString> {
     })
 }
 
-/// What the caller has closed of stdin, stdout and stderr becomes /dev/null, or the next file that is opened
-/// would take its place.
+/// Opens /dev/null for each of stdin, stdout and stderr that the caller has closed. Otherwise the next file that is
+/// opened would take its number.
 fn open_closed_streams() {
     let mut streams = [0, 1, 2].map(|fd| libc::pollfd {
         fd,
@@ -180,7 +181,7 @@ fn open_closed_streams() {
     }
     for stream in streams {
         if stream.revents & libc::POLLNVAL != 0 {
-            // The lowest free number is this one. It stays open to the end.
+            // The lowest free number is this stream's. It stays open to the end.
             // SAFETY: the path is a C string.
             let opened = unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) };
             if opened != stream.fd {
@@ -214,7 +215,7 @@ mod tests {
             assert_eq!(limit(), Limit { soft: hard, hard });
             restore_limits(|_| false).expect("given back");
             assert_eq!(limit(), Limit { soft: 50, hard });
-            // Once: what is executed later has what is set by then.
+            // Limits are given back once: a program that is executed later has those that are set by then.
             rlimit::set(own, resource, Limit { soft: 40, hard }).expect("lowered");
             restore_limits(|_| false).expect("nothing");
             assert_eq!(limit().soft, 40);

@@ -21,7 +21,7 @@ fn planned(json: &str) -> Plan {
     )
 }
 
-/// The plan of sets without a problem.
+/// Returns the plan of sets that have no problem.
 fn decided(wanted: Option<&LinuxCapabilities>, ns: &namespaces::Plan, host: &Host) -> Plan {
     let mut problems = Problems::default();
     let plan = plan(wanted, ns, host, "c", &mut problems);
@@ -37,7 +37,7 @@ fn userns() -> namespaces::Plan {
 }
 
 impl Plan {
-    /// The plan for a root that may hold less than the one of the fixtures.
+    /// Returns the plan for a root that may hold less than the root of the fixtures.
     pub(crate) fn for_this_machine(self) -> Plan {
         let held = u64::from_str_radix(&status_line("CapEff"), 16).expect("hex");
         Plan {
@@ -131,7 +131,7 @@ fn no_set_reaches_past_the_bounding_set() {
         "sets: c.inheritable: the bounding set lacks CAP_KILL; \
          c.ambient: the bounding set lacks CAP_NET_RAW"
     );
-    // What the caller has lost is left out of both, and no contradiction of the config.
+    // Capabilities that the caller lacks are left out of both sets; the config does not contradict itself.
     let poor = Host {
         bounding: CHOWN,
         ..Host::of_root()

@@ -1,19 +1,20 @@
-//! The codes of findings. Their names, severities and hints are rows of [`super::table`]; docs/check.md
-//! explains each.
+//! The codes of findings. Their names, severities and hints are the rows of [`super::table`];
+//! docs/check.md explains each code.
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Severity {
     /// The container would not start.
     Fail,
-    /// What is in the container can take over the host, or look at it, without a flaw in the kernel.
+    /// A program in the container can take over the host, or look into it, without a flaw in the
+    /// kernel.
     Danger,
     /// A layer of isolation is missing.
     Weak,
 }
 
 impl Severity {
-    /// Its name in the output.
+    /// The severity's name in the output.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Severity::Fail => "fail",
@@ -23,7 +24,7 @@ impl Severity {
     }
 }
 
-/// What was found.
+/// The kind of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(
     missing_docs,

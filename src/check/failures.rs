@@ -1,4 +1,4 @@
-//! What would fail although the plan has no problem: what `create` only notices while it acts.
+//! Failures of a bundle whose plan has no problem: those that `create` notices only while it acts.
 
 mod cgroup;
 mod files;
@@ -9,7 +9,7 @@ mod way;
 
 use super::{Findings, Subject};
 
-/// Adds all of it.
+/// Adds a finding for each such failure.
 pub(super) fn find(subject: &Subject<'_>, findings: &mut Findings) {
     kernel::version(subject, findings);
     kernel::namespaces(subject, findings);

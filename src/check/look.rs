@@ -1,6 +1,6 @@
-//! What the host has: every look-up in files that `check` makes, and none of them changes anything.
-//! Parent, with the caller's rights and view. /proc is read by path here: a wrong answer is a wrong finding,
-//! and nothing is written.
+//! Look-ups on the host: all that `check` makes in files, none of which changes anything. Parent, with the
+//! caller's rights and view. /proc is read by path here: a wrong answer is only a wrong finding, and nothing
+//! is written.
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open};
@@ -9,28 +9,28 @@ use nix::unistd::{AccessFlags, faccessat};
 use std::os::fd::AsRawFd;
 use std::path::{Component, Path, PathBuf};
 
-/// The host's files. Tests look at another directory than `/`.
+/// The host's files. Tests use another directory instead of `/`.
 #[derive(Clone, Debug)]
 pub(crate) struct Files {
     root: PathBuf,
 }
 
-/// Something on the host.
+/// A file on the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
-    /// Its path without symlinks.
+    /// The file's path without symlinks.
     pub path: PathBuf,
-    /// Whether it is a directory, a socket, …
+    /// The type of the file: `S_IFDIR`, `S_IFSOCK`, …
     pub kind: SFlag,
 }
 
 impl Files {
-    /// The host's.
+    /// The files of this host.
     pub(crate) fn of_host() -> Files {
         Files::below("/".into())
     }
 
-    /// Those of a directory that looks like a host.
+    /// The files below a directory that looks like a host.
     pub(crate) fn below(root: PathBuf) -> Files {
         Files { root }
     }
@@ -43,29 +43,30 @@ impl Files {
         self.root.join(below)
     }
 
-    /// The text of a file; None where it cannot be read, whatever the reason.
+    /// Returns the text of a file; None if it cannot be read, whatever the reason.
     pub(crate) fn text(&self, path: impl AsRef<Path>) -> Option<String> {
         let bytes = std::fs::read(self.at(path.as_ref())).ok()?;
         Some(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// What is at a path, symlinks followed.
+    /// Returns the status of the file at a path. Symlinks are followed.
     ///
     /// # Errors
-    /// ENOENT, EACCES and the like.
+    /// The errno of stat(2): ENOENT, EACCES and the like.
     pub(crate) fn stat(&self, path: impl AsRef<Path>) -> nix::Result<FileStat> {
         stat(&self.at(path.as_ref()))
     }
 
-    /// What is at a path, and where that really is: asked of the descriptor, as the kernel names it.
+    /// Returns the file at a path with its real place, which the kernel gives for its descriptor. Symlinks
+    /// are followed.
     ///
     /// # Errors
-    /// ENOENT, EACCES and the like.
+    /// The errno of the open: ENOENT, EACCES and the like.
     pub(crate) fn find(&self, path: impl AsRef<Path>) -> nix::Result<Found> {
         self.find_with(path.as_ref(), OFlag::empty())
     }
 
-    /// The same, where a symlink at the end of the path counts itself.
+    /// Does as [`Files::find`], but a symlink at the end of the path is not followed.
     ///
     /// # Errors
     /// As [`Files::find`].
@@ -86,7 +87,7 @@ impl Files {
         Ok(Found { path, kind })
     }
 
-    /// Whether the caller may do this with what is at a path.
+    /// Checks that the caller may use the file at a path in this way, faccessat(2).
     ///
     /// # Errors
     /// ENOENT, EACCES, EROFS and the like.
@@ -94,7 +95,7 @@ impl Files {
         faccessat(AT_FDCWD, &self.at(path.as_ref()), how, AtFlags::AT_EACCESS)
     }
 
-    /// Whether an executable file is at a path.
+    /// Checks that there is a file at a path that the caller may execute.
     ///
     /// # Errors
     /// ENOENT, EACCES and the like; EISDIR for a directory.
@@ -113,7 +114,7 @@ impl Files {
             .any(|directory| self.executable(directory.join(name)).is_ok())
     }
 
-    /// The names in a directory; none where it cannot be read.
+    /// Returns the names in a directory; none if it cannot be read.
     pub(crate) fn names(&self, path: impl AsRef<Path>) -> Vec<String> {
         let entries = std::fs::read_dir(self.at(path.as_ref()));
         let entries = entries.into_iter().flatten().flatten();
@@ -122,7 +123,7 @@ impl Files {
             .collect()
     }
 
-    /// The nearest directory at or above `path` that exists.
+    /// Returns the nearest directory at or above `path` that exists.
     pub(crate) fn nearest<'a>(&self, path: &'a Path) -> Option<&'a Path> {
         path.ancestors().find(|it| self.stat(it).is_ok())
     }

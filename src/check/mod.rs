@@ -1,14 +1,14 @@
-//! `check`: what of a bundle would fail on this host, and what weakens its isolation. A dry run: parent,
-//! with the caller's rights; it makes no process, file, mount or cgroup.
+//! `check`: finds what would fail in a bundle on this host, and what weakens its isolation. A dry run in the
+//! parent, with the caller's rights: it makes no process, file, mount or cgroup.
 //!
 //! ```text
 //! config ─► parse_lenient ─► problems ─┐
-//!             Plan::decide ──────┼─► findings      the validators that create has, all of their problems
+//!             Plan::decide ──────┼─► findings      all problems that the validators of create find
 //! plan ─► failures  (look.rs) ───┤                 what create would only notice while it acts
-//! plan ─► weaknesses ────────────┘                 what would start, and should not like this
+//! plan ─► weaknesses ────────────┘                 what would start, but is not well isolated
 //! ```
-//! What it says would fail does fail. The other way round it promises nothing: what only the kernel can
-//! tell is not asked of it, because it answers by doing it.
+//! A failure that it reports does happen. The opposite is not promised: `check` does not ask the kernel
+//! questions that the kernel answers by acting.
 
 mod code;
 mod failures;
@@ -36,14 +36,14 @@ use serde_json::Value;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// One thing that was found.
+/// A finding: something that would fail, or that weakens the isolation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Finding {
-    /// Which kind of thing.
+    /// The kind of the finding.
     pub code: Code,
-    /// Where in the config: `linux.namespaces[2].path`.
+    /// The JSON path of its place in the config: `linux.namespaces[2].path`.
     pub path: String,
-    /// What is the matter there.
+    /// What is wrong there.
     pub message: String,
 }
 
@@ -64,28 +64,28 @@ impl Findings {
     }
 }
 
-/// What is looked at: the config, what casulo would do with it, and where.
+/// The subject of a check: the config, the plan that casulo makes of it, and the host.
 struct Subject<'a> {
-    /// The config as it stands in the file: `types` keep no order of what they read as sets.
+    /// The config as it stands in the file. The types keep no order of lists that they read as sets.
     raw: Value,
     spec: Box<Spec>,
     plan: Plan,
     host: &'a Host,
     files: &'a Files,
-    /// The sources of bind mounts, by the index of the mount.
+    /// The sources of bind mounts, each with the index of its mount.
     sources: Vec<(usize, nix::Result<Found>)>,
-    /// Kinds of namespaces that are joined by a path and are the caller's own.
+    /// The kinds of namespaces that are joined by path but are the caller's own.
     shared: Vec<Kind>,
 }
 
 impl Subject<'_> {
-    /// True if the container has a namespace of this kind, and not the host's.
+    /// True if the container has a namespace of this kind that is not the host's.
     fn has(&self, kind: Kind) -> bool {
         self.plan.namespaces.has(kind) && !self.shared.contains(&kind)
     }
 
-    /// True if `errno` of a look-up says that `create` will fail too. What is closed to an ordinary user may
-    /// be open to root of the container's user namespace.
+    /// True if `errno` of a look-up says that `create` will fail too. A file that is closed to an ordinary
+    /// user may be open to root of the container's user namespace.
     fn is_final(&self, errno: Errno) -> bool {
         errno != Errno::EACCES || self.host.has_capability(Capability::CAP_DAC_OVERRIDE)
     }
@@ -95,7 +95,7 @@ impl Subject<'_> {
         self.has(Kind::User) || self.host.in_user_namespace
     }
 
-    /// The bind mounts whose source exists.
+    /// The bind mounts whose source exists, each with its source.
     fn binds(&self) -> impl Iterator<Item = (&Mount, &Found)> {
         self.sources.iter().filter_map(|(index, found)| {
             let mut mounts = self.plan.rootfs.mounts.iter();
@@ -104,7 +104,7 @@ impl Subject<'_> {
     }
 }
 
-/// Checks a bundle: all findings, the worst first.
+/// Checks a bundle. Returns all findings, the worst first.
 ///
 /// # Errors
 /// `E_CONFIG` for a config that is no JSON object.
@@ -123,7 +123,7 @@ pub(crate) fn check(
         find_root(bundle, &mut spec, &mut findings);
         let plan = decide(&spec, options, host, &problems, &mut findings);
         let subject = Subject {
-            // It was read before, so it is JSON.
+            // The file was parsed above, so it is JSON.
             raw: serde_json::from_slice(&bundle.config).unwrap_or_default(),
             sources: sources(&plan, files),
             shared: shared(&plan),
@@ -145,7 +145,7 @@ pub(crate) fn check(
     Ok(found)
 }
 
-/// Makes `root.path` what [`crate::bundle::Bundle::open`] makes of it.
+/// Sets `root.path` as [`crate::bundle::Bundle::open`] does.
 fn find_root(bundle: &Unread, spec: &mut Spec, findings: &mut Findings) {
     let Some(mut root) = spec.root().clone() else {
         return;
@@ -167,7 +167,8 @@ fn find_root(bundle: &Unread, spec: &mut Spec, findings: &mut Findings) {
     }
 }
 
-/// The plan, and what is wrong with it: the config's problems, which every host has, and this host's.
+/// Returns the plan, and adds its problems: those of the config, which occur on every host, and those of
+/// this host.
 fn decide(
     spec: &Spec,
     options: &Options,
@@ -181,7 +182,7 @@ fn decide(
     Plan::decide(spec, options, &able(host), &mut everywhere);
     let everywhere = everywhere.into_list();
     for problem in here.into_list() {
-        // What stands there is a stand-in, see `config::parse_lenient`.
+        // The value at such a path is a stand-in, see `config::parse_lenient`.
         if known
             .iter()
             .any(|(path, _)| config::is_within(&problem.0, path))
@@ -198,7 +199,7 @@ fn decide(
     plan
 }
 
-/// The same host with everything that a plan can ask for.
+/// Returns the same host, but able to do everything that a plan can ask for.
 fn able(host: &Host) -> Host {
     Host {
         euid: 0,

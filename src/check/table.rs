@@ -1,9 +1,9 @@
-//! The table of codes: one row each. A code is never renamed and never means something else.
+//! The table of codes, one row for each. A code is never renamed and never changes its meaning.
 
 use super::code::Code::{self, self as C};
 use super::code::Severity::{self, Danger, Fail, Weak};
 
-/// A row of the table: the code, its text, how bad it is, and what can be done.
+/// A row of the table: the code, its name, its severity, and a hint at what to do.
 pub(super) type Row = (C, &'static str, Severity, &'static str);
 
 /// Every code, in the order in which findings are shown.
@@ -399,24 +399,24 @@ impl Code {
         ALL.iter().find(|(code, ..)| *code == self)
     }
 
-    /// The code of a text.
+    /// Returns the code with this name, if there is one.
     pub(crate) fn parse(text: &str) -> Option<Code> {
         let row = ALL.iter().find(|(_, name, ..)| *name == text)?;
         Some(row.0)
     }
 
-    /// Its text.
+    /// The code's name.
     pub(crate) fn as_str(self) -> &'static str {
         self.row().map_or("", |(_, name, ..)| name)
     }
 
-    /// How bad it is.
+    /// The severity of findings of this code.
     pub(crate) fn severity(self) -> Severity {
         self.row()
             .map_or(Severity::Fail, |(_, _, severity, _)| *severity)
     }
 
-    /// What can be done about it.
+    /// A hint at what to do about it.
     pub(crate) fn hint(self) -> &'static str {
         self.row().map_or("", |(.., hint)| hint)
     }

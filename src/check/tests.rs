@@ -1,4 +1,4 @@
-//! Every code, by a row that brings it about in a bundle that is clean otherwise.
+//! Every code, by a row that causes it in a bundle that is otherwise clean.
 
 mod rows;
 
@@ -26,7 +26,7 @@ struct Case {
 const NAMESPACES: [&str; 7] = ["user", "mount", "pid", "network", "ipc", "uts", "cgroup"];
 
 impl Case {
-    /// In which nothing is found.
+    /// Makes a case in which nothing is found.
     fn new() -> Case {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let case = Case {
@@ -76,7 +76,7 @@ impl Case {
         case
     }
 
-    /// A path of the host.
+    /// Returns a path of the host.
     fn at(&self, path: &str) -> PathBuf {
         self.directory.path().join("host").join(path)
     }
@@ -152,7 +152,7 @@ impl Case {
             .push(mount);
     }
 
-    /// Binds a directory of the host, made for it.
+    /// Makes a directory of the host and binds it.
     fn bind(&mut self, source: &str, options: &[&str]) {
         self.directory(source.trim_start_matches('/'));
         let options = [&["bind"], options].concat();
@@ -167,7 +167,7 @@ impl Case {
         self.look()
     }
 
-    /// The findings of the config as it was last written.
+    /// Returns the findings of the config as it was last written.
     fn look(&self) -> Vec<Finding> {
         let bundle = Unread::open(&self.directory.path().join("bundle"), None).expect("a bundle");
         let options = Options {
@@ -247,7 +247,7 @@ fn a_cgroup_that_the_caller_may_not_make_is_found() {
         let mode = fs::Permissions::from_mode(0o755);
         fs::set_permissions(case.directory.path().join(directory), mode).expect("changed");
     }
-    // Root may write everywhere, so this is asked as somebody else.
+    // Root may write everywhere, so another user asks.
     let said = words_of_child(|| {
         let mode = fs::Permissions::from_mode(0o555);
         let _ = fs::set_permissions(case.at("sys/fs/cgroup"), mode);

@@ -1,5 +1,5 @@
-//! What weakens the isolation of a container that would start: seen in the config and the plan. The host is
-//! only asked which of the files that should be hidden it has.
+//! What weakens the isolation of a container that would start, as far as the config and the plan show it.
+//! The host is only asked which of the files that should be hidden it has.
 
 mod capabilities;
 mod devices;
@@ -9,7 +9,7 @@ mod process;
 
 use super::{Code, Findings, Subject};
 
-/// Adds all of it.
+/// Adds a finding for each weakness.
 pub(super) fn find(subject: &Subject<'_>, findings: &mut Findings) {
     namespaces::shared(subject, findings);
     namespaces::id_maps(subject, findings);
@@ -27,10 +27,10 @@ pub(super) fn find(subject: &Subject<'_>, findings: &mut Findings) {
     limits(subject, findings);
 }
 
-/// Annotations that change what casulo does to the host, with the words of `casulo features`.
+/// The prefixes of annotations that change what casulo does to the host, as `casulo features` lists them.
 const SENSITIVE: [&str; 2] = ["run.oci.", "org.systemd.property."];
 
-/// What the config has casulo do outside the container.
+/// Adds what the config makes casulo do outside the container.
 fn outside(subject: &Subject<'_>, findings: &mut Findings) {
     for hook in &subject.plan.hooks.hooks {
         if hook.kind != crate::hooks::Kind::StartContainer {
@@ -52,7 +52,8 @@ fn outside(subject: &Subject<'_>, findings: &mut Findings) {
     }
 }
 
-/// Limits without which one container can take the host's memory or process ids from the others.
+/// Adds each limit that is missing and without which one container can use up the host's memory or process
+/// ids.
 fn limits(subject: &Subject<'_>, findings: &mut Findings) {
     for (code, file, path, what) in [
         (

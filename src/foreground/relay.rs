@@ -1,7 +1,7 @@
-//! Copies bytes between our stdio and the process's terminal, and lends it our own terminal.
+//! Copies bytes between our standard streams and the process's terminal, and makes our own terminal raw meanwhile.
 //!
-//! Nothing here waits: `watch` says what to wait for, `serve` moves what can be moved. A direction
-//! reads only when everything read before is written, so a slow side slows the other one down.
+//! No function here blocks: `watch` says what to wait for, `serve` moves what can be moved. A direction reads only
+//! when everything read before is written, so a slow side slows the other one down.
 
 use super::stdio::{Buffer, RawMode, Stream, in_background, plain_newlines, ready};
 use crate::error::{Code, Context, Result};
@@ -14,71 +14,70 @@ use nix::sys::termios::{SpecialCharacterIndices, tcgetattr};
 use nix::unistd::isatty;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// How often a terminal that no process has open is looked at again, in milliseconds.
+/// The interval in milliseconds after which a terminal that no process has open is tried again.
 const LOOK_AGAIN: u16 = 100;
 
-/// The end-of-file character of a terminal that was not asked for its own: control-D.
+/// The end-of-file character, control-D, for a terminal whose own cannot be read.
 const DEFAULT_EOF: u8 = 4;
 
-/// A process's terminal between our stdin and stdout. Dropping it gives our own terminal back as
-/// it was.
+/// A process's terminal between our stdin and stdout. Dropping it restores our own terminal's modes.
 #[derive(Debug)]
 pub(crate) struct Relay<'a> {
-    /// `None` once our output is gone: closing the master is how a terminal hangs up.
+    /// `None` once our output is gone: a terminal hangs up when its master is closed.
     master: Option<OwnedFd>,
     input: Stream<'a>,
     output: Stream<'a>,
-    /// On the way from input to the master.
+    /// Bytes on their way from `input` to the master.
     up: Buffer,
-    /// On the way from the master to output.
+    /// Bytes on their way from the master to `output`.
     down: Buffer,
     reading: Reading,
-    /// The last byte that went up.
+    /// The last byte that was read from `input`.
     last: u8,
-    /// No process has the slave open.
+    /// True if no process has the slave open.
     hung_up: bool,
-    /// The process has ended: what is left to read is all there will be.
+    /// True once the process has ended: the master gives no more than what is left to read.
     finishing: bool,
-    /// All of it was read.
+    /// True once all of that was read.
     exhausted: bool,
     /// Our stdin's modes, while it is raw.
     raw: Option<RawMode<'a>>,
     stdin: BorrowedFd<'a>,
-    /// Whose size the terminal has.
+    /// The terminal whose size the process's terminal gets.
     window: Option<BorrowedFd<'a>>,
 }
 
-/// Whether input is read.
+/// Whether `input` is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reading {
     Yes,
-    /// Not until we are continued: we are in the background of our terminal.
+    /// Not until SIGCONT: we are in the background of our terminal.
     Paused,
-    /// Never again.
+    /// No more.
     Ended,
 }
 
 impl Relay<'static> {
-    /// Parent, when it has got the master and before the process starts: sets the terminal's size
-    /// from ours and makes our stdin raw if it is a terminal.
+    /// Parent, when it has the master and before the process starts: gives the terminal the size of ours, and makes
+    /// our stdin raw if it is a terminal.
     ///
     /// # Errors
-    /// E_TERMINAL.
+    /// E_TERMINAL with the errno.
     pub(crate) fn of_stdio(master: OwnedFd) -> Result<Relay<'static>> {
         let [stdin, stdout, _] = STREAMS;
         Relay::new(master, stdin, stdout, own_terminal())
     }
 }
 
-/// Parent, before the process starts, where its [`Relay`] is only made once it runs: gives the terminal of `master` the
-/// size of ours, if we have one. A program that asks at once gets the right answer, and no SIGWINCH.
+/// Parent, before the process starts, if its [`Relay`] is made only once it runs: gives the terminal of `master` the
+/// size of ours, if we have one. A program that asks for the size at once gets the right one, and no SIGWINCH.
 pub(crate) fn give_own_size(master: BorrowedFd<'_>) {
     if let Some(window) = own_terminal() {
         copy_size(window, master);
     }
 }
 
-/// The first of our standard streams that is a terminal.
+/// Returns the first of our standard streams that is a terminal.
 fn own_terminal() -> Option<BorrowedFd<'static>> {
     STREAMS.into_iter().find(|fd| isatty(fd) == Ok(true))
 }
@@ -99,7 +98,7 @@ impl<'a> Relay<'a> {
         stdout: BorrowedFd<'a>,
         window: Option<BorrowedFd<'a>>,
     ) -> Result<Relay<'a>> {
-        // The master is ours alone by now, so the flag surprises nobody.
+        // By now no other process has the master, so the flag has no effect on others.
         fcntl(
             &master,
             FcntlArg::F_SETFL(OFlag::O_RDWR | OFlag::O_NONBLOCK),
@@ -131,21 +130,21 @@ impl<'a> Relay<'a> {
         Ok(relay)
     }
 
-    /// Gives the terminal the size of ours.
+    /// Gives the process's terminal the size of ours.
     pub(super) fn copy_size(&self) {
         if let (Some(window), Some(master)) = (self.window, &self.master) {
             copy_size(window, master.as_fd());
         }
     }
 
-    /// Makes our stdin raw, if it is a terminal and ours to use.
+    /// Makes our stdin raw, if it is a terminal and we are in its foreground.
     fn take_over(&mut self) {
         if isatty(self.stdin) == Ok(true) && !in_background(self.stdin) {
             self.raw = RawMode::set(self.stdin, self.raw.take()).ok();
         }
     }
 
-    /// After a stop: the shell has set its own modes, and the window may have changed.
+    /// After SIGCONT: the shell has set its own modes, and the window may have changed.
     pub(super) fn resume(&mut self) {
         self.take_over();
         self.copy_size();
@@ -154,19 +153,19 @@ impl<'a> Relay<'a> {
         }
     }
 
-    /// The process has ended: reads what is left, and no more input.
+    /// The process has ended: from now on only what is left of its output is read, and no input.
     pub(super) fn finish(&mut self) {
         self.finishing = true;
         self.reading = Reading::Ended;
         self.up.clear();
     }
 
-    /// True if the process has ended and everything it wrote was written.
+    /// True if the process has ended and all of its output was written to ours.
     pub(super) fn is_drained(&self) -> bool {
         self.finishing && (self.exhausted || self.master.is_none()) && self.down.is_empty()
     }
 
-    /// Adds what to wait for to `fds`, and says how long at most.
+    /// Adds the descriptors to wait for to `fds`, and returns how long to wait at most.
     pub(super) fn watch<'f>(&'f self, fds: &mut Vec<PollFd<'f>>) -> PollTimeout {
         if self.wants_input() {
             fds.push(PollFd::new(self.input.as_fd(), PollFlags::POLLIN));
@@ -181,7 +180,7 @@ impl<'a> Relay<'a> {
         events.set(PollFlags::POLLIN, self.down.is_empty());
         events.set(PollFlags::POLLOUT, !self.up.is_empty());
         if self.hung_up {
-            // It would be ready all the time, with nothing to do.
+            // The master would be ready all the time, with nothing to read or write.
             return PollTimeout::from(LOOK_AGAIN);
         }
         if self.finishing && self.down.is_empty() {
@@ -193,7 +192,7 @@ impl<'a> Relay<'a> {
         PollTimeout::NONE
     }
 
-    /// Moves what can be moved without waiting, one piece each way.
+    /// Moves what can be moved without waiting, one chunk in each direction.
     pub(super) fn serve(&mut self) {
         self.hung_up = false;
         self.read_input();
@@ -223,8 +222,8 @@ impl<'a> Relay<'a> {
         }
     }
 
-    /// Our stdin is at its end; a terminal says so by a character. In the middle of a line the
-    /// first one only hands the line over.
+    /// Our stdin is at its end, which a terminal learns by a character. In the middle of a line the first such
+    /// character only ends the line, so a second one follows.
     fn send_eof(&mut self) {
         let modes = self.master.as_ref().and_then(|it| tcgetattr(it).ok());
         let index = SpecialCharacterIndices::VEOF as usize;
@@ -242,7 +241,7 @@ impl<'a> Relay<'a> {
         };
         match self.up.drain_to(master.as_fd()) {
             Ok(()) | Err(Errno::EAGAIN | Errno::EINTR) => {}
-            // Kept until a process opens the terminal again.
+            // The bytes are kept until a process opens the terminal again.
             Err(_) => self.hung_up = true,
         }
     }
@@ -254,9 +253,9 @@ impl<'a> Relay<'a> {
         match self.down.fill(master.as_fd()) {
             Ok(n) if n > 0 => {}
             Err(Errno::EINTR) => {}
-            // Before it says so, the kernel has moved over what the slave had taken.
+            // Before the kernel answers EAGAIN, it has moved all bytes that were written to the slave.
             Err(Errno::EAGAIN) => self.exhausted = self.finishing,
-            // EIO: the last process has closed the slave. Another may still open it.
+            // EIO: the last process has closed the slave. Another process may still open it.
             Ok(_) | Err(_) => {
                 self.exhausted = self.finishing;
                 self.hung_up = true;

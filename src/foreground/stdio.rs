@@ -1,4 +1,4 @@
-//! Our own end of a relay: streams that do not block, a terminal in raw mode, bytes on the way.
+//! Our own end of a relay: streams that do not block, a terminal in raw mode, and a buffer.
 
 use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -7,17 +7,18 @@ use nix::sys::termios::{OutputFlags, SetArg, Termios, cfmakeraw, tcgetattr, tcse
 use nix::unistd::{getpgrp, isatty, read, tcgetpgrp, write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-/// Bytes moved at once: no more than PIPE_BUF, which a pipe that is ready takes without blocking.
+/// The most bytes moved at once. It is no more than PIPE_BUF, which a pipe that is ready takes
+/// without blocking.
 const CHUNK: usize = 4096;
 
-/// True if `fd` would not block; a broken one does not.
+/// True if a read or write on `fd` would not block; also if it would fail.
 pub(super) fn ready(fd: BorrowedFd<'_>, events: PollFlags) -> bool {
     let mut fds = [PollFd::new(fd, events)];
     matches!(poll(&mut fds, PollTimeout::ZERO), Ok(n) if n > 0)
 }
 
-/// True if another process group is in the foreground of the terminal `fd`. Where it is not our
-/// controlling terminal there is no such thing.
+/// True if another process group is in the foreground of the terminal `fd`. False if it is not our
+/// controlling terminal.
 pub(super) fn in_background(fd: BorrowedFd<'_>) -> bool {
     tcgetpgrp(fd).is_ok_and(|group| group != getpgrp())
 }
@@ -29,8 +30,8 @@ pub(super) fn plain_newlines(master: BorrowedFd<'_>) -> nix::Result<()> {
     tcsetattr(master, SetArg::TCSANOW, &modes)
 }
 
-/// One of our own stdio. A terminal is opened anew where possible, because only a description of
-/// our own may be made non-blocking: the other one is shared with the shell.
+/// One of our standard streams. A terminal is opened anew if possible, because only an open file
+/// description of our own may be made non-blocking: the inherited one is shared with the shell.
 #[derive(Debug)]
 pub(super) enum Stream<'a> {
     Own(OwnedFd),
@@ -40,7 +41,7 @@ pub(super) enum Stream<'a> {
 impl<'a> Stream<'a> {
     pub(super) fn of(fd: BorrowedFd<'a>, access: OFlag) -> Stream<'a> {
         let number = fstat(fd).map(|stat| stat.st_rdev);
-        // Opening the master side of a pty would make a new pty.
+        // Opening the master side of a pty (/dev/ptmx, device 5:2) would make a new pty.
         if isatty(fd) == Ok(true) && number != Ok(makedev(5, 2)) {
             let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
             let flags = access | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
@@ -63,7 +64,7 @@ impl AsFd for Stream<'_> {
     }
 }
 
-/// A terminal in raw mode; dropping it restores the modes of before.
+/// A terminal in raw mode; dropping it restores the modes that it had before.
 #[derive(Debug)]
 pub(super) struct RawMode<'a> {
     fd: BorrowedFd<'a>,
@@ -71,7 +72,8 @@ pub(super) struct RawMode<'a> {
 }
 
 impl<'a> RawMode<'a> {
-    /// `earlier` is the raw mode that somebody may have replaced; its `before` stays what counts.
+    /// Makes the terminal `fd` raw. `earlier` is a raw mode that another process may have replaced;
+    /// its modes to restore are kept.
     pub(super) fn set(
         fd: BorrowedFd<'a>,
         earlier: Option<RawMode<'a>>,
@@ -87,7 +89,7 @@ impl<'a> RawMode<'a> {
 
 impl Drop for RawMode<'_> {
     fn drop(&mut self) {
-        // In the background the terminal is in somebody else's modes.
+        // If we are in the background, the terminal has the modes of the foreground's program.
         if !in_background(self.fd) {
             let _ = tcsetattr(self.fd, SetArg::TCSANOW, &self.before);
         }

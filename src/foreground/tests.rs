@@ -39,7 +39,7 @@ fn start(slave: Option<&OwnedFd>, script: &str) -> Answer<Pid> {
     match fork().map_err(text)? {
         Side::Parent(pid) => Ok(pid),
         Side::Child => {
-            // Below nohup it would outlive its terminal.
+            // Under nohup the shell would outlive its terminal.
             let hangup = 1 << (libc::SIGHUP - 1);
             let ready = crate::process::signals::reset(hangup).and_then(|()| match slave {
                 None => Ok(()),
@@ -64,7 +64,8 @@ fn a_terminal() -> Answer<terminal::Terminal> {
     terminal::open(&Root::from_fd(top), None).map_err(text)
 }
 
-/// [`check_in_child`] where the caller may open terminals: not every /dev/pts lets all users.
+/// Runs `body` by [`check_in_child`] if the caller may open terminals: not every /dev/pts lets all
+/// users.
 fn check_with_terminals(body: impl FnOnce() -> Outcome) {
     match a_terminal() {
         Ok(_) => check_in_child(body),
@@ -72,7 +73,7 @@ fn check_with_terminals(body: impl FnOnce() -> Outcome) {
     }
 }
 
-/// Runs `script` on a terminal between `input` and `output`; its exit code.
+/// Runs `script` on a terminal between `input` and `output`. Returns its exit code.
 fn on_a_terminal(script: &str, input: BorrowedFd<'_>, output: BorrowedFd<'_>) -> Answer<i32> {
     let signals = Signals::block().map_err(text)?;
     let pty = a_terminal()?;
@@ -96,7 +97,7 @@ fn input_of(bytes: &[u8]) -> Answer<OwnedFd> {
     Ok(reader)
 }
 
-/// A pipe that says nothing.
+/// A pipe that stays open and empty.
 fn silence() -> Answer<(OwnedFd, OwnedFd)> {
     pipe2(OFlag::O_CLOEXEC).map_err(text)
 }
@@ -128,7 +129,7 @@ fn signals_are_passed_on_even_those_from_before_the_process() {
         let pid = match fork().map_err(text)? {
             Side::Parent(pid) => pid,
             Side::Child => {
-                // The mask is only restored by the shell's being there: until then all wait.
+                // Only the shell restores the signal mask: until it runs, all signals stay pending.
                 let _ = dup2_stdout(&tell);
                 let restored = crate::process::signals::reset(0).is_ok();
                 let script = "trap 'exit 42' USR1; echo ready; while :; do sleep 0.05; done";
@@ -231,7 +232,7 @@ fn a_slow_reader_slows_the_process_down_and_loses_nothing() {
         let code = on_a_terminal(script, input.as_fd(), writer.as_fd())?;
         truth(code == 3, &code.to_string())?;
         drop(writer);
-        // `wait` reaps whatever ends; the counter may be among it.
+        // `wait` reaps every child, so the counter may be among them.
         let _ = child::wait(Some(counter), WaitMode::Block);
         let found = fs::read_to_string(file.path()).map_err(text)?;
         truth(found.trim() == "300000", &found)
@@ -246,7 +247,7 @@ fn input_is_typed_and_its_end_is_an_end_of_file() {
             b"hello\n",
             "got hello",
         ),
-        // In the middle of a line, and at the start of one.
+        // The input ends in the middle of a line, and at the start of one.
         ("stty -echo; sleep 0.1; cat; exit 5", b"abc", "abc"),
         ("stty -echo; sleep 0.1; cat; exit 5", b"", ""),
     ];
@@ -324,7 +325,7 @@ fn our_terminal_is_raw_meanwhile_lends_its_size_and_is_restored() {
             !meanwhile.local_flags.contains(LocalFlags::ICANON),
             "raw meanwhile",
         )?;
-        // Typed on our terminal: control-D reaches the other one as the character it is.
+        // Control-D is typed on our terminal, and reaches the other one as a plain character.
         write(&ours.master, b"size\n\x04").map_err(text)?;
         let script = "stty -echo; read x; stty size; cat; exit 6";
         let pid = start(Some(&pty.slave), script)?;

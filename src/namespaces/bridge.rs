@@ -1,10 +1,10 @@
 //! The bridge: a short-lived child of the parent that makes init in its stead, as its own sibling
 //! (`CLONE_PARENT`), and ends.
 //!
-//! It exists where one clone is not enough: to join the namespaces that only a process with other
-//! privileges than the parent's can join, and for systemd, which puts a process into the scope that
-//! it makes, before there is an init. An ordinary user's casulo may also clone into such a scope
-//! only from within it (cgroups(7), "Delegation containment").
+//! One clone is not enough in two cases. Some namespaces can be joined only by a process with other privileges
+//! than the parent's. And systemd puts a process into the scope that it makes, when there is no init yet. An
+//! ordinary user's casulo may also clone into such a scope only from within it (cgroups(7), "Delegation
+//! containment").
 
 use super::create::{clone_error, cloned};
 use super::join::Joins;
@@ -21,10 +21,10 @@ use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// The bridge as the parent knows it: it waits. Dropping it ends it.
+/// The parent's handle of a bridge that waits. Dropping it kills the bridge and waits for it.
 #[derive(Debug)]
 pub(crate) struct Bridge {
-    /// None once it was waited for.
+    /// None once the bridge was waited for.
     pid: Option<Pid>,
     socket: ToBridge,
 }
@@ -34,15 +34,15 @@ pub(crate) struct Bridge {
 pub(crate) enum Bridged {
     /// The parent.
     Parent(Bridge),
-    /// Init, made by the bridge, with a copy of what the parent had when it made the bridge.
+    /// Init, made by the bridge. It has a copy of the memory that the parent had when it made the bridge.
     Init,
 }
 
-/// Parent: makes a bridge in `cgroup` (none: casulo's own), which waits for
-/// [`Bridge::make_init`]. Returns twice: in the parent, and in init.
+/// Parent: makes a bridge in `cgroup` (None: in casulo's own), which waits for [`Bridge::make_init`]. Returns
+/// twice: in the parent, and in init.
 ///
 /// # Errors
-/// E_NAMESPACE.
+/// E_NAMESPACE with the errno of the socket or of the clone.
 pub(crate) fn bridge(
     plan: &Plan,
     joins: &Joins,
@@ -61,7 +61,7 @@ pub(crate) fn bridge(
             socket,
         })),
         Side::Child => {
-            // So that the parent's end is the only one: its death is then an end of file here.
+            // The parent's end must be the only one, so that its death is an end of file here.
             drop(socket);
             let Ok(cgroup) = far.wait() else {
                 leave(1);
@@ -82,16 +82,16 @@ pub(crate) fn bridge(
 }
 
 impl Bridge {
-    /// Its pid, while it waits.
+    /// The bridge's pid, while it waits.
     pub(crate) fn pid(&self) -> Pid {
         self.pid.unwrap_or(Pid::from_raw(0))
     }
 
-    /// Lets it join namespaces, make init in `cgroup` (none: in its own) and end. It is waited for,
-    /// so that no zombie is left and init is in its user namespace on return.
+    /// Tells the bridge to join namespaces, make init in `cgroup` (None: in the bridge's own) and end. Returns
+    /// init's pid. The bridge is waited for, so that no zombie is left and init is in its user namespace.
     ///
     /// # Errors
-    /// E_NAMESPACE: what could not be made or joined.
+    /// E_NAMESPACE: which namespace could not be made or joined, and the errno.
     pub(crate) fn make_init(
         mut self,
         plan: &Plan,
@@ -101,7 +101,7 @@ impl Bridge {
         self.socket.make_init(cgroup);
         let report = self.socket.report();
         let ended = match (self.pid.take(), joins.joins(Kind::Pid)) {
-            // It lives on, as the entrant.
+            // This bridge does not end: it is the entrant.
             (Some(pid), true) if report.is_some() => {
                 self.pid = Some(pid);
                 String::new()
@@ -127,14 +127,14 @@ impl Bridge {
 impl Drop for Bridge {
     fn drop(&mut self) {
         if let Some(pid) = self.pid.take() {
-            // It can fail only if it has ended.
+            // kill(2) can fail only if the bridge has ended.
             let _ = kill(pid, Signal::SIGKILL);
             reap(pid);
         }
     }
 }
 
-/// The join of a namespace of this kind has failed in the bridge.
+/// Explains that the bridge could not join the namespace of this kind.
 fn join_error(joins: &Joins, kind: Kind, errno: Errno) -> Error {
     match joins.get(kind) {
         Some(join) => join.error(errno),
@@ -153,7 +153,8 @@ fn reap(pid: Pid) -> String {
     }
 }
 
-/// The bridge, where a pid namespace is joined: it is the entrant itself ([`super::spawn()`]), and joins later.
+/// The bridge, where a pid namespace is joined: reports that it is itself the entrant ([`super::spawn()`]),
+/// which joins later.
 fn become_entrant(far: &ToParent) -> Result<Bridged> {
     match far.tell(Report::Init(Pid::this())) {
         Ok(()) => Ok(Bridged::Init),
@@ -161,7 +162,7 @@ fn become_entrant(far: &ToParent) -> Result<Bridged> {
     }
 }
 
-/// The bridge: joins, then clones init. Where it need not join, init does that itself.
+/// The bridge: joins namespaces, then clones init. Where no bridge is needed for joining, init joins by itself.
 fn cross(
     plan: &Plan,
     joins: &Joins,

@@ -1,11 +1,11 @@
-//! Which process makes which of the new namespaces: the clone of init, or init, or an entrant. Why it could not be
-//! made.
+//! Decides which process makes which of the new namespaces: the clone of init, init itself, or an entrant. Explains
+//! why one could not be made.
 
 use super::{Kind, Kinds, Plan};
 use crate::error::{Code, Error, Result};
 use nix::errno::Errno;
 
-/// Makes all that is to be made `by` the calling process; nothing where that is nothing.
+/// Makes those new namespaces that are to be made `by` the calling process. Does nothing if there are none.
 ///
 /// # Errors
 /// E_NAMESPACE, as [`super::unshare`].
@@ -18,26 +18,28 @@ pub(super) fn unshare_all(plan: &Plan, by: Creator) -> Result<()> {
     nix::sched::unshare(all.clone_flags()).map_err(|errno| creation_error(plan, &kinds, errno))
 }
 
-/// Who makes a new namespace.
+/// The step that makes a new namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Creator {
     /// The clone3 of init.
     Clone,
     /// Init itself, by one unshare(2), while the parent does its part.
     Init,
-    /// An entrant, once it has joined the pid namespace: from the new user namespace it could not.
+    /// An entrant, once it has joined the pid namespace, which it could not join from the new user namespace.
     Entrant,
 }
 
-/// Who makes a new namespace of this kind.
+/// Returns the step that makes a new namespace of this kind.
 ///
-/// The parent maps ids, may move init to another cgroup than the one which its namespace shows, and moves
-/// network devices; a pid namespace that is unshared is for children only. So is a time namespace, but its offsets are
+/// The parent needs some namespaces at once: it writes the maps of user, moves network devices into network, and may
+/// move init to another cgroup than the one that init's cgroup namespace shows. unshare(2) makes pid and time
+/// namespaces for later children only. A time namespace with offsets is made by it all the same, because they must be
 /// written before the first process is in it ([`super::time::enter`]).
 fn maker(plan: &Plan, kind: Kind) -> Creator {
     match kind {
         Kind::User if plan.joins(Kind::Pid) => Creator::Entrant,
-        // They belong to the user namespace of who makes them; the one that is left for children is the process's.
+        // They belong to the user namespace of the process that makes them. A time namespace that the entrant makes
+        // for its children is that of the container's process.
         Kind::Cgroup | Kind::Time if plan.joins(Kind::Pid) && plan.has(Kind::User) => Creator::Init,
         Kind::User | Kind::Pid | Kind::Cgroup => Creator::Clone,
         Kind::Network if !plan.net_devices.is_empty() => Creator::Clone,
@@ -46,18 +48,18 @@ fn maker(plan: &Plan, kind: Kind) -> Creator {
     }
 }
 
-/// The new namespaces that are made `by` this process.
+/// Returns the kinds of new namespaces that are made `by` this step, in the config's order.
 pub(super) fn made_by(plan: &Plan, by: Creator) -> Vec<Kind> {
     let new = plan.new.iter().copied();
     new.filter(|kind| maker(plan, *kind) == by).collect()
 }
 
-/// Those that init's clone3 makes.
+/// Returns the kinds of new namespaces that init's clone3 makes.
 pub(super) fn cloned(plan: &Plan) -> Kinds {
     made_by(plan, Creator::Clone).into_iter().collect()
 }
 
-/// Why the clone3 of init failed.
+/// Explains why the clone3 of init failed, as E_NAMESPACE.
 pub(super) fn clone_error(plan: &Plan, errno: Errno) -> Error {
     let error = creation_error(plan, &made_by(plan, Creator::Clone), errno);
     match errno {
@@ -69,7 +71,7 @@ pub(super) fn clone_error(plan: &Plan, errno: Errno) -> Error {
     }
 }
 
-/// Why a process, or these namespaces, could not be made.
+/// Explains why namespaces of these kinds could not be made; if there are none, why a process could not.
 fn creation_error(plan: &Plan, kinds: &[Kind], errno: Errno) -> Error {
     let names: Vec<&str> = kinds.iter().map(|kind| kind.spec_name()).collect();
     let error = if names.is_empty() {

@@ -14,16 +14,16 @@ use std::fmt::Write as _;
 use std::io::{ErrorKind, Read};
 use std::process::{Command, Output, Stdio};
 
-/// The kernel takes this many lines (`UID_GID_MAP_MAX_EXTENTS`), user_namespaces(7).
+/// The most lines that the kernel takes (`UID_GID_MAP_MAX_EXTENTS`), user_namespaces(7).
 const MAX_LINES: usize = 340;
-/// A map is one write(2) of less than a page, user_namespaces(7).
+/// A map is written by one write(2) of fewer bytes than this, a page: user_namespaces(7).
 const MAX_BYTES: usize = 4096;
 
-/// The id that is nobody's: setresuid(2), setresgid(2), chown(2) and their kin take -1 for "leave it as it
-/// is", and so make root of whoever asks root for it (CVE-2024-40635).
+/// The id that no user has, -1. setresuid(2), setresgid(2), chown(2) and the like take it for "leave it as
+/// it is", so a process of root's that asked for it would stay root (CVE-2024-40635).
 pub(crate) const NO_ID: u32 = u32::MAX;
 
-/// Notes `id`, a uid or gid that stands at `place` in the config, if it is [`NO_ID`]. Pure.
+/// Adds a problem if `id`, a uid or gid at the JSON path `place`, is [`NO_ID`]. Pure.
 pub(crate) fn check_id(id: u32, place: impl FnOnce() -> String, problems: &mut Problems) {
     if id == NO_ID && !without(Defence::PlannedIds) {
         problems.add(
@@ -36,15 +36,15 @@ pub(crate) fn check_id(id: u32, place: impl FnOnce() -> String, problems: &mut P
 /// One line of uid_map or gid_map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct IdMap {
-    /// First id inside the namespace.
+    /// The first id inside the namespace.
     pub inside: u32,
-    /// First id outside, as casulo's own user namespace numbers it.
+    /// The first id outside, as casulo's own user namespace numbers it.
     pub outside: u32,
-    /// How many ids, at least one.
+    /// The number of ids, at least one.
     pub count: u32,
 }
 
-/// Where the container's `id` is outside; `None` if no line maps it.
+/// Returns the id outside for the container's `id`; `None` if no line maps it.
 pub(crate) fn outside_of(map: &[IdMap], id: u32) -> Option<u32> {
     map.iter().find_map(|line| {
         let offset = id.checked_sub(line.inside)?;
@@ -62,17 +62,17 @@ impl Plan {
     }
 }
 
-/// What it takes to write a map of a new user namespace.
+/// The requirement for writing a map of a new user namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
-    /// Every hostID mapped where the caller is.
+    /// Every hostID must be mapped in the caller's own user namespace.
     Mapped,
-    /// This program, and a range of the user's in this file.
+    /// This program must be there, and this file must give the user a range.
     Program(&'static str, &'static str),
 }
 
 impl Plan {
-    /// The maps that [`write_maps`] will write, by their JSON paths, and what each takes.
+    /// Returns the maps that [`write_maps`] will write, each with its JSON path and what writing it needs.
     pub(crate) fn map_needs(&self, host: &Host) -> Vec<(&'static str, &[IdMap], Need)> {
         if !self.is_new(Kind::User) {
             return Vec::new();
@@ -96,9 +96,9 @@ impl Plan {
 
 /// Reads `linux.uidMappings` and `linux.gidMappings` for the namespaces in `plan`.
 ///
-/// Both are optional, and a new user namespace without any map could run nobody but the overflow
-/// user. So without both the caller becomes its root, as crun and `unshare --map-root-user` do it.
-/// One without the other is more likely a mistake.
+/// Both are optional. A new user namespace without any map could run processes of the overflow user only, so
+/// without both the caller becomes its root, as with crun and `unshare --map-root-user`. One without the
+/// other is more likely a mistake, and a problem.
 pub(super) fn plan(linux: &Linux, host: &Host, plan: &mut Plan, problems: &mut Problems) {
     let given = |list: &Option<Vec<LinuxIdMapping>>| list.as_ref().is_some_and(|it| !it.is_empty());
     if plan.is_new(Kind::User) && !given(linux.uid_mappings()) && !given(linux.gid_mappings()) {
@@ -137,8 +137,8 @@ pub(super) fn plan(linux: &Linux, host: &Host, plan: &mut Plan, problems: &mut P
     plan.gid_map = gid_map;
 }
 
-/// The lines of a map at the JSON path `path`: checked for what the kernel will check, so that the error can
-/// name the line. Pure.
+/// Returns the lines of the map at the JSON path `path`. Checks what the kernel will check, so that the
+/// error can name the line. Pure.
 pub(crate) fn read(list: &[LinuxIdMapping], path: &str, problems: &mut Problems) -> Vec<IdMap> {
     let map: Vec<IdMap> = list
         .iter()
@@ -152,13 +152,13 @@ pub(crate) fn read(list: &[LinuxIdMapping], path: &str, problems: &mut Problems)
     map
 }
 
-/// [`read`], of lines that come from elsewhere.
+/// Checks a map as [`read`] does, for lines that come from elsewhere.
 pub(crate) fn check(map: &[IdMap], path: &str, problems: &mut Problems) {
     for (index, line) in map.iter().enumerate() {
         if line.count == 0 {
             problems.add(format!("{path}[{index}].size"), "0 maps nothing");
         }
-        // Neither holds NO_ID, so a range ends before it.
+        // Neither side may hold NO_ID, so a range ends before it.
         if line.inside.checked_add(line.count).is_none() {
             problems.add(
                 format!("{path}[{index}]"),
@@ -212,17 +212,16 @@ fn text(map: &[IdMap]) -> String {
     })
 }
 
-/// Who writes a map.
+/// The way in which a map is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Writer {
-    /// casulo, with CAP_SETUID or CAP_SETGID over the ids.
+    /// By casulo, with CAP_SETUID or CAP_SETGID over the ids.
     Privileged,
-    /// casulo, as anybody may map the own id alone. For a gid_map the kernel wants setgroups(2)
-    /// denied first: otherwise a process could drop a group that a file denies access to
-    /// (CVE-2014-8989).
+    /// By casulo: any process may map its own id alone. For a gid_map the kernel wants setgroups(2) denied
+    /// first: otherwise a process could drop a group that a file denies access to (CVE-2014-8989).
     OwnId,
-    /// newuidmap or newgidmap, which consult /etc/subuid and /etc/subgid (and deny setgroups
-    /// themselves where they must).
+    /// By newuidmap or newgidmap, which consult /etc/subuid and /etc/subgid, and themselves deny setgroups
+    /// where they must.
     Program,
 }
 
@@ -234,13 +233,13 @@ fn writer(map: &[IdMap], own: u32, host: &Host, capability: Capability) -> Write
     }
 }
 
-/// Parent, after [`super::spawn()`] and before init is told to go on: writes setgroups, uid_map and
-/// gid_map of `pid`, which made a new user namespace. Where a user namespace was joined and the
-/// config has maps too, compares them: engines send both, and a difference would mean that files
-/// were prepared for other ids. Nothing to do for other plans.
+/// Parent, after [`super::spawn()`] and before init is told to go on: writes setgroups, uid_map and gid_map
+/// of `pid`, which made a new user namespace. Where a user namespace was joined and the config has maps too,
+/// compares them: engines send both, and a difference would mean that files were prepared for other ids.
+/// Does nothing for other plans.
 ///
 /// # Errors
-/// E_ID_MAP: the file and the kernel's errno, or what newuidmap said; with a hint.
+/// E_ID_MAP with a hint: the file and the kernel's errno, or what newuidmap wrote to its stderr.
 pub(crate) fn write_maps(plan: &Plan, pid: Pid, host: &Host) -> Result<()> {
     if !plan.is_new(Kind::User) {
         return compare_maps(plan, pid);
@@ -371,7 +370,8 @@ fn parse(text: &str) -> Vec<IdMap> {
         .collect()
 }
 
-/// The order of lines has no meaning; the kernel sorts maps of more than five.
+/// True if both maps have the same lines. Their order has no meaning; the kernel sorts maps of more than
+/// five lines.
 fn same(a: &[IdMap], b: &[IdMap]) -> bool {
     let sorted = |map: &[IdMap]| {
         let mut map = map.to_vec();

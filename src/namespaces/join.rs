@@ -11,8 +11,8 @@ use nix::sys::stat::{Mode, fstat, fstatat, stat};
 use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// The order in which one process joins. Mount comes last: it changes what paths mean. User is
-/// not here, its place depends on privileges.
+/// The order in which one process joins. Mount comes last, because it changes what paths mean. User is not in the
+/// list: its place depends on privileges.
 const ORDER: [Kind; 7] = [
     Kind::Network,
     Kind::Ipc,
@@ -23,16 +23,16 @@ const ORDER: [Kind; 7] = [
     Kind::Mount,
 ];
 
-/// What the parent opened for the joins; init inherits it. All descriptors are CLOEXEC.
+/// The namespaces that the parent opened for joining; init inherits the descriptors. All are CLOEXEC.
 #[derive(Debug, Default)]
 pub(crate) struct Joins {
-    /// In the order of [`ORDER`], a user namespace first.
+    /// In the order of [`ORDER`], with a user namespace first.
     opened: Vec<Opened>,
-    /// Kinds whose path is the namespace that casulo is in already: nothing to do for them.
+    /// Kinds whose path is the namespace that casulo is in already; these need no joining.
     own: Kinds,
 }
 
-/// A checked namespace.
+/// A namespace to join, opened and checked.
 #[derive(Debug)]
 pub(super) struct Opened {
     pub(super) kind: Kind,
@@ -47,7 +47,7 @@ impl Opened {
         setns(&self.fd, self.kind.clone_flags())
     }
 
-    /// Why joining this one failed.
+    /// Explains why joining this namespace failed, as E_NAMESPACE.
     pub(super) fn error(&self, errno: Errno) -> Error {
         let step = format!("join {} namespace", self.kind.spec_name());
         let error = Error::step(Code::Namespace, step, self.object.clone(), errno);
@@ -66,9 +66,8 @@ impl Opened {
     }
 }
 
-/// Where a namespace is joined the parent stops being dumpable first, and init and the bridge with
-/// it: a process of that namespace could otherwise ptrace them and use their open files
-/// (CVE-2016-9962).
+/// Where a namespace is joined, the parent stops being dumpable first, and so do its children, init and the bridge.
+/// Otherwise a process of that namespace could ptrace them and use their open files (CVE-2016-9962).
 pub(super) fn hide(joins: &Joins) -> Result<()> {
     if joins.is_empty() {
         Ok(())
@@ -84,7 +83,7 @@ impl Joins {
         self.own.has(kind)
     }
 
-    /// The kinds for which [`Joins::is_own`]: what `exec` need not, and partly cannot, join.
+    /// The kinds for which [`Joins::is_own`] is true: `exec` need not join these, and cannot join all of them.
     pub(crate) fn own(&self) -> Kinds {
         self.own
     }
@@ -94,7 +93,7 @@ impl Joins {
         self.opened.is_empty()
     }
 
-    /// The one of this kind.
+    /// Returns the namespace of this kind, if one is joined.
     pub(super) fn get(&self, kind: Kind) -> Option<&Opened> {
         self.opened.iter().find(|join| join.kind == kind)
     }
@@ -104,8 +103,8 @@ impl Joins {
         self.get(kind).is_some()
     }
 
-    /// True if a bridge process does the joins: init would be too late to join others once it is in a user
-    /// namespace that does not own them.
+    /// True if a bridge process must do the joins. Init would be too late: once it is in a user namespace, it cannot
+    /// join others that this one does not own.
     pub(super) fn need_bridge(&self, plan: &Plan) -> bool {
         let others = || self.opened.iter().any(|join| join.kind != Kind::Pid);
         self.get(Kind::User).is_some() || (plan.is_new(Kind::User) && others())
@@ -114,18 +113,18 @@ impl Joins {
     /// Init, without a bridge and with a pid namespace of its own: joins all.
     ///
     /// # Errors
-    /// E_NAMESPACE: which namespace and path.
+    /// E_NAMESPACE: which namespace and path, and the errno.
     pub(super) fn enter(&self) -> Result<()> {
         self.opened
             .iter()
             .try_for_each(|join| join.enter().map_err(|errno| join.error(errno)))
     }
 
-    /// A bridge or an entrant: joins what the privileges of outside allow, then the user namespace, then with its
-    /// capabilities the rest. Not the pid namespace.
+    /// A bridge or an entrant: joins what its outside privileges allow, then the user namespace, then the rest with
+    /// the capabilities that it has there. Does not join the pid namespace.
     ///
     /// # Errors
-    /// Which could not be joined.
+    /// The namespace that could not be joined, and the errno of setns(2).
     pub(super) fn cross(&self) -> std::result::Result<(), (&Opened, Errno)> {
         let user = self.get(Kind::User);
         let mut refused = Vec::new();
@@ -133,7 +132,7 @@ impl Joins {
         for join in self.opened.iter().filter(others) {
             match join.enter() {
                 Ok(()) => {}
-                // What the user namespace owns opens up once that one is joined.
+                // Namespaces that the user namespace owns can be joined once that one is joined.
                 Err(Errno::EPERM) if user.is_some() => refused.push(join),
                 Err(errno) => return Err((join, errno)),
             }
@@ -142,7 +141,7 @@ impl Joins {
         rest.try_for_each(|join| join.enter().map_err(|errno| (join, errno)))
     }
 
-    /// The pid namespace to join.
+    /// The pid namespace to join, if there is one.
     pub(crate) fn pid_namespace(&self) -> Option<BorrowedFd<'_>> {
         self.get(Kind::Pid).map(|join| join.fd.as_fd())
     }
@@ -152,7 +151,7 @@ impl Joins {
 /// spec demands (config-linux.md, Namespaces).
 ///
 /// # Errors
-/// E_NAMESPACE: the path, its place in the config, and the errno or what was found there.
+/// E_NAMESPACE: the path, its place in the config, and the errno or the kind of file that was found there.
 pub(crate) fn open_joins(plan: &Plan) -> Result<Joins> {
     let mut joins = Joins::default();
     for join in &plan.join {
@@ -167,10 +166,10 @@ pub(crate) fn open_joins(plan: &Plan) -> Result<Joins> {
     Ok(joins)
 }
 
-/// casulo's own namespace of this kind, as a way back to it.
+/// Opens casulo's own namespace of this kind, as a way back to it.
 ///
 /// # Errors
-/// E_NAMESPACE.
+/// E_NAMESPACE with the errno of open(2).
 pub(super) fn own(kind: Kind) -> Result<OwnedFd> {
     let path = own_path(kind);
     open(
@@ -185,7 +184,7 @@ fn own_path(kind: Kind) -> String {
     format!("/proc/self/ns/{}", kind.proc_name())
 }
 
-/// Those kinds of `all` (clone flags) whose namespace of the process `pid` is not the caller's own. `proc` is a procfs
+/// Returns those kinds of `all` in which process `pid` and the caller have different namespaces. `proc` is a procfs
 /// of the caller's pid namespace.
 ///
 /// # Errors
@@ -209,16 +208,16 @@ pub(crate) fn not_shared_with(all: Kinds, pid: i32, proc: &ProcFs) -> Result<Kin
     others.collect()
 }
 
-/// Whose namespace a path turns out to be.
+/// Who owns the namespace that a path leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Owner {
-    /// The caller's: nothing is joined.
+    /// It is the caller's own: nothing is to be joined.
     Caller,
-    /// Somebody else's.
+    /// It is another one.
     Other,
 }
 
-/// Parent: looks at one namespace to join, and joins nothing.
+/// Parent: opens and checks one namespace to join, and joins nothing.
 ///
 /// # Errors
 /// As [`open_joins`].
@@ -229,7 +228,7 @@ pub(crate) fn look_at(join: &Join) -> Result<Owner> {
     })
 }
 
-/// None if it is casulo's own.
+/// Opens and checks one namespace; None if it is casulo's own.
 fn open_join(join: &Join) -> Result<Option<Opened>> {
     let (kind, path) = (join.kind, join.path.as_path());
     let name = kind.spec_name();
@@ -250,7 +249,7 @@ fn open_join(join: &Join) -> Result<Option<Opened>> {
     let there = fstat(&fd).context(Code::Namespace, &step, &object)?;
     let here = stat(own_path(kind).as_str()).context(Code::Namespace, &step, own_path(kind))?;
     if (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino) {
-        // setns refuses the own user namespace, and the own others where CAP_SYS_ADMIN is missing.
+        // setns(2) refuses the caller's own user namespace, and its own others where CAP_SYS_ADMIN is missing.
         return Ok(None);
     }
     Ok(Some(Opened { kind, fd, object }))

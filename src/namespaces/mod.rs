@@ -1,4 +1,4 @@
-//! Namespaces: which to make, which to join, id maps, clock offsets, network devices.
+//! Namespaces: those to make, those to join, id maps, clock offsets, network devices.
 //!
 //! [`plan`] turns `linux.namespaces`, `uidMappings`, `gidMappings`, `timeOffsets` and `netDevices`
 //! into data. The parent then opens what is to be joined ([`open_joins`]), makes init
@@ -16,9 +16,10 @@
 //! new, others too     a bridge process, before it clones init, or as the entrant
 //! joined              the same
 //! ```
-//! A bridge is needed where the order matters: a namespace belongs to the user namespace in which
-//! it was made, and a foreign one can be joined only with the privileges of before (or of after)
-//! the change of user namespace. In a scope of systemd's there always is one, see [`mod@bridge`]. See namespaces(7), user_namespaces(7).
+//! A bridge is needed where the order matters. A namespace belongs to the user namespace in which it was made. A
+//! foreign one can be joined only with the privileges that the process has before (or after) it changes its user
+//! namespace. In a scope of systemd's there always is a bridge, see [`mod@bridge`]. See namespaces(7),
+//! user_namespaces(7).
 
 mod bridge;
 mod create;
@@ -46,7 +47,7 @@ use oci_spec::runtime::{LinuxNamespaceType, Spec};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-/// The kind that an entry of `linux.namespaces` names.
+/// Returns the kind that an entry of `linux.namespaces` names.
 pub(crate) fn kind_of_spec(kind: LinuxNamespaceType) -> Kind {
     match kind {
         LinuxNamespaceType::User => Kind::User,
@@ -63,39 +64,39 @@ pub(crate) fn kind_of_spec(kind: LinuxNamespaceType) -> Kind {
 /// A namespace to join.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Join {
-    /// What it must be.
+    /// The kind that the namespace must be of.
     pub kind: Kind,
-    /// Its nsfs file, absolute on the host.
+    /// The namespace's nsfs file, absolute on the host.
     pub path: PathBuf,
-    /// Its place in `linux.namespaces`, for errors.
+    /// The entry's index in `linux.namespaces`, for errors.
     pub index: usize,
 }
 
-/// What is made and what is joined. Kinds that stand in neither list stay the caller's.
+/// The namespaces that are made and those that are joined. A kind in neither list stays the caller's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Plan {
     /// Kinds to make anew, in the config's order.
     pub new: Vec<Kind>,
     /// Kinds to join by path, in the config's order.
     pub join: Vec<Join>,
-    /// uid map of a new user namespace; what the map of a joined one must be, if not empty.
+    /// The uid map of a new user namespace. For a joined one, the map that it must have, unless this is empty.
     pub uid_map: Vec<IdMap>,
-    /// gid map, likewise.
+    /// The gid map, with the same meaning.
     pub gid_map: Vec<IdMap>,
-    /// Clock offsets of a new time namespace.
+    /// The clock offsets of a new time namespace.
     pub time_offsets: Vec<TimeOffset>,
-    /// Network devices of the host that the container takes over, sorted by their host name.
+    /// The network devices of the host that the container takes over, sorted by their host name, templates last.
     pub net_devices: Vec<NetDevice>,
 }
 
 impl Plan {
-    /// True if the config gives the container a namespace of this kind. One that is joined by path
-    /// may still turn out to be the caller's own: ask [`Joins::is_own`] before trusting in it.
+    /// True if the config gives the container a namespace of this kind. One that is joined by path may still turn out
+    /// to be the caller's own: ask [`Joins::is_own`] before relying on it.
     pub(crate) fn has(&self, kind: Kind) -> bool {
         self.is_new(kind) || self.joins(kind)
     }
 
-    /// Those of the container that are not the caller's own: what `exec` joins.
+    /// Returns the kinds that the config gives the container: those that `exec` joins.
     pub(crate) fn kinds(&self) -> Kinds {
         let has = |kind: &Kind| self.has(*kind);
         Kind::ALL.into_iter().filter(has).collect()
@@ -117,7 +118,7 @@ impl Plan {
     }
 }
 
-/// Decides the namespaces. Pure.
+/// Turns `linux.namespaces` and the fields that belong to it into a plan. Pure. Problems carry their JSON path.
 pub(crate) fn plan(spec: &Spec, host: &Host, problems: &mut Problems) -> Plan {
     let mut plan = Plan::default();
     let Some(linux) = spec.linux() else {
@@ -133,7 +134,7 @@ pub(crate) fn plan(spec: &Spec, host: &Host, problems: &mut Problems) -> Plan {
             );
             continue;
         }
-        // Callers that print empty strings mean none by them.
+        // Callers that write an empty path mean none.
         match namespace
             .path()
             .as_ref()

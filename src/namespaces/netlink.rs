@@ -9,7 +9,7 @@ use nix::sys::socket::{
 };
 use std::os::fd::{AsRawFd, OwnedFd};
 
-// linux/rtnetlink.h and linux/netlink.h, with their types here; libc has them only in part on musl.
+// Names and values of linux/rtnetlink.h and linux/netlink.h; libc has them only in part on musl.
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const RTM_NEWLINK: u16 = 16;
@@ -30,7 +30,7 @@ const IFA_BROADCAST: u16 = 4;
 const IFA_FLAGS: u16 = 8;
 const IFA_RT_PRIORITY: u16 = 9;
 const IFA_F_PERMANENT: u32 = 0x80;
-/// Flags that a user sets and a fresh address can be given: IFA_F_NODAD, IFA_F_HOMEADDRESS,
+/// The flags that a user sets and a new address can be given: IFA_F_NODAD, IFA_F_HOMEADDRESS,
 /// IFA_F_MANAGETEMPADDR, IFA_F_NOPREFIXROUTE, IFA_F_MCAUTOJOIN.
 const IFA_F_SETTABLE: u32 = 0x02 | 0x10 | 0x100 | 0x200 | 0x400;
 const RT_SCOPE_UNIVERSE: u8 = 0;
@@ -38,19 +38,20 @@ const IFF_UP: u32 = 1;
 
 const HEADER: usize = 16;
 
-/// A netlink socket of the network namespace in which it was opened, wherever its owner goes.
+/// A netlink socket of the network namespace in which it was opened, whichever one the process is
+/// in later.
 #[derive(Debug)]
 pub(super) struct Netlink {
     socket: OwnedFd,
     sequence: u32,
 }
 
-/// What there is to know about a device.
+/// A network device, as far as a move needs to know it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Link {
-    /// Its index in its network namespace.
+    /// The device's index in its network namespace.
     pub(super) index: i32,
-    /// It is set up.
+    /// True if the device is set up (`IFF_UP`).
     pub(super) up: bool,
 }
 
@@ -63,7 +64,7 @@ pub(super) struct Address {
     attributes: Vec<(u16, Vec<u8>)>,
 }
 
-/// Where a device is moved to.
+/// The network namespace that a device is moved to.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Target<'a> {
     /// The network namespace of this process.
@@ -87,7 +88,7 @@ impl Netlink {
         })
     }
 
-    /// The device `name`, None if there is none.
+    /// Returns the device `name`, None if there is none.
     pub(super) fn find(&mut self, name: &str) -> nix::Result<Option<Link>> {
         let mut message = Message::new(RTM_GETLINK, NLM_F_REQUEST);
         message.link(0, 0, 0);
@@ -109,7 +110,7 @@ impl Netlink {
         }
     }
 
-    /// The permanent addresses of global scope of the device `index`.
+    /// Returns the permanent addresses of global scope of the device `index`.
     pub(super) fn addresses(&mut self, index: i32) -> nix::Result<Vec<Address>> {
         let mut message = Message::new(RTM_GETADDR, NLM_F_REQUEST | NLM_F_DUMP);
         message.bytes(&[0; 8]);
@@ -123,7 +124,7 @@ impl Netlink {
         Ok(list)
     }
 
-    /// Moves the device `index` to `target` and calls it `name` there.
+    /// Moves the device `index` to `target` and names it `name` there.
     pub(super) fn move_link(
         &mut self,
         index: i32,
@@ -144,11 +145,11 @@ impl Netlink {
         self.ask(message, |_, _| false)
     }
 
-    /// Gives the device `index` an address.
+    /// Gives the device `index` the address.
     pub(super) fn add_address(&mut self, index: i32, address: &Address) -> nix::Result<()> {
         let flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
         let mut message = Message::new(RTM_NEWADDR, flags);
-        // struct ifaddrmsg: the flags stand in IFA_FLAGS, which is wider.
+        // In struct ifaddrmsg the flags stay 0; they are in IFA_FLAGS, which is wider.
         message.bytes(&[address.family, address.prefix, 0, RT_SCOPE_UNIVERSE]);
         message.bytes(&index.to_ne_bytes());
         for (kind, value) in &address.attributes {
@@ -164,8 +165,8 @@ impl Netlink {
         self.ask(message, |_, _| false)
     }
 
-    /// Sends `message` and gives each answer (type, bytes after the header) to `each`, until it
-    /// returns true, or the kernel acknowledges, or the dump is done.
+    /// Sends `message` and gives each answer (its type, and the bytes after its header) to `each`,
+    /// until that returns true, the kernel acknowledges, or the dump is done.
     fn ask(
         &mut self,
         message: Message,
@@ -214,7 +215,8 @@ fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
     }
 }
 
-/// Reads an `ifaddrmsg` and its attributes; None for an address that does not move along.
+/// Reads an `ifaddrmsg` and its attributes. Returns None for an address that does not move with its
+/// device.
 fn address(body: &[u8]) -> Option<Address> {
     let [family, prefix, narrow_flags, scope] = *body.first_chunk::<4>()?;
     let mut flags = u32::from(narrow_flags);
@@ -243,7 +245,7 @@ fn address(body: &[u8]) -> Option<Address> {
     })
 }
 
-/// A request in the making.
+/// A request that is being built.
 struct Message(Vec<u8>);
 
 impl Message {
@@ -251,17 +253,17 @@ impl Message {
         let mut bytes = vec![0; 4];
         bytes.extend(kind.to_ne_bytes());
         bytes.extend(flags.to_ne_bytes());
-        // Sequence number, filled in by `finish`, and port 0: the kernel.
+        // The sequence number, filled in by `finish`, and port 0: the kernel.
         bytes.extend([0; 8]);
         Message(bytes)
     }
 
-    /// A fixed part, or a piece of one.
+    /// Appends a fixed part, or a piece of one.
     fn bytes(&mut self, bytes: &[u8]) {
         self.0.extend(bytes);
     }
 
-    /// `struct ifinfomsg` for any family and type.
+    /// Appends a `struct ifinfomsg` for any family and type.
     fn link(&mut self, index: i32, flags: u32, change: u32) {
         self.bytes(&[0; 4]);
         self.bytes(&index.to_ne_bytes());

@@ -1,4 +1,4 @@
-//! The network namespace: loopback up, and devices of the host moved in.
+//! The network namespace: sets loopback up, and moves devices of the host in.
 
 use super::join::{self, Joins};
 use super::netlink::{Address, Netlink, Target};
@@ -16,21 +16,21 @@ use nix::unistd::Pid;
 use oci_spec::runtime::Linux;
 use std::os::fd::{AsFd, OwnedFd};
 
-/// As many devices as the kernel numbers for a template.
+/// How many numbers the kernel tries for a template (`__dev_alloc_name`).
 const MAX_NUMBER: u32 = 32_768;
 
 /// A network device that the container takes over from the host.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct NetDevice {
-    /// Its name on the host.
+    /// The device's name on the host.
     pub host_name: String,
-    /// Its name in the container. `eth%d` is a template: the first free number takes the place of
+    /// The device's name in the container. `eth%d` is a template: the first free number takes the place of
     /// `%d`.
     pub name: String,
 }
 
 impl NetDevice {
-    /// What stands before `%d`, if the name is a template.
+    /// Returns the part before `%d`, if the name is a template.
     fn template(&self) -> Option<&str> {
         self.name.strip_suffix("%d")
     }
@@ -85,7 +85,7 @@ pub(super) fn plan(linux: &Linux, host: &Host, plan: &mut Plan, problems: &mut P
     plan.net_devices = list;
 }
 
-/// Why the kernel would refuse this name (`dev_valid_name`), if it would.
+/// Returns why the kernel would refuse this name (`dev_valid_name`), if it would.
 fn invalid(name: &str) -> Option<&'static str> {
     match name {
         "" => Some("is empty"),
@@ -99,13 +99,13 @@ fn invalid(name: &str) -> Option<&'static str> {
     }
 }
 
-/// Init, in its new network namespace and with CAP_NET_ADMIN over it: sets `lo` up. The kernel
-/// then gives it its addresses. One ioctl is enough: a new `lo` has no other flag to keep.
+/// Init, in its new network namespace and with CAP_NET_ADMIN over it: sets `lo` up. The kernel then gives
+/// `lo` its addresses. One ioctl is enough: a new `lo` has no other flag to keep.
 ///
 /// # Errors
 /// E_NETWORK: the step and errno.
 pub(super) fn loopback_up() -> Result<()> {
-    // Any socket stands for its network namespace here; this kind exists in every kernel.
+    // A socket of any kind stands for its network namespace here; this kind exists in every kernel.
     let socket = socket(
         AddressFamily::Unix,
         SockType::Datagram,
@@ -117,17 +117,17 @@ pub(super) fn loopback_up() -> Result<()> {
     set_interface_flags(socket.as_fd(), c"lo", up).context(Code::Network, "set up device", "lo")
 }
 
-/// Parent, after [`super::spawn()`] and the id maps, while init waits: moves the network devices of
-/// the plan to init's network namespace (the joined one, where one is joined), renames them, gives
-/// them back their permanent addresses of global scope, which a move removes, and sets them up.
-/// Needs CAP_NET_ADMIN on the host. None for other plans.
+/// Parent, after [`super::spawn()`] and the id maps, while init waits: moves the plan's network devices to
+/// init's network namespace, or to the joined one, and renames them. A move removes the permanent addresses
+/// of global scope, so the devices get them back, and are set up. Needs CAP_NET_ADMIN on the host. Returns
+/// None for a plan without devices.
 ///
 /// The parent enters the other network namespace for as long as it takes to open a socket there.
 ///
 /// # Errors
-/// E_NETWORK: the device and the errno, ENODEV for none on the host, EEXIST where the name is
-/// taken in the container; E_NAMESPACE if it cannot go there or back. Devices that were moved
-/// before the failure are moved back.
+/// E_NETWORK: the device and the errno. ENODEV says that the host has no such device, EEXIST that the name is
+/// taken in the container. E_NAMESPACE if the parent cannot enter that namespace or return. Devices that were
+/// moved before the failure are moved back.
 pub(crate) fn move_devices(plan: &Plan, joins: &Joins, init: Pid) -> Result<Option<MovedDevices>> {
     if plan.net_devices.is_empty() {
         return Ok(None);
@@ -176,9 +176,9 @@ pub(crate) fn move_devices(plan: &Plan, joins: &Joins, init: Pid) -> Result<Opti
     Ok(Some(devices))
 }
 
-/// The devices that the container has taken over, as long as they can be brought back. The sockets hold both
-/// network namespaces: without them the kernel destroys a virtual device when init ends, and brings any other
-/// one back without its name, its addresses and its state (network_namespaces(7)).
+/// The devices that the container has taken over, for as long as they can be brought back. The sockets hold
+/// both network namespaces. Without them the kernel destroys a virtual device when init ends, and brings any
+/// other one back without its name, its addresses and its state (network_namespaces(7)).
 #[derive(Debug)]
 pub(crate) struct MovedDevices {
     home: OwnedFd,
@@ -187,13 +187,13 @@ pub(crate) struct MovedDevices {
     moved: Vec<Moved>,
 }
 
-/// A device that is in the container now, with what it takes to undo that.
+/// A device that is in the container now, and what it takes to undo that.
 #[derive(Debug)]
 struct Moved {
     host_name: String,
-    /// Its name there.
+    /// The device's name in the container.
     name: String,
-    /// It was set up on the host.
+    /// True if the device was set up on the host.
     up: bool,
     addresses: Vec<Address>,
 }
@@ -211,7 +211,7 @@ impl MovedDevices {
                 .addresses(link.index)
                 .context(Code::Network, "read addresses of", shown)?;
         let step = format!("move network device {shown} to the container as");
-        // The kernel moves first and renames then; a name that is taken must be found out before.
+        // The kernel moves first and renames then, so a name that is taken must be noticed before.
         let name =
             free_name(device, &mut self.inside).context(Code::Network, &step, &device.name)?;
         step::begin(Step::MoveDevice)?;
@@ -225,7 +225,7 @@ impl MovedDevices {
             addresses: addresses.clone(),
         });
         step::begin(Step::DressDevice)?;
-        // The kernel gives it another index where its own is taken.
+        // The kernel gives the device another index if its own is taken.
         let index = self
             .inside
             .find(&name)
@@ -245,8 +245,8 @@ impl MovedDevices {
             .context(Code::Network, "set up network device", &name)
     }
 
-    /// Moves all back, with their names, addresses and state of before; the last one first. What cannot be
-    /// undone is logged.
+    /// Moves all devices back, the last one first, with the names, addresses and state that they had. Logs
+    /// what it cannot undo.
     pub(crate) fn return_to_host(mut self) {
         while let Some(moved) = self.moved.pop() {
             if let Err(errno) = self.give_one_back(&moved) {
@@ -274,7 +274,7 @@ impl MovedDevices {
     }
 }
 
-/// The name in the container: as given if nobody has it there, or the first free one of a template.
+/// Returns the name in the container: as given if it is free there, or the first free one of a template.
 fn free_name(device: &NetDevice, inside: &mut Netlink) -> nix::Result<String> {
     let Some(stem) = device.template() else {
         return match inside.find(&device.name)? {

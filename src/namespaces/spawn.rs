@@ -1,8 +1,8 @@
-//! Making init: one clone3, with a bridge ([`super::bridge()`]) for foreign user namespaces. What takes the kernel long
-//! and the parent does not need is left to init.
+//! Makes init: by one clone3, or through a bridge ([`super::bridge()`]) for foreign user namespaces. Init itself does
+//! what takes the kernel long and the parent does not need.
 //!
-//! Where a pid namespace is joined, the process made here is an *entrant*: it is in the caller's pid namespace, where
-//! nobody in the container sees it, does all that init does, and in the end has the container's process born as
+//! Where a pid namespace is joined, the process made here is an *entrant*. It is in the caller's pid namespace, where
+//! no process of the container sees it, and does all that init does. In the end the container's process is born as
 //! its sibling ([`crate::process::last_steps`]).
 
 use super::bridge::{Bridged, bridge};
@@ -25,15 +25,15 @@ pub(crate) enum Spawned {
     Init,
 }
 
-/// Parent: makes init in those of its new namespaces that the clone makes, and in `cgroup` (a directory fd),
-/// which becomes the root of a new cgroup namespace. Returns twice. Init then calls [`unshare`], and waits for
-/// the parent, who writes its id maps ([`super::write_maps`]), before it calls [`super::enter()`].
+/// Parent: makes init in those of its new namespaces that the clone makes, and in `cgroup` (a directory fd), which
+/// becomes the root of a new cgroup namespace. Returns twice. Init then calls [`unshare`], and waits for the parent,
+/// which writes its id maps ([`super::write_maps`]), before it calls [`super::enter()`].
 ///
 /// # Errors
-/// E_NAMESPACE: what could not be made or joined, with the limit to raise where one is known. No
-/// process is left behind.
+/// E_NAMESPACE: what could not be made or joined, with the limit to raise where one is known. No process is left
+/// over.
 pub(crate) fn spawn(plan: &Plan, joins: &Joins, cgroup: Option<BorrowedFd<'_>>) -> Result<Spawned> {
-    // An entrant joins by itself.
+    // An entrant joins by itself, later.
     if joins.need_bridge(plan) && !joins.joins(Kind::Pid) {
         return spawn_over_bridge(plan, joins, cgroup);
     }
@@ -46,9 +46,9 @@ fn spawn_over_bridge(
     joins: &Joins,
     cgroup: Option<BorrowedFd<'_>>,
 ) -> Result<Spawned> {
-    // A process in a foreign cgroup namespace may not move one from outside into it (nsdelegate),
-    // so there the bridge itself is born in the cgroup and init inherits it. Elsewhere the bridge
-    // stays out: it would count against the limits.
+    // A process in a foreign cgroup namespace may not move one from outside into it (nsdelegate), so there the bridge
+    // itself is born in the cgroup and init inherits it. Elsewhere the bridge stays out: it would count against the
+    // limits.
     let (bridge_cgroup, init_cgroup) = if joins.joins(Kind::Cgroup) {
         (cgroup, None)
     } else {
@@ -70,7 +70,7 @@ fn spawn_here(plan: &Plan, cgroup: Option<BorrowedFd<'_>>) -> Result<Spawned> {
     }
 }
 
-/// Init, at once, with all capabilities in its user namespace or those of the caller: makes the new namespaces
+/// Init, first of all, with all capabilities in its user namespace, or with the caller's: makes the new namespaces
 /// that the clone has not made, and sets up the loopback device of a new network.
 ///
 /// # Errors
@@ -84,12 +84,13 @@ pub(crate) fn unshare(plan: &Plan) -> Result<()> {
     }
 }
 
-/// An entrant, first of all: joins all that is to be joined but the pid namespace, or its children (hooks, helpers) would be
-/// born there; that comes when it has no others to make ([`join_pids_for_birth`]). Only where a new user namespace, from which it
-/// could not be joined, is made here, too, it comes first.
+/// An entrant, first of all: joins the namespaces that are to be joined, except the pid namespace, and makes a new
+/// user namespace. Children that it makes after joining a pid namespace (hooks, helpers) are born there, so it joins
+/// that one when it has no others to make ([`join_pids_for_birth`]). From a new user namespace it could not, so then
+/// it joins pids first.
 ///
 /// # Errors
-/// E_NAMESPACE: which namespace and path.
+/// E_NAMESPACE: which namespace and path, and the errno.
 pub(crate) fn join_as_entrant(plan: &Plan, joins: &Joins) -> Result<()> {
     if plan.is_new(Kind::User) {
         join_pids(joins)?;
@@ -98,11 +99,11 @@ pub(crate) fn join_as_entrant(plan: &Plan, joins: &Joins) -> Result<()> {
     unshare_all(plan, Creator::Entrant)
 }
 
-/// An entrant, when the process is the next that it makes, and while it has its capabilities: joins the pid namespace for
-/// its children.
+/// An entrant, when the next process that it makes is the container's, and while it still has its capabilities: joins
+/// the pid namespace for its children.
 ///
 /// # Errors
-/// E_NAMESPACE.
+/// E_NAMESPACE: the path and the errno of setns(2).
 pub(crate) fn join_pids_for_birth(plan: &Plan, joins: &Joins) -> Result<()> {
     if without(Defence::JoinedBeforeBirth) {
         join_callers()?;
@@ -114,7 +115,7 @@ pub(crate) fn join_pids_for_birth(plan: &Plan, joins: &Joins) -> Result<()> {
     }
 }
 
-/// Test builds: what is born next is in the caller's namespaces, as before everything else.
+/// Test builds: joins the caller's namespaces, so that the next process is born in these.
 fn join_callers() -> Result<()> {
     let kinds = [
         Kind::Mount,

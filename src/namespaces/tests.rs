@@ -159,7 +159,7 @@ fn moving_devices_needs_the_hosts_privilege() {
     assert!(error.to_string().contains("CAP_NET_ADMIN"), "{error}");
 }
 
-// From here on the real effects. Each test forks first, so that it has one thread and its own
+// The tests from here on have real effects. Each forks first, so that it has one thread and its own
 // privileges, and is skipped (by name, on stderr) without root.
 
 fn says<T, E: std::fmt::Display>(
@@ -199,13 +199,13 @@ impl Drop for Container {
     }
 }
 
-/// The parent's and init's sequence around the functions of this module; init runs `inside` and
-/// then waits. Returns once `inside` is done.
+/// Runs the functions of this module as the parent and init do. Init runs `inside` and then waits.
+/// Returns once `inside` is done.
 fn start(plan: &Plan, inside: impl FnOnce() -> Outcome) -> std::result::Result<Container, String> {
     start_in(None, plan, inside)
 }
 
-/// [`start`] in a cgroup.
+/// Does as [`start`], with init in a cgroup.
 fn start_in(
     cgroup: Option<BorrowedFd<'_>>,
     plan: &Plan,
@@ -251,7 +251,7 @@ fn start_in(
     Ok(container)
 }
 
-/// An entrant's, or init's: the pid that its next child has, as that child sees it.
+/// An entrant, or init: returns the pid of its next child, as that child sees it.
 fn pid_of_next_child() -> std::result::Result<i32, String> {
     match says("fork", child::fork())? {
         Side::Child => child::leave(getpid().as_raw()),

@@ -15,12 +15,12 @@ use std::fmt::Write as _;
 pub(crate) enum Clock {
     /// CLOCK_MONOTONIC and its variants.
     Monotonic,
-    /// CLOCK_BOOTTIME and its alarm; `/proc/uptime` shows it.
+    /// CLOCK_BOOTTIME and its alarm clock; `/proc/uptime` shows it.
     Boottime,
 }
 
 impl Clock {
-    /// The name in config.json and in timens_offsets.
+    /// The clock's name in config.json and in timens_offsets.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Clock::Monotonic => "monotonic",
@@ -29,10 +29,10 @@ impl Clock {
     }
 }
 
-/// How far a clock is ahead (or behind) inside.
+/// How far a clock in the namespace is ahead of the host's, or behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct TimeOffset {
-    /// Which clock.
+    /// The clock that is shifted.
     pub clock: Clock,
     /// Seconds; negative sets the clock back.
     pub seconds: i64,
@@ -46,7 +46,7 @@ pub(super) fn plan(linux: &Linux, plan: &mut Plan, problems: &mut Problems) {
         return;
     };
     if !plan.is_new(Kind::Time) {
-        // A namespace that has processes keeps its offsets, so a joined one cannot get them either.
+        // A namespace that has processes keeps its offsets, so a joined one cannot get any.
         problems.add(
             "linux.timeOffsets",
             "needs a new time namespace in linux.namespaces",
@@ -88,14 +88,14 @@ fn text(offsets: &[TimeOffset]) -> String {
 }
 
 /// Init: sets the clocks of the time namespace that it has made, and enters it. The offsets must be written before
-/// the first process is in it, so clone3 cannot make it: [`super::unshare`] made it for later children
-/// only, and setns(2) takes the caller there.
+/// the first process is in it, so clone3 cannot make it. [`super::unshare`] made it for later children only, and
+/// setns(2) takes init itself there.
 ///
-/// Runs before init changes its ids or stops being dumpable, since after that timens_offsets
-/// belongs to somebody else; and before the pivot, so that /proc is the host's.
+/// Runs before init changes its ids or stops being dumpable, because timens_offsets belongs to another user after
+/// that. Runs before the pivot, so that /proc is the host's.
 ///
 /// # Errors
-/// E_NAMESPACE: the step and errno; ERANGE for offsets that would put a clock below zero.
+/// E_NAMESPACE: the step and the errno; ERANGE for offsets that would put a clock below zero.
 pub(super) fn enter(offsets: &[TimeOffset]) -> Result<()> {
     let proc = ProcFs::host().context(Code::Namespace, "open", "/proc")?;
     let text = text(offsets);
@@ -108,7 +108,7 @@ pub(super) fn enter(offsets: &[TimeOffset]) -> Result<()> {
                 _ => error,
             }
         })?;
-    // ProcFs follows no magic link, and this is one; what it led to is checked to be a namespace.
+    // ProcFs follows no magic link, and this is one. So the file that it led to is checked to be a namespace.
     let name = "self/ns/time_for_children";
     let fd = openat(
         &proc,

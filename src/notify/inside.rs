@@ -1,9 +1,9 @@
 //! The container's end of the proxy: a socket in a tmpfs that is the container's own.
 //!
-//! Nothing of the state directory is shown inside, where whoever may remount it could fill it. The tmpfs is mounted
-//! with the container's other mounts and has room for nothing but the socket, which is bound when the container is
-//! started, by a child of the parent that joins the container's mount namespace (and its user namespace before) and no
-//! other: it is in the host's pid namespace, so nobody inside sees it.
+//! No part of the state directory is visible inside, where a process that may remount it could fill it. The tmpfs is
+//! mounted with the container's other mounts and has room for nothing but the socket. The socket is bound when the
+//! container is started, by a child of the parent. The child joins the container's mount namespace (and before it its
+//! user namespace) and no other: it is in the host's pid namespace, so no process inside sees it.
 
 use super::SOCKET;
 use crate::error::{Code, Error, Result};
@@ -26,14 +26,15 @@ use nix::unistd::{Pid, fchdir};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-/// How many inodes the tmpfs has: its root, the socket, and what a label of theirs may take.
+/// The number of inodes of the tmpfs: its root, the socket, and what their labels may take.
 pub(super) const INODES: u64 = 4;
 
-/// Parent: the container's socket, bound in the `directory` of the container whose init is `pidfd`. `namespaces` are those
-/// that are not the caller's, as clone flags.
+/// Parent: returns the container's socket, bound in `directory`, a path in the mount namespace of the container's
+/// init `pidfd`. `namespaces` are the kinds of init's namespaces that are not the caller's.
 ///
 /// # Errors
-/// `E_IO` with the step's errno: EPERM where the caller may not join init's namespaces.
+/// `E_IO` with the step's errno: EPERM if the caller may not join init's namespaces, ETIMEDOUT if the child does not
+/// answer.
 pub(super) fn bound_in(
     pidfd: BorrowedFd<'_>,
     namespaces: Kinds,
@@ -52,7 +53,7 @@ pub(super) fn bound_in(
                 Ok(socket) => theirs.give(socket.as_fd()),
                 Err(errno) => theirs.fail(errno),
             };
-            // If nobody listens any more there is nobody to tell.
+            // If the parent is gone, the socket or the errno is of no use.
             child::leave(i32::from(sent.is_err()));
         }
         Side::Parent(pid) => pid,
@@ -74,7 +75,7 @@ pub(super) fn bound_in(
     received.map_err(failed)
 }
 
-/// The child, which is in the container's mount namespace with root's privileges over it.
+/// The child: joins the container's mount namespace, with root's privileges over it, and binds the socket.
 fn enter_and_bind(
     parent: Pid,
     pidfd: BorrowedFd<'_>,
@@ -92,12 +93,12 @@ fn enter_and_bind(
         .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
         .resolve(ResolveFlag::RESOLVE_NO_MAGICLINKS);
     let found = openat2(AT_FDCWD, directory, how)?;
-    // The image may have led the path elsewhere: to what is the host's.
+    // A symlink of the image may have led the path to a file system of the host's.
     let about = fstatfs(&found)?;
     if about.filesystem_type() != TMPFS_MAGIC || about.files() != INODES {
         return Err(Errno::EXDEV);
     }
-    // What is seen inside stays read-only.
+    // The mount that is visible inside stays read-only; this copy of it does not.
     let flags = libc::OPEN_TREE_CLONE | libc::AT_EMPTY_PATH.cast_unsigned();
     let directory = open_tree(found.as_fd(), c"", flags)?;
     mount_setattr(

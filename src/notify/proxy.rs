@@ -1,4 +1,4 @@
-//! The proxy itself: two sockets, and the words that go from one to the other.
+//! The proxy itself: two sockets, and the messages that go from one to the other.
 
 use super::queue::{Queue, Waiting};
 use super::words::{Readiness, filtered};
@@ -15,21 +15,21 @@ use nix::unistd::{Pid, pipe2};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
-/// How many messages are passed on at a time.
+/// The most messages that are passed on at a time.
 const AT_ONCE: usize = 64;
 
 /// The container's socket and the manager's.
 #[derive(Debug)]
 pub(crate) struct Proxy {
     container: Queue,
-    /// None: nobody listens there, and what the container says is heard by nobody.
+    /// None if no manager listens; the container's messages then get lost.
     manager: Option<OwnedFd>,
     init: Pid,
-    /// Why the first message that waits is not passed on yet.
+    /// The reason why the first message in the queue is not passed on yet.
     held: Option<Held>,
 }
 
-/// What the first message waits for, at most to `end`.
+/// The event that the first message waits for, and the time at which it stops waiting.
 #[derive(Debug)]
 struct Held {
     end: Instant,
@@ -38,10 +38,10 @@ struct Held {
 
 #[derive(Debug)]
 enum Until {
-    /// The manager has room again. Without that the message is lost.
+    /// The manager has room again. If it gets none in time, the message is lost.
     Room,
-    /// The manager has read all before this barrier: the other end of the pipe is closed. The message, which was
-    /// passed on and said this, is taken out then, which tells its sender.
+    /// The manager has read all before this barrier: the other end of the pipe is closed. The message was passed on
+    /// already, with this readiness. It is taken out of the queue then, by which its sender learns of the barrier.
     Read(OwnedFd, Readiness),
 }
 
@@ -55,14 +55,14 @@ impl Held {
 }
 
 impl Proxy {
-    /// Binds the container's socket; before the program runs. None where the container was created
-    /// without one, or casulo was not given a manager's now. `pidfd` is init's, whose pid the manager is told.
+    /// Binds the container's socket, before the program runs. Returns None if the container was created without one,
+    /// or casulo was given no manager's socket now. `pidfd` is that of init, whose pid the manager is told.
     ///
-    /// A manager that does not answer is only warned of: the variable outlives managers in the
-    /// environment of what they have started.
+    /// If no manager listens, this only logs a warning: the variable stays in the environment of processes that a
+    /// manager has started, also when that manager is gone.
     ///
     /// # Errors
-    /// `E_IO` where the container's socket cannot be bound. Where the caller may not join init's namespaces that is a
+    /// `E_IO` if the container's socket cannot be bound. If the caller may not join init's namespaces, that is only a
     /// warning.
     pub(crate) fn listen(state: &State, pidfd: BorrowedFd<'_>) -> Result<Option<Proxy>> {
         let (Some(name), Some(directory)) = (manager_socket(), &state.notify_directory) else {
@@ -78,7 +78,7 @@ impl Proxy {
             })
             .ok();
         let container = match inside::bound_in(pidfd, state.namespaces, directory) {
-            // An ordinary user whose init may not be looked into: the container runs, unheard.
+            // EPERM: an ordinary user whose init may not be traced. The container runs without the proxy.
             Err(error) if error.errno == Some(Errno::EPERM) => {
                 log::warn!("{error}");
                 return Ok(None);
@@ -101,8 +101,8 @@ impl Proxy {
         }
     }
 
-    /// Passes on one message, if it can be. Nothing is waited for but the end of descriptors that came with it
-    /// ([`Queue::take_out`]).
+    /// Passes on one message, if that is possible. Waits for nothing except the closing of descriptors that came with
+    /// it ([`Queue::take_out`]).
     fn pass_on(&mut self) -> Result<Passed> {
         if let Some(held) = &self.held {
             if !is_over(held, self.manager.as_ref()) {
@@ -139,7 +139,7 @@ impl Proxy {
             }
         }
         if told == Err(Errno::EAGAIN) {
-            // It is passed on once more, all of it: whatever is said twice means the same.
+            // The whole message is passed on once more later: a line that is sent twice means the same.
             self.held = Some(Held::until(Until::Room));
         }
         if self.held.is_some() {
@@ -155,7 +155,7 @@ impl Proxy {
         first.context(Code::Io, "receive from", "notify socket")
     }
 
-    /// Without the defence: the message goes to the manager with the first of its descriptors.
+    /// Without the defence: sends the message to the manager with the first of its descriptors.
     fn pass_on_whole(&self) -> Result<()> {
         let mut buffer = [0; super::queue::LONGEST];
         let received = scm::receive(self.container.as_fd(), &mut buffer);
@@ -168,7 +168,7 @@ impl Proxy {
         .context(Code::Io, "send to", "NOTIFY_SOCKET")
     }
 
-    /// EAGAIN where the manager has no room.
+    /// Sends `message` to the manager, if there is one; EAGAIN if the manager has no room.
     fn tell(&self, message: &[u8]) -> nix::Result<()> {
         match self.manager.as_ref().filter(|_| !message.is_empty()) {
             Some(manager) => scm::send(manager.as_fd(), message),
@@ -176,8 +176,8 @@ impl Proxy {
         }
     }
 
-    /// A barrier of our own: the manager closes the descriptor that comes with `BARRIER=1` when it gets there, or
-    /// drops it because it knows no barrier; then the returned end of the pipe hangs up.
+    /// Sends a barrier of our own. The manager closes the descriptor that comes with `BARRIER=1` when it reads it, or
+    /// drops it because it knows no barrier. Then the returned end of the pipe hangs up. None without a manager.
     fn begin_barrier(&self) -> nix::Result<Option<OwnedFd>> {
         let Some(manager) = &self.manager else {
             return Ok(None);
@@ -187,14 +187,15 @@ impl Proxy {
         Ok(Some(reader))
     }
 
-    /// `start` and a detached `run`: returns when the container has said `READY=1` and the manager
-    /// has read it, when init (`pidfd`) has ended, or at once if nobody waits for that. The manager finds out for which service a
-    /// message is by the cgroup of its sender, who must still live.
+    /// `start` and a detached `run`: returns when the container has sent `READY=1` and the manager has read it, when
+    /// init (`pidfd`) has ended, or at once if no manager listens. The manager finds the service of a message by the
+    /// cgroup of its sender, so casulo must still live when it is read.
     ///
     /// # Errors
-    /// `E_IO`.
+    /// `E_IO` with the errno of the sockets.
     pub(crate) fn wait_until_ready(mut self, pidfd: BorrowedFd<'_>) -> Result<()> {
-        // What the last words may be; without a pid namespace init may leave behind whoever goes on to talk.
+        // The most messages passed on after init's end. Without a pid namespace init may leave processes that go on
+        // sending.
         let mut left = AT_ONCE;
         while self.manager.is_some() && left > 0 {
             let mut fds = vec![PollFd::new(pidfd, PollFlags::POLLIN)];
@@ -217,7 +218,7 @@ impl Proxy {
         Ok(())
     }
 
-    /// Waits until the manager has read everything. One that does not answer has been told all the same.
+    /// Waits until the manager has read everything, or has not answered in time: it was told all the same.
     fn wait_for_manager(&mut self) {
         let end = Instant::now() + timeout::NOTIFY_MANAGER;
         loop {
@@ -236,7 +237,7 @@ impl Proxy {
         }
     }
 
-    /// Adds what to wait for to `fds`, and says how long at most.
+    /// Adds the descriptors to wait for to `fds`, and returns how long to wait at most.
     pub(crate) fn watch<'f>(&'f self, fds: &mut Vec<PollFd<'f>>) -> PollTimeout {
         let Some(held) = &self.held else {
             fds.push(PollFd::new(self.container.as_fd(), PollFlags::POLLIN));
@@ -256,8 +257,8 @@ impl Proxy {
         PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX)
     }
 
-    /// `run` in the foreground: passes on what waits, but does not let a flood of messages, or of what comes with
-    /// them, keep it from everything else. A manager that is gone is no reason to end the container.
+    /// `run` in the foreground: passes waiting messages on. A flood of messages, or of descriptors that come with
+    /// them, does not keep it from other work. A manager that is gone is no reason to end the container.
     pub(crate) fn serve(&mut self) {
         for _ in 0..AT_ONCE {
             match self.pass_on() {
@@ -269,17 +270,17 @@ impl Proxy {
     }
 }
 
-/// None where nobody reads.
+/// None if no manager reads.
 fn held_until_read(reader: Option<OwnedFd>, readiness: Readiness) -> Option<Held> {
     reader.map(|reader| Held::until(Until::Read(reader, readiness)))
 }
 
-/// What became of the first message.
+/// The result of [`Proxy::pass_on`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Passed {
-    /// There is none, or it has to wait.
+    /// There is no message, or it has to wait.
     Nothing,
-    /// It is taken out.
+    /// The message was taken out of the queue.
     Message(Readiness, Brings),
 }
 

@@ -1,8 +1,9 @@
-//! The messages that wait in the container's socket: looked at, and taken out without their descriptors.
+//! The messages that wait in the container's socket. They are read in place, and taken out without their descriptors.
 //!
-//! The last close of a file may wait, for as long as whoever made it wants (a TCP socket with SO_LINGER), and a
-//! message that is thrown away closes what it brought. So messages are looked at while they wait, and one with
-//! descriptors is taken out by a child, for which nobody waits long; they get no number in any table of casulo's.
+//! The last close of a file may block for as long as its maker wants (a TCP socket with SO_LINGER), and a message
+//! that is dropped closes its descriptors. So messages are read while they stay in the queue. A child takes out one
+//! with descriptors, and the parent does not wait long for it. The descriptors get no number in any table of
+//! casulo's.
 
 use crate::defence::{Defence, without};
 use crate::sys::child::{self, WaitMode};
@@ -16,24 +17,24 @@ use nix::unistd::Pid;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// The longest message that systemd takes (`PIPE_BUF`), and room to see that one is longer.
+/// The longest message that systemd takes (`PIPE_BUF`), and one byte more to see that one is longer.
 pub(super) const LONGEST: usize = 4097;
 
-/// The container's socket. Never closed but by the end of casulo, when the kernel lingers for nobody.
+/// The container's socket. Only the end of casulo closes it, when the kernel does not linger.
 #[derive(Debug)]
 pub(super) struct Queue(ManuallyDrop<OwnedFd>);
 
-/// A message that waits.
+/// A message in the queue.
 #[derive(Debug)]
 pub(super) struct Waiting {
-    /// What it says; nothing where it is too long.
+    /// The text of the message; empty if it is too long.
     pub(super) text: Vec<u8>,
-    /// Whether there is more in it than text.
+    /// Whether descriptors came with it.
     pub(super) brings: Brings,
 }
 
 impl Queue {
-    /// Of a bound datagram socket that does not block.
+    /// Makes a queue of a bound datagram socket that does not block.
     pub(super) fn of(fd: OwnedFd) -> Queue {
         Queue(ManuallyDrop::new(fd))
     }
@@ -43,10 +44,10 @@ impl Queue {
         self.0.as_fd()
     }
 
-    /// The first message, which stays where it is; None where there is none.
+    /// Returns the first message, which stays in the queue; None if there is none.
     ///
     /// # Errors
-    /// That of recvmsg(2).
+    /// That of recvmsg(2), except EAGAIN and EINTR.
     pub(super) fn first(&self) -> nix::Result<Option<Waiting>> {
         let mut buffer = [0; LONGEST];
         let (length, brings) = match scm::look(self.as_fd(), &mut buffer) {
@@ -60,7 +61,8 @@ impl Queue {
         }))
     }
 
-    /// Takes the first message out, of which `brings` is known. After [`timeout::NOTIFY_MESSAGE`] a child that does this is killed.
+    /// Takes the first message out of the queue; `brings` is what [`Queue::first`] said of it. If it has descriptors,
+    /// a child does this, and is killed after [`timeout::NOTIFY_MESSAGE`].
     pub(super) fn take_out(&self, brings: Brings) {
         if brings == Brings::Descriptors && !without(Defence::NotifyApart) {
             let parent = Pid::this();
@@ -72,7 +74,7 @@ impl Queue {
                     child::leave(0);
                 }
                 Ok(Side::Parent(pid)) => return wait_shortly(pid),
-                // Better to linger than to hear nothing more.
+                // It is better to linger than to hear nothing more.
                 Err(_) => {}
             }
         }
@@ -80,7 +82,7 @@ impl Queue {
     }
 }
 
-/// Waits for the child; kills it when that takes too long, which ends what it waits for.
+/// Waits for the child. If that takes too long, kills it, which ends its close.
 fn wait_shortly(pid: Pid) {
     let Ok(pidfd) = pidfd_open(pid) else {
         return;
@@ -89,7 +91,7 @@ fn wait_shortly(pid: Pid) {
     for _ in 0..2 {
         let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
         if poll(&mut fds, limit).is_ok_and(|count| count > 0) {
-            // Whoever ignores SIGCHLD finds no child any more.
+            // If SIGCHLD is ignored, there is no child to wait for.
             let _ = child::wait(Some(pid), WaitMode::NoHang);
             return;
         }

@@ -1,9 +1,9 @@
-//! Which words of a message are passed on. Pure.
+//! Decides which lines of a message are passed on. Pure.
 
 use crate::defence::{Defence, without};
 
-/// What a container may say. Not here: `MAINPID`, which it does not know as the host does, the manager's store of
-/// descriptors, and `BARRIER`, which the proxy answers.
+/// The names that a container may send. `MAINPID` is missing, because the container does not know the host's
+/// number. The manager's store of descriptors is missing too, and `BARRIER`, which the proxy answers.
 const PASSED_ON: [&str; 10] = [
     "BUSERROR",
     "ERRNO",
@@ -17,25 +17,25 @@ const PASSED_ON: [&str; 10] = [
     "WATCHDOG",
 ];
 
-/// What a message said about the start of the service.
+/// What a message says about the start of the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Readiness {
     Ready,
     NotYet,
 }
 
-/// What is made of a message.
+/// A message after the filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Filtered {
     /// The lines that are passed on.
     pub(super) text: Vec<u8>,
-    /// Whether they say that the service is ready.
+    /// Whether these lines say that the service is ready.
     pub(super) readiness: Readiness,
-    /// The sender waits until the manager has read what came before (sd_notify_barrier(3)).
+    /// True if the sender waits until the manager has read what came before (sd_notify_barrier(3)).
     pub(super) asks_for_barrier: bool,
 }
 
-/// The lines of a message that are passed on, and what they mean to the proxy.
+/// Returns the lines of a message that are passed on, and what they mean to the proxy.
 pub(super) fn filtered(message: &[u8]) -> Filtered {
     let mut kept: Vec<&[u8]> = Vec::new();
     let (mut readiness, mut asks_for_barrier) = (Readiness::NotYet, false);

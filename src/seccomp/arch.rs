@@ -1,11 +1,10 @@
-//! The architectures whose system calls the running kernel can see, and the filter's place for
-//! each of them.
+//! The architectures whose system calls the running kernel accepts, and how a filter tells them apart.
 //!
-//! A profile often names many architectures so that one file serves every machine. A kernel sees
-//! calls of its own architecture and of the ones it is compatible with, so only those are
-//! compiled: a filter for any other would be dead code (and libseccomp refuses to mix byte
-//! orders). A call of an architecture that is not in the filter kills the thread, which is
-//! libseccomp's answer and the safe one.
+//! A profile often names many architectures so that one file serves every machine. A kernel accepts calls of
+//! its own architecture and of those it is compatible with, so a filter is compiled for these only. Code for
+//! any other architecture would never run (and libseccomp refuses to mix byte orders). A call of an
+//! architecture that the filter does not cover kills the thread: libseccomp answers so too, and it is the safe
+//! answer.
 
 use libseccomp::ScmpArch;
 use oci_spec::runtime::Arch;
@@ -17,13 +16,14 @@ pub(super) struct Abi {
     pub(super) name: Arch,
     /// libseccomp's name for it.
     pub(super) library: ScmpArch,
-    /// `AUDIT_ARCH_*` of `linux/audit.h`, what a filter reads as `seccomp_data.arch`.
+    /// The `AUDIT_ARCH_*` value of `linux/audit.h` that a filter reads as `seccomp_data.arch`.
     pub(super) audit: u32,
-    /// Set in every number of this ABI. x32 alone has one: it shares the audit number of x86_64.
+    /// The bit that is set in every number of this ABI, or 0. Only x32 has one: it shares the audit number of
+    /// x86_64.
     pub(super) bit: u32,
-    /// The bit that tells the ABIs with this audit number apart, 0 where there is only one.
+    /// The bit by which ABIs with the same audit number are told apart; 0 if no other ABI shares the number.
     pub(super) told_by: u32,
-    /// How much of an argument is compared.
+    /// How much of an argument a condition compares.
     pub(super) width: Width,
 }
 
@@ -31,10 +31,10 @@ pub(super) struct Abi {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(dead_code, reason = "not every machine has ABIs of both")]
 pub(super) enum Width {
-    /// All.
+    /// All 64 bits.
     Whole,
-    /// The low half: the ABI's words have 32 bits. A profile's value loses its high half too, so
-    /// that -1 means the same everywhere; libseccomp does it this way.
+    /// The low half, because the ABI's words have 32 bits. The high half of the profile's value is dropped as
+    /// well, so that -1 means the same on every ABI; libseccomp does the same.
     Low,
 }
 
@@ -172,12 +172,14 @@ const fn abi(
     }
 }
 
-/// Every kernel that casulo is compiled for: the programs for the others can be run in the tests too.
+/// The ABIs of every kernel that casulo is compiled for. Tests run the programs for all of them on any
+/// machine.
 #[cfg(any(test, feature = "testing"))]
 pub(super) const MACHINES: [&[Abi]; 6] = [X86_64, AARCH64, RISCV64, S390X, PPC64LE, ARM];
 
-/// The ABIs of `machine` that a filter for `architectures` covers: always the native one (as in runc and crun,
-/// else not even execve would pass), then those named that this kernel can run.
+/// Returns the ABIs of `machine` that a filter for `architectures` covers. The native one is always among
+/// them, as in runc and crun: otherwise not even execve would pass. The others are those that `architectures`
+/// names.
 pub(super) fn covered(machine: &'static [Abi], architectures: &[Arch]) -> Vec<&'static Abi> {
     machine
         .iter()

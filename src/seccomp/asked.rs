@@ -1,5 +1,5 @@
-//! What a filter is asked before anything is made: whether it lets pass the few calls that a process still makes
-//! under it, between its birth and execve (docs/seccomp.md). Parent.
+//! Asks a filter whether it lets pass the few calls that a process still makes under it, between its birth and
+//! execve (docs/seccomp.md). The parent asks before it makes anything.
 
 use super::arch::ABIS;
 use super::load::Bpf;
@@ -9,11 +9,11 @@ use crate::error::{Code, Error, Result};
 /// A call that is made under the filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Call {
-    /// Its name, for the error.
+    /// The call's name, for the error.
     pub name: &'static str,
-    /// Its number on this machine.
+    /// The call's number in the native ABI.
     pub number: libc::c_long,
-    /// Those of its arguments that are known.
+    /// The call's first three arguments; 0 for those that are not known or do not matter.
     pub arguments: [u64; 3],
 }
 
@@ -28,20 +28,20 @@ impl Call {
         }
     }
 
-    /// The same call with these arguments first.
+    /// Returns the call with `arguments` as its first three arguments.
     #[must_use]
     pub(crate) const fn with(self, arguments: [u64; 3]) -> Call {
         Call { arguments, ..self }
     }
 }
 
-/// `SECCOMP_RET_ACTION_FULL`, and the actions that let a call pass, or may: ALLOW, LOG, and USER_NOTIF, whose
-/// listener is with its agent by then.
+/// The mask `SECCOMP_RET_ACTION_FULL`, and the actions that let a call pass, or may: ALLOW, LOG and USER_NOTIF.
+/// The listener of the last is with its agent by then.
 const ACTION: u32 = 0xffff_0000;
 const PASSES: [u32; 3] = [0x7fff_0000, 0x7ffc_0000, 0x7fc0_0000];
 
 impl Bpf {
-    /// Whether the filter lets this call pass, or leaves it to its agent.
+    /// True if the filter lets this call pass, or leaves the decision to its agent.
     pub(crate) fn lets_pass(&self, call: Call) -> bool {
         let Some(native) = ABIS.first() else {
             return false;
@@ -55,10 +55,10 @@ impl Bpf {
         run(self.program(), &data).is_some_and(|verdict| PASSES.contains(&(verdict & ACTION)))
     }
 
-    /// That it lets all of these pass.
+    /// Checks that the filter lets all of `calls` pass.
     ///
     /// # Errors
-    /// E_SECCOMP naming the first that it does not.
+    /// E_SECCOMP naming the first call that the filter does not let pass.
     pub(crate) fn must_let_pass(&self, calls: impl IntoIterator<Item = Call>) -> Result<()> {
         match calls.into_iter().find(|call| !self.lets_pass(*call)) {
             None => Ok(()),

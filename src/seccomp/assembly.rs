@@ -1,10 +1,10 @@
-//! Writes a program from its end to its beginning, because jumps go forward only: where one leads is then always
-//! known. A comparison reaches 255 instructions; what is farther gets a return of its own, or a `ja`, which reaches
-//! any distance.
+//! Writes a program from its end to its beginning. Jumps go forward only, so the place that one leads to is always
+//! known when the jump is written. A comparison reaches 255 instructions ahead. To lead farther, it goes to a second
+//! copy of the return, or to a `ja`, which reaches any distance.
 //!
-//! Only what the kernel (5.11) can follow without a call's arguments is used for numbers: loads of the number and the
-//! architecture, comparisons with constants, `ja` and returns. So it can work out which calls are always allowed, and
-//! lets those pass without running the program.
+//! The search by number uses only what the kernel (5.11) can follow without a call's arguments: loads of the number
+//! and the architecture, comparisons with constants, `ja` and returns. So the kernel can work out which calls are
+//! always allowed, and lets those pass without running the program.
 
 use super::profile::Action;
 use crate::sys::seccomp::Instruction;
@@ -23,19 +23,19 @@ pub(super) enum Test {
     GreaterOrEqual = 0x35,
 }
 
-/// An instruction that has been written, by its distance from the end of the program.
+/// An instruction that has been written, by its index counted from the end of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Label(usize);
 
-/// What a comparison reaches. One less than the kernel allows: a `ja` for one side of a comparison stands between it and
-/// the other side.
+/// How many instructions a comparison may skip. This is one less than the kernel allows, because a `ja` for one side
+/// of a comparison stands between it and the other side.
 const REACH: usize = 254;
 
 /// A program, the last instruction first.
 #[derive(Debug, Default)]
 pub(super) struct Code {
     backwards: Vec<Instruction>,
-    /// The latest return of each action.
+    /// For each action's return value, the return that was written last.
     returns: Vec<(u32, Label)>,
 }
 
@@ -46,7 +46,7 @@ impl Code {
         self.backwards
     }
 
-    /// Returns the action: an earlier return of it, if that can be reached.
+    /// Writes a return of `action`, or reuses an earlier one that a comparison still reaches.
     pub(super) fn give(&mut self, action: Action) -> Label {
         let value = action.return_value();
         let known = self.returns.iter().find(|(it, _)| *it == value);
@@ -63,17 +63,17 @@ impl Code {
         label
     }
 
-    /// Loads the word at `offset` in `struct seccomp_data` and goes on.
+    /// Writes a load of the word at `offset` in `struct seccomp_data`, followed by `then`.
     pub(super) fn load(&mut self, offset: u32, then: Label) -> Label {
         self.straight(LD_W_ABS, offset, then)
     }
 
-    /// Masks the loaded word and goes on.
+    /// Writes an AND of the loaded word with `mask`, followed by `then`.
     pub(super) fn mask(&mut self, mask: u32, then: Label) -> Label {
         self.straight(ALU_AND_K, mask, then)
     }
 
-    /// An instruction that goes on with the next one, which therefore has to be `then` or lead there.
+    /// Writes an instruction that cannot jump. The next one therefore has to be `then`, or a jump to it.
     fn straight(&mut self, code: u16, k: u32, then: Label) -> Label {
         if self.distance(then) != 0 {
             self.lead(then);
@@ -81,7 +81,7 @@ impl Code {
         self.write(code, 0, 0, k)
     }
 
-    /// Compares the loaded word.
+    /// Writes a comparison of the loaded word with `k`, which goes to `holds` or to `fails`.
     pub(super) fn branch(&mut self, test: Test, k: u32, holds: Label, fails: Label) -> Label {
         let holds = self.within_reach(holds);
         let fails = self.within_reach(fails);
@@ -89,7 +89,7 @@ impl Code {
         self.write(test as u16, reach(holds), reach(fails), k)
     }
 
-    /// The label, or what leads to it.
+    /// Returns `label` if a comparison reaches it, else a jump to it.
     fn within_reach(&mut self, label: Label) -> Label {
         match self.distance(label) {
             0..=REACH => label,
@@ -97,7 +97,7 @@ impl Code {
         }
     }
 
-    /// Goes to the label, however far.
+    /// Writes what leads to `label` from any distance: a copy of it if it is a return, else a `ja`.
     fn lead(&mut self, label: Label) -> Label {
         match self.backwards.get(label.0).copied() {
             Some(Instruction { code: RET_K, k, .. }) => self.give_anew(k),

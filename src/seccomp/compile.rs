@@ -1,11 +1,11 @@
-//! Turns a [`Filter`] into a program: names to numbers, by libseccomp's tables, and what the rules say about each number.
-//! The program is written by [`super::tree`]. Runs in the parent.
+//! Turns a [`Filter`] into a program. It looks names up in libseccomp's tables and collects what the rules say about
+//! each number; [`super::tree`] writes the program. Runs in the parent.
 //!
 //! * A rule with the default's action adds nothing and is left out; its names count as known to the profile.
-//! * Two conditions on one argument are alternatives, as in runc, and so become a rule each. Profiles rely on it to list
-//!   values.
-//! * A rule without conditions settles its call: the first such rule counts, and rules with conditions before or behind it
-//!   do not. It is said in the log if they would have done something else.
+//! * Two conditions on one argument are alternatives, as in runc, and so become a rule each. Profiles use this to
+//!   list values.
+//! * A rule without conditions settles its call. The first such rule counts; rules with conditions have no effect on
+//!   that call, wherever they stand. The log says so if they would have done something else.
 //! * Two rules with the same conditions and different actions are an error.
 
 use super::arch::{self, Abi};
@@ -17,15 +17,15 @@ use crate::sys::seccomp::{BPF_MAXINSNS, Instruction};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, DefaultHasher};
 
-/// Compiles `filter` for the ABIs of this kernel that it covers.
+/// Returns the program of `filter` for those ABIs of this kernel that the filter covers.
 ///
 /// # Errors
-/// E_SECCOMP: two rules contradict each other, or the program is longer than the kernel takes.
+/// E_SECCOMP if two rules contradict each other, or if the program is longer than the kernel accepts.
 pub(super) fn program(filter: &Filter) -> Result<Vec<Instruction>> {
     program_for(filter, arch::ABIS)
 }
 
-/// The same for the kernel that has the ABIs of `machine`.
+/// Returns the program of `filter` for a kernel with the ABIs of `machine`, as [`program`] does for this one.
 ///
 /// # Errors
 /// As [`program`].
@@ -50,8 +50,9 @@ pub(super) fn program_for(filter: &Filter, machine: &'static [Abi]) -> Result<Ve
     Ok(program)
 }
 
-/// A profile that answers unlisted calls by an errno means "you may not", which is wrong for
-/// calls its author could not know. Other defaults are not an answer to the program, and stay.
+/// Returns the default actions of a profile. A profile that answers unlisted calls with an errno means "you may not",
+/// which is wrong for calls its author could not know; these get ENOSYS. Other default actions stay: they
+/// are no answer to the program.
 fn defaults(action: Action) -> Defaults {
     let enosys = Action::Errno(u16::try_from(libc::ENOSYS).expect("38"));
     Defaults {
@@ -63,7 +64,7 @@ fn defaults(action: Action) -> Defaults {
     }
 }
 
-/// The names of all rules, in the order of the profile.
+/// Every name of every rule in the profile's order, with the index of its rule and the rule.
 fn names(filter: &Filter) -> impl Iterator<Item = (usize, &Rule, &str)> {
     let rules = filter.rules.iter().enumerate();
     rules.flat_map(|(index, rule)| {
@@ -72,11 +73,11 @@ fn names(filter: &Filter) -> impl Iterator<Item = (usize, &Rule, &str)> {
     })
 }
 
-/// The first rule without conditions for each name. The same names give the same table in every process: nobody but
-/// the profile's author could make them collide, and randomness costs a system call.
+/// For each name, the index of the first rule without conditions. The hasher has no random keys: only the profile's
+/// author could make names collide, and randomness costs a system call.
 type Settled<'a> = HashMap<&'a str, usize, BuildHasherDefault<DefaultHasher>>;
 
-/// Whether the rule of each of the [`names`] changes anything about its call.
+/// Tells for each of the [`names`], in their order, whether its rule changes anything about the call.
 fn effects(filter: &Filter) -> Vec<bool> {
     let count = names(filter).count();
     let mut settled = Settled::with_capacity_and_hasher(count, BuildHasherDefault::default());
@@ -91,7 +92,7 @@ fn effects(filter: &Filter) -> Vec<bool> {
         };
         effects.push(differs && !is_beaten(filter, index, name, settler));
     }
-    // Now all rules without conditions are known, those behind a rule with conditions too.
+    // By now all rules without conditions are known, also those that stand after a rule with conditions.
     for ((index, rule, name), has_effect) in names(filter).zip(&mut effects) {
         if *has_effect
             && !rule.conditions.is_empty()
@@ -103,7 +104,7 @@ fn effects(filter: &Filter) -> Vec<bool> {
     effects
 }
 
-/// Whether another rule settles the call; said where that makes a difference.
+/// True if another rule, `settler`, settles the call. Logs it if that rule's action is a different one.
 fn is_beaten(filter: &Filter, index: usize, name: &str, settler: usize) -> bool {
     let action = |index: usize| filter.rules.get(index).map(|rule| rule.action);
     if action(settler) != action(index) {
@@ -115,7 +116,7 @@ fn is_beaten(filter: &Filter, index: usize, name: &str, settler: usize) -> bool 
     settler != index
 }
 
-/// What the rules say about each ABI.
+/// Returns a table for each of `abis`, filled with what the rules say about that ABI's calls.
 fn tables<'a>(filter: &'a Filter, effects: &[bool], abis: &[&'static Abi]) -> Vec<Table<'a>> {
     let table = |abi: &&'static Abi| Table::new(abi, effects.len());
     let mut tables: Vec<Table<'a>> = abis.iter().map(table).collect();
@@ -137,13 +138,13 @@ fn tables<'a>(filter: &'a Filter, effects: &[bool], abis: &[&'static Abi]) -> Ve
 }
 
 impl<'a> Table<'a> {
-    /// A call that the profile names: what is newer than all of them is unknown to it.
+    /// Notes a call that the profile names. Calls newer than all of these are unknown to the profile.
     fn note(&mut self, known: Known) {
         let through = self.through(known).map(|(number, _)| number);
         self.newest = self.newest.max(known.number).max(through);
     }
 
-    /// The multiplexer that makes this call, too, and what selects it there.
+    /// Returns the number of the multiplexer that can make this call too, and the selector of the call there.
     fn through(&self, known: Known) -> Option<(u32, u32)> {
         let multiplexed = known.through?;
         let number = numbers::number(multiplexed.by, self.abi)?;
@@ -160,7 +161,8 @@ impl<'a> Table<'a> {
             action: *action,
             when,
         };
-        // Nothing is let through for conditions that cannot be checked, and what some rule refuses is refused altogether.
+        // A filter cannot check a rule's conditions on a multiplexed call. So a rule with conditions lets no such call
+        // pass, and one that refuses it does so whatever its arguments are.
         if let Some((number, selector)) = through
             && (conditions.is_empty() || !action.lets_pass())
         {
@@ -175,7 +177,8 @@ impl<'a> Table<'a> {
     }
 }
 
-/// What stands for a rule's conditions: each by itself if two look at one argument, else all together.
+/// Returns the alternatives that a rule's conditions stand for: each condition by itself if two look at one argument,
+/// else all of them together.
 fn alternatives(conditions: &[Condition]) -> impl Iterator<Item = &[Condition]> {
     let twice = conditions.iter().enumerate().any(|(index, one)| {
         let mut earlier = conditions.iter().take(index);
@@ -185,7 +188,7 @@ fn alternatives(conditions: &[Condition]) -> impl Iterator<Item = &[Condition]> 
     conditions.chunks(size)
 }
 
-/// That no two rules have an action each for a call under the same conditions.
+/// Refuses a profile in which two rules have different actions for a call under the same conditions.
 fn refuse_contradictions(filter: &Filter, effects: &[bool]) -> Result<()> {
     let mut earlier: Vec<(&str, &[Condition], Action)> = Vec::new();
     for ((index, rule, name), has_effect) in names(filter).zip(effects) {

@@ -1,14 +1,15 @@
-//! Conditions on arguments, as instructions. Classic BPF has 32 bits, so an argument is compared half by half.
+//! Writes the comparisons for conditions on arguments. Classic BPF has 32 bits, so an argument is compared
+//! half by half.
 
 use super::arch::Width;
 use super::assembly::{Code, Label, Test};
 use super::profile::Condition;
 use oci_spec::runtime::LinuxSeccompOperator as Operator;
 
-/// Where `struct seccomp_data` of `linux/seccomp.h` has its arguments.
+/// The offset of `args` in `struct seccomp_data` of `linux/seccomp.h`.
 const DATA_ARGS: u32 = 16;
 
-/// Where a comparison goes.
+/// The two places that a comparison leads to.
 #[derive(Clone, Copy)]
 pub(super) struct Ways {
     pub(super) holds: Label,
@@ -24,7 +25,8 @@ impl Ways {
     }
 }
 
-/// Goes one of two ways: all conditions hold, or one does not.
+/// Writes the comparisons for `conditions`. They lead to `ways.holds` if all hold, and to `ways.fails`
+/// otherwise.
 pub(super) fn all(code: &mut Code, conditions: &[Condition], width: Width, ways: Ways) -> Label {
     let rest = conditions.iter().rev();
     rest.fold(ways.holds, |holds, condition| {
@@ -36,14 +38,14 @@ pub(super) fn all(code: &mut Code, conditions: &[Condition], width: Width, ways:
     })
 }
 
-/// Compares all 64 bits.
+/// Writes the comparison of all 64 bits.
 fn whole(code: &mut Code, condition: &Condition, ways: Ways) -> Label {
     let (high, _) = halves(condition.value);
     let (want_high, _) = halves(condition.value_two);
     let Ways { holds, fails } = ways;
     if matches!(condition.operator, Operator::ScmpCmpMaskedEq) {
         let then = low(code, condition, ways);
-        // No bit of this half is looked at.
+        // The mask covers no bit of the high half.
         if (high, want_high) == (0, 0) {
             return then;
         }
@@ -51,7 +53,7 @@ fn whole(code: &mut Code, condition: &Condition, ways: Ways) -> Label {
         let masked = code.mask(high, test);
         return load(code, condition, Half::High, masked);
     }
-    // The high half decides unless it is equal: then the low half does.
+    // The high half decides, unless it is equal: then the low half decides.
     let then = low(code, condition, ways);
     let (above, below) = match condition.operator {
         Operator::ScmpCmpGt | Operator::ScmpCmpGe => (holds, fails),
@@ -59,7 +61,7 @@ fn whole(code: &mut Code, condition: &Condition, ways: Ways) -> Label {
         Operator::ScmpCmpNe => (holds, holds),
         Operator::ScmpCmpEq | Operator::ScmpCmpMaskedEq => (fails, fails),
     };
-    // Nothing is below 0.
+    // No number is less than 0, so one comparison is enough.
     let test = if above == below || high == 0 {
         code.branch(Test::Equal, high, then, above)
     } else {
@@ -69,7 +71,7 @@ fn whole(code: &mut Code, condition: &Condition, ways: Ways) -> Label {
     load(code, condition, Half::High, test)
 }
 
-/// Compares the low half with that of the value.
+/// Writes the comparison of the argument's low half with the low half of the value.
 fn low(code: &mut Code, condition: &Condition, ways: Ways) -> Label {
     let (_, value) = halves(condition.value);
     let (_, want) = halves(condition.value_two);
@@ -95,7 +97,7 @@ enum Half {
     Low,
 }
 
-/// Loads half of the argument and goes on.
+/// Writes a load of one half of the argument, followed by `then`.
 fn load(code: &mut Code, condition: &Condition, half: Half, then: Label) -> Label {
     let is_first = (half == Half::Low) == cfg!(target_endian = "little");
     let inside = if is_first { 0 } else { 4 };

@@ -1,8 +1,8 @@
-//! The listener of a filter that notifies (`SCMP_ACT_NOTIFY`), on its way from the process under the filter to its
-//! agent, an outside process that answers what the filter asks. Parent.
+//! Carries the listener of a filter that notifies (`SCMP_ACT_NOTIFY`) from the process under the filter to its agent,
+//! an outside process that answers the notifications. Runs in the parent.
 //!
-//! The filter may notify of any call, so from the moment at which it is loaded the process makes none: it writes
-//! the listener's number into memory that it shares with the parent and spins until the parent has it.
+//! The filter may notify of any call. So the process makes no call from the moment the filter is loaded: it writes
+//! the listener's number into memory that it shares with the parent, and spins until the parent has taken it.
 
 use super::Filter;
 use crate::binary::shared::Shared;
@@ -15,16 +15,16 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// A listener that has no agent yet.
+/// A listener that has not been given to an agent yet.
 #[derive(Debug)]
 pub(crate) struct Listener(OwnedFd);
 
 impl Listener {
-    /// Takes the listener that the process behind `pidfd` hands over in `shared`, and lets it go on. None while
-    /// there is none.
+    /// Takes the listener that the process `pidfd` hands over in `shared`, and lets that process go on. Returns None
+    /// while there is no listener.
     ///
     /// # Errors
-    /// E_SECCOMP; EPERM for a process that casulo may not trace.
+    /// E_SECCOMP with the errno of pidfd_getfd(2): EPERM if casulo may not trace the process.
     pub(crate) fn take(shared: &Shared, pidfd: BorrowedFd<'_>) -> Result<Option<Listener>> {
         let Some(number) = shared.listener() else {
             return Ok(None);
@@ -38,8 +38,8 @@ impl Listener {
         Ok(Some(Listener(listener)))
     }
 
-    /// Answers what waits, in place of the agent: `process`, which is casulo's own and makes what is left to be made,
-    /// may go on; anybody else is told to ask again, and then the agent hears it.
+    /// Answers the notifications that wait, in place of the agent. `process` is casulo's own and still has work to
+    /// do, so it may go on. Any other process is told to make its call again, and then the agent hears of it.
     pub(crate) fn answer_for(&self, process: Pid) {
         loop {
             let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
@@ -56,7 +56,7 @@ impl Listener {
             } else {
                 Answer::Interrupt
             };
-            // Who asked may be gone.
+            // The process that made the call may be gone.
             let _ = answer_notification(self.0.as_fd(), notification, answer);
         }
     }
@@ -68,7 +68,7 @@ impl AsFd for Listener {
     }
 }
 
-/// A connection to the agent, and what the config tells it.
+/// A connection to the agent, and the `listenerMetadata` of the config.
 #[derive(Debug)]
 pub(crate) struct Agent<'a> {
     socket: OwnedFd,
@@ -76,7 +76,8 @@ pub(crate) struct Agent<'a> {
 }
 
 impl<'a> Agent<'a> {
-    /// Connects to the agent that `filter` names, while host paths can still be resolved. None where it names none.
+    /// Connects to the agent at the filter's `listenerPath`, while host paths can still be resolved. Returns None for
+    /// a filter without a `listenerPath`.
     ///
     /// # Errors
     /// E_SECCOMP naming the socket.
@@ -98,11 +99,11 @@ impl<'a> Agent<'a> {
         }))
     }
 
-    /// Gives it the listener of the filter of process `pid`, in one message with the container process state
-    /// (config-linux.md, The Container Process State). `state` is the container's own (runtime.md, State).
+    /// Sends the agent the listener of process `pid`, in one message with the container process state
+    /// (config-linux.md, The Container Process State). `state` is the container's own state (runtime.md, State).
     ///
     /// # Errors
-    /// E_SECCOMP.
+    /// E_SECCOMP with the errno of sending.
     pub(crate) fn give(self, listener: Listener, state: Value, pid: Pid) -> Result<()> {
         let mut document = serde_json::json!({
             "ociVersion": state["ociVersion"],

@@ -1,4 +1,5 @@
-//! Loads a program into the kernel. The child, last thing but execve; nothing is looked up here.
+//! Loads a program into the kernel. The child does so last before execve, and looks nothing up
+//! here.
 
 use crate::error::{Code, Error, Result};
 use crate::sys::seccomp::{self as kernel, Instruction};
@@ -8,14 +9,14 @@ use std::os::fd::OwnedFd;
 /// A flag of seccomp(2) that a profile may name.
 #[derive(Debug)]
 pub(super) struct Flag {
-    /// The spec's name.
+    /// The flag's name in the spec.
     pub(super) name: &'static str,
     value: u32,
-    /// The first Linux that has it.
+    /// The first Linux version that has the flag.
     since: &'static str,
 }
 
-/// All of them.
+/// All flags that a profile may name.
 pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "SECCOMP_FILTER_FLAG_TSYNC",
@@ -40,7 +41,7 @@ pub(super) const FLAGS: &[Flag] = &[
 ];
 
 impl Flag {
-    /// Asks the kernel. `WAIT_KILLABLE_RECV` is only known together with `NEW_LISTENER`.
+    /// Asks the running kernel. It accepts `WAIT_KILLABLE_RECV` only together with `NEW_LISTENER`.
     pub(super) fn is_supported(&self) -> bool {
         let companion = if self.value == kernel::FILTER_FLAG_WAIT_KILLABLE_RECV {
             kernel::FILTER_FLAG_NEW_LISTENER
@@ -51,11 +52,11 @@ impl Flag {
     }
 }
 
-/// Parent: makes sure that the kernel knows `flags`, while an error costs nothing yet. One system
-/// call if it does.
+/// Parent: checks that the kernel knows all `flags`, before anything has been made. Makes one
+/// system call if it does.
 ///
 /// # Errors
-/// E_SECCOMP naming the flag.
+/// E_SECCOMP naming the first flag that the kernel does not know.
 pub(super) fn check_flags(flags: u32) -> Result<()> {
     if kernel::knows_filter_flags(flags) {
         return Ok(());
@@ -94,26 +95,27 @@ impl Bpf {
         self.program.iter().flat_map(|it| it.to_bytes()).collect()
     }
 
-    /// The same, for a process that loads it.
+    /// The program's instructions, for a process that loads it.
     pub(crate) fn program(&self) -> &[Instruction] {
         &self.program
     }
 
-    /// `SECCOMP_FILTER_FLAG_*`.
+    /// The `SECCOMP_FILTER_FLAG_*` bits for seccomp(2).
     pub(crate) fn flags(&self) -> u32 {
         self.flags
     }
 
-    /// True if loading it makes a listener.
+    /// True if loading the filter makes a listener.
     pub(crate) fn has_listener(&self) -> bool {
         self.flags & kernel::FILTER_FLAG_NEW_LISTENER != 0
     }
 
     /// Child: puts the filter on the calling process for good. Needs CAP_SYS_ADMIN in the user
     /// namespace, or no_new_privs. Returns the listener, which is CLOEXEC, if the filter has a
-    /// notify action: it must be sent away before anything waits for its answer.
+    /// notify action: it must be sent away before any process waits for its answer.
     ///
-    /// Allocates nothing. From its return on the filter judges this process too.
+    /// Allocates nothing. From the return of this function on, the filter applies to the calling
+    /// process too.
     ///
     /// # Errors
     /// The errno of seccomp(2), which [`refused`] explains.
@@ -122,7 +124,7 @@ impl Bpf {
     }
 }
 
-/// Why seccomp(2) refused a filter.
+/// Explains the errno with which seccomp(2) refused a filter, as E_SECCOMP.
 pub(crate) fn refused(errno: Errno) -> Error {
     let error = Error::step(Code::Seccomp, "load", "the seccomp filter", errno);
     match errno {

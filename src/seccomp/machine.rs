@@ -1,5 +1,6 @@
-//! The kernel's machine for seccomp programs, as far as casulo's use it: what a program says about a call. For the parent,
-//! which asks a filter before anything is made ([`super::asked`]), and for tests and fuzzing.
+//! Interprets seccomp programs as the kernel does, as far as casulo's own programs need it, and returns their verdict
+//! on a call. Used by the parent, which asks a filter before anything is made ([`super::asked`]), and by tests and
+//! fuzzing.
 
 use crate::sys::seccomp::Instruction;
 
@@ -12,7 +13,8 @@ pub(super) struct Data {
 }
 
 impl Data {
-    /// The aligned word at `offset`, as this machine lays the structure out; None beside it.
+    /// Returns the word at `offset`, in this machine's byte order; None if `offset` is not aligned or outside the
+    /// structure.
     fn word(&self, offset: u32) -> Option<u32> {
         let half = |value: u64, low: bool| {
             let bytes = value.to_ne_bytes();
@@ -22,7 +24,7 @@ impl Data {
         match offset {
             0 => Some(self.nr),
             4 => Some(self.arch),
-            // The instruction pointer, which no profile knows.
+            // The instruction pointer, which no condition of a profile can look at.
             8 | 12 => Some(0),
             _ if !offset.is_multiple_of(4) => None,
             _ => {
@@ -33,12 +35,13 @@ impl Data {
     }
 }
 
-/// Runs `program` and returns its verdict; None for what the kernel would refuse to load.
+/// Runs `program` on `data` and returns its verdict (`SECCOMP_RET_*`); None for a program that the kernel would
+/// refuse.
 pub(super) fn run(program: &[Instruction], data: &Data) -> Option<u32> {
     run_counting(program, data).map(|(verdict, _)| verdict)
 }
 
-/// The same, and how many instructions it takes.
+/// Like [`run`], but returns with the verdict how many instructions were run.
 pub(super) fn run_counting(program: &[Instruction], data: &Data) -> Option<(u32, usize)> {
     let (mut a, mut pc, mut count) = (0u32, 0usize, 0usize);
     loop {

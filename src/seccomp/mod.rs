@@ -7,9 +7,9 @@
 //! asked.rs     program, a call ─► a verdict   parent: before anything is made
 //! load.rs      program ─► the kernel         child: seccomp(2), last thing before it waits or is born
 //! ```
-//! What a profile means is in docs/seccomp.md, and once more in `reference.rs` for the tests.
-//! `arch.rs` and `numbers.rs` are the tables: which ABIs this kernel has, and the numbers of calls,
-//! libseccomp's and those that it does not know. The kernel's side is in seccomp(2) and in
+//! docs/seccomp.md says what a profile means, and `reference.rs` says it again for the tests.
+//! `arch.rs` and `numbers.rs` are tables: the ABIs of each kernel, and the numbers of calls that
+//! libseccomp does not know. The kernel's side is in seccomp(2) and in
 //! `Documentation/userspace-api/seccomp_filter.rst`.
 
 mod arch;
@@ -41,8 +41,8 @@ use oci_spec::runtime::Spec;
 /// The annotation that makes unknown names an error, unless its value is `0`.
 const STRICT_NAMES: &str = "run.oci.seccomp_fail_unknown_syscall";
 
-/// Decides about `linux.seccomp`, the same for a container's first process and for exec. Pure.
-/// None without `linux.seccomp`. Problems carry their JSON path.
+/// Turns `linux.seccomp` into a filter, for a container's first process and for exec alike. Pure.
+/// Returns None without `linux.seccomp`. Problems carry their JSON path.
 pub fn plan(spec: &Spec, problems: &mut Problems) -> Option<Filter> {
     let profile = spec.linux().as_ref()?.seccomp().as_ref()?;
     let filter = profile::filter(profile, problems);
@@ -56,8 +56,8 @@ pub fn plan(spec: &Spec, problems: &mut Problems) -> Option<Filter> {
     Some(filter)
 }
 
-/// Profiles name calls of other machines and of later kernels, so such names are left out; crun's
-/// annotation asks for an error instead.
+/// Adds a problem for each name that no covered ABI has. Without the annotation, which is crun's, such
+/// names are left out: profiles name calls of other machines and of later kernels.
 fn refuse_unknown_names(filter: &Filter, problems: &mut Problems) {
     let abis = arch::covered(arch::ABIS, &filter.architectures);
     for (index, rule) in filter.rules.iter().enumerate() {
@@ -73,17 +73,18 @@ fn refuse_unknown_names(filter: &Filter, problems: &mut Problems) {
     }
 }
 
-/// Parent: the program for `filter`. Nothing is loaded.
+/// Parent: compiles `filter`. Loads nothing.
 ///
 /// # Errors
-/// E_SECCOMP when two rules contradict each other, when the program is too long for the kernel, or
-/// when the kernel does not know one of the filter's flags, which is named.
+/// E_SECCOMP if two rules contradict each other, or if the program is too long for the kernel. Also if
+/// the kernel does not know one of the filter's flags, which the error names.
 pub fn compile(filter: &Filter) -> Result<Bpf> {
     load::check_flags(filter.flags)?;
     Ok(Bpf::new(compile::program(filter)?, filter.flags))
 }
 
-/// The names in a filter that no architecture has a system call of, each with its rule and place.
+/// Returns the names that are a system call of no architecture, each with the index of its rule and
+/// its place there.
 pub(crate) fn unknown_names(filter: &Filter) -> Vec<(usize, usize, &str)> {
     let mut unknown = Vec::new();
     for (index, rule) in filter.rules.iter().enumerate() {
@@ -94,29 +95,31 @@ pub(crate) fn unknown_names(filter: &Filter) -> Vec<(usize, usize, &str)> {
     unknown
 }
 
-/// The actions a profile may name, for `features`.
+/// The names of the actions that a profile may have, for `features`.
 pub(crate) fn actions() -> &'static [&'static str] {
     names::SECCOMP_ACTIONS
 }
 
-/// The operators a profile may name, for `features`.
+/// The names of the operators that a profile may have, for `features`.
 pub(crate) fn operators() -> &'static [&'static str] {
     names::SECCOMP_OPERATORS
 }
 
-/// The architectures a profile may name, for `features`. All are recognised; those that this
-/// kernel cannot run have nothing to filter. libseccomp's word for "this one" is no architecture.
+/// The names of the architectures that a profile may have, for `features`. Those that this kernel
+/// cannot run are accepted too, and filter nothing. `SCMP_ARCH_NATIVE`, libseccomp's word for "this
+/// one", is left out.
 pub(crate) fn archs() -> Vec<&'static str> {
     let names = names::SECCOMP_ARCHES.iter().copied();
     names.filter(|name| *name != "SCMP_ARCH_NATIVE").collect()
 }
 
-/// The flags a profile may name, for `features`.
+/// The names of the flags that a profile may have, for `features`.
 pub(crate) fn known_flags() -> Vec<&'static str> {
     load::FLAGS.iter().map(|flag| flag.name).collect()
 }
 
-/// Those of them that the running kernel knows; asks it, in any process.
+/// The names of those [`known_flags`] that the running kernel knows. Asks the kernel; any process may
+/// call it.
 pub(crate) fn supported_flags() -> Vec<&'static str> {
     load::FLAGS
         .iter()

@@ -1,20 +1,20 @@
-//! From the name of a system call to its number on one ABI: libseccomp's tables, and what they
-//! lack.
+//! Finds the number of a system call on one ABI by its name: in libseccomp's tables, and in tables of what
+//! they lack.
 //!
-//! * Calls newer than libseccomp 2.5.4, which ends with Linux 5.17 (6.7 as Debian patches it).
-//!   Such a name must not be dropped: a libc tries the newest call first, and a call that is
-//!   neither allowed nor ENOSYS breaks it. Numbers from 403 on are the same on all architectures
-//!   of this project (`scripts/syscall.tbl`, `arch/x86/entry/syscalls/*.tbl`); x32 adds its bit.
-//! * i386's own numbers of socket and System V IPC calls, which came in Linux 4.3 and 5.1. Before,
-//!   they went through socketcall(2) and ipc(2), and the library has a stand-in for a number.
+//! * Calls newer than libseccomp 2.5.4, which ends with Linux 5.17 (6.7 as Debian patches it). Such a name
+//!   must not be dropped: a libc tries the newest call first, and a call that is neither allowed nor
+//!   ENOSYS breaks it. Numbers from 403 on are the same on all architectures of this project
+//!   (`scripts/syscall.tbl`, `arch/x86/entry/syscalls/*.tbl`); x32 adds its bit.
+//! * i386's own numbers of socket and System V IPC calls, which came in Linux 4.3 and 5.1. Older kernels
+//!   take these calls through socketcall(2) and ipc(2), and the library has stand-ins for their numbers.
 //!
-//! The library is asked first, so an outdated line does no harm.
+//! The library is asked first, so an outdated line of these tables does no harm.
 
 use super::arch::Abi;
 use libseccomp::{ScmpArch, ScmpSyscall};
 use oci_spec::runtime::Arch;
 
-/// Name and number on every architecture, up to Linux 6.18.
+/// Names and numbers of calls that have the same number on every architecture, up to Linux 6.18.
 const NEWER: &[(&str, u32)] = &[
     ("cachestat", 451),
     ("fchmodat2", 452),
@@ -37,7 +37,7 @@ const NEWER: &[(&str, u32)] = &[
     ("file_setattr", 469),
 ];
 
-/// Name, architecture and number where one architecture alone has it.
+/// Name, architecture and number of calls, or of numbers, that only one architecture has.
 const OF_ONE: &[(&str, Arch, u32)] = &[
     ("uretprobe", Arch::ScmpArchX86_64, 335),
     ("uprobe", Arch::ScmpArchX86_64, 336),
@@ -74,9 +74,9 @@ const OF_ONE: &[(&str, Arch, u32)] = &[
 /// How a call is made on one ABI.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Known {
-    /// Its number, with the ABI's bit.
+    /// The call's number, with the ABI's bit.
     pub(super) number: Option<u32>,
-    /// How it is made through another call.
+    /// The other call through which it can be made.
     pub(super) through: Option<Multiplexed>,
 }
 
@@ -85,7 +85,7 @@ pub(super) struct Known {
 pub(super) struct Multiplexed {
     /// `socketcall` or `ipc`.
     pub(super) by: &'static str,
-    /// The first argument that selects the call.
+    /// The first argument of that call, which selects this one.
     pub(super) selector: u32,
 }
 
@@ -96,12 +96,13 @@ impl Known {
     }
 }
 
-/// How `abi` makes the call `name`. The library is asked once: its answer is most of what compiling costs.
+/// Returns how `abi` makes the call `name`. The library is asked once: its answer is most of the cost of
+/// compiling.
 pub(super) fn look_up(name: &str, abi: &Abi) -> Known {
     let asked = ScmpSyscall::from_name_by_arch(name, abi.library).ok();
     let answer = asked.map(|call| call.as_raw_syscall());
     let number = answer.and_then(|answer| u32::try_from(answer).ok());
-    // A name that the library knows, and not as a call of this ABI, is no newer one.
+    // A name that the library knows, even if only for other ABIs, is not newer than the library.
     let newer = || answer.is_none().then(|| newer(name, abi)).flatten();
     Known {
         number: number.or_else(newer).or_else(|| of_one(name, abi)),
@@ -109,25 +110,26 @@ pub(super) fn look_up(name: &str, abi: &Abi) -> Known {
     }
 }
 
-/// The number of `name` in `abi`, with the ABI's bit. None if the ABI has no such call.
+/// Returns the number of `name` on `abi`, with the ABI's bit. None if the ABI has no such call.
 pub(super) fn number(name: &str, abi: &Abi) -> Option<u32> {
     look_up(name, abi).number
 }
 
-/// The number of a call that is newer than the library.
+/// Returns the number of a call that is newer than the library.
 fn newer(name: &str, abi: &Abi) -> Option<u32> {
     let row = NEWER.iter().find(|(it, _)| *it == name);
     row.map(|(_, number)| number | abi.bit)
 }
 
-/// The number of a call of this ABI alone that the library has left out.
+/// Returns the number of a call that only this ABI has and that the library lacks.
 fn of_one(name: &str, abi: &Abi) -> Option<u32> {
     let mut rows = OF_ONE.iter();
     let row = rows.find(|(it, arch, _)| *it == name && *arch == abi.name);
     row.map(|(_, _, number)| *number)
 }
 
-/// What libseccomp's stand-ins for numbers mean: -101 is the first call of socketcall(2), -201 ipc(2)'s.
+/// Reads a negative number with which libseccomp stands in for one: -101 is the first call of
+/// socketcall(2), -201 that of ipc(2).
 fn stand_in(answer: i32, abi: &Abi) -> Option<Multiplexed> {
     if abi.library != ScmpArch::X86 {
         return None;
@@ -144,12 +146,12 @@ fn stand_in(answer: i32, abi: &Abi) -> Option<Multiplexed> {
     })
 }
 
-/// True if some of `abis` has a call of this name.
+/// True if at least one of `abis` has a call of this name.
 pub(super) fn is_known(name: &str, abis: &[&'static Abi]) -> bool {
     abis.iter().any(|abi| look_up(name, abi).exists())
 }
 
-/// The architectures of libseccomp, whatever this kernel runs.
+/// The architectures of libseccomp, whether or not this kernel runs them.
 const LIBRARY: [ScmpArch; 13] = [
     ScmpArch::X8664,
     ScmpArch::X86,
@@ -190,7 +192,7 @@ mod tests {
             Some((name, abi, *number))
         });
         for (name, abi, ours) in everywhere.chain(of_one) {
-            // None is x32's, which lacks map_shadow_stack.
+            // It is None for x32, which lacks map_shadow_stack.
             if let Some(known) = number(name, abi) {
                 assert_eq!(known, ours, "{name} on {:?}", abi.name);
             }

@@ -1,6 +1,6 @@
-//! Turns `linux.seccomp` into a [`Filter`]: the profile checked, as plain data. Pure; the parent.
+//! Turns `linux.seccomp` into a [`Filter`]: the checked profile as plain data. Pure; runs in the parent.
 //!
-//! Names stay names here. They are looked up when the filter is compiled.
+//! System calls keep their names here. [`super::compile()`] looks their numbers up.
 
 use crate::error::Problems;
 use crate::sys::seccomp as kernel;
@@ -16,7 +16,7 @@ const PATH: &str = "linux.seccomp";
 /// larger ones down to it.
 const MAX_ERRNO: u16 = 4095;
 
-/// What `errnoRet` is if absent.
+/// The value of `errnoRet` if it is absent.
 const EPERM: u16 = 1;
 
 /// Longest path of a unix socket: `sun_path` without its final zero, unix(7).
@@ -44,7 +44,7 @@ pub(crate) enum Action {
 }
 
 impl Action {
-    /// What a filter returns for it, `SECCOMP_RET_*` of `linux/seccomp.h`.
+    /// The value that a filter returns for this action: `SECCOMP_RET_*` of `linux/seccomp.h`.
     pub(super) fn return_value(self) -> u32 {
         match self {
             Action::KillProcess => 0x8000_0000,
@@ -58,7 +58,7 @@ impl Action {
         }
     }
 
-    /// True if the call is made.
+    /// True if the kernel makes the call.
     pub(crate) fn lets_pass(self) -> bool {
         matches!(self, Action::Log | Action::Allow)
     }
@@ -67,13 +67,13 @@ impl Action {
 /// One comparison of a 64-bit argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Condition {
-    /// Which argument, 0 to 5.
+    /// The index of the argument, 0 to 5.
     pub(crate) argument: u8,
-    /// How it is compared.
+    /// How the argument is compared with `value`.
     pub(crate) operator: LinuxSeccompOperator,
-    /// With what; for `SCMP_CMP_MASKED_EQ` the mask.
+    /// The value that the argument is compared with; for `SCMP_CMP_MASKED_EQ` the mask.
     pub(crate) value: u64,
-    /// What the masked argument must be for `SCMP_CMP_MASKED_EQ`; no other operator reads it.
+    /// The value that the masked argument must have for `SCMP_CMP_MASKED_EQ`; no other operator reads it.
     pub(crate) value_two: u64,
 }
 
@@ -82,33 +82,33 @@ pub(crate) struct Condition {
 pub(crate) struct Rule {
     /// Names of system calls, of any architecture.
     pub(crate) names: Vec<String>,
-    /// What happens to them.
+    /// What the kernel does with a call that the rule matches.
     pub(crate) action: Action,
-    /// When: all hold, or at least one of them if two look at the same argument (as in runc).
-    /// Always, if empty.
+    /// The conditions under which the rule matches: all must hold, or at least one if two look at the same
+    /// argument (as in runc). An empty list always matches.
     pub(crate) conditions: Vec<Condition>,
 }
 
 /// `linux.seccomp`, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filter {
-    /// For calls that no rule matches.
+    /// The action for calls that no rule matches.
     pub(crate) default: Action,
     /// `architectures`, as they stand in the config. The native one is always covered.
     pub(crate) architectures: Vec<Arch>,
-    /// `syscalls`, in their order. For a call the first rule that matches counts, but one without
-    /// conditions settles it wherever it stands.
+    /// The entries of `syscalls`, in their order. The first rule that matches a call counts, but a rule
+    /// without conditions settles the call wherever it stands.
     pub(crate) rules: Vec<Rule>,
-    /// `SECCOMP_FILTER_FLAG_*` for seccomp(2).
+    /// The `SECCOMP_FILTER_FLAG_*` bits for seccomp(2).
     pub(crate) flags: u32,
-    /// Where the listener fd goes: `listenerPath`, as it stands in the config, at most 107 bytes.
+    /// `listenerPath`, the host's path of the agent's socket as it stands in the config, at most 107 bytes.
     /// Set exactly if some action is `SCMP_ACT_NOTIFY`; otherwise the spec says to ignore it.
     pub(crate) listener_path: Option<PathBuf>,
     /// `listenerMetadata`, for the container process state.
     pub(crate) listener_metadata: Option<String>,
 }
 
-/// Decides on a whole profile. Whatever is wrong is noted with its JSON path.
+/// Turns a whole profile into a filter. Each problem is noted with its JSON path.
 pub(super) fn filter(profile: &LinuxSeccomp, problems: &mut Problems) -> Filter {
     let default = action(
         profile.default_action(),
@@ -152,13 +152,13 @@ pub(super) fn filter(profile: &LinuxSeccomp, problems: &mut Problems) -> Filter 
 }
 
 impl Filter {
-    /// Whether loading it makes a listener.
+    /// True if loading the filter makes a listener.
     pub(crate) fn notifies(&self) -> bool {
         self.flags & kernel::FILTER_FLAG_NEW_LISTENER != 0
     }
 }
 
-/// The action of a name and an `errnoRet`, whose path `at` makes when it is wrong.
+/// Returns the action for its name and `errnoRet`. `at` makes the JSON path of `errnoRet`, for problems.
 fn action(
     action: LinuxSeccompAction,
     errno_ret: Option<u32>,
@@ -242,12 +242,12 @@ fn condition(
     }
 }
 
-/// The kernel's flags. A profile without the field gets `SPEC_ALLOW`, as runc and crun do: the
-/// mitigation costs every program speed and Linux itself gave it up for seccomp in 5.16. An empty
-/// list means no flag.
+/// Returns the kernel's flags. A profile without `flags` gets `SPEC_ALLOW`, as in runc and crun: the
+/// mitigation slows every program down, and Linux gave it up for seccomp in 5.16. An empty list means no flag.
 ///
-/// `WAIT_KILLABLE_RECV` speaks about waiting for a listener; the kernel refuses it on a filter
-/// that has none (EINVAL), where it could not change anything. `notifying` is what notifies, if anything does.
+/// `WAIT_KILLABLE_RECV` changes how a process waits for the listener. The kernel refuses it for a filter
+/// without one (EINVAL), so it is left out there. `notifying` is the JSON path of an `SCMP_ACT_NOTIFY`, if
+/// any.
 fn flags(listed: Option<&[LinuxSeccompFilterFlag]>, notifying: Option<&str>) -> u32 {
     let mut flags = match listed {
         None => kernel::FILTER_FLAG_SPEC_ALLOW,
@@ -275,7 +275,7 @@ fn value(flag: LinuxSeccompFilterFlag) -> u32 {
     }
 }
 
-/// The JSON path of the first `SCMP_ACT_NOTIFY`, if there is one.
+/// Returns the JSON path of the first `SCMP_ACT_NOTIFY`, if there is one.
 fn notifying(default: Action, rules: &[Rule]) -> Option<String> {
     if default == Action::Notify {
         return Some(format!("{PATH}.defaultAction"));

@@ -1,5 +1,5 @@
-//! For tests and fuzzing: what a filter means, evaluated call by call from the rules themselves. It is
-//! docs/seccomp.md in code, and knows nothing of programs, of their order or of libseccomp.
+//! For tests and fuzzing: evaluates a filter call by call from its rules. This is docs/seccomp.md in
+//! code; it knows nothing of programs, of their order or of libseccomp's rules.
 
 use super::arch::{Abi, MACHINES, Width, covered};
 use super::compile::program_for;
@@ -9,12 +9,12 @@ use super::profile::{Action, Condition, Filter, Rule};
 use crate::sys::seccomp::Instruction;
 use oci_spec::runtime::LinuxSeccompOperator as Operator;
 
-/// `SECCOMP_RET_KILL_THREAD`: what a call of an architecture that is not covered gets.
+/// `SECCOMP_RET_KILL_THREAD`: the verdict on a call of an architecture that is not covered.
 const KILL_THREAD: u32 = 0;
 /// `SECCOMP_RET_ERRNO` with ENOSYS.
 const ENOSYS: u32 = 0x0005_0026;
 
-/// What `program` says about a call.
+/// Returns the verdict of `program` on a call.
 pub(super) fn verdict(program: &[Instruction], abi: &Abi, nr: u32, args: &[u64]) -> u32 {
     let mut data = Data {
         nr,
@@ -46,7 +46,7 @@ pub(super) fn holds(condition: &Condition, args: &[u64], width: Width) -> bool {
     }
 }
 
-/// All conditions hold; or one of them, where two look at one argument.
+/// True if all conditions hold, or one of them where two look at one argument.
 fn all_hold(conditions: &[Condition], args: &[u64], width: Width) -> bool {
     let twice = |it: &Condition| {
         conditions
@@ -64,13 +64,13 @@ fn all_hold(conditions: &[Condition], args: &[u64], width: Width) -> bool {
 
 /// A name of a rule on one ABI.
 struct Known {
-    /// Its own number there.
+    /// The call's own number on this ABI.
     number: Option<u32>,
     /// The number of the call through which it can be made, and the selector.
     through: Option<(u32, u32)>,
 }
 
-/// What the profile says, with every name's number on one ABI.
+/// What the profile means, with every name's number on one ABI.
 pub(super) struct Meaning<'a> {
     filter: &'a Filter,
     machine: &'static [Abi],
@@ -104,16 +104,16 @@ impl<'a> Meaning<'a> {
         }
     }
 
-    /// The rules that say something else than the default, each with its names.
+    /// The rules whose action is not the default's, each with its names.
     fn rules(&self) -> impl Iterator<Item = (&Rule, &Vec<Known>)> {
         let rules = self.filter.rules.iter().zip(&self.names);
         rules.filter(|(rule, _)| rule.action != self.filter.default)
     }
 
-    /// What the kernel shall do with the call.
+    /// Returns the verdict (`SECCOMP_RET_*`) that the profile means for call `nr` with `args`.
     pub(super) fn of(&self, nr: u32, args: &[u64]) -> u32 {
         if !covered(self.machine, &self.filter.architectures).contains(&self.abi) {
-            // -1 is what a tracer makes of a call that it skips, and so no call of x32.
+            // -1 is the number that a tracer sets to skip a call, so it is no call of x32.
             let is_skipped = nr == u32::MAX && self.abi.bit != 0;
             return if is_skipped {
                 self.filter.default.return_value()
@@ -165,9 +165,10 @@ impl<'a> Meaning<'a> {
     }
 }
 
-/// The first call on which the compiled program of `filter` and its meaning differ, on any machine that
-/// casulo is compiled for, as text. None also for a filter that is refused. The calls are those near what
-/// the filter names; `pool` are arguments to try beside those of its conditions.
+/// Returns, as text, the first call on which the compiled program of `filter` and its meaning differ. All
+/// machines that casulo is compiled for are tried. Returns None also for a filter that is refused. The
+/// calls tried are those near what the filter names; `pool` has arguments to try beside those of its
+/// conditions.
 pub(crate) fn first_mismatch(filter: &Filter, pool: &[u64]) -> Option<String> {
     let mut values: Vec<u64> = filter
         .rules
@@ -193,7 +194,7 @@ pub(crate) fn first_mismatch(filter: &Filter, pool: &[u64]) -> Option<String> {
         let mut abis = machine.iter();
         abis.find_map(|abi| difference(&program, &Meaning::new(filter, machine, abi), &values))
             .or_else(|| {
-                // s390x, on which casulo does not run.
+                // s390x, an architecture for which casulo is not compiled.
                 let foreign = Data {
                     arch: 0x8000_0016,
                     ..Data::default()
@@ -214,7 +215,7 @@ fn difference(program: &[Instruction], meaning: &Meaning<'_>, values: &[u64]) ->
         .flat_map(|it| [it, it + 1, it.saturating_sub(1)])
         .chain([0, 39, 335, 500, 1000, 0x3fff_ffff, u32::MAX])
         .map(|it| it | abi.bit)
-        // Without x32's bit a number is no call of it, and with it none of x86_64.
+        // A number without x32's bit is no call of x32, and one with it is no call of x86_64.
         .filter(|it| abi.bit != 0 || it & abi.told_by == 0)
         .collect();
     numbers.sort_unstable();

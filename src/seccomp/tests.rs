@@ -1,5 +1,5 @@
-//! Compiled filters, run: in the interpreter against the profile's plain meaning, and in the
-//! kernel by processes that end with the test.
+//! Runs compiled filters: in the interpreter, against the profile's plain meaning, and in the
+//! kernel, by child processes that end with the test.
 
 mod abis;
 mod kernel;

@@ -15,10 +15,10 @@ use super::profile::{Action, Condition};
 use crate::sys::seccomp::Instruction;
 use oci_spec::runtime::LinuxSeccompOperator;
 
-/// What happens to the calls of one ABI.
+/// The rules for the calls of one ABI.
 #[derive(Debug)]
 pub(super) struct Table<'a> {
-    /// The ABI.
+    /// The ABI whose calls these are.
     pub(super) abi: &'static Abi,
     /// The largest number that the profile names, with the ABI's bit.
     pub(super) newest: Option<u32>,
@@ -29,11 +29,11 @@ pub(super) struct Table<'a> {
 /// A rule for a call on one ABI.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Call<'a> {
-    /// Its number, with the ABI's bit.
+    /// The call's number, with the ABI's bit.
     pub(super) number: u32,
-    /// What happens to it.
+    /// What the kernel does with the call.
     pub(super) action: Action,
-    /// Under which conditions.
+    /// The conditions under which the rule matches.
     pub(super) when: When<'a>,
 }
 
@@ -41,22 +41,23 @@ pub(super) struct Call<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum When<'a> {
     Always,
-    /// All hold.
+    /// Matches if all of these conditions hold.
     All(&'a [Condition]),
-    /// socketcall(2) or ipc(2) is asked for this call. What is behind a pointer there, a filter cannot follow.
+    /// Matches if socketcall(2) or ipc(2) is asked for the call with this selector. A filter cannot follow the
+    /// pointers among their arguments.
     Selected(u32),
 }
 
-/// What is said about calls that no rule is about.
+/// The actions for calls that no rule matches.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Defaults {
-    /// Of the profile.
+    /// The profile's default action.
     pub(super) action: Action,
-    /// For numbers above all that the profile names.
+    /// The action for numbers above all that the profile names.
     pub(super) newer: Action,
 }
 
-/// Numbers up to the next range's that get the same answer.
+/// The numbers from `from` up to the next range, which all get the same answer.
 struct Range<'a> {
     from: u32,
     answer: Answer<'a>,
@@ -65,15 +66,15 @@ struct Range<'a> {
 #[derive(Clone, Copy)]
 enum Answer<'a> {
     Always(Action),
-    /// The first of these that holds, else the default action.
+    /// The action of the first of these rules that matches, else the default action.
     First(&'a [Call<'a>]),
 }
 
-/// Where `struct seccomp_data` of `linux/seccomp.h` has its members.
+/// The offsets of `nr` and `arch` in `struct seccomp_data` of `linux/seccomp.h`.
 const DATA_NR: u32 = 0;
 const DATA_ARCH: u32 = 4;
 
-/// Writes the program for `tables`, the native one first.
+/// Writes the program for `tables`; the native ABI's table comes first.
 pub(super) fn write(mut tables: Vec<Table<'_>>, defaults: Defaults) -> Vec<Instruction> {
     for table in &mut tables {
         // Stable: the rules for one number stay in the profile's order.
@@ -81,7 +82,7 @@ pub(super) fn write(mut tables: Vec<Table<'_>>, defaults: Defaults) -> Vec<Instr
     }
     let code = Code::default();
     let mut writer = Writer { code, defaults };
-    // From the end to the beginning, as all here.
+    // As always here, from the end of the program to its beginning.
     let mut architectures = Vec::new();
     for table in tables.iter().rev().filter(|table| table.abi.bit == 0) {
         let shares = |it: &&Table<'_>| it.abi.audit == table.abi.audit && it.abi.bit != 0;
@@ -97,7 +98,7 @@ pub(super) fn write(mut tables: Vec<Table<'_>>, defaults: Defaults) -> Vec<Instr
 }
 
 impl<'a> Table<'a> {
-    /// Nothing is said yet; `calls` is about as much as will be.
+    /// Makes an empty table with room for `calls` rules.
     pub(super) fn new(abi: &'static Abi, calls: usize) -> Table<'a> {
         Table {
             abi,
@@ -106,7 +107,7 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// All numbers, from the ABI's lowest on. The calls are sorted.
+    /// Returns the ranges of all numbers, from the ABI's lowest on. `calls` must be sorted.
     fn ranges(&self, defaults: Defaults) -> Vec<Range<'_>> {
         let mut ranges: Vec<Range<'_>> = Vec::with_capacity(self.calls.len());
         let mut next = self.abi.bit;
@@ -135,7 +136,7 @@ impl<'a> Table<'a> {
 }
 
 impl<'a> Answer<'a> {
-    /// What all rules for one number come to.
+    /// Returns the answer to which all rules for one number lead.
     fn of(calls: &'a [Call<'a>]) -> Answer<'a> {
         let always = |call: &&Call<'_>| matches!(call.when, When::Always);
         match calls.iter().find(always) {
@@ -149,8 +150,9 @@ impl<'a> Answer<'a> {
     }
 }
 
-/// Where to part the ranges: at the one that begins nearest to the middle of all their numbers. So a wide range is found
-/// by few comparisons; the old calls, which programs make most, are in such ones.
+/// Returns the index at which to split the ranges: that of the range which begins nearest to the middle of all
+/// numbers. So a wide range is found with few comparisons, and the old calls, which programs make most, are in wide
+/// ranges.
 fn middle(ranges: &[Range<'_>]) -> usize {
     let (Some(first), Some(last)) = (ranges.first(), ranges.last()) else {
         return 0;
@@ -172,7 +174,7 @@ struct Writer {
 }
 
 impl Writer {
-    /// All that is said about one value of `seccomp_data.arch`. `other` shares it, and is covered.
+    /// Writes the tree for one value of `seccomp_data.arch`. `other` is a covered ABI that shares this value.
     fn architecture(&mut self, table: &Table<'_>, other: Option<&Table<'_>>) -> Label {
         let begin = match table.abi.told_by {
             0 => self.numbers(table),
@@ -188,8 +190,8 @@ impl Writer {
         self.code.load(DATA_NR, begin)
     }
 
-    /// Numbers of an ABI that shares its architecture with a covered one, and is not covered itself. -1 is none of
-    /// them: it is what a tracer makes of a call that it skips.
+    /// Writes the answer for the numbers of an ABI that is not covered but shares its architecture with one that is.
+    /// -1 is none of these numbers: a tracer sets it to skip a call.
     fn uncovered(&mut self) -> Label {
         let skipped = self.code.give(self.defaults.action);
         let killed = self.code.give(Action::KillThread);
@@ -200,7 +202,7 @@ impl Writer {
         self.tree(&table.ranges(self.defaults), table.abi.width)
     }
 
-    /// Searches the number, which is loaded, in the ranges.
+    /// Writes a search of the loaded number in the ranges.
     fn tree(&mut self, ranges: &[Range<'_>], width: Width) -> Label {
         if let [only] = ranges {
             return self.leaf(only.answer, width);
@@ -232,8 +234,8 @@ impl Writer {
     }
 }
 
-/// That a call through socketcall(2) or ipc(2) is a certain one. ipc(2) looks at the lower 16 bits of its selector: in the
-/// upper ones it keeps a version, which most calls behind it do not look at.
+/// The condition that socketcall(2) or ipc(2) makes the call with this selector. ipc(2) takes the call from the lower
+/// 16 bits; the upper ones hold a version, which most of its calls ignore.
 fn selects(selector: u32) -> Condition {
     Condition {
         argument: 0,

@@ -1,8 +1,8 @@
 //! Steps that are made to fail, or at which the process is killed (`CASULO_FAULT`). Any casulo process.
 //!
-//! The environment of a test build picks one: `CASULO_FAULT=mounts:ENOMEM` fails there with this errno,
-//! `mounts:kill` kills the process that is there, `mounts:stop` stops it until SIGCONT; a third part
-//! (`replace-record:kill:2`) waits for the second time.
+//! The environment of a test build names a step. `CASULO_FAULT=mounts:ENOMEM` makes it fail with this
+//! errno, `mounts:kill` kills the process that is at it, and `mounts:stop` stops the process until
+//! SIGCONT. A third part (`replace-record:kill:2`) means the second time.
 
 use super::table::Step;
 use crate::binary::landing::Fault;
@@ -23,7 +23,7 @@ pub(super) fn at(step: Step) -> Result<()> {
     errno_at(step).map_err(|errno| Error::step(Code::Unsupported, "fault at", step.name(), errno))
 }
 
-/// Nothing, in every other build.
+/// Does nothing, in every other build.
 ///
 /// # Errors
 /// None.
@@ -33,7 +33,7 @@ pub(super) const fn at(_: Step) -> Result<()> {
     Ok(())
 }
 
-/// [`at`] where an errno is the error.
+/// Does as [`at`], with an errno as the error.
 ///
 /// # Errors
 /// The errno that the environment names.
@@ -43,7 +43,7 @@ pub(super) const fn errno_at(_: Step) -> nix::Result<()> {
     Ok(())
 }
 
-/// [`at`] where an errno is the error.
+/// Does as [`at`], with an errno as the error.
 ///
 /// # Errors
 /// The errno that the environment names.
@@ -65,7 +65,7 @@ pub(super) fn errno_at(step: Step) -> nix::Result<()> {
     }
 }
 
-/// What the environment says of this step: what shall happen there, and the how many-th time.
+/// Returns the fault that the environment asks for at this step, and the how many-th time.
 #[cfg(feature = "testing")]
 fn told_of(step: Step) -> Option<(FaultKind, u32)> {
     let told = std::env::var("CASULO_FAULT").ok()?;
@@ -82,7 +82,8 @@ fn told_of(step: Step) -> Option<(FaultKind, u32)> {
     Some((how, time.unwrap_or(1)))
 }
 
-/// What [`crate::process::last_steps`] does at this step, if the environment names it.
+/// Returns the fault that [`crate::process::last_steps`] takes to the landing area for this step, if
+/// there is one.
 #[cfg(feature = "testing")]
 pub(crate) fn last(step: Step) -> Option<Fault> {
     let at = match step {
@@ -93,22 +94,23 @@ pub(crate) fn last(step: Step) -> Option<Fault> {
     Some(Fault { at, how })
 }
 
-/// Nothing, in every other build.
+/// Returns None, in every other build.
 #[cfg(not(feature = "testing"))]
 #[inline(always)]
 pub(crate) const fn last(_: Step) -> Option<Fault> {
     None
 }
 
-/// SIGKILL, or what comes next to it: pid 1 of a namespace cannot be killed from inside.
+/// Ends by SIGKILL, or by exit code 137: pid 1 of a namespace cannot be killed from inside.
 #[cfg(feature = "testing")]
 fn die() -> ! {
-    // For pid 1 the kernel drops the signal.
+    // The kernel drops the signal for pid 1.
     let _ = signal_self(nix::sys::signal::Signal::SIGKILL);
     crate::sys::child::leave(137)
 }
 
-/// SIGSTOP. Pid 1 of a namespace cannot be stopped from inside: it sleeps until it is killed.
+/// Stops by SIGSTOP. Pid 1 of a namespace cannot be stopped from inside, so it sleeps until it is
+/// killed.
 #[cfg(feature = "testing")]
 fn stop() -> nix::Result<()> {
     if nix::unistd::getpid().as_raw() == 1 {
@@ -119,7 +121,7 @@ fn stop() -> nix::Result<()> {
     signal_self(nix::sys::signal::Signal::SIGSTOP)
 }
 
-/// Not raise(3): after clone3 the C library takes the parent's thread for ours.
+/// Sends by kill(2), not raise(3): after clone3 the C library takes the parent's thread for ours.
 #[cfg(feature = "testing")]
 fn signal_self(signal: nix::sys::signal::Signal) -> nix::Result<()> {
     nix::sys::signal::kill(nix::unistd::getpid(), signal)

@@ -1,8 +1,8 @@
 //! The steps of a command, each marked by one call. Any casulo process.
 //!
-//! A step stands between one thing that a command has acquired and the next. `--trace` shows the phases that some of
-//! them begin ([`trace`]); a test build fails, kills or stops at one that it is told ([`fault`]). In any other build a
-//! step that begins no phase is nothing at all, and one that does is a look at a variable.
+//! A step stands between one thing that a command has acquired and the next. Some steps begin a phase, and `--trace`
+//! shows the phases ([`trace`]). A test build fails, kills or stops at the step that it is told ([`fault`]). In any
+//! other build a step that begins no phase costs nothing, and one that does costs a look at a variable.
 
 mod fault;
 mod phase;
@@ -15,17 +15,17 @@ pub use table::Step;
 
 use crate::error::Result;
 
-/// This process is at `step`.
+/// Marks that this process is at `step`.
 ///
 /// # Errors
-/// In test builds alone: the errno that the environment names for this step.
+/// In test builds only: the errno that the environment names for this step.
 #[inline(always)]
 pub(crate) fn begin(step: Step) -> Result<()> {
     begin_phase_of(step);
     fault::at(step)
 }
 
-/// [`begin`] where an errno is the error.
+/// Does as [`begin`], with an errno as the error.
 ///
 /// # Errors
 /// As [`begin`].
@@ -35,7 +35,7 @@ pub(crate) fn begin_or_errno(step: Step) -> nix::Result<()> {
     fault::errno_at(step)
 }
 
-/// [`begin`] for a step of the landing area, where nothing of casulo's is any more: what makes it fail goes there with
+/// Does as [`begin`], for a step of the landing area, where casulo's own memory is gone. The fault goes there with
 /// the process ([`last`]).
 #[inline(always)]
 pub(crate) fn begin_last(step: Step) {

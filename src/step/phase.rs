@@ -1,6 +1,6 @@
 //! The phases of a command, as `--trace` shows them, and the processes that go through them.
 
-/// Which process of casulo is at a step, or in a phase.
+/// The process of casulo that is at a step, or in a phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// The command that was called.
@@ -13,7 +13,7 @@ pub enum Side {
 /// a `run` goes through them.
 macro_rules! phases {
     ($( $(#[doc = $doc:literal])+ $phase:ident $name:literal $side:ident; )+) => {
-        /// A part of a command.
+        /// A part of a command, as the trace shows it.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(crate) enum Phase { $( $(#[doc = $doc])+ $phase, )+ }
 
@@ -21,12 +21,12 @@ macro_rules! phases {
             /// Every phase, at its number.
             pub(super) const ALL: &'static [Phase] = &[$(Phase::$phase),+];
 
-            /// What the trace calls it.
+            /// The phase's name in the trace.
             pub(super) fn name(self) -> &'static str {
                 match self { $(Phase::$phase => $name),+ }
             }
 
-            /// Whose phase it is.
+            /// The process whose phase it is.
             pub(super) fn side(self) -> Side {
                 match self { $(Phase::$phase => Side::$side),+ }
             }

@@ -1,9 +1,9 @@
-//! `--trace FILE`: where a command's time goes, for chrome://tracing, Perfetto and the like.
+//! `--trace FILE`: shows where a command's time goes, for chrome://tracing, Perfetto and the like.
 //!
 //! The parent and its child (init, or the process of exec) each go through phases; entering one ends the
-//! one before. They note it in memory that both share, so that nothing is written, and the child needs no
-//! descriptor, while time counts. The parent writes the file when its command is over. Without the option
-//! a phase costs one look at a variable.
+//! one before. They note it in memory that both share. So no file is written while time counts, and the
+//! child needs no descriptor. The parent writes the file when its command is over. Without the option a
+//! phase costs one look at a variable.
 
 use super::phase::{Phase, Side};
 use crate::binary::shared;
@@ -16,30 +16,31 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How many phases fit; what comes later is left out.
+/// The most phases that are noted; later ones are left out.
 const ROOM: usize = 255;
 
-/// Bits of a note that are its time in nanoseconds; above them the phase.
+/// The bits of a note that hold its time in nanoseconds; the bits above hold the phase.
 const TIME: u64 = (1 << 56) - 1;
 
 struct Trace {
     file: PathBuf,
     command: &'static str,
-    /// When `main` began, and what processor time the process had used up to then, both in nanoseconds.
+    /// When `main` began, and the processor time that the process had used up to then, both in
+    /// nanoseconds.
     begin: u64,
     used: u64,
-    /// How many notes there are, then the notes.
+    /// The number of notes, and then the notes.
     notes: &'static [AtomicU64],
 }
 
 static TRACE: OnceLock<Trace> = OnceLock::new();
 
-/// Begins to trace `command`; called once, before the command.
+/// Begins to trace `command` to `file`. Called once, before the command.
 ///
 /// # Errors
-/// E_IO where FILE cannot be made or there is no memory.
+/// E_IO if FILE cannot be made or there is no memory.
 pub(crate) fn begin(file: &Path, command: &'static str) -> Result<()> {
-    // A file that cannot be written is to be known before a container runs.
+    // If the file cannot be written, the caller must learn it before a container runs.
     File::create(file).context(Code::Io, "make the trace", file.display())?;
     let notes = shared::words(ROOM + 1).context(Code::Io, "map memory for", "the trace")?;
     let trace = Trace {
@@ -49,23 +50,23 @@ pub(crate) fn begin(file: &Path, command: &'static str) -> Result<()> {
         used: now(ClockId::CLOCK_PROCESS_CPUTIME_ID),
         notes,
     };
-    // Once a process: the command line has one command.
+    // TRACE is unset: the command line has one command, so this runs once in a process.
     let _ = TRACE.set(trace);
     phase(Phase::Plan);
     Ok(())
 }
 
-/// This process enters a phase.
+/// Notes that this process enters a phase.
 pub(super) fn phase(phase: Phase) {
     if let Some(trace) = TRACE.get() {
         trace.note(phase);
     }
 }
 
-/// Writes the file, if there is one to write. Parent, when the command is over.
+/// Writes the file if there is a trace. Parent, when the command is over.
 ///
 /// # Errors
-/// E_IO
+/// E_IO with the errno of writing the file.
 pub(crate) fn end() -> Result<()> {
     let Some(trace) = TRACE.get() else {
         return Ok(());
@@ -116,8 +117,9 @@ impl Trace {
     }
 }
 
-/// The trace as Chrome's Trace Event Format has it: complete events, times in microseconds. `used` is the
-/// processor time before `main`, `end` when the command was over; all in nanoseconds from the beginning.
+/// Returns the trace in Chrome's Trace Event Format: complete events, times in microseconds. `used` is
+/// the processor time before `main`, `end` the time at which the command was over; all in nanoseconds
+/// from the beginning.
 #[allow(clippy::cast_precision_loss, reason = "of a trace that lasts months")]
 fn document(command: &str, used: u64, notes: &[(Phase, u64)], end: u64) -> Value {
     let microseconds = |nanoseconds: u64| nanoseconds as f64 / 1000.0;
@@ -134,8 +136,8 @@ fn document(command: &str, used: u64, notes: &[(Phase, u64)], end: u64) -> Value
     if notes.iter().any(|(phase, _)| phase.side() == Side::Child) {
         events.push(name("thread_name", Side::Child, "child"));
     }
-    // Before main, and a first start where casulo had to start again: processor time, since nobody notes
-    // when that began.
+    // The time before main, and of a first start if casulo had to start again. It is processor time,
+    // because nobody notes when that began.
     events.push(event(
         "starts of casulo",
         Side::Parent,
@@ -143,7 +145,8 @@ fn document(command: &str, used: u64, notes: &[(Phase, u64)], end: u64) -> Value
         0.0,
     ));
     for (index, (phase, from)) in notes.iter().enumerate() {
-        // The child's last phase ends when the parent sees that; it notes the next of its own then.
+        // The child's last phase ends when the parent notices the end; the parent notes its next phase
+        // then.
         let next = notes
             .iter()
             .skip(index + 1)

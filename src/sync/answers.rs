@@ -1,9 +1,10 @@
-//! What a helper gives who made it: descriptors, one a message, or the errno for which it has none. By a socket pair of
-//! their own: the notify binder (`notify::inside`), the maker of device nodes (`rootfs::devices`). A hook's process, which is
-//! to become a program of somebody else's, has a pipe for the errno alone.
+//! The answers of a helper to the process that made it: descriptors, one per message, or the errno for which it has
+//! none. They go over a socket pair of their own. Such helpers are the notify binder (`notify::inside`) and the maker
+//! of device nodes (`rootfs::devices`). A hook's process, which becomes a program of the config's, has a pipe for the
+//! errno only.
 //!
-//! The holder of id maps says nothing and waits to be killed. The maker of a procfs, which a container can see, has no
-//! socket at all: its page is in [`super::page`].
+//! The holder of id maps sends nothing and waits to be killed. The maker of a procfs, which a container can see, has
+//! no socket at all: its page is in [`super::page`].
 
 use super::socket_pair;
 use crate::sys::scm;
@@ -11,10 +12,10 @@ use nix::errno::Errno;
 use nix::unistd::{read, write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// The word that comes with a descriptor. An errno is four bytes.
+/// The one byte that comes with a descriptor. An errno is four bytes.
 const GIVEN: [u8; 1] = [b'd'];
 
-/// The end of who made the helper.
+/// The end of the helper's maker.
 #[derive(Debug)]
 pub(crate) struct ToHelper(OwnedFd);
 
@@ -22,7 +23,7 @@ pub(crate) struct ToHelper(OwnedFd);
 #[derive(Debug)]
 pub(crate) struct ToMaker(OwnedFd);
 
-/// Both ends.
+/// Returns both ends of a new socket pair.
 ///
 /// # Errors
 /// That of socketpair(2).
@@ -32,15 +33,15 @@ pub(crate) fn pair() -> nix::Result<(ToHelper, ToMaker)> {
 }
 
 impl ToMaker {
-    /// Gives a descriptor.
+    /// The helper: sends a descriptor.
     ///
     /// # Errors
-    /// EPIPE when nobody listens any more.
+    /// EPIPE when the maker has closed its end.
     pub(crate) fn give(&self, fd: BorrowedFd<'_>) -> nix::Result<()> {
         scm::send_fd(self.0.as_fd(), &GIVEN, fd)
     }
 
-    /// Says why there is none.
+    /// The helper: sends the errno for which it has no descriptor.
     ///
     /// # Errors
     /// As [`ToMaker::give`].
@@ -50,7 +51,7 @@ impl ToMaker {
 }
 
 impl ToHelper {
-    /// The next descriptor.
+    /// The maker: waits for the next descriptor.
     ///
     /// # Errors
     /// The helper's errno; EPIPE when it has ended without one.
@@ -64,7 +65,8 @@ impl ToHelper {
     }
 }
 
-/// A hook's process, over a pipe that its program does not have: why it has not executed that.
+/// A hook's process: sends the errno for which it has not executed its program. The program does not inherit the
+/// pipe.
 ///
 /// # Errors
 /// That of write(2).
@@ -72,7 +74,8 @@ pub(crate) fn say_errno(pipe: &OwnedFd, errno: Errno) -> nix::Result<()> {
     write(pipe, &(errno as i32).to_ne_bytes()).map(drop)
 }
 
-/// Who made it: what it has said, without waiting if the pipe does not block; `None` where that is nothing.
+/// The maker of a hook's process: reads its errno, without waiting if the pipe does not block; `None` if there is
+/// none.
 pub(crate) fn heard_errno(pipe: &OwnedFd) -> Option<Errno> {
     let mut word = [0; 4];
     match read(pipe, &mut word) {

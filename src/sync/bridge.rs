@@ -1,4 +1,4 @@
-//! What the parent and a bridge say to each other (`namespaces::bridge`), by a socket pair of their own.
+//! The messages between the parent and a bridge (`namespaces::bridge`), over a socket pair of their own.
 //!
 //! ```text
 //!   parent                          bridge
@@ -14,14 +14,14 @@ use nix::errno::Errno;
 use nix::unistd::{Pid, read, write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// What the bridge tells the parent.
+/// The bridge's report to the parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Report {
-    /// Init was made; its pid in the parent's pid namespace.
+    /// Init was made, and has this pid in the parent's pid namespace.
     Init(Pid),
     /// The namespace of this kind could not be joined.
     Join(Kind, Errno),
-    /// The clone failed.
+    /// The clone of init failed.
     Clone(Errno),
 }
 
@@ -33,7 +33,7 @@ pub(crate) struct ToBridge(OwnedFd);
 #[derive(Debug)]
 pub(crate) struct ToParent(OwnedFd);
 
-/// Both ends.
+/// Returns both ends of a new socket pair.
 ///
 /// # Errors
 /// That of socketpair(2).
@@ -43,8 +43,8 @@ pub(crate) fn pair() -> nix::Result<(ToBridge, ToParent)> {
 }
 
 impl ToBridge {
-    /// Lets it make init in `cgroup` (none: in its own). Should it have ended, its report is missing: that says more
-    /// than an error here.
+    /// Tells the bridge to make init in `cgroup` (None: in the bridge's own). If the bridge has ended, its report
+    /// will be missing, which says more than an error here would.
     pub(crate) fn make_init(&self, cgroup: Option<BorrowedFd<'_>>) {
         let _ = match cgroup {
             Some(cgroup) => scm::send_fd(self.0.as_fd(), &[1], cgroup),
@@ -52,7 +52,7 @@ impl ToBridge {
         };
     }
 
-    /// Its report; `None` if it has ended without one.
+    /// Waits for the bridge's report; `None` if it has ended without one.
     pub(crate) fn report(&self) -> Option<Report> {
         let mut bytes = [0; Report::SIZE];
         loop {
@@ -66,7 +66,7 @@ impl ToBridge {
 }
 
 impl ToParent {
-    /// Waits until it is to make init: the cgroup, if it is not its own.
+    /// Waits until the bridge is to make init. Returns init's cgroup; None for the bridge's own.
     ///
     /// # Errors
     /// EPIPE when the parent has ended.
@@ -77,7 +77,7 @@ impl ToParent {
         }
     }
 
-    /// Tells the parent.
+    /// Sends the report to the parent.
     ///
     /// # Errors
     /// EPIPE when the parent has ended.
@@ -128,7 +128,7 @@ mod tests {
         let (parent, bridge) = pair().expect("a pair");
         for report in [
             Report::Init(Pid::from_raw(4711)),
-            // CLONE_NEWTIME, which nix has no name for.
+            // CLONE_NEWTIME, for which nix has no name.
             Report::Join(Kind::Time, Errno::EPERM),
             Report::Join(Kind::Network, Errno::EINVAL),
             Report::Clone(Errno::ENOSPC),

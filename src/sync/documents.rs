@@ -1,12 +1,12 @@
-//! `Go`, and the state documents that come with it: init interprets nothing and makes no JSON.
+//! `Go`, and the state documents that follow it. Init makes no JSON and interprets none.
 
 use super::{Channel, Message};
 use crate::error::{Code, Error, Result};
 
-/// How much of a document goes in one message: less than a socket's send buffer, which is 208 KiB where nobody has changed it.
+/// The most bytes of a document in one message: less than a socket's send buffer, which by default has 208 KiB.
 const PIECE: usize = 1 << 16;
 
-/// What the hooks in the container are told. Empty where there are none.
+/// The state documents for the hooks in the container. One is empty if it has no hooks.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct StateDocuments {
     /// For createContainer hooks.
@@ -16,10 +16,10 @@ pub(crate) struct StateDocuments {
 }
 
 impl Channel {
-    /// Parent: says `Go`, and sends the documents in pieces of [`PIECE`]; an empty one in none.
+    /// Parent: sends `Go`, and then the documents in pieces of [`PIECE`] bytes; an empty document has no piece.
     ///
     /// # Errors
-    /// `E_SYNC`.
+    /// `E_SYNC` with the errno of sending; also for a document of 4 GiB or more.
     pub(crate) fn send_go(&self, documents: &StateDocuments) -> Result<()> {
         let StateDocuments { create, start } = documents;
         self.send(&Message::Go {
@@ -30,10 +30,10 @@ impl Channel {
         pieces.try_for_each(|piece| self.send_with(piece, &[]))
     }
 
-    /// Init: waits for `Go` and takes the documents. `None` if the parent has said something else, or has left.
+    /// Init: waits for `Go` and receives the documents. `None` if the parent has sent another message, or has left.
     ///
     /// # Errors
-    /// `E_SYNC`.
+    /// `E_SYNC` for a socket error, or if the parent leaves before the last piece.
     pub(crate) fn receive_go(&self) -> Result<Option<StateDocuments>> {
         match self.receive()? {
             Some(Message::Go {
@@ -83,7 +83,7 @@ mod tests {
                 create: long,
             };
             if let Side::Child = fork().map_err(|it| it.to_string())? {
-                // Or it would wait for ever for a reader that has given up.
+                // Otherwise it would wait for ever for a reader that has given up.
                 drop(init);
                 leave(i32::from(parent.send_go(&documents).is_err()));
             }

@@ -1,22 +1,23 @@
-//! What a parent hears of a last process until that executes its program, and when it looks for itself. Parent.
+//! How a parent hears a last process until that executes its program, and when it looks for itself. Runs in the
+//! parent.
 //!
-//! A container may trace the process by then: it can flood the pipe, hold its end, or say what it likes. So few words
-//! are heard at a time, and /proc is looked at whether or not anything wakes casulo.
+//! A container may trace the process by then. It can flood the pipe, hold its end, or send any words. So few words
+//! are read at a time, and casulo looks at /proc whether or not it is woken.
 
 use super::pipes::{Ends, Heard};
 use crate::binary::landing::Told;
 use std::time::{Duration, Instant};
 
-/// The longest time between two looks at what nobody wakes casulo for.
+/// The longest time between two looks at /proc.
 const LONGEST_LOOK: Duration = Duration::from_millis(100);
-/// So many words are heard at a time: whoever traces the process can write more than casulo reads.
+/// The most words read at a time: a tracer of the process can write more than casulo reads.
 const MOST_WORDS: usize = 16;
 
-/// The state of that.
+/// The state of hearing one last process.
 #[derive(Debug)]
 pub(crate) struct Hearing {
     pipe: Pipe,
-    /// The time to the next look at whether the program was executed, and the last.
+    /// The time until casulo looks again whether the program was executed, and when it looked last.
     look: Duration,
     looked: Instant,
 }
@@ -24,7 +25,7 @@ pub(crate) struct Hearing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pipe {
     Open,
-    /// Nobody holds the other end: the process executes its program now, or has ended.
+    /// The other end is closed in every process: the process executes its program now, or has ended.
     Closed,
 }
 
@@ -42,12 +43,12 @@ impl Hearing {
         self.look
     }
 
-    /// Whether there may be more to hear.
+    /// True while the process may send more words.
     pub(crate) fn goes_on(&self) -> bool {
         self.pipe == Pipe::Open
     }
 
-    /// The words that have come, or the first of them. What is no word is left out.
+    /// Returns the words that have come, at most [`MOST_WORDS`]. Leaves out bytes that are no word.
     pub(crate) fn hear(&mut self, ends: &Ends) -> Vec<Told> {
         let mut words = Vec::new();
         if self.pipe == Pipe::Closed {
@@ -68,7 +69,8 @@ impl Hearing {
         words
     }
 
-    /// Whether to look now. A tracer can hold or flood the other end of the pipe, so the end of file may not come.
+    /// True if casulo is to look now. A tracer can hold or flood the other end of the pipe, so the end of file may
+    /// not come.
     pub(crate) fn is_time_to_look(&self) -> bool {
         self.pipe == Pipe::Closed || self.looked.elapsed() >= LONGEST_LOOK
     }

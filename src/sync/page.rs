@@ -1,5 +1,6 @@
-//! Which of its last calls has failed, in the page that a parent shares with its child: the child cannot say it by a
-//! call any more. What else is in that page the kernel and the landing area write, [`crate::binary::shared`].
+//! The last call of a child that has failed, in the page that the child shares with its parent: the child cannot
+//! make a call to report it any more. The rest of the page is written by the kernel and the landing area,
+//! [`crate::binary::shared`].
 
 use crate::binary::shared::Shared;
 use nix::errno::Errno;
@@ -9,11 +10,11 @@ use nix::errno::Errno;
 pub(crate) enum LastCall {
     /// The filter was not loaded.
     Filter,
-    /// The process is dumpable still.
+    /// The process is still dumpable.
     NotDumpable,
-    /// The capabilities are as before.
+    /// The capabilities were not set.
     Capabilities,
-    /// Nobody was born.
+    /// No process was born.
     Birth,
 }
 
@@ -25,7 +26,7 @@ impl LastCall {
         LastCall::Birth,
     ];
 
-    /// 0 stands for none.
+    /// The call's number in the page, where 0 stands for none.
     fn number(self) -> i32 {
         match self {
             LastCall::Filter => 1,
@@ -37,12 +38,12 @@ impl LastCall {
 }
 
 impl Shared {
-    /// The child: `call` has failed.
+    /// The child: reports that `call` has failed.
     pub(crate) fn tell_failure(&self, call: LastCall, errno: Errno) {
         self.fail(call.number(), errno);
     }
 
-    /// Parent: which call has failed, and how; `None` where none has.
+    /// Parent: returns the call that has failed and its errno; `None` if none has.
     #[must_use]
     pub(crate) fn told_failure(&self) -> Option<(LastCall, Errno)> {
         let (number, errno) = self.failure()?;

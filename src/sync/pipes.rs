@@ -1,13 +1,14 @@
-//! What is said with a process in its last moments, when it may already be in the hands of a container: one byte to
-//! it, words of fixed size from it, by two pipes (or the FIFOs of the state directory, for `start`). Never a socket:
-//! SO_PEERPIDFD and pidfd_getfd(2) lead through one to every descriptor of who holds the other end.
+//! The messages to and from a process in its last moments, when a container may already control it. They are one
+//! byte to it and words of fixed size from it, over two pipes (or the FIFOs of the state directory, for `start`).
+//! They never go over a socket: SO_PEERPIDFD and pidfd_getfd(2) lead through one to every descriptor of the process
+//! at the other end.
 //!
 //! ```text
 //!   parent                          last process
 //!     │ ◄──────────────── Ready ──── │   it is what it will be                  (only one that waits)
 //!     │  ── GO, SET_PROCESSES ─────► │   go on
 //!     │ ◄─────────── HookBegins ──── │   for each startContainer hook
-//!     │ ◄───────────── Executes ──── │   only who was born among others: ends it where nobody listens
+//!     │ ◄───────────── Executes ──── │   only one that an entrant has made: it ends if nobody reads
 //!     │ ◄── a failure, or its end ── │   the end of file is a wake-up only: whether it has executed says /proc
 //! ```
 
@@ -18,37 +19,38 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::{pipe2, read, write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// The parent's ends: what it says, and what it hears. Neither blocks.
+/// The parent's ends: one to write to and one to read from. Neither blocks.
 #[derive(Debug)]
 pub(crate) struct Ends {
-    /// None where somebody else will say it.
+    /// None if another process writes the byte.
     go: Option<OwnedFd>,
     tell: OwnedFd,
 }
 
-/// The process's ends.
+/// The last process's ends.
 #[derive(Debug)]
 pub(crate) struct TheirEnds {
-    /// From where it is told to go on.
+    /// The end from which it reads the byte that tells it to go on.
     pub go: OwnedFd,
-    /// Where it tells, which does not block: a container that fills it does not hold the process so.
+    /// The end to which it writes its words. It does not block, so a container that fills it cannot hold the process
+    /// up.
     pub tell: OwnedFd,
 }
 
-/// What is heard of a last process.
+/// The result of a read from a last process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Heard {
-    /// Nothing yet.
+    /// There is nothing to read yet.
     Nothing,
     /// A word.
     Word(Told),
-    /// Something that no last process says: a container has taken it over.
+    /// Bytes that no last process writes: a container controls it.
     Junk,
-    /// Nobody holds the other end.
+    /// The other end is closed in every process.
     End,
 }
 
-/// Parent: both pipes.
+/// Parent: makes both pipes.
 ///
 /// # Errors
 /// `E_SYNC` with the errno of pipe2(2).
@@ -64,31 +66,31 @@ pub(crate) fn pipes() -> Result<(Ends, TheirEnds)> {
 }
 
 impl Ends {
-    /// The parent's ends of FIFOs, neither of which blocks: `go` open for writing, `tell` for reading.
+    /// Makes the parent's ends of FIFOs, neither of which blocks: `go` is open for writing, `tell` for reading.
     pub(crate) fn of(go: OwnedFd, tell: OwnedFd) -> Ends {
         let go = Some(go);
         Ends { go, tell }
     }
 
-    /// An end that only listens, and does not block already.
+    /// Makes an end that only reads; `tell` must not block.
     pub(crate) fn to_listen(tell: OwnedFd) -> Ends {
         Ends { go: None, tell }
     }
 
-    /// Says `byte`. A process that is gone does not hear it, which its end tells; one that a container traces may
-    /// have lost it to the container, so it is said again until the program runs.
+    /// Writes `byte`. A process that is gone does not read it, and its end of file says so. One that a container
+    /// traces may have lost the byte to the container, so the caller writes it again until the program runs.
     pub(crate) fn say(&self, byte: u8) {
         if let Some(go) = &self.go {
             let _ = write(go, &[byte]);
         }
     }
 
-    /// Says that it may go on, with its own RLIMIT_NPROC where it shared that with its maker.
+    /// Tells the process to go on, and to set its own RLIMIT_NPROC if it shared that with its maker.
     pub(crate) fn say_go(&self) {
         self.say(SET_PROCESSES);
     }
 
-    /// The next word.
+    /// Reads the next word.
     pub(crate) fn hear(&self) -> Heard {
         let mut bytes = [0; Word::SIZE];
         loop {
@@ -102,7 +104,7 @@ impl Ends {
         }
     }
 
-    /// For poll(2): readable when there is something to hear.
+    /// For poll(2): readable when there is something to read.
     pub(crate) fn tell(&self) -> BorrowedFd<'_> {
         self.tell.as_fd()
     }

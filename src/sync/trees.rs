@@ -1,5 +1,5 @@
-//! The trees that the parent clones on the host and init attaches: a message is a letter for each descriptor that comes
-//! with it, or one letter and a text, or one letter alone.
+//! The trees that the parent clones on the host and init attaches. A message is one letter for each descriptor that
+//! comes with it, or one letter and a text, or one letter alone.
 
 use super::{Channel, MAX};
 use crate::error::Result;
@@ -9,36 +9,36 @@ use std::os::unix::ffi::OsStrExt;
 
 /// A detached tree whose root is a directory.
 const DIRECTORY: u8 = b'd';
-/// A detached tree of another file.
+/// A detached tree whose root is another file.
 const OTHER: u8 = b'f';
 /// The text of a symlink follows.
 const LINK: u8 = b'l';
-/// The parent may not clone anything.
+/// The parent may clone no tree.
 const CLONE_IN_INIT: u8 = b'y';
 
-/// How many trees go in one message: few enough that init seldom waits for the last of them.
+/// The most trees in one message: few enough that init seldom waits for the last of them.
 pub(crate) const BATCH: usize = 16;
 
-/// What is at the top of a tree.
+/// The kind of file at the root of a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Top {
     Directory,
     Other,
 }
 
-/// What init hears.
+/// A message to init about trees.
 #[derive(Debug)]
 pub(crate) enum Trees {
-    /// Trees, [`BATCH`] at most.
+    /// Trees, at most [`BATCH`].
     Cloned(Vec<(Top, OwnedFd)>),
-    /// A symlink that is to be made again, by its text.
+    /// The text of a symlink that init must make again.
     Link(OsString),
-    /// Init is to clone all of them.
+    /// Init must clone all trees itself.
     CloneInInit,
 }
 
 impl Channel {
-    /// Parent: sends trees, [`BATCH`] at most, each with what is at its top.
+    /// Parent: sends trees, at most [`BATCH`], each with the kind of file at its root.
     ///
     /// # Errors
     /// `E_SYNC`; EPIPE when init is gone.
@@ -58,7 +58,7 @@ impl Channel {
         self.send_with(&[&[LINK], text.as_bytes()].concat(), &[])
     }
 
-    /// Parent: says that init is to clone everything itself.
+    /// Parent: tells init to clone all trees itself.
     ///
     /// # Errors
     /// As [`Channel::send_trees`].
@@ -66,7 +66,7 @@ impl Channel {
         self.send_with(&[CLONE_IN_INIT], &[])
     }
 
-    /// Init: the next of these messages. `None` if the parent has left, or has said something else.
+    /// Init: receives the next of these messages. `None` if the parent has left, or has sent something else.
     ///
     /// # Errors
     /// `E_SYNC` for a socket error.

@@ -1,4 +1,4 @@
-//! `bpf(2)`: loading a device program, attaching it to a cgroup, and finding it there again.
+//! `bpf(2)`: loads a device program, attaches it to a cgroup, and finds it there again.
 
 use super::check;
 use nix::errno::Errno;
@@ -16,18 +16,18 @@ const BPF_CGROUP_DEVICE: u32 = 6;
 const BPF_F_ALLOW_MULTI: u32 = 2;
 const BPF_F_REPLACE: u32 = 4;
 
-/// `BPF_OBJ_NAME_LEN`: a name and the NUL behind it.
+/// `BPF_OBJ_NAME_LEN`: the bytes of a name with its final NUL.
 const NAME_LENGTH: usize = 16;
 
-/// How often a program is loaded again. The verifier gives up with EAGAIN when a signal is pending, one
-/// that stops the process among them (kernel/bpf/verifier.c, `do_check`).
+/// How often a program is loaded again. The verifier gives up with EAGAIN when a signal is pending,
+/// also one that stops the process (kernel/bpf/verifier.c, `do_check`).
 const ATTEMPTS: usize = 100;
 
 /// The most programs of one kind that a cgroup can have: `BPF_CGROUP_MAX_PROGS`.
 const MAX_PROGRAMS: usize = 64;
 
-/// `union bpf_attr`, as large as any kernel has it and more: the kernel accepts a longer one whose
-/// tail is zero, but writes past the end of one that is shorter than its own (Linux 6.17 to 7.1).
+/// `union bpf_attr`, longer than that of any kernel. The kernel accepts a longer one whose tail is
+/// zero, but writes past the end of one that is shorter than its own (Linux 6.17 to 7.1).
 #[repr(C, align(8))]
 union Attr {
     load: Load,
@@ -86,7 +86,7 @@ struct InfoByFd {
     info: u64,
 }
 
-/// The head of `struct bpf_prog_info`: the kernel fills as much of it as it is told that there is.
+/// The head of `struct bpf_prog_info`. The kernel fills as many bytes of it as `info_len` says.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 struct ProgramInfo {
@@ -112,16 +112,16 @@ fn bpf(command: libc::c_int, attr: &mut Attr) -> nix::Result<libc::c_long> {
     check(unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attr, size_of::<Attr>()) })
 }
 
-/// An address as the kernel wants it in `bpf_attr`.
+/// Returns an address as the kernel takes it in `bpf_attr`.
 fn address<T>(pointer: *const T) -> u64 {
     // Exposed: the kernel may write there, which the compiler must not rule out.
     pointer.expose_provenance() as u64
 }
 
 /// `bpf(BPF_PROG_LOAD)` for `BPF_PROG_TYPE_CGROUP_DEVICE`: verifies the program and returns its fd
-/// (CLOEXEC, as all bpf fds). Each element of `program` is one `struct bpf_insn`. Of `name`, which
-/// tells it from others' programs, the first 15 bytes count: letters, digits, `_` and `.`. With a
-/// non-empty `log` the verifier writes its reasons there, as a C string.
+/// (CLOEXEC, as all bpf fds). Each element of `program` is one `struct bpf_insn`. `name` tells the
+/// program from others'; its first 15 bytes count: letters, digits, `_` and `.`. The verifier writes
+/// its reasons to `log`, as a C string, unless `log` is empty.
 ///
 /// # Errors
 /// EPERM without CAP_BPF and CAP_NET_ADMIN (or CAP_SYS_ADMIN) in the initial user namespace, and
@@ -164,7 +164,7 @@ pub(crate) fn load_device_program(
     loaded.map(own)
 }
 
-/// The descriptor that a successful bpf(2) returned.
+/// Takes ownership of the descriptor that a successful bpf(2) returned.
 fn own(fd: libc::c_long) -> OwnedFd {
     #[allow(clippy::cast_possible_truncation, reason = "the kernel returns an int")]
     // SAFETY: the kernel has just returned this new descriptor and nobody else owns it.
@@ -173,16 +173,16 @@ fn own(fd: libc::c_long) -> OwnedFd {
     }
 }
 
-/// `bpf(BPF_PROG_ATTACH)` of a device program to the cgroup that `cgroup` (O_PATH will do) stands
-/// for, with `BPF_F_ALLOW_MULTI`: programs of the cgroups above it, and any that is attached to it
+/// `bpf(BPF_PROG_ATTACH)` with `BPF_F_ALLOW_MULTI`: attaches a device program to `cgroup`, the fd of
+/// its directory (O_PATH is enough). Programs of the cgroups above it, and any that is attached to it
 /// already, must allow an access too. The program lives as long as the cgroup.
 ///
-/// With `instead_of` (`BPF_F_REPLACE`) it takes the place of that one, which must be attached:
-/// every access is decided by the one or the other, and none by neither.
+/// With `instead_of` (`BPF_F_REPLACE`) it takes the place of that program, which must be attached:
+/// every access is decided by one or the other of the two, and none by neither.
 ///
 /// # Errors
-/// EPERM without the privileges of loading or where a cgroup above forbids it, EBADF when `cgroup`
-/// is not in a cgroup v2 hierarchy, ENOENT when `instead_of` is not attached (any more).
+/// EPERM without the privileges of loading, or if a cgroup above forbids it. EBADF if `cgroup` is not
+/// in a cgroup v2 hierarchy. ENOENT if `instead_of` is not attached (any more).
 pub(crate) fn attach_device_program(
     cgroup: BorrowedFd<'_>,
     program: BorrowedFd<'_>,
@@ -202,7 +202,7 @@ pub(crate) fn attach_device_program(
     bpf(BPF_PROG_ATTACH, &mut attr).map(drop)
 }
 
-/// `bpf(BPF_PROG_DETACH)` of a device program from a cgroup.
+/// `bpf(BPF_PROG_DETACH)`: detaches a device program from a cgroup.
 ///
 /// # Errors
 /// As [`attach_device_program`]; ENOENT when it is not attached.
@@ -221,8 +221,8 @@ pub(crate) fn detach_device_program(
     bpf(BPF_PROG_DETACH, &mut attr).map(drop)
 }
 
-/// `bpf(BPF_PROG_QUERY)`: ids of the device programs attached to the cgroup itself, in the order
-/// of attaching.
+/// `bpf(BPF_PROG_QUERY)`: returns the ids of the device programs attached to the cgroup itself, in the
+/// order of attaching.
 ///
 /// # Errors
 /// EPERM without CAP_NET_ADMIN in the initial user namespace, EBADF as for
@@ -244,7 +244,7 @@ pub(crate) fn device_programs(cgroup: BorrowedFd<'_>) -> nix::Result<Vec<u32>> {
     Ok(ids.into_iter().take(count as usize).collect())
 }
 
-/// `bpf(BPF_PROG_GET_FD_BY_ID)`: a descriptor of a loaded program.
+/// `bpf(BPF_PROG_GET_FD_BY_ID)`: returns a descriptor of the loaded program with this id.
 ///
 /// # Errors
 /// ENOENT when there is no such program (any more), EPERM without CAP_SYS_ADMIN in the initial
@@ -255,7 +255,7 @@ pub(crate) fn program_by_id(id: u32) -> nix::Result<OwnedFd> {
     bpf(BPF_PROG_GET_FD_BY_ID, &mut attr).map(own)
 }
 
-/// `bpf(BPF_OBJ_GET_INFO_BY_FD)`: the name that a program was loaded with.
+/// `bpf(BPF_OBJ_GET_INFO_BY_FD)`: returns the name with which a program was loaded.
 ///
 /// # Errors
 /// None is expected for a descriptor of a program.

@@ -2,7 +2,7 @@
 
 use super::check;
 
-/// `_LINUX_CAPABILITY_VERSION_3`: two 32-bit words a set.
+/// `_LINUX_CAPABILITY_VERSION_3`: a set has two 32-bit words.
 const VERSION_3: u32 = 0x2008_0522;
 
 /// `int capset(cap_user_header_t hdrp, const cap_user_data_t datap)`, capset(2), on the caller.
@@ -25,8 +25,8 @@ pub(crate) fn header() -> [u32; 2] {
     [VERSION_3, 0]
 }
 
-/// Two of `struct __user_cap_data_struct`: the low and the high words of three masks, effective, permitted and
-/// inheritable.
+/// Two `struct __user_cap_data_struct` for three masks: first the low words of effective, permitted and
+/// inheritable, then their high words.
 #[allow(
     clippy::cast_possible_truncation,
     reason = "the kernel takes each mask as two 32-bit words"
@@ -38,7 +38,7 @@ pub(crate) fn data(effective: u64, permitted: u64, inheritable: u64) -> [u32; 6]
     [a, b, c, d, e, f]
 }
 
-/// `prctl(PR_CAPBSET_DROP, cap)`, PR_CAPBSET_DROP(2const): takes `cap` out of the bounding set.
+/// `prctl(PR_CAPBSET_DROP, cap)`, PR_CAPBSET_DROP(2const): removes `cap` from the caller's bounding set.
 ///
 /// # Errors
 /// EPERM without CAP_SETPCAP, EINVAL for a number this kernel does not know.
@@ -46,7 +46,7 @@ pub(crate) fn bounding_drop(cap: u8) -> nix::Result<()> {
     prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(cap), 0)
 }
 
-/// `prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)`, PR_CAP_AMBIENT(2const).
+/// `prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)`, PR_CAP_AMBIENT(2const): empties the caller's ambient set.
 ///
 /// # Errors
 /// None on a kernel since 4.3.

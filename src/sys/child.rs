@@ -1,4 +1,4 @@
-//! Children by fork(2): making one, leaving one, waiting for one, and what it inherits.
+//! Children by fork(2): making, leaving and waiting for one, and what it inherits.
 
 use super::clone::{Side, assert_one_task};
 use nix::errno::Errno;
@@ -29,12 +29,12 @@ pub(crate) fn leave(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// `prctl(PR_SET_PDEATHSIG, SIGKILL)`, PR_SET_PDEATHSIG(2const): this child ends when `parent`, the process
-/// that made it, does. `parent` is the number that getppid(2) shows here.
+/// `prctl(PR_SET_PDEATHSIG, SIGKILL)`, PR_SET_PDEATHSIG(2const): the calling child is killed when `parent`,
+/// the process that made it, ends. `parent` is the number that getppid(2) shows in the child.
 ///
 /// # Errors
-/// ESRCH when `parent` has ended before: for that death the kernel sends nothing any more, and the child is
-/// somebody else's by now.
+/// ESRCH when `parent` has ended already. The kernel sends no signal for that death any more, and the child
+/// has another parent by now.
 pub(crate) fn end_with(parent: Pid) -> nix::Result<()> {
     set_pdeathsig(Signal::SIGKILL)?;
     if getppid() == parent {
@@ -54,7 +54,7 @@ pub(crate) enum Ended {
 }
 
 impl Ended {
-    /// What a wait status says, wait(2).
+    /// Reads a wait status, wait(2).
     #[must_use]
     pub(crate) fn of_status(status: i32) -> Ended {
         if libc::WIFSIGNALED(status) {
@@ -65,20 +65,20 @@ impl Ended {
     }
 }
 
-/// Whether [`wait`] waits.
+/// How long [`wait`] waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WaitMode {
     /// Until a child has ended.
     Block,
-    /// Not at all: only for a child that has ended already.
+    /// Not at all: it returns only a child that has ended already.
     NoHang,
 }
 
-/// `pid_t waitpid(pid_t pid, int *status, __WALL | WNOHANG)`, waitpid(2). `None` stands for any
-/// child. `Ok(None)` means that no such child has ended yet.
+/// `pid_t waitpid(pid_t pid, int *status, __WALL | WNOHANG)`, waitpid(2). `child` is None for any child.
+/// Returns the pid and how it ended; `Ok(None)` means that no such child has ended yet.
 ///
 /// # Errors
-/// ECHILD where there is no such child, EINTR.
+/// ECHILD if there is no such child, EINTR.
 pub(crate) fn wait(child: Option<Pid>, patience: WaitMode) -> nix::Result<Option<(Pid, Ended)>> {
     let mut status = 0;
     let flags = match patience {
@@ -140,7 +140,7 @@ mod tests {
             if let Side::Parent(_) = fork().expect("fork") {
                 leave(0);
             }
-            // This one lives on, and speaks for the other.
+            // This process lives on, and reports for the other.
             while getppid() == parent {
                 std::thread::yield_now();
             }
@@ -170,7 +170,7 @@ mod tests {
             let mut byte = [0];
             nix::unistd::read(&receiver, &mut byte).expect("read");
             nix::sys::signal::kill(parent, Signal::SIGKILL).expect("kill");
-            // An end of file: nobody is left who could write.
+            // At the end of file no process is left that could write.
             Ok(format!("{:?}", nix::unistd::read(&receiver, &mut byte)))
         });
         assert_eq!(result, "Ok(0)");

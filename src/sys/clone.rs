@@ -5,10 +5,10 @@ use super::kind::Kinds;
 use nix::unistd::Pid;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// `CLONE_INTO_CGROUP` as the kernel has it; libc's constant is a c_int and evaluates to 0.
+/// `CLONE_INTO_CGROUP` of `linux/sched.h`; libc's constant is a c_int and evaluates to 0.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
-/// Which side of a [`clone3`] this is.
+/// The side of a [`clone3`] that a process is on.
 #[derive(Debug)]
 pub(crate) enum Side {
     /// The caller, with the child's pid as the caller's pid namespace numbers it.
@@ -17,19 +17,19 @@ pub(crate) enum Side {
     Child,
 }
 
-/// Whose child a [`clone3`] makes.
+/// The parent of the process that [`clone3`] makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Parent {
-    /// That of the process that calls.
+    /// The calling process.
     This,
-    /// That of its own parent (`CLONE_PARENT`): the new process is its sibling.
+    /// The caller's own parent (`CLONE_PARENT`): the new process is the caller's sibling.
     Callers,
 }
 
 /// `pid_t clone3(struct clone_args *args, size_t size)`, clone(2), as a fork.
 ///
-/// The child is in new namespaces of these `kinds`, and in the cgroup of this directory fd (`CLONE_INTO_CGROUP`), if one
-/// is given. Its exit signal is SIGCHLD; of a sibling's the kernel wants to hear nothing, it inherits it.
+/// The child is in new namespaces of these `kinds`, and in `cgroup` (`CLONE_INTO_CGROUP`), a directory fd, if one is
+/// given. Its exit signal is SIGCHLD. A sibling inherits the caller's exit signal, and the kernel takes none for it.
 ///
 /// # Errors
 /// The kernel's errno: EPERM for namespaces without the capability, ENOSPC past
@@ -84,7 +84,8 @@ pub(crate) fn clone3(
     }
 }
 
-/// Invariant 1, which makes a fork sound, looked at in debug builds. Threads of the test harness are not casulo's.
+/// Checks in debug builds that the process has one thread (invariant 1), which makes a fork sound. The test harness
+/// has threads, so tests are left out.
 pub(super) fn assert_one_task() {
     #[cfg(all(debug_assertions, not(test)))]
     if let Ok(tasks) = std::fs::read_dir("/proc/self/task") {

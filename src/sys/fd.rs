@@ -1,4 +1,4 @@
-//! File descriptors: the standard streams, closing many, marking ranges close-on-exec.
+//! File descriptors: the standard streams, closing many at once, marking ranges close-on-exec.
 
 use super::check;
 use crate::defence::{Defence, without};
@@ -25,11 +25,12 @@ pub(crate) fn close_on_exec_from(first: u32) -> nix::Result<()> {
     check(result).map(drop)
 }
 
-/// Closes every descriptor from `first` on but those of `keep`, by close_range(2) (Linux 5.9). Whoever owns one of
-/// the others must not use it any more: for a process about to become another, which never returns to its owners.
+/// Closes every descriptor from `first` on except those of `keep`, by close_range(2) (Linux 5.9). The owners of
+/// the closed ones must not use them any more. It is for a process that becomes another one and never returns to
+/// its owners.
 ///
 /// # Errors
-/// ENOSYS on an older kernel.
+/// ENOSYS on a kernel older than 5.9.
 pub(crate) fn close_all_but(first: u32, keep: &[RawFd]) -> nix::Result<()> {
     if without(Defence::DescriptorsClosed) {
         return Ok(());
@@ -49,7 +50,7 @@ pub(crate) fn close_all_but(first: u32, keep: &[RawFd]) -> nix::Result<()> {
     close_range(from, u32::MAX)
 }
 
-/// Closes every descriptor, the standard streams too: for a process that needs none.
+/// Closes every descriptor, also the standard streams, for a process that needs none.
 ///
 /// # Errors
 /// ENOSYS on a kernel older than 5.9.
@@ -66,7 +67,7 @@ fn close_range(first: u32, last: u32) -> nix::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
 }
 
-/// Closes all of `fds`, those with successive numbers by one close_range(2) (Linux 5.9).
+/// Closes all of `fds`. Those with successive numbers are closed by one close_range(2) (Linux 5.9).
 pub(crate) fn close_all(mut fds: Vec<OwnedFd>) {
     fds.sort_unstable_by_key(AsRawFd::as_raw_fd);
     while let Some(last) = fds.pop() {
@@ -79,7 +80,7 @@ pub(crate) fn close_all(mut fds: Vec<OwnedFd>) {
         // SAFETY: three integers; every descriptor from `first` to `last` was owned by `fds`.
         let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
         if result != 0 {
-            // An older kernel, or a filter around casulo.
+            // The kernel is older, or a filter around casulo refuses the call.
             for fd in first..=last {
                 // SAFETY: `fds` owned it.
                 drop(unsafe { OwnedFd::from_raw_fd(fd) });

@@ -1,26 +1,26 @@
-//! Locks of open files: flock(2).
+//! Locks on open files: flock(2).
 
 use super::check;
 use std::os::fd::{AsFd, AsRawFd};
 
-/// What is done with the lock of an open file description.
+/// What [`flock`] does with the lock of an open file description.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
-    /// Take it for oneself, and wait for it.
+    /// Takes the exclusive lock, and waits for it.
     Exclusive,
-    /// Take it for oneself, if nobody has it.
+    /// Takes the exclusive lock if it is free, without waiting.
     ExclusiveNow,
-    /// Take it with others who share it, if nobody has it for himself.
+    /// Takes a shared lock, unless somebody holds the exclusive one, without waiting.
     SharedNow,
-    /// Give it back, also for every copy of the descriptor in other processes.
+    /// Gives the lock up, also for every copy of the descriptor in other processes.
     Unlock,
 }
 
-/// `int flock(int fd, int operation)`, flock(2). The lock belongs to the open file description: it ends with the last copy of
-/// the descriptor, in whatever process that is, or by [`Operation::Unlock`] of one of them.
+/// `int flock(int fd, int operation)`, flock(2). The lock belongs to the open file description. It ends when the last
+/// copy of the descriptor is closed, in any process, or by [`Operation::Unlock`] on one of them.
 ///
 /// # Errors
-/// EWOULDBLOCK where somebody else has it, EINTR, ENOLCK.
+/// EWOULDBLOCK when another open file description has the lock, EINTR, ENOLCK.
 pub(crate) fn flock(fd: impl AsFd, operation: Operation) -> nix::Result<()> {
     let operation = match operation {
         Operation::Exclusive => libc::LOCK_EX,

@@ -1,4 +1,4 @@
-//! For unit tests: a body that runs in a process of its own, so that it may leave namespaces and
+//! For unit tests: runs a body in a process of its own, so that it may leave namespaces, give up
 //! ids, block signals and close stdio.
 
 use super::child::{Ended, WaitMode, fork, leave, wait};
@@ -10,17 +10,18 @@ use std::io::Read;
 use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Whether a descriptor has this number, fcntl(2).
+/// True if a descriptor with this number is open, fcntl(2).
 pub(crate) fn is_open(fd: RawFd) -> bool {
     // SAFETY: F_GETFD takes no argument and changes nothing.
     unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
 }
 
 /// Runs `body` in a forked child with one thread and returns what it returned, as text. The harness
-/// has several threads, hence the C library's fork, which keeps its allocator usable in the child.
+/// has several threads, so this uses the C library's fork, which keeps its allocator usable in the
+/// child.
 ///
 /// # Errors
-/// The text of the body's error, that it panicked, or how the child ended instead.
+/// The text of the body's error, `panicked`, or how the child ended instead.
 pub(crate) fn in_child<E: Display>(
     body: impl FnOnce() -> Result<String, E>,
 ) -> Result<String, String> {
@@ -46,7 +47,7 @@ pub(crate) fn in_child<E: Display>(
             match (ended, text.split_at_checked(1)) {
                 (Some((_, Ended::Exited(0))), Some(("+", text))) => Ok(text.to_owned()),
                 (Some((_, Ended::Exited(0))), Some(("-", text))) => Err(text.to_owned()),
-                // It executed a program, which ended well.
+                // The child executed a program, which exited with 0.
                 (Some((_, Ended::Exited(0))), None) => Ok(text),
                 (ended, _) => Err(format!("the child ended with {ended:?}: {text}")),
             }
@@ -54,7 +55,7 @@ pub(crate) fn in_child<E: Display>(
     }
 }
 
-/// [`in_child`] for a body that checks for itself: its error fails the test.
+/// Runs `body` by [`in_child`] and fails the test with its error.
 #[track_caller]
 pub(crate) fn check_in_child(body: impl FnOnce() -> Result<(), String>) {
     if let Err(why) = in_child(|| body().map(|()| String::new())) {
@@ -62,7 +63,7 @@ pub(crate) fn check_in_child(body: impl FnOnce() -> Result<(), String>) {
     }
 }
 
-/// [`in_child`] for a test that compares what is said, be it a result or one of our errors.
+/// Runs `body` by [`in_child`] and returns the text of its result or of its error.
 pub(crate) fn words_of_child(body: impl FnOnce() -> crate::error::Result<String>) -> String {
     in_child(body).unwrap_or_else(|why| why)
 }

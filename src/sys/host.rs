@@ -1,8 +1,8 @@
-//! Questions to the kernel about the caller that /proc answers badly.
+//! Facts about the caller that are hard to learn from /proc.
 
 use super::check;
 
-/// `prctl(PR_CAPBSET_READ, cap)`, PR_CAPBSET_READ(2const): whether capability number `cap` is in
+/// `prctl(PR_CAPBSET_READ, cap)`, PR_CAPBSET_READ(2const): true if capability number `cap` is in
 /// the caller's bounding set.
 ///
 /// # Errors

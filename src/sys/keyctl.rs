@@ -8,11 +8,11 @@ use std::ffi::CStr;
 pub(crate) struct Serial(libc::c_long);
 
 /// `keyctl(KEYCTL_JOIN_SESSION_KEYRING, name)`, KEYCTL_JOIN_SESSION_KEYRING(2const): joins the
-/// keyring of that name, or makes it.
+/// keyring of that name as the session keyring, or makes one. Returns its serial number.
 ///
 /// # Errors
 /// EDQUOT past `/proc/sys/kernel/keys/maxkeys`, EACCES for a keyring that may not be searched,
-/// ENOSYS on a kernel without keyrings, EPERM below a filter that denies keyctl.
+/// ENOSYS on a kernel without keyrings, EPERM under a filter that denies keyctl.
 pub(crate) fn join_session_keyring(name: &CStr) -> nix::Result<Serial> {
     const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
     // SAFETY: `name` is a live C string, the only memory this operation reads.

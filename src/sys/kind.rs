@@ -1,4 +1,4 @@
-//! The kinds of namespaces(7), one and several.
+//! The kinds of namespaces(7), and sets of them.
 
 use nix::sched::CloneFlags;
 use serde::{Deserialize, Serialize};
@@ -37,7 +37,7 @@ impl Kind {
         Kind::Time,
     ];
 
-    /// The name in config.json and in the features document: `mount`, `network`.
+    /// The kind's name in config.json and in the features document: `mount`, `network`.
     pub(crate) fn spec_name(self) -> &'static str {
         match self {
             Kind::User => "user",
@@ -51,7 +51,8 @@ impl Kind {
         }
     }
 
-    /// The name below `/proc/PID/ns`: `mnt`, `net`. `/proc/sys/user/max_*_namespaces` has it too.
+    /// The kind's name below `/proc/PID/ns`: `mnt`, `net`. `/proc/sys/user/max_*_namespaces` has it
+    /// too.
     pub(crate) fn proc_name(self) -> &'static str {
         match self {
             Kind::Mount => "mnt",
@@ -80,13 +81,13 @@ impl Kind {
         Kinds::from_iter([self]).clone_flags()
     }
 
-    /// The kind of a `CLONE_NEW*` flag.
+    /// Returns the kind of a `CLONE_NEW*` flag; None for any other bits.
     pub(crate) fn of_flag(flag: u64) -> Option<Kind> {
         Kind::ALL.into_iter().find(|kind| kind.flag() == flag)
     }
 }
 
-/// A set of kinds of namespaces, which the kernel writes as a word of their `CLONE_NEW*` flags.
+/// A set of kinds of namespaces, kept as the kernel writes it: a word of their `CLONE_NEW*` flags.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Kinds(u64);
@@ -95,12 +96,12 @@ impl Kinds {
     /// No kind.
     pub(crate) const NONE: Kinds = Kinds(0);
 
-    /// True if `kind` is in it.
+    /// True if `kind` is in the set.
     pub(crate) fn has(self, kind: Kind) -> bool {
         self.0 & kind.flag() != 0
     }
 
-    /// True if no kind is in it.
+    /// True if no kind is in the set.
     pub(crate) fn is_empty(self) -> bool {
         self.0 == 0
     }
@@ -110,17 +111,17 @@ impl Kinds {
         Kind::ALL.into_iter().filter(move |kind| self.has(*kind))
     }
 
-    /// These, and `kind`.
+    /// Returns the set with `kind` added.
     pub(crate) fn with(self, kind: Kind) -> Kinds {
         Kinds(self.0 | kind.flag())
     }
 
-    /// Those that are in both.
+    /// Returns the kinds that are in both sets.
     pub(crate) fn and(self, others: Kinds) -> Kinds {
         Kinds(self.0 & others.0)
     }
 
-    /// Those that are not in `others`.
+    /// Returns the kinds that are not in `others`.
     pub(crate) fn without(self, others: Kinds) -> Kinds {
         Kinds(self.0 & !others.0)
     }

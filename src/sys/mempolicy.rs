@@ -3,8 +3,8 @@
 use super::check;
 
 /// `long set_mempolicy(int mode, const unsigned long *nodemask, unsigned long maxnode)`,
-/// set_mempolicy(2), of the caller; inherited by fork and execve. `mode` has the flags or-ed in, bit
-/// n of `nodes` is node n; an empty slice is the null mask.
+/// set_mempolicy(2): sets the caller's policy, which fork and execve keep. `mode` has the flags or-ed
+/// in. Bit n of `nodes` is node n; an empty slice is the null mask.
 ///
 /// # Errors
 /// EINVAL for a mode that needs nodes or allows none, or nodes that are not online or not allowed by

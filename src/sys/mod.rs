@@ -1,5 +1,5 @@
-//! System calls that nix lacks, one concern a file: a function makes one call, takes borrowed fds and C strings,
-//! returns owned fds or an errno, and decides nothing.
+//! System calls that nix lacks, one concern per file. A function makes one call, takes borrowed fds and C
+//! strings, returns owned fds or an errno, and decides nothing.
 #![allow(
     unsafe_code,
     reason = "the raw system calls live here and nowhere else"

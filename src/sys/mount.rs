@@ -8,13 +8,13 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct MountAttr {
-    /// `MOUNT_ATTR_*` to set.
+    /// The `MOUNT_ATTR_*` flags to set.
     pub attr_set: u64,
-    /// `MOUNT_ATTR_*` to clear.
+    /// The `MOUNT_ATTR_*` flags to clear.
     pub attr_clr: u64,
     /// `MS_SHARED`, `MS_SLAVE`, `MS_PRIVATE`, `MS_UNBINDABLE` or 0.
     pub propagation: u64,
-    /// fd of a user namespace, for `MOUNT_ATTR_IDMAP`.
+    /// The fd of a user namespace, for `MOUNT_ATTR_IDMAP`.
     pub userns_fd: u64,
 }
 
@@ -26,8 +26,9 @@ fn owned(fd: libc::c_long) -> OwnedFd {
     }
 }
 
-/// `int open_tree(int dirfd, const char *path, unsigned flags)`, open_tree(2), always CLOEXEC.
-/// `flags` are `OPEN_TREE_CLONE`, `AT_RECURSIVE`, `AT_EMPTY_PATH`, `AT_SYMLINK_NOFOLLOW`.
+/// `int open_tree(int dirfd, const char *path, unsigned flags)`, open_tree(2), always CLOEXEC: returns an fd of
+/// the mount at `path`, or with `OPEN_TREE_CLONE` of a detached copy. `flags` are `OPEN_TREE_CLONE`,
+/// `AT_RECURSIVE`, `AT_EMPTY_PATH`, `AT_SYMLINK_NOFOLLOW`.
 ///
 /// # Errors
 /// The kernel's errno; EPERM without CAP_SYS_ADMIN over the mount namespace, EINVAL for a tree
@@ -45,14 +46,15 @@ pub(crate) fn open_tree(dir: BorrowedFd<'_>, path: &CStr, flags: u32) -> nix::Re
     Ok(owned(fd))
 }
 
-/// open_tree_attr(2), which libc does not name yet; it has this number on every architecture.
+/// The number of open_tree_attr(2) on every architecture; libc does not have it yet.
 const SYS_OPEN_TREE_ATTR: libc::c_long = 467;
 
-/// `int open_tree_attr(dirfd, path, flags, attr, size)`, open_tree_attr(2) (Linux 6.15): [`open_tree`], and
-/// [`mount_setattr`] of the new tree, of all of it if `flags` has `AT_RECURSIVE`. `flags` has `OPEN_TREE_CLONE`.
+/// `int open_tree_attr(dirfd, path, flags, attr, size)`, open_tree_attr(2) (Linux 6.15): [`open_tree`], and then
+/// [`mount_setattr`] of the new tree, of all of it if `flags` has `AT_RECURSIVE`. `flags` must have
+/// `OPEN_TREE_CLONE`.
 ///
 /// # Errors
-/// ENOSYS on an older kernel; that of either call.
+/// ENOSYS on an older kernel; the errno of either call.
 pub(crate) fn open_tree_attr(
     dir: BorrowedFd<'_>,
     path: &CStr,
@@ -73,10 +75,11 @@ pub(crate) fn open_tree_attr(
     Ok(owned(fd))
 }
 
-/// A clone with `attr`: [`open_tree_attr`] if that can be had, else the two calls that it stands for.
+/// Returns a detached copy of the mount at `path` with `attr`. Tries [`open_tree_attr`], and if that fails the
+/// two calls that it stands for.
 ///
 /// # Errors
-/// That of either call.
+/// The errno of either of the two calls.
 pub(crate) fn clone_with(
     dir: BorrowedFd<'_>,
     path: &CStr,
@@ -112,11 +115,11 @@ pub(crate) fn move_mount(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> nix::Resul
     check(result).map(drop)
 }
 
-/// `int move_mount(from, "", directory, name, MOVE_MOUNT_F_EMPTY_PATH)`, move_mount(2): attaches the tree
-/// `from` on what `name` is in `directory`. A `name` that is a symlink is not followed.
+/// `int move_mount(from, "", directory, name, MOVE_MOUNT_F_EMPTY_PATH)`, move_mount(2): attaches the tree `from`
+/// on the object `name` in `directory`. A `name` that is a symlink is not followed.
 ///
 /// # Errors
-/// The kernel's errno.
+/// The kernel's errno; ENOTDIR when one side is a directory and the other is not.
 pub(crate) fn move_mount_to(
     from: BorrowedFd<'_>,
     directory: BorrowedFd<'_>,
@@ -160,7 +163,7 @@ pub(crate) fn mount_setattr(
     check(result).map(drop)
 }
 
-/// `int fsopen(const char *fsname, FSOPEN_CLOEXEC)`, fsopen(2).
+/// `int fsopen(const char *fsname, FSOPEN_CLOEXEC)`, fsopen(2): returns a context for a new file system.
 ///
 /// # Errors
 /// ENODEV for an unknown file system type, EPERM without CAP_SYS_ADMIN.
@@ -171,7 +174,8 @@ pub(crate) fn fsopen(fstype: &CStr) -> nix::Result<OwnedFd> {
     Ok(owned(fd))
 }
 
-/// `fsconfig(fs, FSCONFIG_SET_FLAG, key)` or, with a value, `FSCONFIG_SET_STRING`, fsconfig(2).
+/// `fsconfig(fs, FSCONFIG_SET_FLAG, key)` or, with a value, `FSCONFIG_SET_STRING`, fsconfig(2): sets a
+/// parameter.
 ///
 /// # Errors
 /// EINVAL for a parameter the file system does not know.
@@ -198,7 +202,7 @@ pub(crate) fn fsconfig_set(
     check(result).map(drop)
 }
 
-/// `fsconfig(fs, FSCONFIG_SET_FD, key, NULL, value)`, fsconfig(2).
+/// `fsconfig(fs, FSCONFIG_SET_FD, key, NULL, value)`, fsconfig(2): sets a parameter to a descriptor.
 ///
 /// # Errors
 /// EINVAL for a parameter the file system does not know.
@@ -224,7 +228,7 @@ pub(crate) fn fsconfig_set_fd(
 /// `fsconfig(fs, FSCONFIG_CMD_CREATE)`, fsconfig(2): makes the superblock.
 ///
 /// # Errors
-/// What mount(2) of this type would return.
+/// The errno that mount(2) of this type would return.
 pub(crate) fn fsconfig_create(fs: BorrowedFd<'_>) -> nix::Result<()> {
     let null = std::ptr::null::<u8>();
     // SAFETY: CMD_CREATE wants null key and value.
@@ -241,8 +245,8 @@ pub(crate) fn fsconfig_create(fs: BorrowedFd<'_>) -> nix::Result<()> {
     check(result).map(drop)
 }
 
-/// `int fsmount(fs, FSMOUNT_CLOEXEC, attr)`, fsmount(2): a detached mount of the superblock.
-/// `attr` are `MOUNT_ATTR_*`.
+/// `int fsmount(fs, FSMOUNT_CLOEXEC, attr)`, fsmount(2): returns a detached mount of the superblock. `attr` are
+/// `MOUNT_ATTR_*`.
 ///
 /// # Errors
 /// EPERM where a user namespace may not see this file system (mount_too_revealing).

@@ -1,4 +1,5 @@
-//! What namespaces(7) needs beyond nix: the kind of an nsfs file, the first interface, bare ids.
+//! What namespaces(7) needs beyond nix: the kind of an nsfs file, flags of a network interface, plain id
+//! calls.
 
 use super::check;
 use crate::defence::{Defence, without};
@@ -10,21 +11,22 @@ const NS_GET_NSTYPE: u64 = 0xb703;
 /// `SIOCSIFFLAGS` of `<linux/sockios.h>`, the same on every architecture.
 const SIOCSIFFLAGS: u64 = 0x8914;
 
-/// `prctl(PR_SET_DUMPABLE, 0)`, prctl(2): before anything is joined, so that nobody there may trace
-/// this process or look into it (CVE-2016-9962). It ends with execve.
+/// `prctl(PR_SET_DUMPABLE, 0)`, prctl(2): for use before a namespace is joined, so that no process in it
+/// may trace this one or read its files below /proc (CVE-2016-9962). execve makes the process dumpable
+/// again.
 ///
 /// # Errors
-/// None that prctl(2) knows of.
+/// prctl(2) knows of none.
 pub(crate) fn stop_being_dumpable() -> nix::Result<()> {
     nix::sys::prctl::set_dumpable(without(Defence::NotDumpable))
 }
 
-/// `int ioctl(int fd, NS_GET_NSTYPE)`, ioctl_nsfs(2): which kind of namespace the fd stands for,
-/// as its `CLONE_NEW*` flag. Ask only a descriptor whose file system is nsfs: another kind of
-/// file may give this number a meaning of its own.
+/// `int ioctl(int fd, NS_GET_NSTYPE)`, ioctl_nsfs(2): returns the kind of namespace that the fd stands
+/// for, as its `CLONE_NEW*` flag. Ask only a descriptor whose file system is nsfs: for another kind of
+/// file this number may mean something else.
 ///
 /// # Errors
-/// ENOTTY where the fd is no namespace.
+/// ENOTTY if the fd is no namespace.
 #[allow(
     clippy::useless_conversion,
     reason = "a long has 32 bits on some machines"
@@ -35,12 +37,12 @@ pub(crate) fn namespace_type(fd: BorrowedFd<'_>) -> nix::Result<u64> {
     Ok(check(result)?.cast_unsigned().into())
 }
 
-/// `int ioctl(int fd, SIOCSIFFLAGS, struct ifreq *)`, netdevice(7): replaces the flags of the
-/// interface `name` (longer names are cut at 15 bytes) in the network namespace in which `socket`
-/// was made. `flags` are `IFF_*`.
+/// `int ioctl(int fd, SIOCSIFFLAGS, struct ifreq *)`, netdevice(7): replaces the flags of the interface
+/// `name` (longer names are cut at 15 bytes) in the network namespace in which `socket` was made. `flags`
+/// are `IFF_*`.
 ///
 /// # Errors
-/// ENODEV for no such interface, EPERM without CAP_NET_ADMIN over the network namespace.
+/// ENODEV if there is no such interface, EPERM without CAP_NET_ADMIN over the network namespace.
 pub(crate) fn set_interface_flags(
     socket: BorrowedFd<'_>,
     name: &CStr,
@@ -75,12 +77,12 @@ pub(crate) fn set_interface_flags(
     check(result).map(drop)
 }
 
-/// `int setresuid(uid, uid, uid)`, setresuid(2), as a bare system call: casulo has one thread, and
-/// the C library's version blocks and unblocks all signals around it to reach the others.
+/// `int setresuid(uid, uid, uid)`, setresuid(2), as a bare system call. The C library's version blocks and
+/// unblocks all signals around it to reach other threads, and casulo has one thread.
 ///
 /// # Errors
-/// EINVAL for an id without a place in the caller's user namespace, and for 2^32-1, which the kernel takes
-/// for "leave it"; EPERM without CAP_SETUID.
+/// EINVAL for an id that the caller's user namespace does not map, and for 2^32-1, which the kernel would
+/// take for "leave unchanged"; EPERM without CAP_SETUID.
 pub(crate) fn set_user(uid: u32) -> nix::Result<()> {
     a_real_id(uid)?;
     // SAFETY: three integers; the process has one thread, so all of it changes its identity.
@@ -107,7 +109,7 @@ fn a_real_id(id: u32) -> nix::Result<()> {
 /// `int setgroups(size_t size, const gid_t *list)`, setgroups(2), as a bare system call; see [`set_user`].
 ///
 /// # Errors
-/// EPERM without CAP_SETGID or where the user namespace denies it, EINVAL for an id without a place there.
+/// EPERM without CAP_SETGID or where the user namespace denies it, EINVAL for an id that it does not map.
 pub(crate) fn set_groups(groups: &[u32]) -> nix::Result<()> {
     // SAFETY: the kernel reads as many ids as the live slice has; the process has one thread.
     let result = unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) };

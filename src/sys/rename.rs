@@ -1,14 +1,14 @@
-//! A name that replaces nobody's: renameat2(2).
+//! Renaming without replacing an existing file: renameat2(2).
 
 use super::check;
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd};
 
-/// `int renameat2(int olddirfd, const char *old, int newdirfd, const char *new, RENAME_NOREPLACE)`, renameat2(2): `old` becomes
-/// `new`, both in `directory`.
+/// `int renameat2(int olddirfd, const char *old, int newdirfd, const char *new, RENAME_NOREPLACE)`, renameat2(2):
+/// renames `old` to `new`, both in `directory`.
 ///
 /// # Errors
-/// EEXIST where `new` is there, ENOENT where `old` is not; EINVAL on a file system that cannot do it.
+/// EEXIST if `new` exists, ENOENT if `old` does not; EINVAL on a file system without this flag.
 pub(crate) fn rename_noreplace(directory: impl AsFd, old: &str, new: &str) -> nix::Result<()> {
     let string = |name: &str| CString::new(name).map_err(|_nul| nix::errno::Errno::EINVAL);
     let (old, new) = (string(old)?, string(new)?);

@@ -3,17 +3,18 @@
 use super::check;
 use nix::unistd::Pid;
 
-/// `struct rlimit64`; `u64::MAX` is no limit.
+/// `struct rlimit64`; `u64::MAX` means no limit.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Limit {
-    /// What is enforced.
+    /// The limit that the kernel enforces.
     pub soft: u64,
-    /// How far an unprivileged process may raise `soft`.
+    /// The value up to which an unprivileged process may raise `soft`.
     pub hard: u64,
 }
 
-/// `prlimit64(pid, resource, null, old)`, prlimit(2). pid 0 is the caller.
+/// `prlimit64(pid, resource, null, old)`, prlimit(2): returns a limit of process `pid`. pid 0 is
+/// the caller.
 ///
 /// # Errors
 /// EPERM for another user's process without CAP_SYS_RESOURCE over it, ESRCH.
@@ -33,7 +34,8 @@ pub(crate) fn get(pid: Pid, resource: u32) -> nix::Result<Limit> {
     check(result).map(|_| old)
 }
 
-/// `prlimit64(pid, resource, new, null)`, prlimit(2). pid 0 is the caller.
+/// `prlimit64(pid, resource, new, null)`, prlimit(2): sets a limit of process `pid`. pid 0 is the
+/// caller.
 ///
 /// # Errors
 /// EPERM for raising a hard limit without CAP_SYS_RESOURCE in the initial user namespace, or

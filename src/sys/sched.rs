@@ -9,19 +9,19 @@ use nix::unistd::Pid;
 pub(crate) struct SchedAttr {
     /// The size of this structure; [`sched_setattr`] fills it in.
     pub size: u32,
-    /// `SCHED_*`.
+    /// One of `SCHED_*`.
     pub sched_policy: u32,
-    /// `SCHED_FLAG_*`.
+    /// `SCHED_FLAG_*` bits.
     pub sched_flags: u64,
-    /// Nice value, for SCHED_OTHER and SCHED_BATCH.
+    /// The nice value, for SCHED_OTHER and SCHED_BATCH.
     pub sched_nice: i32,
-    /// Static priority, for SCHED_FIFO and SCHED_RR.
+    /// The static priority, for SCHED_FIFO and SCHED_RR.
     pub sched_priority: u32,
-    /// Nanoseconds, for SCHED_DEADLINE.
+    /// Runtime in each period in nanoseconds, for SCHED_DEADLINE.
     pub sched_runtime: u64,
-    /// Nanoseconds, for SCHED_DEADLINE.
+    /// Deadline in nanoseconds, for SCHED_DEADLINE.
     pub sched_deadline: u64,
-    /// Nanoseconds, for SCHED_DEADLINE.
+    /// Period in nanoseconds, for SCHED_DEADLINE.
     pub sched_period: u64,
     /// Least utilisation, with `SCHED_FLAG_UTIL_CLAMP_MIN`.
     pub sched_util_min: u32,
@@ -32,9 +32,9 @@ pub(crate) struct SchedAttr {
 /// `int sched_setattr(pid_t pid, struct sched_attr *attr, 0)`, sched_setattr(2).
 ///
 /// # Errors
-/// EPERM without CAP_SYS_NICE in the initial user namespace (or where the cgroup or the affinity
-/// forbids the policy), EINVAL for parameters outside the policy's range, EBUSY when SCHED_DEADLINE
-/// admission fails, EOPNOTSUPP for clamps on a kernel without them.
+/// EPERM without CAP_SYS_NICE in the initial user namespace, or if the cgroup or the affinity
+/// forbids the policy. EINVAL for parameters outside the policy's range. EBUSY if the kernel does
+/// not admit a SCHED_DEADLINE process. EOPNOTSUPP for clamps on a kernel without them.
 pub(crate) fn sched_setattr(pid: Pid, attr: &SchedAttr) -> nix::Result<()> {
     let mut attr = *attr;
     attr.size = u32::try_from(size_of::<SchedAttr>()).expect("56 bytes");
@@ -63,8 +63,8 @@ pub(crate) fn sched_setaffinity(pid: Pid, mask: &[u64]) -> nix::Result<()> {
     check(result).map(drop)
 }
 
-/// `int ioprio_set(IOPRIO_WHO_PROCESS, pid, ioprio)`, ioprio_set(2). The class is in the bits from
-/// 13 on, the level below.
+/// `int ioprio_set(IOPRIO_WHO_PROCESS, pid, ioprio)`, ioprio_set(2). `ioprio` has the class from
+/// bit 13 on and the level in the bits below; pid 0 is the caller.
 ///
 /// # Errors
 /// EPERM for the real-time class without CAP_SYS_ADMIN or CAP_SYS_NICE.

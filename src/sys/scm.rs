@@ -5,8 +5,8 @@ use nix::sys::socket::{ControlMessage, MsgFlags, recvmsg, sendmsg};
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-/// `sendmsg(socket, {payload, SCM_RIGHTS fd}, MSG_NOSIGNAL)`, sendmsg(2): one message with one fd, over a socket that
-/// keeps messages apart.
+/// `sendmsg(socket, {payload, SCM_RIGHTS fd}, MSG_NOSIGNAL)`, sendmsg(2): sends one message with one fd, over a
+/// socket that keeps messages apart.
 ///
 /// # Errors
 /// EPIPE when the other side is gone; EMSGSIZE for a payload that is too long for a message.
@@ -22,8 +22,8 @@ pub(crate) fn send_fd(
     retried(|| sendmsg::<()>(raw, &parts, &rights, flags, None)).map(drop)
 }
 
-/// `sendmsg(socket, {payload, SCM_RIGHTS fd}, MSG_NOSIGNAL | MSG_DONTWAIT)`, sendmsg(2): as many of the bytes as a stream
-/// takes now, the first of them with the fd.
+/// `sendmsg(socket, {payload, SCM_RIGHTS fd}, MSG_NOSIGNAL | MSG_DONTWAIT)`, sendmsg(2): sends as many bytes as a
+/// stream takes now, the fd with the first of them. Returns how many were sent.
 ///
 /// # Errors
 /// EAGAIN when there is no room; EINTR; EPIPE when the other side is gone.
@@ -48,7 +48,7 @@ fn retried(mut call: impl FnMut() -> nix::Result<usize>) -> nix::Result<usize> {
     }
 }
 
-/// `send(socket, payload, MSG_NOSIGNAL)`, send(2): one message.
+/// `send(socket, payload, MSG_NOSIGNAL)`, send(2): sends one message.
 ///
 /// # Errors
 /// ECONNREFUSED when the other side is gone; EMSGSIZE for a payload that is too long; EAGAIN on a nonblocking socket
@@ -57,17 +57,17 @@ pub(crate) fn send(socket: BorrowedFd<'_>, payload: &[u8]) -> nix::Result<()> {
     nix::sys::socket::send(socket.as_raw_fd(), payload, MsgFlags::MSG_NOSIGNAL).map(drop)
 }
 
-/// What there is in a message.
+/// The content of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Brings {
-    /// Bytes alone.
+    /// Bytes only.
     Text,
-    /// Descriptors, too.
+    /// Bytes and descriptors.
     Descriptors,
 }
 
-/// `recvmsg(socket, …, MSG_PEEK)`, recvmsg(2), without room for control data: the bytes of the first message, which
-/// stays in the queue with all that it brings. No descriptor is installed.
+/// `recvmsg(socket, …, MSG_PEEK)`, recvmsg(2), without room for control data: reads the bytes of the first message,
+/// which stays in the queue with its descriptors. No descriptor is installed. Returns the number of bytes.
 ///
 /// # Errors
 /// EAGAIN on a nonblocking socket without a message.
@@ -82,14 +82,14 @@ pub(crate) fn look(socket: BorrowedFd<'_>, payload: &mut [u8]) -> nix::Result<(u
     Ok((message.bytes, brings))
 }
 
-/// `recv(socket, …, MSG_DONTWAIT)`, recv(2): takes the first message out of the queue. The kernel closes what it
-/// brings on the way back to the caller, who then waits for that.
+/// `recv(socket, …, MSG_DONTWAIT)`, recv(2): removes the first message from the queue. The kernel closes its
+/// descriptors before the call returns, and the caller waits for that.
 pub(crate) fn throw_away(socket: BorrowedFd<'_>) {
-    // Where there is none, there is nothing to throw away.
+    // If there is no message, there is nothing to throw away.
     let _ = nix::sys::socket::recv(socket.as_raw_fd(), &mut [0], MsgFlags::MSG_DONTWAIT);
 }
 
-/// [`receive_all`] for one fd: the first that came; others are closed.
+/// Receives one message as [`receive_all`] does, and returns its first fd; others are closed.
 ///
 /// # Errors
 /// As [`receive_all`].
@@ -101,10 +101,10 @@ pub(crate) fn receive(
     Ok((length, fds.into_iter().next()))
 }
 
-/// `recvmsg(socket, …, MSG_CMSG_CLOEXEC)`, recvmsg(2): one message, and the descriptors that came with it. The
-/// kernel closes those for which there is no room; whatever it has installed is returned, also from control data
-/// that was cut off. There is room for `FDS`, and by the alignment of control data for one more where `FDS` is odd.
-/// A length of 0 means that the other side of a stream is gone.
+/// `recvmsg(socket, …, MSG_CMSG_CLOEXEC)`, recvmsg(2): returns the length of one message, and the descriptors that
+/// came with it. The kernel closes those for which there is no room. All that it has installed are returned, also
+/// from control data that was cut off. There is room for `FDS`, and by the alignment of control data for one more
+/// where `FDS` is odd. A length of 0 means that the other side of a stream is gone.
 ///
 /// # Errors
 /// EAGAIN on a nonblocking socket without a message.
@@ -145,7 +145,7 @@ fn adopt_all(message: &libc::msghdr) -> Vec<OwnedFd> {
             let data = unsafe { libc::CMSG_DATA(header) }.cast::<RawFd>();
             // SAFETY: arithmetic on a number.
             let empty = unsafe { libc::CMSG_LEN(0) } as usize;
-            // The length of a part that was cut off counts what is there.
+            // The length of a part that was cut off counts the bytes that are there.
             let count = (part.cmsg_len as usize).saturating_sub(empty) / size_of::<RawFd>();
             for index in 0..count {
                 // SAFETY: the kernel has written so many numbers from `data` on.
@@ -169,8 +169,8 @@ mod tests {
     use nix::sys::stat::Mode;
     use std::os::fd::AsFd;
 
-    /// Sends `count` descriptors in one message, and receives them with room for `FDS`: how many came, and how
-    /// many more are open than before once those were dropped.
+    /// Sends `count` descriptors in one message, and receives them with room for `FDS`. Returns how many came, and
+    /// how many more than before are open once those were dropped.
     fn received<const FDS: usize>(count: usize) -> Result<(usize, usize), String> {
         let text = |errno: Errno| errno.to_string();
         let flags = SockFlag::SOCK_CLOEXEC;
@@ -199,7 +199,7 @@ mod tests {
         check_in_child(|| {
             for (got, expected) in [
                 (received::<1>(1)?, 1),
-                // What was sent beyond the room cuts the control data off.
+                // Control data beyond the room is cut off.
                 (received::<1>(2)?, 2),
                 (received::<1>(3)?, 2),
                 (received::<1>(253)?, 2),

@@ -1,4 +1,4 @@
-//! `seccomp(2)`: loading a program of classic BPF as the caller's system call filter.
+//! `seccomp(2)`: loads a program of classic BPF as the caller's system call filter, and answers its notifications.
 //!
 //! The constants carry the kernel's names and values (`include/uapi/linux/seccomp.h`); musl has none.
 
@@ -10,18 +10,18 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Instruction {
-    /// Operation, size and addressing mode.
+    /// The operation, its size and its addressing mode.
     pub code: u16,
-    /// How many instructions a comparison that holds skips.
+    /// How many instructions are skipped when the comparison holds.
     pub jt: u8,
-    /// How many instructions a comparison that does not hold skips.
+    /// How many instructions are skipped when the comparison does not hold.
     pub jf: u8,
-    /// Constant, offset or distance.
+    /// A constant, an offset or a distance.
     pub k: u32,
 }
 
 impl Instruction {
-    /// The instruction as the kernel lays it out, in this machine's byte order.
+    /// Returns the instruction as the kernel lays it out, in this machine's byte order.
     pub(crate) fn to_bytes(self) -> [u8; 8] {
         let [a, b] = self.code.to_ne_bytes();
         let [e, f, g, h] = self.k.to_ne_bytes();
@@ -29,29 +29,28 @@ impl Instruction {
     }
 }
 
-/// The longest program the kernel takes (`BPF_MAXINSNS`).
+/// The most instructions of a program that the kernel takes (`BPF_MAXINSNS`).
 pub(crate) const BPF_MAXINSNS: usize = 4096;
 
-/// All threads of the process get the filter (Linux 3.17).
+/// The filter applies to all threads of the process (Linux 3.17).
 pub(crate) const FILTER_FLAG_TSYNC: u32 = 1;
 /// Every action but ALLOW is logged (Linux 4.14).
 pub(crate) const FILTER_FLAG_LOG: u32 = 1 << 1;
-/// Leaves speculative store bypass as it is (Linux 4.17).
+/// The filter leaves speculative store bypass as it is (Linux 4.17).
 pub(crate) const FILTER_FLAG_SPEC_ALLOW: u32 = 1 << 2;
 /// The call returns a fd that receives the notifications of the filter (Linux 5.0).
 pub(crate) const FILTER_FLAG_NEW_LISTENER: u32 = 1 << 3;
-/// A thread that cannot be synchronised is ESRCH, not a positive return value, which next to
-/// `NEW_LISTENER` would look like a fd (Linux 5.7).
+/// If a thread cannot be synchronised the call fails with ESRCH. Without this flag it returns a positive number,
+/// which next to `NEW_LISTENER` would look like a fd (Linux 5.7).
 pub(crate) const FILTER_FLAG_TSYNC_ESRCH: u32 = 1 << 4;
-/// A process waits for the listener's answer killably once the listener has read the
-/// notification (Linux 5.19).
+/// Once the listener has read a notification, only a fatal signal interrupts the wait for its answer (Linux 5.19).
 pub(crate) const FILTER_FLAG_WAIT_KILLABLE_RECV: u32 = 1 << 5;
 
 const SECCOMP_SET_MODE_FILTER: u32 = 1;
 
-/// `int seccomp(SECCOMP_SET_MODE_FILTER, unsigned int flags, struct sock_fprog *args)`,
-/// seccomp(2). `flags` are `FILTER_FLAG_*`; the listener is returned for `NEW_LISTENER`, and the
-/// kernel makes that fd CLOEXEC. There is no way back: the filter stays until the process ends.
+/// `int seccomp(SECCOMP_SET_MODE_FILTER, unsigned int flags, struct sock_fprog *args)`, seccomp(2). `flags` are
+/// `FILTER_FLAG_*`. With `NEW_LISTENER` the listener is returned, an fd that the kernel makes CLOEXEC. There is no
+/// way back: the filter stays until the process ends.
 ///
 /// # Errors
 /// EACCES without CAP_SYS_ADMIN and without no_new_privs; EINVAL for a program or a flag that the
@@ -90,9 +89,9 @@ pub(crate) fn set_mode_filter(flags: u32, program: &[Instruction]) -> nix::Resul
     }
 }
 
-/// The same call without a program: tells whether the kernel knows all `flags`. It looks at the
-/// flags before it reads the program, so a null one is EFAULT for known flags and EINVAL else;
-/// nothing is loaded either way.
+/// True if the kernel knows all `flags`. Makes the call of [`set_mode_filter`] without a program. The kernel looks at
+/// the flags before it reads the program, so it answers EFAULT for known flags and EINVAL for others; it loads
+/// nothing either way.
 pub(crate) fn knows_filter_flags(flags: u32) -> bool {
     // SAFETY: a null program is what the probe is about; the kernel answers EFAULT.
     let result = unsafe {
@@ -115,9 +114,10 @@ const FLAG_CONTINUE: u32 = 1;
 /// A call that waits for an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Notification {
-    /// The kernel's number for it.
+    /// The kernel's number for the call.
     pub id: u64,
-    /// Who has made it, as this process's pid namespace numbers it; 0 for one that it does not see.
+    /// The process that made the call, as this process's pid namespace numbers it; 0 for one that is not visible
+    /// there.
     pub pid: u32,
 }
 
@@ -130,11 +130,11 @@ pub(crate) enum Answer {
     Interrupt,
 }
 
-/// `ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV)`, seccomp_unotify(2): the next call that waits. It waits for one itself:
-/// poll(2) first.
+/// `ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV)`, seccomp_unotify(2): returns the next call that waits for an answer.
+/// Blocks until there is one, so poll(2) first.
 ///
 /// # Errors
-/// ENOENT when who had made it is gone, EINTR.
+/// ENOENT when the process that made the call is gone, EINTR.
 pub(crate) fn receive_notification(listener: BorrowedFd<'_>) -> nix::Result<Notification> {
     // struct seccomp_notif: id, pid, flags, then struct seccomp_data.
     let mut notification = [0_u64; 10];
@@ -154,10 +154,10 @@ pub(crate) fn receive_notification(listener: BorrowedFd<'_>) -> nix::Result<Noti
     Ok(Notification { id, pid })
 }
 
-/// `ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND)`, seccomp_unotify(2).
+/// `ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND)`, seccomp_unotify(2): answers a call.
 ///
 /// # Errors
-/// ENOENT when who had made the call is gone.
+/// ENOENT when the process that made the call is gone.
 pub(crate) fn answer_notification(
     listener: BorrowedFd<'_>,
     notification: Notification,
@@ -192,20 +192,20 @@ pub(crate) fn answer_notification(
     check(result).map(drop)
 }
 
-/// What a filter's test does in the process it sacrifices.
+/// System calls for a filter's test, in a process that the filter may kill.
 #[cfg(test)]
 pub(crate) mod probe {
     use super::check;
     use nix::errno::Errno;
 
-    /// Any system call by its number, without arguments' meaning: for calls that take plain
-    /// numbers, or that the filter answers before the kernel looks at them.
+    /// Makes any system call by its number. It is for calls that take plain numbers, or that the filter answers
+    /// before the kernel looks at the arguments.
     pub(crate) fn call(number: i64, args: [u64; 3]) -> nix::Result<i64> {
         // SAFETY: callers pass numbers only, never an address that the kernel could write to.
         check(unsafe { libc::syscall(number, args[0], args[1], args[2]) })
     }
 
-    /// `exit_group(2)`: leaves without running anything of the test harness.
+    /// exit_group(2): ends the process without running code of the test harness.
     pub(crate) fn leave(code: u8) -> ! {
         loop {
             // SAFETY: ends the process; takes a number.

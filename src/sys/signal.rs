@@ -1,5 +1,5 @@
-//! Signal dispositions, and signals that wait. nix's enum has no real-time signals, and the C library's sigaction
-//! refuses the two or three that it keeps for itself, which a caller may have left ignored all the same.
+//! Signal dispositions, and pending signals. nix's enum has no real-time signals. The C library's sigaction refuses
+//! the two or three that it keeps for itself, and these too can be ignored by the time that casulo starts.
 
 use super::check;
 use super::child::ignores;
@@ -8,8 +8,8 @@ use std::mem::MaybeUninit;
 /// Signals that ask a program to end, and by default end it.
 pub(crate) const ENDING: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
 
-/// `int sigpending(sigset_t *set)`, sigpending(2): the first of [`ENDING`] that has come and, being blocked, waits. It
-/// stays where it is. What this process ignores asks for nothing.
+/// `int sigpending(sigset_t *set)`, sigpending(2): returns the first of [`ENDING`] that is blocked and pending, and
+/// leaves it pending. A signal that this process ignores does not count.
 pub(crate) fn ending() -> Option<i32> {
     let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
     // SAFETY: `set` is room for one sigset_t, which the kernel fills.
@@ -24,7 +24,7 @@ pub(crate) fn ending() -> Option<i32> {
     ENDING.into_iter().find(|it| result == 0 && waits(*it))
 }
 
-/// `rt_sigaction(number, {SIG_DFL}, null, 8)`, sigaction(2). `number` is 1 to 64.
+/// `rt_sigaction(number, {SIG_DFL}, null, 8)`, sigaction(2): sets the default disposition. `number` is 1 to 64.
 ///
 /// # Errors
 /// EINVAL for SIGKILL and SIGSTOP.
@@ -46,7 +46,7 @@ pub(crate) fn set_default(number: i32) -> nix::Result<()> {
     check(result).map(drop)
 }
 
-/// `rt_sigaction(number, {handler, SA_RESTORER | SA_NODEFER}, null, 8)`, sigaction(2). `number` is 1 to 64.
+/// `rt_sigaction(number, {handler, SA_RESTORER}, null, 8)`, sigaction(2): installs `handler`. `number` is 1 to 64.
 ///
 /// The restorer is null: a handler that returned would crash the process.
 ///
@@ -82,7 +82,7 @@ mod tests {
         let result = words_of_child(|| {
             SigSet::all().thread_block().expect("block");
             let mut said = vec![ending()];
-            // It ends nobody by default.
+            // By default it ends no process.
             raise(Signal::SIGCHLD).expect("raise");
             said.push(ending());
             // SAFETY: no code of this program runs in signal context.
@@ -90,7 +90,7 @@ mod tests {
             raise(Signal::SIGHUP).expect("raise");
             said.push(ending());
             raise(Signal::SIGTERM).expect("raise");
-            // Asked twice: it stays.
+            // A second call returns the same: the signal stays pending.
             said.extend([ending(), ending()]);
             Ok(format!("{said:?}"))
         });

@@ -3,7 +3,7 @@
 use nix::errno::Errno;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-/// Rows and columns of a terminal; 0 stands for unknown.
+/// The rows and columns of a terminal; 0 stands for unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Size {
     /// Lines of text.
@@ -16,10 +16,11 @@ fn checked(result: libc::c_int) -> nix::Result<libc::c_int> {
     Errno::result(result)
 }
 
-/// `ioctl(master, TIOCSPTLCK, &0)`: lets the slave be opened, as unlockpt(3).
+/// `ioctl(master, TIOCSPTLCK, &0)`: unlocks the slave so that it can be opened, as unlockpt(3)
+/// does.
 ///
 /// # Errors
-/// ENOTTY for what is no pty master.
+/// ENOTTY if `master` is no pty master.
 pub(crate) fn unlock(master: BorrowedFd<'_>) -> nix::Result<()> {
     let unlocked: libc::c_int = 0;
     // SAFETY: this request reads one int, which `unlocked` is.
@@ -27,11 +28,11 @@ pub(crate) fn unlock(master: BorrowedFd<'_>) -> nix::Result<()> {
     checked(result).map(drop)
 }
 
-/// `ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC)`, ioctl_tty(2) (Linux 4.13): the
-/// slave, opened by no path that anybody could have replaced (CVE-2025-52565).
+/// `ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC)`, ioctl_tty(2) (Linux 4.13): opens
+/// the slave without a path, so that nobody can replace it (CVE-2025-52565).
 ///
 /// # Errors
-/// EIO while the slave is locked, ENOTTY for what is no pty master.
+/// EIO while the slave is locked, ENOTTY if `master` is no pty master.
 pub(crate) fn open_slave(master: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
     let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
     // SAFETY: this request takes open flags by value.
@@ -40,10 +41,10 @@ pub(crate) fn open_slave(master: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// `ioctl(master, TIOCGPTN, &number)`: N of the slave's `/dev/pts/N`.
+/// `ioctl(master, TIOCGPTN, &number)`: returns the N of the slave's `/dev/pts/N`.
 ///
 /// # Errors
-/// ENOTTY for what is no pty master.
+/// ENOTTY if `master` is no pty master.
 pub(crate) fn number(master: BorrowedFd<'_>) -> nix::Result<u32> {
     let mut number: libc::c_uint = 0;
     // SAFETY: this request writes one unsigned int, which `number` is.
@@ -51,20 +52,21 @@ pub(crate) fn number(master: BorrowedFd<'_>) -> nix::Result<u32> {
     checked(result).map(|_| number)
 }
 
-/// `ioctl(terminal, TIOCSCTTY, 0)`: makes it the controlling terminal of the calling session
-/// leader.
+/// `ioctl(terminal, TIOCSCTTY, 0)`: makes `terminal` the controlling terminal of the calling
+/// session leader.
 ///
 /// # Errors
-/// EPERM for a process that leads no session, has a terminal, or where another session has it.
+/// EPERM if the process leads no session or has a controlling terminal, or if another session has
+/// this one.
 pub(crate) fn make_controlling(terminal: BorrowedFd<'_>) -> nix::Result<()> {
     // SAFETY: this request takes an int by value.
     checked(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSCTTY, 0) }).map(drop)
 }
 
-/// `ioctl(terminal, TIOCGWINSZ, &size)`.
+/// `ioctl(terminal, TIOCGWINSZ, &size)`: returns the terminal's size.
 ///
 /// # Errors
-/// ENOTTY for what is no terminal.
+/// ENOTTY if it is no terminal.
 pub(crate) fn size(terminal: BorrowedFd<'_>) -> nix::Result<Size> {
     let mut size = libc::winsize {
         ws_row: 0,
@@ -80,10 +82,11 @@ pub(crate) fn size(terminal: BorrowedFd<'_>) -> nix::Result<Size> {
     })
 }
 
-/// `ioctl(terminal, TIOCSWINSZ, &size)`; its foreground processes get SIGWINCH if it changed.
+/// `ioctl(terminal, TIOCSWINSZ, &size)`: sets the size. The foreground processes get SIGWINCH if it
+/// changed.
 ///
 /// # Errors
-/// ENOTTY for what is no terminal.
+/// ENOTTY if it is no terminal.
 pub(crate) fn set_size(terminal: BorrowedFd<'_>, size: Size) -> nix::Result<()> {
     let size = libc::winsize {
         ws_row: size.rows,

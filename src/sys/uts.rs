@@ -1,8 +1,8 @@
-//! The UTS namespace's second name; nix has the first (`sethostname`).
+//! The domain name of the UTS namespace; nix has its host name (`sethostname`).
 
 use super::check;
 
-/// `int setdomainname(const char *name, size_t len)`, setdomainname(2): the NIS domain name.
+/// `int setdomainname(const char *name, size_t len)`, setdomainname(2): sets the NIS domain name.
 ///
 /// # Errors
 /// EPERM without CAP_SYS_ADMIN over the UTS namespace, EINVAL for more than 64 bytes.

@@ -12,8 +12,8 @@ fn length(result: libc::ssize_t) -> nix::Result<usize> {
         .map(|length| usize::try_from(length).expect("what the call returned without an error"))
 }
 
-/// `ssize_t flistxattr(int fd, char *list, size_t size)`, flistxattr(2): the names, each with its
-/// NUL, into `list`. Returns their length.
+/// `ssize_t flistxattr(int fd, char *list, size_t size)`, flistxattr(2): writes the names, each with its NUL, to
+/// `list`. Returns their length in bytes.
 ///
 /// # Errors
 /// ERANGE when `list` is too short, ENOTSUP.
@@ -22,8 +22,8 @@ pub(crate) fn flistxattr(fd: BorrowedFd<'_>, list: &mut [u8]) -> nix::Result<usi
     length(unsafe { libc::flistxattr(fd.as_raw_fd(), list.as_mut_ptr().cast(), list.len()) })
 }
 
-/// `ssize_t fgetxattr(int fd, const char *name, void *value, size_t size)`, fgetxattr(2). Returns
-/// the value's length.
+/// `ssize_t fgetxattr(int fd, const char *name, void *value, size_t size)`, fgetxattr(2): writes the value to
+/// `value`. Returns its length in bytes.
 ///
 /// # Errors
 /// ERANGE when `value` is too short, ENODATA, ENOTSUP.
@@ -39,7 +39,8 @@ pub(crate) fn fgetxattr(fd: BorrowedFd<'_>, name: &CStr, value: &mut [u8]) -> ni
     })
 }
 
-/// `int fsetxattr(int fd, const char *name, const void *value, size_t size, 0)`, fsetxattr(2).
+/// `int fsetxattr(int fd, const char *name, const void *value, size_t size, 0)`, fsetxattr(2): sets or replaces a
+/// value.
 ///
 /// # Errors
 /// ENOTSUP where the file system has no such attributes, EPERM without the privilege.
@@ -57,11 +58,12 @@ pub(crate) fn fsetxattr(fd: BorrowedFd<'_>, name: &CStr, value: &[u8]) -> nix::R
     check(libc::c_long::from(result)).map(drop)
 }
 
-/// `int setxattr("/proc/self/fd/N", const char *name, const void *value, size_t size, XATTR_CREATE)`, setxattr(2): for
-/// an attribute that is not there yet, so of several callers one succeeds. `fd` may be O_PATH. Takes the host's /proc.
+/// `int setxattr("/proc/self/fd/N", const char *name, const void *value, size_t size, XATTR_CREATE)`, setxattr(2):
+/// sets an attribute only if it does not exist, so of several callers one succeeds. `fd` may be O_PATH. Needs the
+/// host's /proc.
 ///
 /// # Errors
-/// EEXIST, ENOENT without /proc, and those of [`fsetxattr`].
+/// EEXIST if the attribute exists, ENOENT without /proc, and those of [`fsetxattr`].
 pub(crate) fn create_xattr(fd: BorrowedFd<'_>, name: &CStr, value: &[u8]) -> nix::Result<()> {
     create_xattr_at(
         Path::new(&format!("/proc/self/fd/{}", fd.as_raw_fd())),
@@ -70,11 +72,11 @@ pub(crate) fn create_xattr(fd: BorrowedFd<'_>, name: &CStr, value: &[u8]) -> nix
     )
 }
 
-/// `int setxattr(const char *path, const char *name, const void *value, size_t size, XATTR_CREATE)`, setxattr(2): for an
-/// attribute that is not there yet, so of several callers one succeeds.
+/// `int setxattr(const char *path, const char *name, const void *value, size_t size, XATTR_CREATE)`, setxattr(2):
+/// sets an attribute only if it does not exist, so of several callers one succeeds.
 ///
 /// # Errors
-/// EEXIST, ENOENT, and those of [`fsetxattr`].
+/// EEXIST if the attribute exists, ENOENT if the file does not, and those of [`fsetxattr`].
 pub(crate) fn create_xattr_at(path: &Path, name: &CStr, value: &[u8]) -> nix::Result<()> {
     let path = CString::new(path.as_os_str().as_bytes()).map_err(|_nul| Errno::EINVAL)?;
     // SAFETY: `path` and `name` are live C strings and `value` a live slice of the length passed.

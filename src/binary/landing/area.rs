@@ -1,44 +1,44 @@
-//! The landing area of a last process ([`super::last`]): what [`super`] puts there.
+//! The layout of a last process's landing area ([`super::last`]), which [`super`] fills.
 
 use crate::sys::seccomp::Instruction;
 
-/// One startContainer hook, all of it in the area.
+/// One startContainer hook. All its addresses lead into the area.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(super) struct Hook {
     pub(super) path: *const u8,
     pub(super) arguments: *const *const u8,
     pub(super) environment: *const *const u8,
-    /// Its standard input, with the state at its beginning.
+    /// The hook's standard input, a file with the container's state, read from its beginning.
     pub(super) stdin: i32,
 }
 
-/// The filter as seccomp(2) wants it.
+/// The filter, laid out as `struct sock_fprog` of seccomp(2).
 #[repr(C)]
 pub(super) struct Program {
     pub(super) length: u16,
     pub(super) instructions: *const Instruction,
 }
 
-/// Flags of an [`Area`].
+/// Flags of an [`Area`]: what its process does on its way to execve.
 pub(super) mod wants {
     /// Says `Ready` and waits for a byte.
     pub(in super::super) const READY: u32 = 1;
     /// Waits for a byte without having said so.
     pub(in super::super) const WAIT: u32 = 1 << 1;
-    /// Says `Executes`, which ends it where nobody listens any more.
+    /// Says `Executes`. If nobody reads that any more, the process ends.
     pub(in super::super) const LIVING_READER: u32 = 1 << 2;
     /// Makes a session of its own.
     pub(in super::super) const SESSION: u32 = 1 << 3;
     /// Makes its standard input its controlling terminal.
     pub(in super::super) const TERMINAL: u32 = 1 << 4;
-    /// Looks whether its working directory is still inside.
+    /// Checks that its working directory is still inside the root.
     pub(in super::super) const WORKING_DIRECTORY: u32 = 1 << 5;
-    /// Sets its own RLIMIT_NPROC, when it is told to by [`super::SET_PROCESSES`].
+    /// Sets its own RLIMIT_NPROC if the byte is [`super::SET_PROCESSES`].
     pub(in super::super) const PROCESSES: u32 = 1 << 6;
     /// Loads the filter.
     pub(in super::super) const FILTER: u32 = 1 << 7;
-    /// Hands the filter's listener over.
+    /// Hands the filter's listener over to the parent.
     pub(in super::super) const LISTENER: u32 = 1 << 8;
     /// Sets its capabilities after the filter.
     pub(in super::super) const CAPABILITIES: u32 = 1 << 9;
@@ -46,45 +46,48 @@ pub(super) mod wants {
     pub(in super::super) const NOT_DUMPABLE: u32 = 1 << 10;
 }
 
-/// The byte that says: go on.
+/// The byte that tells a last process to go on.
 pub(crate) const GO: u8 = b'g';
-/// The byte that says: set RLIMIT_NPROC, and go on.
+/// The byte that tells a last process to set RLIMIT_NPROC and go on.
 pub(crate) const SET_PROCESSES: u8 = b'n';
 
-/// What a landing area begins with. Addresses lead into the area; null where the flag is not set.
+/// The beginning of a landing area. Addresses lead into the area; they are null if the flag is not
+/// set.
 #[repr(C)]
 pub(super) struct Area {
     pub(super) wants: u32,
-    /// From where it is told to go on.
+    /// The descriptor from which the process reads the byte that tells it to go on.
     pub(super) go: i32,
-    /// Where it tells.
+    /// The descriptor to which it writes each [`super::Word`].
     pub(super) tell: i32,
-    /// Its own pid, as it sees it: the kernel writes it where it is born onto the area.
+    /// The process's pid, as it sees it. The kernel writes it here when a process is born onto the
+    /// area.
     pub(super) pid: i32,
-    /// Ranges of addresses to unmap, from the first to the second; ends with two zeros.
+    /// The ranges of addresses to unmap: the first byte, and the one after the last. Two zeros end
+    /// the list.
     pub(super) unmap: [[usize; 2]; 8],
     pub(super) filter: Program,
     pub(super) filter_flags: u32,
-    /// The listener's number and 1, in memory that the parent shares.
+    /// Where the process stores the listener's number plus 1: memory that the parent shares.
     pub(super) listener: *mut i32,
     /// `struct __user_cap_header_struct` and two of `__user_cap_data_struct`, capget(2).
     pub(super) capability_header: [u32; 2],
     pub(super) capabilities: [u32; 6],
-    /// Soft and hard RLIMIT_NPROC.
+    /// The soft and the hard RLIMIT_NPROC.
     pub(super) processes: [u64; 2],
     pub(super) hooks: *const Hook,
     pub(super) hook_count: usize,
-    /// Where hooks write.
+    /// The descriptors to which hooks write; -1 for the process's own streams.
     pub(super) hook_stdout: i32,
     pub(super) hook_stderr: i32,
-    /// Descriptors from 3 to below this are the program's and not the hooks'.
+    /// Descriptors from 3 up to this one, exclusive, are the program's; hooks do not get them.
     pub(super) first_closed: i32,
     pub(super) path: *const u8,
     pub(super) arguments: *const *const u8,
     pub(super) environment: *const *const u8,
-    /// Where `LISTEN_PID=` ends in the environment, and room for a number; or null.
+    /// The place after `LISTEN_PID=` in the environment, with room for a number; or null.
     pub(super) listen_pid: *mut u8,
-    /// Test builds: what fails or hangs, and with which errno.
+    /// Test builds: the place that fails or hangs, and the errno.
     pub(super) fault: [u32; 2],
     pub(super) buffer: [u8; 4096],
 }
@@ -95,8 +98,8 @@ pub(super) mod faults {
     pub(in super::super) const HOOKS: u32 = 1;
     /// Before execve.
     pub(in super::super) const EXECUTE: u32 = 2;
-    /// In place of an errno: the process ends at once.
+    /// Instead of an errno: the process ends at once.
     pub(in super::super) const KILL: u32 = 1 << 16;
-    /// In place of an errno: it hangs.
+    /// Instead of an errno: the process hangs.
     pub(in super::super) const STOP: u32 = 1 << 17;
 }

@@ -1,10 +1,10 @@
-//! The last moments of a process before execve(2): what a process that a container can stop and trace is made of.
+//! The last moments of a process before execve(2), when a container can already stop and trace it.
 //!
-//! Whoever traces it makes it call anything and reads all its memory. So it has nothing: of casulo only the text
-//! and the constants that everybody has who has the binary, and one *landing area*, in which lie its arguments,
-//! its environment and its stack. Neither heap nor thread-local storage nor the caller's environment is
-//! mapped, so the code here uses neither: system calls by registers ([`super::raw`]), numbers, and addresses
-//! within the area. Everything it says is a [`Word`].
+//! A tracer makes the process call anything, and reads all its memory. So there is nothing to find. Of casulo only
+//! the text and the constants are left, which anybody has who has the binary, and one *landing area* with the
+//! process's arguments, environment and stack. Neither heap nor thread-local storage nor the caller's environment is
+//! mapped, so the code here uses neither: it makes system calls by registers ([`super::raw`]), and uses numbers and
+//! addresses within the area. Everything it reports is a [`Word`].
 //!
 //! [`super`] builds the area and leads there.
 
@@ -93,7 +93,7 @@ pub(super) unsafe extern "C" fn land(area: usize) -> ! {
 }
 
 impl Area {
-    /// write(2) of one word. A reader who is gone ends this process by SIGPIPE, or here.
+    /// Writes one word, write(2). If its reader is gone, SIGPIPE ends this process, or this function does.
     fn tell(&self, what: Tells, value: isize, index: u32) {
         let word = Word {
             what: what as u32,
@@ -125,7 +125,8 @@ impl Area {
         leave(127)
     }
 
-    /// The byte that lets it go on. Any other is nobody's who may say so; at the end of file nobody is left.
+    /// Waits for a byte that lets the process go on, and returns it. Other bytes mean nothing. At the end of file no
+    /// process is left that could write one, so this one ends.
     fn wait(&self) -> u8 {
         let mut byte = 0_u8;
         let address = addr_of_mut!(byte).expose_provenance();
@@ -143,8 +144,8 @@ impl Area {
         }
     }
 
-    /// The kernel prefixes the path of a directory outside the root with "(unreachable)", and has none for a
-    /// deleted one (getcwd(2); CVE-2024-21626).
+    /// Fails if the working directory is deleted or outside the root. The kernel prefixes the path of a directory
+    /// outside the root with "(unreachable)", and has no path for a deleted one (getcwd(2); CVE-2024-21626).
     fn look_at_working_directory(&mut self) {
         let size = self.buffer.len();
         let address = addr_of_mut!(self.buffer).expose_provenance();
@@ -158,7 +159,7 @@ impl Area {
         }
     }
 
-    /// Test builds: what `CASULO_FAULT` wants to happen here.
+    /// Test builds: does what `CASULO_FAULT` asks for at this place.
     fn fail_at(&self, place: u32, what: Tells) {
         let [at, how] = self.fault;
         if at != place {
@@ -177,7 +178,7 @@ impl Area {
     }
 }
 
-/// munmap(2) of all that is listed.
+/// Unmaps all listed ranges, munmap(2).
 ///
 /// # Safety
 /// Nothing in the ranges is used again.
@@ -204,8 +205,8 @@ unsafe fn leave_all_behind(it: &Area) {
     }
 }
 
-/// seccomp(2), and the listener into the parent's hands: no call is made in between, for the filter may notify
-/// of any, and nobody answers yet.
+/// Loads the filter, seccomp(2), and hands its listener to the parent. No call is made in between: the filter may
+/// notify of any, and no process answers yet.
 ///
 /// # Safety
 /// The program is in the area.
@@ -234,8 +235,8 @@ unsafe fn load_filter(it: &mut Area) {
     }
 }
 
-/// Puts the number of a descriptor where the parent sees it, and waits until it was taken, without a system call.
-/// The parent looks at once; where it is gone this ends the process some ten seconds later.
+/// Stores the number of a descriptor where the parent sees it, and waits without a system call until the parent has
+/// taken it. The parent looks at once. If it is gone, this ends the process some ten seconds later.
 ///
 /// # Safety
 /// `shared` is an int in memory that the parent shares.
@@ -252,14 +253,14 @@ pub(super) unsafe fn hand_over(shared: *mut i32, fd: i32) {
     leave(126)
 }
 
-/// exit_group(2). It comes back only where the container's filter asks an agent about it who is gone.
+/// exit_group(2). It returns only if the container's filter asks an agent about it and the agent is gone.
 fn leave(code: usize) -> ! {
     // SAFETY: ends the process; takes a number.
     unsafe { call(libc::SYS_exit_group, [code, 0, 0, 0, 0]) };
     trap()
 }
 
-/// The digits of `number` and a NUL.
+/// Writes the digits of `number` and a NUL.
 ///
 /// # Safety
 /// There is room for eleven bytes.
@@ -279,17 +280,17 @@ unsafe fn write_number(to: *mut u8, number: u32) {
     unsafe { std::ptr::write_volatile(at, 0) };
 }
 
-/// Who takes a descriptor from a process by pidfd_getfd(2).
+/// Whether the process that takes a descriptor by pidfd_getfd(2) may trace the one that has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Taker {
-    /// It has CAP_SYS_PTRACE where this program was executed.
+    /// It has CAP_SYS_PTRACE in the user namespace in which this program was executed.
     MayTrace,
-    /// It has not: it may only take from one that is dumpable.
+    /// It has not, so it may take a descriptor only from a dumpable process.
     MayNot,
 }
 
-/// The maker of a procfs context, born in another pid namespace: opens one there, waits until it was taken, and ends.
-/// `name` is the address of `proc` and a NUL. Calls fsopen, nanosleep and exit_group.
+/// The maker of a procfs context, born in another pid namespace. It opens a context there, waits until that was
+/// taken, and ends. `name` is the address of `proc` and a NUL. Calls fsopen, nanosleep and exit_group.
 ///
 /// # Safety
 /// The area is mapped, and this runs on its stack.
@@ -299,7 +300,8 @@ unsafe extern "C" fn open_proc(name: usize) -> ! {
     wait_until_taken()
 }
 
-/// The same for a taker without CAP_SYS_PTRACE: is dumpable then, PR_SET_DUMPABLE(2const). Calls prctl, too.
+/// Does the same for a taker without CAP_SYS_PTRACE, and becomes dumpable for it, PR_SET_DUMPABLE(2const). Calls
+/// prctl, too.
 ///
 /// # Safety
 /// As for [`open_proc`].
@@ -324,7 +326,7 @@ fn wait_until_taken() -> ! {
     leave(0)
 }
 
-/// As [`be_born`], for [`open_proc`], or for [`open_proc_for_all`].
+/// Makes a process as [`be_born`] does, which runs [`open_proc`] or [`open_proc_for_all`].
 ///
 /// # Safety
 /// `area` holds a name, and its stack's upper end is `stack`; `number` is room for an int.
@@ -344,19 +346,19 @@ pub(super) unsafe fn be_born_to_open_proc(
     unsafe { clone_onto(flags as usize, stack, tids, from, area) }
 }
 
-/// Ends a waiting process 1, for which the kernel ignores every signal without a handler: a handler for all
-/// signals that end other processes. It holds under any filter, and execve takes it away.
+/// The handler for all signals that end other processes: it ends this one, which may be a process 1, for which the
+/// kernel ignores signals without a handler. It works under any filter, and execve removes it.
 pub(super) extern "C" fn end_by_signal(number: i32) {
     leave(128 + number.unsigned_abs() as usize)
 }
 
-/// The flags by which [`be_born`] clones.
+/// The flags with which [`be_born`] clones.
 pub(crate) const SIBLING: u64 =
     (libc::CLONE_PARENT | libc::CLONE_PARENT_SETTID | libc::CLONE_CHILD_SETTID) as u64;
 
-/// Makes the process that goes on at `area`, as a sibling of this one, onto the area's stack: `clone(CLONE_PARENT
-/// | CLONE_PARENT_SETTID | CLONE_CHILD_SETTID)`. The kernel stores its pid, as the parent sees it, at `number`
-/// before it runs. A negative errno, or the pid.
+/// Makes a sibling of this process that goes on at `area`, on the area's stack: `clone(CLONE_PARENT |
+/// CLONE_PARENT_SETTID | CLONE_CHILD_SETTID)`. The kernel stores its pid, as the parent sees it, at `number` before
+/// it runs. Returns the pid, or a negative errno.
 ///
 /// # Safety
 /// `area` is an [`Area`] with its stack's upper end at `stack`; `number` is room for an int.

@@ -1,12 +1,12 @@
 //! How far the addresses of a process reach: a landing unmaps all of them but its own.
 
-/// The upper end of what a process can map, where it is largest.
+/// The upper end of the addresses that a process can map, where that is largest.
 #[cfg(target_arch = "x86_64")]
 pub(super) const TOP: usize = 0x7fff_ffff_f000;
-/// The same: 48 bits of addresses.
+/// The upper end of the addresses that a process can map: 48 bits.
 #[cfg(all(target_pointer_width = "64", not(target_arch = "x86_64")))]
 pub(super) const TOP: usize = 1 << 48;
-/// The same: all but the last page.
+/// The upper end of the addresses that a process can map: all but the last page.
 #[cfg(target_pointer_width = "32")]
 pub(super) const TOP: usize = 0xffff_f000;
 

@@ -1,4 +1,4 @@
-//! What a last process is to become: the plain description of a [`super::Landing`].
+//! The plain description of a [`super::Landing`]: what a last process is to become.
 
 use super::super::shared::Shared;
 use super::area::faults;
@@ -8,42 +8,43 @@ use nix::errno::Errno;
 use std::ffi::{CStr, CString};
 use std::os::fd::RawFd;
 
-/// What a last process becomes, and on the way.
+/// The program that a last process becomes, and what it does on the way.
 #[derive(Debug)]
 pub(crate) struct Last<'a> {
-    /// What execve(2) gets.
+    /// The path for execve(2), in the process's root.
     pub path: &'a CStr,
-    /// argv.
+    /// The program's argv.
     pub arguments: &'a [CString],
-    /// envp.
+    /// The program's envp.
     pub environment: &'a [CString],
-    /// Whether `LISTEN_PID` with the process's own pid is added to it.
+    /// Whether `LISTEN_PID` with the process's own pid is added to the environment.
     pub listen_pid: ListenPid,
-    /// From where it is told to go on.
+    /// The descriptor from which the process reads the byte that tells it to go on.
     pub go: RawFd,
-    /// Where it tells.
+    /// The descriptor to which it writes each [`super::Word`].
     pub tell: RawFd,
-    /// Whether it waits, and says so.
+    /// Whether it announces its wait.
     pub wait: Wait,
-    /// The session that it is in.
+    /// The session in which the program runs.
     pub session: Session,
-    /// Whether its working directory is looked at again after the wait.
+    /// Whether it checks its working directory again after the wait.
     pub working_directory: WorkingDirectory,
-    /// startContainer hooks.
+    /// The startContainer hooks.
     pub hooks: &'a [LastHook<'a>],
-    /// Where those write; the program's own streams where there is none.
+    /// Standard output of the hooks; None for the program's own.
     pub hook_stdout: Option<RawFd>,
-    /// Likewise.
+    /// Standard error of the hooks; None for the program's own.
     pub hook_stderr: Option<RawFd>,
-    /// Descriptors from 3 to below this one are the program's alone.
+    /// Descriptors from 3 up to this one, exclusive, are the program's alone; hooks do not get
+    /// them.
     pub first_closed: u32,
-    /// RLIMIT_NPROC, where its siblings' maker needs one more.
+    /// The RLIMIT_NPROC that it sets itself; None if its maker needed no higher one.
     pub processes: Option<Limit>,
-    /// Test builds: what fails there.
+    /// Test builds: the fault.
     pub fault: Option<Fault>,
 }
 
-/// Whether a last process waits.
+/// How a last process waits for [`super::GO`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wait {
     /// It says `Ready` and waits for [`super::GO`].
@@ -52,54 +53,54 @@ pub(crate) enum Wait {
     Silent,
 }
 
-/// Which session a last process is in.
+/// The session that a last process is in when it executes the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Session {
-    /// It leads one already.
+    /// It leads a session already.
     Present,
-    /// It makes one.
+    /// It makes a session.
     New,
-    /// It makes one, with its standard input as the controlling terminal.
+    /// It makes a session, with its standard input as the controlling terminal.
     NewWithTerminal,
 }
 
-/// Whether a last process looks at its working directory.
+/// Whether a last process checks its working directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WorkingDirectory {
-    /// It was looked at.
+    /// No: it was checked before.
     Verified,
-    /// Once more, after the wait.
+    /// Yes, once more after the wait.
     VerifyAgain,
 }
 
 /// Whether `LISTEN_PID` is added, sd_listen_fds(3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ListenPid {
-    /// The environment is as it will be.
+    /// It is not added.
     AsGiven,
-    /// It is.
+    /// It is added, with the process's own pid.
     Own,
 }
 
 /// One startContainer hook.
 #[derive(Debug)]
 pub(crate) struct LastHook<'a> {
-    /// What execve(2) gets.
+    /// The path for execve(2).
     pub path: &'a CStr,
-    /// argv.
+    /// The hook's argv.
     pub arguments: &'a [CString],
-    /// envp.
+    /// The hook's envp.
     pub environment: &'a [CString],
-    /// Its standard input.
+    /// The hook's standard input.
     pub stdin: RawFd,
 }
 
-/// Test builds: what happens where.
+/// Test builds: a fault, and its place.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fault {
-    /// Where.
+    /// The place of the fault.
     pub at: FaultPlace,
-    /// What.
+    /// The kind of fault.
     pub how: FaultKind,
 }
 
@@ -110,46 +111,46 @@ pub(crate) struct Fault {
     expect(dead_code, reason = "a release build has no faults")
 )]
 pub(crate) enum FaultPlace {
-    /// Before its hooks.
+    /// Before the startContainer hooks.
     Hooks,
     /// Before execve.
     Execute,
 }
 
-/// How it is made to fail.
+/// How a last process is made to fail.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(
     not(feature = "testing"),
     expect(dead_code, reason = "a release build has no faults")
 )]
 pub(crate) enum FaultKind {
-    /// With this errno.
+    /// The step fails with this errno.
     Errno(Errno),
-    /// It ends at once.
+    /// The process ends at once.
     Kill,
-    /// It hangs.
+    /// The process hangs.
     Stop,
 }
 
-/// What is done on the area before all else, where the process itself lands.
+/// What the process does on the area before all else, if it lands there itself.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Confinement<'a> {
-    /// The filter, and `SECCOMP_FILTER_FLAG_*`.
+    /// The filter's program, and its `SECCOMP_FILTER_FLAG_*` bits.
     pub filter: Option<(&'a [Instruction], u32)>,
-    /// Where the filter's listener is handed over.
+    /// The page by which the process hands the filter's listener over.
     pub listener: Option<&'static Shared>,
-    /// Effective, permitted and inheritable capabilities that are set after the filter.
+    /// The effective, permitted and inheritable capabilities that it sets after loading the filter.
     pub capabilities: Option<[u64; 3]>,
-    /// Whether it stays dumpable.
+    /// Whether the process stays dumpable.
     pub dumpable: Dumpable,
 }
 
 /// Whether a last process is dumpable, prctl(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dumpable {
-    /// Until the listener was taken, then not.
+    /// It is dumpable until the listener was taken, and then no more.
     UntilListenerIsTaken,
-    /// As it is.
+    /// It stays as it is.
     Unchanged,
 }
 

@@ -1,13 +1,13 @@
-//! What a last process ([`super::last`]) says: words of fixed size. The parent reads them and believes no more than the
-//! range of each.
+//! The reports of a last process ([`super::last`]): words of fixed size. The parent checks that each number is within
+//! its range, and believes no more than that.
 
-/// What a last process tells, and a failure's place. The reader believes no more than the range of each.
+/// What a last process reports: a state, or the step that failed.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tells {
-    /// It is what it will be, and waits to be told to go on.
+    /// The process is complete, and waits to be told to go on.
     Ready = 1,
-    /// It calls execve now. (Said so that one whose reader is gone ends here.)
+    /// The process calls execve now. It reports this so that it ends here if its reader is gone.
     Executes = 2,
     /// The startContainer hook of this index begins.
     HookBegins = 3,
@@ -15,23 +15,23 @@ pub(crate) enum Tells {
     Filter = 16,
     /// The final capabilities could not be set.
     Capabilities = 17,
-    /// The process could not become what nobody may trace.
+    /// prctl(PR_SET_DUMPABLE, 0) failed.
     NotDumpable = 18,
-    /// No process for the hook of this index.
+    /// No process could be made for the hook of this index.
     HookClone = 19,
     /// The hook of this index could not be executed.
     HookExecute = 20,
     /// The hook of this index ended with this wait status, wait(2).
     HookEnded = 21,
-    /// RLIMIT_NPROC.
+    /// RLIMIT_NPROC could not be set.
     Processes = 22,
-    /// No session of its own.
+    /// A session could not be made.
     Session = 23,
-    /// No controlling terminal.
+    /// The controlling terminal could not be set.
     Terminal = 24,
     /// The working directory is deleted, or outside the root.
     WorkingDirectory = 25,
-    /// execve(2).
+    /// execve(2) failed.
     Execute = 26,
 }
 
@@ -54,7 +54,8 @@ impl Tells {
     ];
 }
 
-/// The only message of a last process, 12 bytes in this machine's byte order: below PIPE_BUF, so never in parts.
+/// The only kind of message of a last process, 12 bytes in this machine's byte order. It is shorter than PIPE_BUF, so
+/// it never arrives in parts.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Word {
@@ -62,26 +63,26 @@ pub(crate) struct Word {
     pub(super) what: u32,
     /// An errno, or a wait status.
     pub(super) value: u32,
-    /// Which hook.
+    /// The index of the hook.
     pub(super) index: u32,
 }
 
 /// A [`Word`] that was checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Told {
-    /// What it is about.
+    /// The state or the failed step.
     pub what: Tells,
     /// An errno from 1 to 4095, 0 for none; for [`Tells::HookEnded`] the wait status, below 65536.
     pub value: i32,
-    /// Which hook; the reader looks whether there is such a one.
+    /// The index of the hook. It is not checked: the reader must see whether there is such a hook.
     pub index: usize,
 }
 
 impl Word {
-    /// Bytes of one.
+    /// The size of a word in bytes.
     pub(crate) const SIZE: usize = size_of::<Word>();
 
-    /// Reads one; None for anything that no last process says.
+    /// Checks and reads a word; None for bytes that no last process writes.
     #[must_use]
     pub(crate) fn parse(bytes: [u8; Word::SIZE]) -> Option<Told> {
         let [a, b, c] = *bytes.as_chunks::<4>().0 else {

@@ -1,4 +1,4 @@
-//! Whether the cgroup can be made and have its limits.
+//! Whether the cgroup can be made and can have its limits.
 
 use crate::cgroups::Need;
 use crate::cgroups::systemd::Manager;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 const PATH: &str = "linux.cgroupsPath";
 
-/// The cgroup, or systemd where that makes it.
+/// Adds why the cgroup, or systemd's scope for it, could not be made.
 pub(super) fn cgroup(subject: &Subject<'_>, findings: &mut Findings) {
     let plan = &subject.plan.cgroup;
     if let Some(scope) = &plan.scope {
@@ -64,7 +64,7 @@ fn systemd(subject: &Subject<'_>, manager: &Manager, findings: &mut Findings) {
     }
 }
 
-/// A cgroup that exists must be empty and not frozen.
+/// Adds that the cgroup is in use: one that exists must be empty and not frozen.
 fn in_use(subject: &Subject<'_>, path: &Path, findings: &mut Findings) {
     let events = subject
         .files
@@ -81,8 +81,8 @@ fn in_use(subject: &Subject<'_>, path: &Path, findings: &mut Findings) {
     findings.add(Code::CgroupInUse, PATH, format!("{} {why}", path.display()));
 }
 
-/// The controllers of the limits, in the cgroup above the container's or further up, from where they are
-/// passed on.
+/// Adds the controllers of limits that are missing: in the cgroup `above` the container's, or further
+/// up, from where they are passed on.
 fn controllers(subject: &Subject<'_>, above: &Path, findings: &mut Findings) {
     let plan = &subject.plan.cgroup;
     let mut seen: Vec<&str> = Vec::new();
@@ -90,7 +90,7 @@ fn controllers(subject: &Subject<'_>, above: &Path, findings: &mut Findings) {
         let Some(controller) = setting.controller() else {
             continue;
         };
-        // Where there is nothing to lift a limit in, there is none.
+        // Without the controller there is no limit to lift, so the setting needs none.
         if setting.absent == crate::cgroups::limits::Absent::Skip || seen.contains(&controller) {
             continue;
         }
@@ -140,7 +140,7 @@ fn controllers(subject: &Subject<'_>, above: &Path, findings: &mut Findings) {
     }
 }
 
-/// Where the config asks for what is written into a cgroup file.
+/// Returns the JSON path of the setting that is written into a cgroup file.
 fn json_path(subject: &Subject<'_>, file: &str, controller: &str) -> String {
     let linux = subject.spec.linux().as_ref();
     let resources = linux.and_then(|it| it.resources().as_ref());

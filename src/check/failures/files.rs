@@ -14,7 +14,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// Bind sources that do not exist or are closed to the caller.
+/// Adds bind sources that do not exist or that the caller may not open.
 pub(super) fn sources(subject: &Subject<'_>, findings: &mut Findings) {
     for (index, found) in &subject.sources {
         let mount = subject
@@ -35,10 +35,11 @@ pub(super) fn sources(subject: &Subject<'_>, findings: &mut Findings) {
     }
 }
 
-/// What the image must have: places for proc and sysfs, the program, the working directory, hooks.
+/// Adds what the image lacks: real directories for proc and sysfs, the program, the working
+/// directory, hooks.
 pub(super) fn image(subject: &Subject<'_>, findings: &mut Findings) {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    // A root that is missing was found before.
+    // A missing root has a finding already.
     let Ok(fd) = open(&subject.plan.rootfs.path, flags, Mode::empty()) else {
         return;
     };
@@ -66,7 +67,7 @@ pub(super) fn image(subject: &Subject<'_>, findings: &mut Findings) {
     }
 }
 
-/// `/proc`, `/sys` and `/dev` must be real directories, or missing.
+/// Adds those of `/proc`, `/sys` and `/dev` that are neither real directories nor missing.
 fn mount_points(root: &Root, mounts: &[Mount], findings: &mut Findings) {
     for (place, mount) in mounts.iter().enumerate() {
         let earlier = mounts.get(..place).unwrap_or_default();
@@ -88,7 +89,7 @@ fn mount_points(root: &Root, mounts: &[Mount], findings: &mut Findings) {
     }
 }
 
-/// Devices that must be the host's own and are not there.
+/// Adds devices that must be bound from the host and that the host lacks.
 pub(super) fn devices(subject: &Subject<'_>, findings: &mut Findings) {
     let plan = &subject.plan.rootfs.devices;
     let configured = |path: &Path| {
@@ -112,7 +113,7 @@ pub(super) fn devices(subject: &Subject<'_>, findings: &mut Findings) {
     }
 }
 
-/// True if the host has the node where `create` looks for it.
+/// True if the host has the node in one of the places where `create` looks for it.
 fn has_node(subject: &Subject<'_>, device: &Device) -> bool {
     let (directory, kind) = match device.kind {
         Kind::Block => ("block", SFlag::S_IFBLK),
@@ -144,7 +145,8 @@ fn has_node(subject: &Subject<'_>, device: &Device) -> bool {
     })
 }
 
-/// Hooks that run on the host. A poststop hook that fails is a warning.
+/// Adds missing hooks that run on the host. A poststop hook is left out: its failure is only a
+/// warning.
 pub(super) fn hooks(subject: &Subject<'_>, findings: &mut Findings) {
     for hook in &subject.plan.hooks.hooks {
         if matches!(

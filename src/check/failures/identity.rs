@@ -1,4 +1,4 @@
-//! What the caller may not give the process: ids, limits, a score, a label.
+//! What the caller may not give the process: ids, resource limits, an OOM score, a label.
 
 use crate::check::{Code, Findings, Subject};
 use crate::namespaces::{IdMap, Need};
@@ -6,7 +6,7 @@ use crate::sys::rlimit;
 use caps::Capability;
 use nix::unistd::Pid;
 
-/// Id maps that will be refused.
+/// Adds lines of id maps that will be refused.
 pub(super) fn id_maps(subject: &Subject<'_>, findings: &mut Findings) {
     for (path, map, need) in subject.plan.namespaces.map_needs(subject.host) {
         let is_user = path == "linux.uidMappings";
@@ -43,7 +43,7 @@ pub(super) fn id_maps(subject: &Subject<'_>, findings: &mut Findings) {
                 };
                 let mut ranges = subordinate(subject, file);
                 ranges.push((own, 1));
-                // Another source than the file (nsswitch.conf, subid) is newuidmap's to ask.
+                // If nsswitch.conf names a source (subid), newuidmap asks that instead of the file.
                 let elsewhere = subject
                     .files
                     .text("/etc/nsswitch.conf")
@@ -74,7 +74,7 @@ fn text_of(line: &IdMap) -> String {
     )
 }
 
-/// Start and length of the ranges in lines of words.
+/// Returns the ranges in a text, which `read` takes from the words of each line: first id and count.
 fn ranges(text: &str, read: impl Fn(&[&str]) -> Option<(u32, u32)>) -> Vec<(u32, u32)> {
     let words = |line: &str| {
         read(
@@ -91,7 +91,8 @@ fn number(words: &[&str], place: usize) -> Option<u32> {
     words.get(place)?.parse().ok()
 }
 
-/// The caller's ranges in /etc/subuid or /etc/subgid: `NAME:START:COUNT`, by name or uid.
+/// Returns the caller's ranges in /etc/subuid or /etc/subgid, whose lines are `NAME:START:COUNT`, with
+/// a name or a uid.
 fn subordinate(subject: &Subject<'_>, file: &str) -> Vec<(u32, u32)> {
     let uid = subject.host.euid.to_string();
     let passwd = subject.files.text("/etc/passwd").unwrap_or_default();
@@ -115,7 +116,7 @@ fn is_covered(line: &IdMap, ranges: &[(u32, u32)]) -> bool {
     })
 }
 
-/// Hard limits above the caller's, without the privilege to raise them.
+/// Adds hard limits above the caller's, if the caller may not raise them.
 pub(super) fn rlimits(subject: &Subject<'_>, findings: &mut Findings) {
     // The capability counts over the initial user namespace only: setrlimit(2).
     let may_raise = has_resource(subject);
@@ -148,7 +149,7 @@ fn has_resource(subject: &Subject<'_>) -> bool {
     subject.host.has_capability(Capability::CAP_SYS_RESOURCE) && !subject.host.in_user_namespace
 }
 
-/// A score below the caller's: proc_pid_oom_score_adj(5).
+/// Adds a score below the caller's: proc_pid_oom_score_adj(5).
 pub(super) fn oom_score(subject: &Subject<'_>, findings: &mut Findings) {
     let Some(score) = subject.plan.process.oom_score_adj else {
         return;
@@ -163,7 +164,7 @@ pub(super) fn oom_score(subject: &Subject<'_>, findings: &mut Findings) {
     }
 }
 
-/// An AppArmor profile that is not loaded. The list may be closed to the caller: then nothing is said.
+/// Adds an AppArmor profile that is not loaded. Adds nothing if the caller may not read the list.
 pub(super) fn apparmor(subject: &Subject<'_>, findings: &mut Findings) {
     let Some(profile) = &subject.plan.process.labels.apparmor else {
         return;

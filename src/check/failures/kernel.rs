@@ -10,12 +10,12 @@ use caps::Capability;
 use nix::errno::Errno;
 use std::path::Path;
 
-/// docs/kernel.md.
+/// The oldest Linux that casulo supports (docs/kernel.md).
 const FLOOR: (u32, u32) = (5, 14);
-/// `cpu.idle` of a cgroup.
+/// The first Linux whose cgroups have `cpu.idle`.
 const CPU_IDLE: (u32, u32) = (5, 15);
 
-/// The floor, and limits that came later.
+/// Adds that the kernel is older than casulo's minimum, or than a limit of the config.
 pub(super) fn version(subject: &Subject<'_>, findings: &mut Findings) {
     let mut needs = |path: &str, what: &str, since: (u32, u32)| {
         let (major, minor) = subject.host.kernel;
@@ -39,7 +39,8 @@ pub(super) fn version(subject: &Subject<'_>, findings: &mut Findings) {
     }
 }
 
-/// Namespaces to make that this kernel lacks or forbids the caller, and those to join.
+/// Adds namespaces to make that this kernel lacks or forbids the caller, and wrong paths of those
+/// to join.
 pub(super) fn namespaces(subject: &Subject<'_>, findings: &mut Findings) {
     let (plan, host) = (&subject.plan.namespaces, subject.host);
     let namespaces = subject
@@ -103,9 +104,9 @@ pub(super) fn namespaces(subject: &Subject<'_>, findings: &mut Findings) {
     }
 }
 
-/// Types of file systems that neither the kernel nor its modules have.
+/// Adds types of file systems that neither the kernel nor its modules have.
 pub(super) fn file_systems(subject: &Subject<'_>, findings: &mut Findings) {
-    // Without the list nothing can be said.
+    // If the list cannot be read, nothing is known.
     let Some(known) = subject.files.text("/proc/filesystems") else {
         return;
     };
@@ -115,7 +116,7 @@ pub(super) fn file_systems(subject: &Subject<'_>, findings: &mut Findings) {
             Action::MountCall(it) => as_text(&it.fstype),
             Action::Bind(_) | Action::Remount(_) => continue,
         };
-        // A type has a subtype behind a dot (fuse.sshfs): mount(8).
+        // A type may have a subtype after a dot (fuse.sshfs): mount(8).
         let name = fstype.split('.').next().unwrap_or_default();
         let is_known = known
             .lines()
@@ -143,8 +144,8 @@ fn has_module(subject: &Subject<'_>, name: &str) -> bool {
         || lists("modules.alias", &format!("alias fs-{name} "))
 }
 
-/// Parameters that this kernel does not have. Those of one network device are not looked for: the
-/// container's are not the host's.
+/// Adds kernel parameters that this kernel lacks. Those of one network device are left out, because
+/// the container's devices are not the host's.
 pub(super) fn sysctls(subject: &Subject<'_>, findings: &mut Findings) {
     let of_a_device = |it: &&Sysctl| !it.path.contains("/conf/") && !it.path.contains("/neigh/");
     for sysctl in subject.plan.rootfs.sysctls.iter().filter(of_a_device) {
@@ -159,7 +160,7 @@ pub(super) fn sysctls(subject: &Subject<'_>, findings: &mut Findings) {
     }
 }
 
-/// Network devices that are not on the host.
+/// Adds network devices that the host lacks.
 pub(super) fn net_devices(subject: &Subject<'_>, findings: &mut Findings) {
     for device in &subject.plan.namespaces.net_devices {
         let directory = Path::new("/sys/class/net").join(&device.host_name);
@@ -173,7 +174,7 @@ pub(super) fn net_devices(subject: &Subject<'_>, findings: &mut Findings) {
     }
 }
 
-/// resctrl, where a class is asked for.
+/// Adds that resctrl is not mounted, if the config asks for an RDT class.
 pub(super) fn resctrl(subject: &Subject<'_>, findings: &mut Findings) {
     if subject.plan.intel_rdt.is_some()
         && let Err(error) = intel_rdt::mount_of_host()
@@ -182,7 +183,8 @@ pub(super) fn resctrl(subject: &Subject<'_>, findings: &mut Findings) {
     }
 }
 
-/// The filter, compiled as `create` will do it, and its listener.
+/// Adds why the filter cannot be compiled, as `create` will do it, and that its listener's socket
+/// is missing.
 pub(super) fn seccomp(subject: &Subject<'_>, findings: &mut Findings) {
     let Some(filter) = &subject.plan.seccomp else {
         return;
@@ -190,7 +192,7 @@ pub(super) fn seccomp(subject: &Subject<'_>, findings: &mut Findings) {
     if let Err(error) = seccomp::compile(filter) {
         findings.add(Code::SeccompRefused, "linux.seccomp", error.to_string());
     }
-    // A relative one starts where `create` is called.
+    // A relative path starts at the working directory of `create`.
     if let Some(path) = filter.listener_path.as_ref().filter(|it| it.is_absolute())
         && let Err(errno) = subject.files.stat(path)
     {

@@ -1,4 +1,4 @@
-//! Whether the program can be executed: it, what its first bytes ask for, and the machine they are for.
+//! Whether the program can be executed: its file, its interpreter, and the machine it is for.
 
 use super::way::meets_a_mount;
 use crate::check::{Code, Findings, Subject};
@@ -11,10 +11,10 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// As much of a program as is looked at: linkers put the name of the dynamic loader near the beginning.
+/// How many bytes of a program are read. Linkers put the name of the dynamic loader near the beginning.
 const HEAD: usize = 8192;
 
-/// `process.args[0]`, unless a mount may bring it.
+/// Adds why `process.args[0]` cannot be executed, unless a mount may bring the program.
 pub(super) fn program(subject: &Subject<'_>, root: &Root, findings: &mut Findings) {
     let command = &subject.plan.process.command;
     let mounts = &subject.plan.rootfs.mounts;
@@ -74,7 +74,8 @@ fn head(root: &Root, path: &Path) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// True if somebody registered formats with the kernel (binfmt_misc): then nobody here knows what it runs.
+/// True if formats are registered with the kernel (binfmt_misc): then `check` cannot know what the kernel
+/// executes.
 fn has_handlers(subject: &Subject<'_>) -> bool {
     let names = subject.files.names("/proc/sys/fs/binfmt_misc");
     names
@@ -82,13 +83,13 @@ fn has_handlers(subject: &Subject<'_>) -> bool {
         .any(|name| name != "register" && name != "status")
 }
 
-/// `e_machine` of what this machine executes, elf(5): `EM_X86_64` and `EM_386`.
+/// The `e_machine` values, elf(5), that this machine executes: `EM_X86_64` and `EM_386`.
 #[cfg(target_arch = "x86_64")]
 const MACHINES: [u16; 2] = [62, 3];
-/// `e_machine` of what this machine executes, elf(5): `EM_AARCH64` and `EM_ARM`.
+/// The `e_machine` values, elf(5), that this machine executes: `EM_AARCH64` and `EM_ARM`.
 #[cfg(target_arch = "aarch64")]
 const MACHINES: [u16; 2] = [183, 40];
-/// `e_machine` of what this machine executes, elf(5): `EM_RISCV`.
+/// The `e_machine` value, elf(5), that this machine executes: `EM_RISCV`.
 #[cfg(target_arch = "riscv64")]
 const MACHINES: [u16; 1] = [243];
 /// `e_machine` of what this machine executes, elf(5): `EM_S390`, with 64 bits and with 31.
@@ -101,12 +102,12 @@ const MACHINES: [u16; 1] = [21];
 #[cfg(target_arch = "arm")]
 const MACHINES: [u16; 1] = [40];
 
-/// What execve(2) makes of the first bytes.
+/// The format that execve(2) sees in the first bytes.
 #[derive(Debug, PartialEq, Eq)]
 enum Format {
-    /// `#!` and this.
+    /// `#!` and this interpreter.
     Script(PathBuf),
-    /// A program for this machine, started by this loader.
+    /// An ELF file for the machine with this number, and its dynamic loader, if it names one.
     Elf {
         machine: u16,
         interpreter: Option<PathBuf>,
@@ -133,7 +134,7 @@ impl Format {
                 .fold(0_u64, |value, byte| value << 8 | u64::from(*byte));
             usize::try_from(little).ok()
         };
-        // Only little-endian files can be this machine's.
+        // Only little-endian files can be for this machine.
         let is_elf = head.starts_with(b"\x7fELF") && head.get(5) == Some(&1);
         let (true, Some(machine)) = (is_elf, number(18, 2)) else {
             return if head.starts_with(b"\x7fELF") {

@@ -1,15 +1,16 @@
-//! Whether the way to a path of the image leads through a mount.
+//! Finds out whether the way to a path of the image leads through a mount.
 
 use crate::root::Root;
 use crate::rootfs::mount::Mount;
 use nix::fcntl::readlinkat;
 use std::path::{Component, Path, PathBuf};
 
-/// Symlinks on the way to a file, as path_resolution(7) counts them.
+/// The most symlinks on the way to a file, as path_resolution(7) counts them.
 const MAX_SYMLINKS: usize = 40;
 
-/// True if the way to `path` leads through a place where something will be mounted. A place is where its
-/// words say: symlinks on the way to it are not followed, so this errs on the side of true only for paths.
+/// True if the way to `path` leads through the destination of a mount. A destination is compared as it is
+/// written, without following symlinks in it. So a mount by way of a symlink is noticed only for paths
+/// that name the same symlink.
 pub(super) fn meets_a_mount(root: &Root, path: &Path, mounts: &[Mount]) -> bool {
     let is_place = |path: &Path| mounts.iter().any(|it| it.destination == path);
     let mut todo: Vec<_> = parts(path);
@@ -43,7 +44,7 @@ pub(super) fn meets_a_mount(root: &Root, path: &Path, mounts: &[Mount]) -> bool 
     false
 }
 
-/// The components of a path, the last one first.
+/// Returns the components of a path, the last one first.
 fn parts(path: &Path) -> Vec<std::ffi::OsString> {
     let mut parts: Vec<_> = path
         .components()

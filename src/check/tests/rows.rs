@@ -1,8 +1,8 @@
-//! Each code with a bundle that has its cause.
+//! Each code, with a bundle that causes it.
 
 use super::*;
 
-/// A code, the JSON path of its finding, and what brings it about.
+/// A code, the JSON path of its finding, and a function that causes it.
 pub(super) type Row = (Code, &'static str, fn(&mut Case));
 
 pub(super) const ROWS: &[Row] = &[

@@ -1,11 +1,11 @@
-//! Capabilities beyond those that the engines give by default.
+//! Capabilities beyond those that engines give by default.
 
 use crate::capabilities::{mask, names};
 use crate::check::{Code, Findings, Subject};
 use oci_spec::runtime::{Capabilities, LinuxCapabilities};
 use serde_json::Value;
 
-/// What Docker, Podman and containerd give every container.
+/// The capabilities that Docker, Podman and containerd give every container.
 const DEFAULT: [&str; 14] = [
     "CAP_AUDIT_WRITE",
     "CAP_CHOWN",
@@ -23,7 +23,8 @@ const DEFAULT: [&str; 14] = [
     "CAP_SYS_CHROOT",
 ];
 
-/// Capabilities that are the host, or near it, where no user namespace narrows them: capabilities(7).
+/// Capabilities that give power over the host, or nearly, if no user namespace narrows them:
+/// capabilities(7).
 const DANGEROUS: [(&str, &str); 17] = [
     ("CAP_AUDIT_CONTROL", "turns the host's audit off"),
     (
@@ -68,7 +69,7 @@ const DANGEROUS: [(&str, &str); 17] = [
     ("CAP_SYS_TIME", "sets the host's clock"),
 ];
 
-/// A set's name in the config and its getter.
+/// The name of a set in the config, and its getter.
 type Set = (
     &'static str,
     fn(&LinuxCapabilities) -> &Option<Capabilities>,
@@ -82,7 +83,7 @@ const SETS: [Set; 5] = [
     ("inheritable", LinuxCapabilities::inheritable),
 ];
 
-/// Each capability once, at the first set that has it.
+/// Adds each capability once, at the first set that has it.
 pub(super) fn sets(subject: &Subject<'_>, findings: &mut Findings) {
     let process = subject.spec.process().as_ref();
     let Some(given) = process.and_then(|it| it.capabilities().as_ref()) else {
@@ -127,7 +128,8 @@ pub(super) fn sets(subject: &Subject<'_>, findings: &mut Findings) {
     }
 }
 
-/// The JSON path of a capability in a set; the types do not keep the order.
+/// Returns the JSON path of a capability in a set. The index comes from the raw config: the types
+/// keep no order.
 fn place(raw: &Value, set: &str, name: &str) -> String {
     let path = format!("process.capabilities.{set}");
     let list = raw["process"]["capabilities"][set].as_array();

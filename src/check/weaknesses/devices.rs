@@ -1,4 +1,4 @@
-//! Devices: rules that let too much through, and nodes that are the machine itself.
+//! Devices: rules that let too much through, and nodes that are the machine's memory or disks.
 
 use crate::cgroups::devices;
 use crate::check::{Code, Findings, Subject};
@@ -6,7 +6,7 @@ use crate::error::Problems;
 use crate::rootfs::devices::{Kind, Origin};
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType};
 
-/// Character devices that are the machine's memory, ports or log: admin-guide/devices.rst.
+/// Character devices that are the machine's memory, I/O ports or log: admin-guide/devices.rst.
 const CHARS: [(u32, u32, &str); 4] = [
     (1, 1, "the machine's memory"),
     (1, 2, "the kernel's memory"),
@@ -14,7 +14,8 @@ const CHARS: [(u32, u32, &str); 4] = [
     (1, 11, "the kernel's log"),
 ];
 
-/// The rules of the cgroup. In a user namespace no node can be made, so they hold back what was bound only.
+/// Adds the cgroup's rules that allow too much. In a user namespace no node can be made, so there the rules
+/// only restrict nodes that are bound, and none is added.
 pub(super) fn rules(subject: &Subject<'_>, findings: &mut Findings) {
     if subject.is_in_user_namespace() {
         return;
@@ -27,7 +28,7 @@ pub(super) fn rules(subject: &Subject<'_>, findings: &mut Findings) {
     let rules = resources
         .and_then(|it| it.devices().as_deref())
         .unwrap_or_default();
-    // Its problems are in the plan's.
+    // The problems of the rules are in the plan's.
     let policy = devices::plan(rules, &mut Problems::default());
     let path = "linux.resources.devices";
     if policy.allows_everything() {
@@ -46,7 +47,7 @@ pub(super) fn rules(subject: &Subject<'_>, findings: &mut Findings) {
     }
 }
 
-/// What a rule lets the container reach, if it is worth a word. mknod alone opens nothing.
+/// Returns what a rule opens to the container, if that deserves a finding. mknod alone opens nothing.
 fn danger(rule: &LinuxDeviceCgroup) -> Option<&'static str> {
     let access = rule.access().as_deref().unwrap_or_default();
     if !access.contains(['r', 'w']) {
@@ -68,7 +69,7 @@ fn danger(rule: &LinuxDeviceCgroup) -> Option<&'static str> {
     }
 }
 
-/// Nodes in `linux.devices`.
+/// Adds the dangerous nodes in `linux.devices`.
 pub(super) fn nodes(subject: &Subject<'_>, findings: &mut Findings) {
     let configured = subject
         .spec

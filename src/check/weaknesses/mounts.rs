@@ -1,4 +1,4 @@
-//! Mounts that bring the host in, or the kernel's files without their covers.
+//! Mounts that show files of the host, or files of the kernel that are not masked.
 
 use crate::check::{Code, Findings, Found, Subject};
 use crate::namespaces::Kind;
@@ -7,7 +7,7 @@ use crate::rootfs::options::{self, Options, Propagation};
 use nix::sys::stat::SFlag;
 use std::path::Path;
 
-/// Sockets by which a container can have an engine make another one, with all rights.
+/// Sockets through which a container can make an engine start another one, with all rights.
 const SOCKETS: [&str; 8] = [
     "/run/buildkit/buildkitd.sock",
     "/run/containerd/containerd.sock",
@@ -19,7 +19,7 @@ const SOCKETS: [&str; 8] = [
     "/run/dbus/system_bus_socket",
 ];
 
-/// Directories in which everything is the host's own programs, settings or kernel.
+/// Directories that hold only the host's own programs, settings or kernel.
 const SYSTEM: [&str; 9] = [
     "/bin",
     "/boot",
@@ -32,7 +32,7 @@ const SYSTEM: [&str; 9] = [
     "/var/spool",
 ];
 
-/// Directories that hold such ones beside what may well be a volume's.
+/// Directories that hold such directories beside others that may well be a volume's.
 const ABOVE_SYSTEM: [&str; 10] = [
     "/home",
     "/opt",
@@ -46,7 +46,7 @@ const ABOVE_SYSTEM: [&str; 10] = [
     "/var/lib/kubelet",
 ];
 
-/// What the kernel shows of the whole host, and what the engines hide of it.
+/// Files in which the kernel shows the whole host, and which the engines hide.
 const MASKED: [&str; 8] = [
     "/proc/acpi",
     "/proc/kcore",
@@ -58,7 +58,7 @@ const MASKED: [&str; 8] = [
     "/sys/firmware",
 ];
 
-/// Files of the kernel by which root of the host is one write away.
+/// Files of the kernel in which one write makes the writer root of the host.
 const SWITCHES: [&str; 2] = ["/proc/sys", "/proc/sysrq-trigger"];
 /// Other files that act on the whole host.
 const READ_ONLY: [&str; 3] = ["/proc/bus", "/proc/fs", "/proc/irq"];
@@ -77,7 +77,7 @@ fn is_read_only(subject: &Subject<'_>, mount: &Mount) -> bool {
     has_attribute(&words(subject, mount.index), libc::MOUNT_ATTR_RDONLY)
 }
 
-/// Bind mounts of the host.
+/// Adds the bind mounts of files of the host that are dangerous.
 pub(super) fn binds(subject: &Subject<'_>, findings: &mut Findings) {
     for (mount, found) in subject.binds() {
         let at = format!("mounts[{}].source", mount.index);
@@ -134,7 +134,7 @@ pub(super) fn binds(subject: &Subject<'_>, findings: &mut Findings) {
     }
 }
 
-/// True if the socket is what was bound, or is in the directory that was bound.
+/// True if the source of the bind is the socket, or the directory that holds it.
 fn reaches(found: &Found, socket: &str) -> bool {
     match found.kind {
         SFlag::S_IFDIR => Path::new(socket)
@@ -144,8 +144,8 @@ fn reaches(found: &Found, socket: &str) -> bool {
     }
 }
 
-/// The new file system of this type at this place, if there is one; None also where another mount covers
-/// it.
+/// Returns the mount of a new file system of this type at `place`. None if there is none, or if a later
+/// mount covers it.
 fn file_system<'a>(subject: &'a Subject<'_>, place: &str, fstype: &str) -> Option<&'a Mount> {
     let mut mounts = subject.plan.rootfs.mounts.iter();
     let last = mounts.rfind(|it| it.destination == Path::new(place))?;
@@ -157,9 +157,9 @@ fn file_system<'a>(subject: &'a Subject<'_>, place: &str, fstype: &str) -> Optio
     is_type.then_some(last)
 }
 
-/// proc and sysfs: what they must not show or let be written.
+/// Adds what mounts of proc and sysfs must not show, or must not let the container write.
 pub(super) fn kernel_files(subject: &Subject<'_>, findings: &mut Findings) {
-    // Without a mount namespace nothing is mounted; that has a finding of its own.
+    // Without a mount namespace nothing is mounted; there is another finding for that.
     let masks = &subject.plan.rootfs.masks;
     let covers = |list: &[std::path::PathBuf], path: &str| {
         list.iter().any(|it| Path::new(path).starts_with(it))
@@ -222,7 +222,7 @@ fn binds_sys(subject: &Subject<'_>) -> bool {
         .any(|(_, found)| found.path == Path::new("/sys"))
 }
 
-/// Writable cgroups.
+/// Adds writable mounts of cgroups.
 pub(super) fn cgroups(subject: &Subject<'_>, findings: &mut Findings) {
     for mount in &subject.plan.rootfs.mounts {
         let is_cgroup = match &mount.action {
@@ -244,7 +244,7 @@ pub(super) fn cgroups(subject: &Subject<'_>, findings: &mut Findings) {
     }
 }
 
-/// Mounts that appear on the host.
+/// Adds mounts that propagate to the host.
 pub(super) fn propagation(subject: &Subject<'_>, findings: &mut Findings) {
     let why = "what is mounted there in the container appears on the host too";
     for (mount, _) in subject.binds() {

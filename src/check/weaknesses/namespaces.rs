@@ -5,7 +5,7 @@ use crate::namespaces::{IdMap, Kind};
 
 const LIST: &str = "linux.namespaces";
 
-/// What a container sees and can do without a namespace of its own.
+/// What a container sees and can do if it has no namespace of this kind.
 const KINDS: [(Kind, Code, &str); 6] = [
     (
         Kind::Pid,
@@ -39,7 +39,8 @@ const KINDS: [(Kind, Code, &str); 6] = [
     ),
 ];
 
-/// Namespaces that the container shares with the host: not listed, or joined by a path that is the host's.
+/// Adds the namespaces that the container shares with the host: not listed, or joined by a path of the
+/// host's own.
 pub(super) fn shared(subject: &Subject<'_>, findings: &mut Findings) {
     let path = |kind| {
         let join = subject
@@ -78,7 +79,7 @@ pub(super) fn shared(subject: &Subject<'_>, findings: &mut Findings) {
     }
 }
 
-/// Ids of a new user namespace that are the host's root.
+/// Adds ids of a new user namespace that are the host's root.
 pub(super) fn id_maps(subject: &Subject<'_>, findings: &mut Findings) {
     let plan = &subject.plan.namespaces;
     if !plan.is_new(Kind::User) || subject.host.in_user_namespace {

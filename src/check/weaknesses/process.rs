@@ -3,7 +3,7 @@
 use crate::check::{Code, Findings, Subject};
 use crate::seccomp::{self, Action};
 
-/// Set-user-ID programs and file capabilities.
+/// Adds that the process may gain privileges by set-user-ID programs and file capabilities.
 pub(super) fn privileges(subject: &Subject<'_>, findings: &mut Findings) {
     if !subject.plan.process.no_new_privs && subject.spec.process().is_some() {
         let why = "set-user-ID programs and file capabilities in the image give the process what it was not given";
@@ -11,7 +11,7 @@ pub(super) fn privileges(subject: &Subject<'_>, findings: &mut Findings) {
     }
 }
 
-/// The system call filter.
+/// Adds what the system call filter lacks.
 pub(super) fn seccomp(subject: &Subject<'_>, findings: &mut Findings) {
     let path = "linux.seccomp";
     let Some(filter) = &subject.plan.seccomp else {
@@ -48,7 +48,7 @@ pub(super) fn seccomp(subject: &Subject<'_>, findings: &mut Findings) {
     }
 }
 
-/// Mandatory access control, where the host has it.
+/// Adds what is missing of mandatory access control, if the host has it.
 pub(super) fn labels(subject: &Subject<'_>, findings: &mut Findings) {
     let process = subject.spec.process().as_ref();
     let profile = process.and_then(|it| it.apparmor_profile().as_deref());

@@ -28,7 +28,7 @@ fn check(lines: &[(u32, u32, u32)]) -> Option<String> {
 fn maps_the_kernel_takes_are_accepted() {
     assert_eq!(check(&[(0, 1000, 1)]), None);
     assert_eq!(check(&[(0, 100_000, 65536), (65536, 1000, 1)]), None);
-    // Everything but the last id, which means "none".
+    // All ids except the last, which means "none".
     assert_eq!(check(&[(0, 1, 1), (1, 0, 1), (2, 2, u32::MAX - 2)]), None);
 }
 

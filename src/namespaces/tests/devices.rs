@@ -20,7 +20,7 @@ fn address_count(name: &str) -> std::result::Result<(bool, usize), String> {
     Ok((link.up, addresses.len()))
 }
 
-/// A network namespace that plays the host, with three devices; false if this machine has none.
+/// Makes a network namespace that plays the host, with three devices; false if this machine cannot.
 fn play_host() -> std::result::Result<bool, String> {
     says("unshare", unshare(CloneFlags::CLONE_NEWNET))?;
     if ip("link add name left type veth peer name right").is_err() {
@@ -59,7 +59,7 @@ fn network_devices_move_with_name_addresses_and_flags() {
         ensure(link(Kind::Network) == before, || "not back".into())?;
         ensure(address_count("left").is_err(), || "left is here".into())?;
 
-        // A name that is taken: what was moved before comes back, as it was.
+        // The second name is taken, so the device that was moved before comes back, as it was.
         ip("link add name fourth type veth peer name fifth")?;
         ip("addr add 10.9.9.9/32 dev fourth")?;
         let mut plan = joining(Plan::default(), &first, &[Kind::Network]);

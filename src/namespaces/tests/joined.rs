@@ -123,7 +123,7 @@ fn an_ordinary_user_joins_a_pod_through_its_user_namespace() {
     as_root(|| {
         become_nobody()?;
         let kinds = [Kind::Network, Kind::User, Kind::Pid];
-        // Dumpable, as a program that was executed is: only then may its owner see its namespaces.
+        // It is dumpable, as after an execve: only then may its owner see its namespaces.
         let first = start(&mapped(new(&kinds), 0, 65534, 1), || {
             says("dumpable", set_dumpable(true))
         })?;
@@ -163,7 +163,7 @@ fn a_failing_bridge_names_the_namespace_and_leaves_no_child() {
         let path = format!("/proc/{}/ns/net", first.0);
         let holder = says("open", std::fs::File::open(&path))?;
         let own = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&holder));
-        // The user who asks is not allowed to join it; a child asks, to keep the rest privileged.
+        // The user may not join it. A child tries, so that this process keeps its privileges.
         in_child(move || {
             become_nobody()?;
             let mut plan = mapped(new(&[Kind::User]), 0, 65534, 1);
@@ -222,7 +222,7 @@ fn a_path_of_another_type_is_refused() {
 
 #[test]
 fn joining_the_own_namespaces_changes_nothing() {
-    // Without any privilege, which setns would need.
+    // The process has no privilege, and setns(2) would need one.
     as_root(|| {
         become_nobody()?;
         let plan = joining(

@@ -82,7 +82,7 @@ fn an_ordinary_user_without_a_user_namespace_gets_a_hint() {
     });
 }
 
-/// To somebody who may not make a namespace of this kind.
+/// Checks that `error` is that of a process which may not make a namespace of this kind.
 fn is_refused(kind: Kind, error: crate::error::Error) -> Outcome {
     let wanted = format!(
         "create namespaces {}: operation not permitted",
@@ -105,7 +105,7 @@ fn ahead(plan: Plan, clock: Clock, seconds: i64) -> Plan {
     }
 }
 
-/// 65534 gets 100 ids from 300000 on, in files mounted over the host's for this process alone.
+/// Gives uid 65534 100 ids from 300000 on, in files mounted over the host's for this process alone.
 fn give_ranges() -> Outcome {
     let none = None::<&str>;
     says("unshare", unshare(CloneFlags::CLONE_NEWNS))?;
@@ -158,7 +158,7 @@ fn ranges_of_ids_are_mapped_by_newuidmap() {
     });
 }
 
-/// Cgroups in a hierarchy that only this process's mount namespace shows; gone with the value.
+/// Cgroups in a hierarchy that only this process's mount namespace shows; removed when dropped.
 struct Hierarchy(tempfile::TempDir, Vec<std::path::PathBuf>);
 
 impl Hierarchy {
@@ -212,12 +212,12 @@ fn the_cgroup_of_the_clone_is_the_root_of_its_namespace() {
         let plan = mapped(new(&kinds), 0, 100_000, 1000);
         let first = start_in(Some(first_cgroup.as_fd()), &plan, || is("/"))?;
 
-        // Over a bridge, which stays out of the cgroup.
+        // By a bridge, which stays out of the cgroup.
         let plan = mapped(new(&[Kind::Cgroup]), 0, 100_000, 1000);
         let plan = joining(plan, &first, &[Kind::User]);
         drop(start_in(Some(second_cgroup.as_fd()), &plan, || is("/"))?);
 
-        // Over a bridge that is born in it, because the cgroup namespace is another's.
+        // By a bridge that is born in the cgroup, because the cgroup namespace is another container's.
         let plan = joining(Plan::default(), &first, &kinds);
         let outside = format!("/../{b}");
         let second = start_in(Some(second_cgroup.as_fd()), &plan, || is(&outside))?;

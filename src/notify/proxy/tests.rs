@@ -12,7 +12,7 @@ fn pair() -> (UnixDatagram, OwnedFd) {
     (UnixDatagram::from(one), other)
 }
 
-/// The service's socket, the proxy, the manager's socket.
+/// Makes the service's socket, the proxy, and the manager's socket.
 fn all() -> (UnixDatagram, Proxy, UnixDatagram) {
     let ((service, container), (systemd, manager)) = (pair(), pair());
     let proxy = Proxy::between(Queue::of(container), Some(manager), Pid::from_raw(4711));

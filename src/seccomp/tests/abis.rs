@@ -1,4 +1,4 @@
-//! Calls that an ABI has other ways to make, and numbers of foreign ones.
+//! Calls that an ABI can make in another way, and numbers of foreign ABIs.
 
 use super::*;
 
@@ -71,7 +71,7 @@ fn the_version_that_ipc_takes_hides_no_call() {
             "defaultAction": default, "architectures": ["SCMP_ARCH_X86"], "syscalls": syscalls,
         })))
     };
-    // ipc(SEMOP), and with a version that the kernel does not look at: ipc/syscall.c.
+    // ipc(SEMOP), also with a version, which the kernel ignores: ipc/syscall.c.
     let verdicts =
         |bpf: &Bpf| [1, 0x1_0001, 0x7_0001].map(|it| verdict(bpf.program(), &ABIS[1], 117, &[it]));
     let refused = bpf("SCMP_ACT_ALLOW", json!([always("semop", "SCMP_ACT_ERRNO")]));

@@ -1,10 +1,9 @@
-//! What the kernel makes of a filter.
+//! Filters that are loaded into the kernel.
 
 use super::*;
 
-/// Loads the filter in a process of its own, lets it do `work` and returns how it ended. The
-/// child shares the harness's threads' locks with nobody who would release them: it must not
-/// allocate.
+/// Loads the filter in a child process, lets it do `work` and returns how it ended. The child
+/// must not allocate: a thread of the harness that held a lock is not there to release it.
 fn under(profile: &Value, work: fn(Option<std::os::fd::OwnedFd>) -> u8) -> WaitStatus {
     let bpf = bpf(&filter(profile));
     match clone3(Kinds::NONE, Parent::This, None).unwrap() {
@@ -47,7 +46,7 @@ fn the_kernel_gives_enosys_for_the_unknown_eperm_for_the_unlisted_and_makes_the_
         (|_| outcome(libc::SYS_acct, [0; 3]), Errno::EPERM as i32),
         (|_| outcome(libc::SYS_clone3, [0; 3]), Errno::ENOSYS as i32),
         (|_| outcome(libc::SYS_getpid, [0; 3]), 0),
-        // mseal, newer than the library: no such flag.
+        // mseal, newer than the library, here with a flag that does not exist.
         (|_| outcome(462, [0, 0, 1]), Errno::EINVAL as i32),
     ] {
         assert_eq!(exited(under(&profile, work)), errno);

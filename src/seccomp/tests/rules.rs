@@ -1,4 +1,4 @@
-//! What rules mean where they meet.
+//! Several rules for one call.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! The shape of the program: long ones, what the kernel can tell of it, and how much of it a call runs.
+//! The shape of programs: long ones, what the kernel can derive from them, and how many instructions a call runs.
 
 use super::*;
 use crate::seccomp::machine::run_counting;
@@ -6,7 +6,7 @@ use crate::seccomp::reference::first_mismatch;
 use crate::sys::seccomp::Instruction;
 use proptest::prelude::*;
 
-/// The names of Docker's profile, in the order of the alphabet, which is no order of numbers.
+/// The names of Docker's profile, in alphabetical order, which is not the order of their numbers.
 fn names() -> Vec<String> {
     let filter = docker();
     let names = filter.rules.iter().flat_map(|rule| rule.names.clone());
@@ -14,7 +14,7 @@ fn names() -> Vec<String> {
     names.into_iter().collect()
 }
 
-/// A rule about a few of the names, from any place on.
+/// A rule for a few successive names.
 fn rule() -> impl Strategy<Value = Value> {
     let args = prop::collection::vec(
         (
@@ -85,8 +85,8 @@ fn what_a_comparison_cannot_reach_is_reached() {
     }
 }
 
-/// The program without all that the kernel does not follow when it works out which calls are always allowed
-/// (`seccomp_is_const_allow` of kernel/seccomp.c): the interpreter refuses what is left in its place.
+/// Returns the program with an invalid instruction in place of each that the kernel does not follow when it works out
+/// which calls are always allowed (`seccomp_is_const_allow` of kernel/seccomp.c). The interpreter refuses these.
 fn without_arguments(bpf: &Bpf) -> Vec<Instruction> {
     let follows = |it: &Instruction| match it.code {
         0x20 => it.k == 0 || it.k == 4,

@@ -7,7 +7,7 @@ use super::super::word::Tells;
 use super::leave;
 use std::ptr::addr_of_mut;
 
-/// No file for a hook's stream: it has the process's own.
+/// The number that stands for no descriptor: the hook keeps the process's own stream.
 const CLOSED: i32 = -1;
 
 /// Runs the startContainer hooks, one after another.
@@ -48,7 +48,8 @@ pub(super) unsafe fn run(it: &Area) {
     }
 }
 
-/// The child: its three streams, and execve. Calls close, dup, execve, and for a failure write and exit_group.
+/// The child: sets its three streams and calls execve. Calls close, dup, execve, and after a failure write and
+/// exit_group.
 ///
 /// # Safety
 /// The hook is in the area, and this process is there for it alone.
