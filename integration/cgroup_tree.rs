@@ -23,7 +23,7 @@ cases! {
     [Root, Controller("pids")] => controllers_are_enabled_along_the_path, processes_in_the_cgroup_above_are_named,
         exec_follows_init_into_a_nested_cgroup;
     [Root, Casulo, Program("/usr/bin/setpriv")] => an_ordinary_users_cgroups_are_not_writable_from_inside;
-    [Root, Casulo, Controller("pids"), Program("/usr/bin/setpriv")] => delegated_cgroup_of_an_ordinary_user;
+    [Root, Casulo, Controller("pids"), Program("/usr/bin/setpriv")] => delegated_cgroup_of_an_ordinary_user, rights_that_the_container_took_away;
 }
 
 const MOUNT: &str = "/sys/fs/cgroup";
@@ -369,6 +369,17 @@ fn delegated(name: &str) -> (HostCgroup, HostCgroup) {
 
 /// Runs the container as the ordinary user, from a process in `cgroup`.
 fn run_as_user(lab: &Lab, bundle: &Bundle<'_>, cgroup: &HostCgroup) -> Output {
+    let bundle_option = [
+        "run",
+        "--bundle",
+        bundle.path().to_str().unwrap(),
+        bundle.id(),
+    ];
+    as_user(lab, bundle, cgroup, &bundle_option)
+}
+
+/// A command of the runtime's as the ordinary user, from a process in `cgroup`.
+fn as_user(lab: &Lab, bundle: &Bundle<'_>, cgroup: &HostCgroup, words: &[&str]) -> Output {
     let state = lab.directory("users-state");
     let id = USER.to_string();
     for path in [state.as_path(), bundle.path(), &bundle.rootfs()] {
@@ -388,8 +399,7 @@ fn run_as_user(lab: &Lab, bundle: &Bundle<'_>, cgroup: &HostCgroup) -> Output {
         .arg(lab.runtime())
         .arg("--root")
         .arg(&state)
-        .args(["run", "--bundle"])
-        .args([bundle.path().as_os_str(), bundle.id().as_ref()])
+        .args(words)
         .env_remove("XDG_RUNTIME_DIR");
     let script = format!(
         "echo $$ >{}/cgroup.procs && exec \"$@\"",
@@ -438,6 +448,50 @@ fn delegated_cgroup_of_an_ordinary_user(lab: &Lab) {
         [&format!("/casulo-test/user/{}", bundle.id()), "7"]
     );
     assert!(!own.exists());
+}
+
+fn rights_that_the_container_took_away(lab: &Lab) {
+    let (given, shell) = delegated("rights");
+    for (taken, verb) in [
+        (
+            "chmod 0 cgroup.kill cgroup.procs .",
+            &["delete", "--force"][..],
+        ),
+        ("chmod 0 cgroup.kill cgroup.procs .", &["kill", "--all"]),
+        ("mkdir -p a/b && chmod 0 a", &["delete", "--force"]),
+    ] {
+        let bundle = rootless(lab)
+            .without_mount(MOUNT)
+            .mount(MOUNT, "cgroup", "cgroup", &["rw"])
+            .sh(&format!(
+                "cd {MOUNT} && {taken} && touch /tmp/taken && exec sleep 1000"
+            ));
+        let run = [
+            "run",
+            "--detach",
+            "--bundle",
+            bundle.path().to_str().unwrap(),
+            bundle.id(),
+        ];
+        as_user(lab, &bundle, &shell, &run).ok();
+        wait_until("the rights are gone", || {
+            bundle.rootfs().join("tmp/taken").exists()
+        });
+        let own = given.path().join(bundle.id());
+        let words = [
+            verb,
+            &[bundle.id()],
+            if verb[0] == "kill" { &["KILL"] } else { &[] },
+        ]
+        .concat();
+        as_user(lab, &bundle, &shell, &words).ok();
+        if verb[0] == "kill" {
+            let procs = fs::read_to_string(own.join("cgroup.procs")).unwrap();
+            assert_eq!(procs, "", "{taken}");
+            as_user(lab, &bundle, &shell, &["delete", bundle.id()]).ok();
+        }
+        assert!(!own.exists(), "{taken}, {verb:?}");
+    }
 }
 
 fn an_ordinary_users_cgroups_are_not_writable_from_inside(lab: &Lab) {

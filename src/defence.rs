@@ -107,6 +107,10 @@ pub(crate) enum Defence {
     LookBeforeOpen,
     /// A wait for another process in the foreground looks for signals that ask casulo to end.
     AskedToEnd,
+    /// A process whose first thread has ended lives as long as another one does.
+    ThreadsAreAlive,
+    /// An ordinary user's casulo takes back the rights to the cgroup that its container took away.
+    RightsTakenBack,
 }
 
 #[cfg(feature = "testing")]

@@ -8,7 +8,7 @@
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
-use nix::sys::stat::{Mode, fstat};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, fstat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -45,7 +45,16 @@ impl Descent {
         let how = OpenHow::new()
             .flags(DIRECTORY)
             .resolve(ResolveFlag::RESOLVE_NO_XDEV | ResolveFlag::RESOLVE_NO_SYMLINKS);
-        let below = openat2(&self.here, name, how)?;
+        // The tree may belong to an ordinary user, and so to the root of the user's container, who may have taken the
+        // right to enter away (chmod(2)).
+        let below = openat2(&self.here, name, how).or_else(|errno| match errno {
+            Errno::EACCES => {
+                let flags = FchmodatFlags::NoFollowSymlink;
+                fchmodat(&self.here, name, Mode::S_IRWXU, flags)?;
+                openat2(&self.here, name, how)
+            }
+            errno => Err(errno),
+        })?;
         self.way.push(Step {
             from: identity(&self.here)?,
             name: name.to_owned(),

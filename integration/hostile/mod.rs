@@ -25,6 +25,7 @@ mod links;
 mod procfs;
 mod races;
 mod records;
+mod staying;
 mod strings;
 mod systemd;
 mod unseen;

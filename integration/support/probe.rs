@@ -26,6 +26,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -40,6 +41,7 @@ pub(crate) fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         ["notify", text] => println!("{}", notify(text)),
         ["notify-file", text, file] => println!("{}", lingering::notify_file(text, file)),
         ["notify-linger", text, seconds] => lingering::notify_linger(text, seconds),
+        ["leave-main", file] => leave_main(file),
         ["allocate", bytes] => println!("{}", allocate(bytes.parse().unwrap())),
         ["huge-pages", count] => println!("{}", huge_pages(count.parse().unwrap())),
         ["caught-exe", pid, file] => println!("{}", caught_exe(pid, file)),
@@ -73,6 +75,28 @@ fn syscall(numbers: &[&str]) -> String {
     // SAFETY: the tests pass plain numbers to calls that take no pointers, or null for a pointer.
     let result = unsafe { libc::syscall(n[0], n[1], n[2], n[3], n[4], n[5], n[6]) };
     outcome(result)
+}
+
+/// Ends the first thread; another one writes to the file, again and again, once that has ended.
+fn leave_main(file: &str) {
+    let file = file.to_owned();
+    std::thread::spawn(move || {
+        let first = || std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+        while !first().contains(") Z ") {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        loop {
+            let mut beats = std::fs::File::options()
+                .create(true)
+                .append(true)
+                .open(&file)
+                .unwrap();
+            beats.write_all(b".").unwrap();
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    });
+    // SAFETY: exit(2) of this thread; nothing of its stack is used by the other one.
+    unsafe { libc::syscall(libc::SYS_exit, 0) };
 }
 
 /// Memory that is really used: every byte of it is written.

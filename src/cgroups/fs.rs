@@ -4,10 +4,10 @@ use crate::error::{Code, Context, Result};
 use crate::sys::stat::inode;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
-use nix::sys::stat::{Mode, fstat};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, fstat};
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, fstatfs};
 use nix::unistd::Pid;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// How casulo has come to a cgroup's directory.
@@ -120,6 +120,25 @@ impl Cgroup {
     /// Writes one of its files.
     pub(super) fn write(&self, file: &str, value: &str) -> nix::Result<()> {
         write(self.directory.as_fd(), Path::new(file), value)
+    }
+
+    /// Gives the directory and the files by which its processes are ended their modes back. They belong to an ordinary
+    /// user, and so to the root of the user's container, who may have taken all rights away (chmod(2)). Root needs
+    /// none. What fails here fails again where the right is needed.
+    pub(super) fn take_rights_back(&self) {
+        const MODES: [(&str, u32); 5] = [
+            ("", 0o755),
+            ("cgroup.kill", 0o200),
+            ("cgroup.procs", 0o644),
+            ("cgroup.freeze", 0o644),
+            ("cgroup.events", 0o444),
+        ];
+        for (file, mode) in MODES {
+            let path = format!("/proc/self/fd/{}/{file}", self.directory.as_raw_fd());
+            let mode = Mode::from_bits_truncate(mode);
+            let path = path.trim_end_matches('/');
+            let _ = fchmodat(AT_FDCWD, path, mode, FchmodatFlags::FollowSymlink);
+        }
     }
 }
 

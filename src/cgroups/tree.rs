@@ -6,6 +6,7 @@ use super::fs::Origin;
 use super::fs::{Cgroup, read, value_of};
 use super::notify::EventsWatch;
 use super::stats::MemoryEvents;
+use crate::defence::{Defence, without};
 use crate::descent::{What, each_directory, remove_below};
 use crate::error::{Code, Context, Error, Result};
 use crate::timeout;
@@ -75,10 +76,25 @@ impl Cgroup {
     /// escape, and a frozen one dies too (cgroup-v2.rst, "cgroup.kill"). No error when there is no
     /// process, or no cgroup any more.
     ///
+    /// The kernel sends the signal to the first thread of each process, where it is lost if that thread has ended and
+    /// others go on. So who is left is signalled by number, too, which reaches the process as a whole.
+    ///
     /// # Errors
     /// `E_CGROUP`
     pub(crate) fn kill(&self) -> Result<()> {
-        match self.write("cgroup.kill", "1") {
+        let written = self.write("cgroup.kill", "1").or_else(|errno| match errno {
+            Errno::EACCES if !without(Defence::RightsTakenBack) => {
+                self.take_rights_back();
+                self.write("cgroup.kill", "1")
+            }
+            errno => Err(errno),
+        });
+        match written {
+            Ok(()) if self.is_populated() && !without(Defence::ThreadsAreAlive) => {
+                // Most are dying already, and may be gone.
+                let _ = self.kill_frozen();
+                Ok(())
+            }
             Ok(()) | Err(Errno::ENODEV) => Ok(()),
             // Before Linux 5.14, and in a threaded cgroup: nothing can fork while frozen, and the
             // freezer of cgroup v2 lets a killed process die.

@@ -198,19 +198,18 @@ pub(super) fn remove(dir: Dir, state: &State) -> Result<()> {
 /// Kills every process of the container: all of its cgroup, or init and with it its pid namespace.
 pub(super) fn kill_all(state: &State) -> Result<()> {
     let cgroup = state.open_cgroup()?;
-    if let Some(cgroup) = &cgroup {
-        cgroup.kill()?;
-    }
+    // Init is killed in any case: an ordinary user's container can take the rights to its cgroup away.
+    let killed = cgroup.as_ref().map_or(Ok(()), Cgroup::kill);
     let proc = ProcFs::host().context(Code::State, "open", "/proc")?;
     let Some((init, pidfd)) = state.init().and_then(|it| Some((it, it.open(&proc)?))) else {
-        return Ok(());
+        return killed;
     };
     match pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL) {
         Ok(()) | Err(Errno::ESRCH) => {}
         Err(errno) => return Err(Error::step(Code::Signal, "kill init", &state.id, errno)),
     }
     if ends_in_time(&pidfd).context(Code::Signal, "wait for init of", &state.id)? {
-        return Ok(());
+        return killed;
     }
     // What has left its cgroup has nothing but its number: it waits for a dead process of its pid namespace
     // whose parent outside does not reap it, a `casulo exec` that is stopped (pid_namespaces(7)).

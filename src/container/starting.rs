@@ -175,6 +175,8 @@ impl Starting<'_> {
                 self.spoken.listen(&mut known.said)?;
                 Err(self.explain(told, &known.said.line()))
             }
+            // Its words are lost where the container fills the pipe.
+            None if proc.has_executed(self.init) == Some(false) => Err(not_executed()),
             _ => Ok(()),
         }
     }
@@ -231,6 +233,13 @@ impl Starting<'_> {
         };
         explained.unwrap_or_else(|| Error::new(Code::Sync, format!("init said {told:?}")))
     }
+}
+
+fn not_executed() -> Error {
+    Error::new(
+        Code::Process,
+        "init ended before it had executed its program",
+    )
 }
 
 fn died() -> Error {

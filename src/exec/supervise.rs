@@ -39,6 +39,8 @@ pub(super) struct Supervision<'a> {
     proc: &'a ProcFs,
     entrant: Pid,
     entrant_fd: OwnedFd,
+    /// Its number may be another process's from then on.
+    entrant_is_reaped: bool,
     /// None once the entrant has closed it.
     channel: Option<Channel>,
     ends: Ends,
@@ -100,6 +102,7 @@ impl<'a> Supervision<'a> {
             proc,
             entrant,
             entrant_fd,
+            entrant_is_reaped: false,
             channel: Some(channel),
             ends,
             shared,
@@ -177,7 +180,11 @@ impl<'a> Supervision<'a> {
     /// Hears the entrant to its end; the pid of the process that it has made.
     fn wait_for_entrant(&mut self) -> Waited<Pid> {
         let mut failed = None;
+        let deadline = self.deadline();
         loop {
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return Err(held().into());
+            }
             let expects = self.agent.is_some() && self.listener.is_none();
             let look: u16 = if expects { 1 } else { 1000 };
             let (ended, heard) = self.poll_entrant(PollTimeout::from(look))?;
@@ -210,6 +217,7 @@ impl<'a> Supervision<'a> {
             }
         }
         let how = child::wait(Some(self.entrant), WaitMode::Block);
+        self.entrant_is_reaped = how.is_ok();
         match (landing::born(self.shared), failed) {
             (Some(pid), _) => Ok(pid),
             (None, Some(error)) => Err(error.into()),
@@ -278,10 +286,7 @@ impl<'a> Supervision<'a> {
 
     /// Lets the process go on once it is there, and waits until it has executed its program.
     fn wait_for_execve(&self, pid: Pid, process: &OwnedFd, go: u8) -> Waited<()> {
-        let deadline = match self.request.paused {
-            WhenPaused::Refuse => Some(Instant::now() + timeout::EXECVE),
-            WhenPaused::Wait => None,
-        };
+        let deadline = self.deadline();
         let mut hearing = Hearing::begin();
         let mut failure = None;
         // Once it goes on, its end of the pipe or a failure's end wakes casulo; what it says meanwhile does not.
@@ -305,6 +310,10 @@ impl<'a> Supervision<'a> {
             if ended {
                 return match failure {
                     Some(error) if self.proc.has_executed(pid) != Some(true) => Err(error.into()),
+                    // Its words are lost where the container fills the pipe.
+                    None if self.proc.has_executed(pid) == Some(false) => {
+                        Err(death::killed().into())
+                    }
                     _ => Ok(()),
                 };
             }
@@ -348,8 +357,18 @@ impl<'a> Supervision<'a> {
         Ok(ended)
     }
 
+    /// Until when casulo waits for whoever it is that a container can hold: it freezes its cgroup, or stops the process.
+    fn deadline(&self) -> Option<Instant> {
+        match self.request.paused {
+            WhenPaused::Refuse => Some(Instant::now() + timeout::EXECVE),
+            WhenPaused::Wait => None,
+        }
+    }
+
     fn end_entrant(&self, stop: Stop) -> Result<Outcome> {
-        farewell(self.entrant);
+        if !self.entrant_is_reaped {
+            farewell(self.entrant);
+        }
         // What it made before it ended.
         if let Some(pid) = landing::born(self.shared) {
             farewell(pid);

@@ -194,9 +194,9 @@ pub(crate) fn first_mismatch(filter: &Filter, pool: &[u64]) -> Option<String> {
         let mut abis = machine.iter();
         abis.find_map(|abi| difference(&program, &Meaning::new(filter, machine, abi), &values))
             .or_else(|| {
-                // s390x, an architecture for which casulo is not compiled.
+                // mips64el, an architecture for which casulo is not compiled.
                 let foreign = Data {
-                    arch: 0x8000_0016,
+                    arch: 0xc000_0008,
                     ..Data::default()
                 };
                 let verdict = run(&program, &foreign).expect("a program that the kernel loads");

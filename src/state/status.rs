@@ -8,9 +8,10 @@ use crate::procfs::ProcFs;
 use crate::sys::pidfd::pidfd_open;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 /// The status of the spec (runtime.md, State), and `paused`, which every caller knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +85,8 @@ impl ProcessRef {
         })
     }
 
-    /// A pidfd of the process if it still lives (a zombie does not).
+    /// A pidfd of the process if it still lives. A process lives as long as one of its threads does: its number can be
+    /// that of a zombie, the first thread, while the others go on (pthread_exit(3) in main).
     pub(crate) fn open(&self, proc: &ProcFs) -> Option<OwnedFd> {
         self.look(proc).map(|(pidfd, _)| pidfd)
     }
@@ -97,8 +99,18 @@ impl ProcessRef {
             0 => Program::Own,
             _ => Program::Makers,
         };
-        (stat.start == self.start && !matches!(stat.state, b'Z' | b'X')).then_some((pidfd, program))
+        let has_ended = matches!(stat.state, b'Z' | b'X') && has_ended(&pidfd);
+        (stat.start == self.start && !has_ended).then_some((pidfd, program))
     }
+}
+
+/// True once the last thread of the process has ended (pidfd_open(2): the pidfd is readable then).
+fn has_ended(process: &OwnedFd) -> bool {
+    if without(Defence::ThreadsAreAlive) {
+        return true;
+    }
+    let mut fds = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
+    poll(&mut fds, PollTimeout::ZERO).is_ok_and(|count| count > 0)
 }
 
 /// The kernel sets it at fork and clears it once execve(2) cannot fail any more, before it closes what is

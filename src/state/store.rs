@@ -7,8 +7,8 @@ use crate::step::{self, Step};
 use crate::sys::flock::{Operation, flock};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
-use nix::sys::stat::{Mode, fchmod, fstat, fstatat, mkdirat};
-use nix::unistd::{Pid, UnlinkatFlags, unlinkat};
+use nix::sys::stat::{Mode, fstat, fstatat, mkdirat};
+use nix::unistd::{Pid, UnlinkatFlags, mkdir, unlinkat};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -83,13 +83,23 @@ impl Store {
     }
 
     fn make_root(&self) -> Result<OwnedFd> {
-        std::fs::create_dir_all(&self.root).context(Code::State, "make", self.root.display())?;
-        let fd = open_root(&self.root).context(Code::State, "open", self.root.display())?;
-        fchmod(&fd, Mode::from_bits_truncate(0o700)).context(
+        let shown = self.root.display();
+        if let Some(above) = self.root.parent() {
+            std::fs::create_dir_all(above).context(Code::State, "make", above.display())?;
+        }
+        match mkdir(&self.root, Mode::S_IRWXU) {
+            // Somebody was faster.
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(errno) => return Err(errno).context(Code::State, "make", &shown),
+        }
+        // Nobody's link to another directory, and nobody else's: whoever owns the one above can put one there.
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let fd = openat(AT_FDCWD, &self.root, flags, Mode::empty()).context(
             Code::State,
-            "chmod",
-            self.root.display(),
+            "open",
+            &shown,
         )?;
+        ownership::check(&fd, &self.root)?;
         Ok(fd)
     }
 
