@@ -182,26 +182,30 @@ pub(crate) fn plan(
         );
     }
     if plan.switch == RootSwitch::Chroot {
-        leave_mounts_alone(&mut plan, problems);
+        leave_mounts_alone(&mut plan);
     }
     plan
 }
 
 /// Without a mount namespace of its own the container lives in the caller's mount table: what were
-/// mounted for it would be mounted for the host and outlive it. crun leaves mounts out then, too;
-/// a root that must be read-only cannot be had.
-fn leave_mounts_alone(plan: &mut Plan, problems: &mut Problems) {
-    if plan.readonly {
-        problems.add(
-            "root.readonly",
-            "needs a mount namespace in linux.namespaces",
-        );
-    }
-    if !plan.mounts.is_empty() || plan.masks != masks::Plan::default() {
+/// mounted or made read-only for it would be so for the host, and outlive it. crun leaves mounts out then,
+/// too, and runc the read-only root. (Masks are refused: [`masks::plan`].)
+fn leave_mounts_alone(plan: &mut Plan) {
+    let left_out = [
+        (plan.readonly, "root.readonly"),
+        (!plan.mounts.is_empty(), "mounts"),
+    ];
+    let left_out: Vec<&str> = left_out
+        .iter()
+        .filter_map(|(there, field)| there.then_some(*field))
+        .collect();
+    if !left_out.is_empty() {
         log::warn!(
-            "no mount namespace: mounts, maskedPaths and readonlyPaths of the config are left out"
+            "no mount namespace: left out of the config: {}",
+            left_out.join(", ")
         );
     }
+    plan.readonly = false;
     plan.mounts = Vec::new();
     plan.masks = masks::Plan::default();
     plan.propagation = None;
