@@ -19,7 +19,8 @@ cases! {
         no_pivot_hides_the_host, absolute_root_path, missing_rootfs, sysctls_are_set, sysctl_with_slashes,
         sysctls_of_a_user_and_a_pid_namespace, network_sysctl_without_namespace, ipc_sysctl_without_namespace, sysctl_that_has_no_namespace, relative_destination,
         target_through_a_link_stays_inside, bind_below_another_bind, source_that_is_a_link, hundred_mounts,
-        read_only_mount_below_a_read_only_root, bind_of_a_device, new_mounts_are_not_in_the_source_of_a_read_only_bind;
+        read_only_mount_below_a_read_only_root, bind_of_a_device, new_mounts_are_not_in_the_source_of_a_read_only_bind,
+        files_of_lxcfs_are_covered;
     [Root, Casulo] => remount_of_a_bind_keeps_the_hosts_flags, mask_of_a_directory_has_nothing_to_use, unknown_root_propagation;
     [Root, Selinux] => selinux_mount_label_is_applied;
 }
@@ -737,4 +738,29 @@ fn selinux_mount_label_is_applied(lab: &Lab) {
             .any(|data| data.contains(label)),
         "{table:?}"
     );
+}
+
+/// What lxcfs has at /var/lib/lxcfs, over what the kernel has.
+fn files_of_lxcfs_are_covered(lab: &Lab) {
+    let files = [
+        "/proc/cpuinfo",
+        "/proc/diskstats",
+        "/proc/loadavg",
+        "/proc/meminfo",
+        "/proc/pressure/cpu",
+        "/proc/pressure/io",
+        "/proc/pressure/memory",
+        "/proc/slabinfo",
+        "/proc/stat",
+        "/proc/swaps",
+        "/proc/uptime",
+        "/sys/devices/system/cpu/online",
+    ];
+    let source = lab.join("view");
+    fs::write(&source, "of the container\n").unwrap();
+    let bundle = files.iter().fold(lab.bundle(), |bundle, file| {
+        bundle.bind(&source, file, &["nosuid", "nodev"])
+    });
+    let out = bundle.sh(&format!("cat {}", files.join(" "))).run().ok();
+    assert_eq!(out.lines(), ["of the container"; 12]);
 }

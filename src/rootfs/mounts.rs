@@ -201,10 +201,10 @@ fn is_clean(path: &Path) -> bool {
     names && path.starts_with(b"/") && !path.windows(2).any(|it| matches!(it, b"//" | b"/."))
 }
 
-/// The files of /proc that programs like lxcfs cover with a view of the container's limits. All
+/// What of /proc programs like lxcfs cover with a view of the container's limits. All
 /// else there stays as the kernel shows it: a covered `/proc/self/attr` takes the labels of
 /// AppArmor and SELinux away unseen (CVE-2019-16884).
-const PROC_FILES: [&str; 11] = [
+const PROC_FILES: [&str; 16] = [
     "cpuinfo",
     "diskstats",
     "loadavg",
@@ -224,6 +224,11 @@ fn target(
     symlink: Symlink,
 ) -> std::result::Result<(Target, SourceKind), String> {
     let path = destination.as_os_str().as_bytes();
+    "pressure",
+    "pressure/cpu",
+    "pressure/io",
+    "pressure/irq",
+    "pressure/memory",
     match (path.strip_prefix(b"/proc"), fstype) {
         _ if path == b"/" => return Ok((Target::Root, SourceKind::Any)),
         _ if without(Defence::ProcTargets) => {}

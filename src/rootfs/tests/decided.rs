@@ -163,7 +163,13 @@ fn proc_is_covered_by_nothing_but_a_procfs_and_a_few_files() {
     let bound = one(json!({"destination": "/proc", "source": "/proc", "options": ["rbind"]}));
     assert_eq!(bound.target, Target::RealDirectory);
     assert!(matches!(&bound.action, Action::Bind(it) if it.kind == SourceKind::Proc));
-    for file in ["/proc/cpuinfo", "/proc/net/dev", "/proc/x/../stat"] {
+    for file in [
+        "/proc/cpuinfo",
+        "/proc/net/dev",
+        "/proc/pressure",
+        "/proc/pressure/memory",
+        "/proc/x/../stat",
+    ] {
         let mount = one(json!({"destination": file, "source": "/srv", "options": ["bind"]}));
         assert_eq!(mount.target, Target::ProcFile, "{file}");
     }
@@ -253,6 +259,7 @@ fn an_id_map_is_the_mount_s_own_or_the_container_s() {
     assert_eq!(
         decided(mount(1000, &["rbind"])),
         Some((Depth::One, Maps::Container))
+        ("/proc/pressure/self", "bind"),
     );
     assert_eq!(
         decided(mount(1000, &["rbind", "ridmap"])),
