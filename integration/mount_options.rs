@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 cases! {
     [Root] => words_set_the_flag, words_clear_the_flag, later_words_win, words_of_the_file_system, defaults_is_accepted,
         recursive_words_reach_the_mounts_below, recursive_words_clear_below, plain_words_stay_above,
-        words_without_a_trace_are_accepted, bind_word_without_type;
+        words_without_a_trace_are_accepted, bind_word_without_type,
+        misspelt_words_of_a_bind_are_refused;
 }
 
 /// Option word, the mark it leaves in mountinfo.
@@ -211,4 +212,16 @@ fn plain_words_stay_above(lab: &Lab) {
     for (word, mount) in words.iter().zip(bound(lab, &tree, &words)) {
         assert!(!mount.has(word), "{word}: {mount:?}");
     }
+}
+
+fn misspelt_words_of_a_bind_are_refused(lab: &Lab) {
+    let source = lab.directory("source");
+    for word in ["noexce", "roo", "size=1m"] {
+        let bundle = lab.bundle().bind(&source, "/mnt", &["rbind", word]);
+        bundle.run().fails_with(&["mounts[", "].options", word]);
+    }
+    // Of a file system the kernel says whether it has such an option.
+    let bundle = lab.bundle().mount("/mnt", "tmpfs", "tmpfs", &["noexce"]);
+    bundle.run().fails_with(&["/mnt", "noexce"]);
+    mounted(lab, &[vec!["size=1m", "huge=never"]]);
 }

@@ -94,6 +94,13 @@ fn plan_one(
             (Target::Any, SourceKind::Any)
         })
     };
+    if let (Some(_), [word, ..]) = (depth, options.data.as_slice()) {
+        // The kernel would ignore it, and whoever has misspelt `noexec` would have a mount without that.
+        problems.add(
+            format!("{at}.options"),
+            format!("{word:?}: no bind mount has such an option"),
+        );
+    }
     let source = mount.source().as_deref();
     let action = match depth {
         _ if options.remount => Action::Remount(depth.is_none().then(|| {
@@ -152,9 +159,9 @@ fn bind_source(
     if source.is_none() {
         problems.add(format!("{at}.source"), "a bind mount needs a source");
     }
-    if !options.data.is_empty() || options.superblock != 0 {
+    if options.superblock != 0 {
         // The kernel ignores these words on a bind mount; mount(8) and the engines know it.
-        log::debug!("{at}.options: words for a file system mean nothing on a bind mount");
+        log::debug!("{at}.options: words for a superblock mean nothing on a bind mount");
     }
     let source = match source.unwrap_or(Path::new("")) {
         source if source.is_absolute() => source.as_os_str().as_bytes().to_vec(),

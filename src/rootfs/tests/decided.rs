@@ -107,6 +107,21 @@ fn a_bind_mount_is_changed_in_as_few_calls_as_can_be() {
 }
 
 #[test]
+fn a_bind_mount_takes_no_word_that_is_unknown() {
+    for word in ["noexce", "roo", "size=1m", "x-systemd.automount"] {
+        for options in [json!(["bind", word]), json!(["rbind", "remount", word])] {
+            let why = wrong(json!({"destination": "/a", "source": "/srv", "options": options}));
+            assert!(
+                why.contains("mounts[0].options") && why.contains(word),
+                "{why}"
+            );
+        }
+        let tmpfs = one(json!({"destination": "/a", "type": "tmpfs", "options": [word]}));
+        assert!(tmpfs.is_new(c"tmpfs"), "{word}");
+    }
+}
+
+#[test]
 fn rootfs_propagation_is_the_default_of_bind_mounts() {
     let cases = [
         (
