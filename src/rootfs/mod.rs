@@ -325,6 +325,7 @@ pub(crate) fn finish(plan: &Plan, root: &Root, late: DeferredReadOnly) -> Result
                 propagation: kind.flag(),
                 ..MountAttr::default()
             },
+            unless_locked: 0,
         };
         mount_setattr(root.as_fd(), change.flags(), &change.attr).context(
             Code::Mount,

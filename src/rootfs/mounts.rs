@@ -1,7 +1,7 @@
 //! `mounts` of the config as an ordered list of decided steps. Pure; `sources` clones what is to be bound,
 //! `attach` does the rest in the child.
 
-use super::changes::{changes, own_propagation};
+use super::changes::{self, Unnamed, own_propagation};
 use super::filesystem::{self, FsContext};
 use super::idmap;
 use super::label::Label;
@@ -10,7 +10,7 @@ use super::options::{self, Depth, Options, Propagation, Symlink};
 use crate::defence::{Defence, without};
 use crate::error::Problems;
 use crate::host::Host;
-use crate::namespaces;
+use crate::namespaces::{self, Kind};
 use oci_spec::runtime::{Mount as SpecMount, Spec};
 use std::borrow::Cow;
 use std::ffi::CString;
@@ -122,8 +122,15 @@ fn plan_one(
         }
     };
     let changes = match &action {
-        Action::Bind(bind) => changes(&options, bind.depth, Some(context.propagation)),
-        Action::Remount(None) => changes(&options, Depth::Tree, None),
+        Action::Bind(bind) => {
+            let unnamed = if context.ns.has(Kind::User) {
+                Unnamed::Locked
+            } else {
+                Unnamed::Cleared
+            };
+            changes::of_bind(&options, bind.depth, context.propagation, unnamed)
+        }
+        Action::Remount(None) => changes::of_remount(&options),
         // Attributes are given when it is made (or by mount(2)).
         _ => own_propagation(&options).collect(),
     };
@@ -217,6 +224,11 @@ const PROC_FILES: [&str; 16] = [
     "loadavg",
     "meminfo",
     "net/dev",
+    "pressure",
+    "pressure/cpu",
+    "pressure/io",
+    "pressure/irq",
+    "pressure/memory",
     "slabinfo",
     "stat",
     "swaps",
@@ -231,11 +243,6 @@ fn target(
     symlink: Symlink,
 ) -> std::result::Result<(Target, SourceKind), String> {
     let path = destination.as_os_str().as_bytes();
-    "pressure",
-    "pressure/cpu",
-    "pressure/io",
-    "pressure/irq",
-    "pressure/memory",
     match (path.strip_prefix(b"/proc"), fstype) {
         _ if path == b"/" => return Ok((Target::Root, SourceKind::Any)),
         _ if without(Defence::ProcTargets) => {}

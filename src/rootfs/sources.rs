@@ -319,7 +319,7 @@ fn read_only_below(tree: BorrowedFd<'_>) -> nix::Result<()> {
 fn clone_changed(mount: &Mount, bind: &Bind) -> Option<OwnedFd> {
     let first = mount.changes.first()?;
     (first.depth == bind.depth)
-        .then(|| open_tree_attr(AT_FDCWD, &bind.source, flags(bind), &first.attr).ok())?
+        .then(|| open_tree_attr(AT_FDCWD, &bind.source, flags(bind), &first.whole()).ok())?
 }
 
 /// open_tree(2) of a bind source. Either process.

@@ -71,23 +71,28 @@ fn a_bind_mount_is_changed_in_as_few_calls_as_can_be() {
     use Depth::{One, Tree};
     let (slave, private) = (libc::MS_SLAVE, libc::MS_PRIVATE);
     let shared = libc::MS_SHARED;
+    // A word for one flag says that the mount has no other; this one no user namespace locks.
+    let follow = libc::MOUNT_ATTR_NOSYMFOLLOW;
     let cases: [(&[&str], Vec<Flat>); 11] = [
         (&["bind"], vec![(One, 0, 0, slave)]),
-        (&["bind", "ro"], vec![(One, RDONLY, 0, slave)]),
+        (&["bind", "ro"], vec![(One, RDONLY, follow, slave)]),
         (
             &["bind", "ro", "rnosuid"],
-            vec![(One, RDONLY | NOSUID, 0, slave)],
+            vec![(One, RDONLY | NOSUID, follow, slave)],
         ),
-        (&["bind", "ro", "rprivate"], vec![(One, RDONLY, 0, private)]),
+        (
+            &["bind", "ro", "rprivate"],
+            vec![(One, RDONLY, follow, private)],
+        ),
         (&["rbind"], vec![(Tree, 0, 0, slave)]),
         (
             &["rbind", "ro"],
-            vec![(One, RDONLY, 0, 0), (Tree, 0, 0, slave)],
+            vec![(One, RDONLY, follow, 0), (Tree, 0, 0, slave)],
         ),
         (&["rbind", "rro"], vec![(Tree, RDONLY, 0, slave)]),
         (
             &["rbind", "rw", "rprivate"],
-            vec![(One, 0, RDONLY, 0), (Tree, 0, 0, private)],
+            vec![(One, 0, RDONLY | follow, 0), (Tree, 0, 0, private)],
         ),
         (
             &["rbind", "private"],
@@ -103,6 +108,69 @@ fn a_bind_mount_is_changed_in_as_few_calls_as_can_be() {
     for (options, wanted) in cases {
         let mount = bind(options, &[Kind::Mount, Kind::User]);
         assert_eq!(changes(&mount), wanted, "{options:?}");
+    }
+}
+
+#[test]
+fn flags_of_the_source_that_the_options_do_not_name_are_cleared() {
+    const ALL: u64 = RDONLY | NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
+    const TIME: u64 = libc::MOUNT_ATTR__ATIME | libc::MOUNT_ATTR_NODIRATIME;
+    let (noatime, nodiratime) = (libc::MOUNT_ATTR_NOATIME, libc::MOUNT_ATTR_NODIRATIME);
+    let follow = libc::MOUNT_ATTR_NOSYMFOLLOW;
+    let cases: [(&[&str], u64, u64, u64); 10] = [
+        (&["bind"], 0, 0, 0),
+        (
+            &["bind", "rro", "rnoatime"],
+            RDONLY | noatime,
+            libc::MOUNT_ATTR__ATIME,
+            0,
+        ),
+        (&["bind", "rw"], 0, RDONLY | follow, ALL),
+        (&["bind", "async"], 0, follow, ALL),
+        (
+            &["bind", "ro", "nosymfollow"],
+            RDONLY | follow,
+            0,
+            ALL & !RDONLY,
+        ),
+        (
+            &["bind", "nosuid", "rro"],
+            RDONLY | NOSUID,
+            follow,
+            ALL & !RDONLY & !NOSUID,
+        ),
+        // The access time is kept, or chosen as a whole.
+        (&["bind", "atime", "diratime"], 0, follow, ALL),
+        (&["bind", "norelatime"], 0, follow, ALL),
+        (
+            &["bind", "noatime"],
+            noatime,
+            libc::MOUNT_ATTR__ATIME | follow,
+            ALL | TIME & !noatime,
+        ),
+        (
+            &["bind", "nodiratime"],
+            nodiratime,
+            follow,
+            ALL | TIME & !nodiratime,
+        ),
+    ];
+    for (options, set, clear, unless_locked) in cases {
+        let mount = bind(options, &[Kind::Mount]);
+        let [change] = mount.changes.as_slice() else {
+            panic!("{options:?}: {:?}", mount.changes);
+        };
+        let found = (
+            change.attr.attr_set,
+            change.attr.attr_clr,
+            change.unless_locked,
+        );
+        assert_eq!(found, (set, clear, unless_locked), "{options:?}");
+        let locked = bind(options, &[Kind::Mount, Kind::User]);
+        assert!(
+            locked.changes.iter().all(|it| it.unless_locked == 0),
+            "{options:?}"
+        );
     }
 }
 
@@ -191,6 +259,7 @@ fn proc_is_covered_by_nothing_but_a_procfs_and_a_few_files() {
     for (destination, fstype) in [
         ("/proc", "tmpfs"),
         ("/proc/self/attr", "tmpfs"),
+        ("/proc/pressure/self", "bind"),
         ("/a/../proc/acpi", "tmpfs"),
         ("/proc/sys", "bind"),
     ] {
@@ -274,7 +343,6 @@ fn an_id_map_is_the_mount_s_own_or_the_container_s() {
     assert_eq!(
         decided(mount(1000, &["rbind"])),
         Some((Depth::One, Maps::Container))
-        ("/proc/pressure/self", "bind"),
     );
     assert_eq!(
         decided(mount(1000, &["rbind", "ridmap"])),
