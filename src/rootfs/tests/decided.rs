@@ -402,3 +402,25 @@ fn the_host_s_root_is_refused() {
     let why = decide(&spec, &namespaces(&[Kind::Mount]), &host()).expect_err("a problem");
     assert!(why.contains("root.path"), "{why}");
 }
+
+#[test]
+fn the_parent_clones_what_init_cannot() {
+    let cloner = |options: &[&str], ns: &namespaces::Plan| {
+        let mount = json!({"destination": "/data", "source": "/srv", "options": options});
+        let spec = spec(json!([mount]), json!({}));
+        decide(&spec, ns, &host()).expect("a plan").cloner
+    };
+    let own = namespaces(&[Kind::Mount, Kind::Pid]);
+    for options in [&["bind"][..], &["rbind", "ro", "rslave"]] {
+        assert_eq!(cloner(options, &own), Cloner::Init, "{options:?}");
+        let users = namespaces(&[Kind::Mount, Kind::User]);
+        assert_eq!(cloner(options, &users), Cloner::Parent, "{options:?}");
+    }
+    for options in [
+        &["bind", "shared"][..],
+        &["rbind", "rshared"],
+        &["bind", "idmap=uids=0-1-2;gids=0-1-2"],
+    ] {
+        assert_eq!(cloner(options, &own), Cloner::Parent, "{options:?}");
+    }
+}
