@@ -8,7 +8,7 @@ use std::path::Path;
 cases! {
     [Root] => default_devices, links_in_dev, configured_device, fifo_is_made, block_device, device_below_a_new_directory,
         default_devices_work, unlisted_device_is_refused, listed_device_is_allowed, access_letters_count,
-        made_nodes_follow_the_rules, no_rules_but_deny_leaves_the_defaults, wildcard_minor,
+        made_nodes_follow_the_rules, no_rules_but_deny_leaves_the_defaults, tun_is_a_default_device, wildcard_minor,
         device_without_numbers, device_path_is_inside, configured_device_over_a_default, rules_hold_for_exec,
         read_only_rule_refuses_writing, bound_dev_of_the_host;
     [Root, Disk] => block_device_by_rule, file_system_on_a_device_that_the_rules_forbid;
@@ -154,6 +154,26 @@ fn listed_device_is_allowed(lab: &Lab) {
     ]);
     let said = nobodys_device(lab, rules);
     assert!(said.contains("No such device"), "{said}");
+}
+
+/// No engine lists it, and what makes tunnels relies on it. Only the rules tell it from its neighbour.
+fn tun_is_a_default_device(lab: &Lab) {
+    let node =
+        |path: &str, minor: u32| json!({"path": path, "type": "c", "major": 10, "minor": minor});
+    let out = lab
+        .bundle()
+        .push("/linux/devices", node("/dev/net/tun", 200))
+        .push("/linux/devices", node("/dev/net/other", 201))
+        .set(
+            "/linux/resources/devices",
+            json!([{"allow": false, "access": "rwm"}]),
+        )
+        .sh("for d in tun other; do (: <>/dev/net/$d); done")
+        .run();
+    let said = out.stderr.lines();
+    let refused: Vec<&str> = said.filter(|line| line.contains("not permitted")).collect();
+    assert_eq!(refused.len(), 1, "{out:?}");
+    assert!(refused[0].contains("/dev/net/other"), "{out:?}");
 }
 
 fn wildcard_minor(lab: &Lab) {

@@ -19,7 +19,9 @@ cases! {
         no_pivot_hides_the_host, absolute_root_path, missing_rootfs, sysctls_are_set, sysctl_with_slashes,
         sysctls_of_a_user_and_a_pid_namespace, network_sysctl_without_namespace, ipc_sysctl_without_namespace, sysctl_that_has_no_namespace, relative_destination,
         target_through_a_link_stays_inside, bind_below_another_bind, source_that_is_a_link, hundred_mounts,
-        read_only_mount_below_a_read_only_root, bind_of_a_device, new_mounts_are_not_in_the_source_of_a_read_only_bind;
+        read_only_mount_below_a_read_only_root, bind_of_a_device, new_mounts_are_not_in_the_source_of_a_read_only_bind,
+        files_of_lxcfs_are_covered, sources_in_the_root_show_what_is_mounted_there, source_is_made_as_a_target,
+        mountinfo_has_the_order_of_the_config;
     [Root, Casulo] => remount_of_a_bind_keeps_the_hosts_flags, mask_of_a_directory_has_nothing_to_use, unknown_root_propagation;
     [Root, Selinux] => selinux_mount_label_is_applied;
 }
@@ -737,4 +739,99 @@ fn selinux_mount_label_is_applied(lab: &Lab) {
             .any(|data| data.contains(label)),
         "{table:?}"
     );
+}
+
+/// What lxcfs has at /var/lib/lxcfs, over what the kernel has.
+fn files_of_lxcfs_are_covered(lab: &Lab) {
+    let files = [
+        "/proc/cpuinfo",
+        "/proc/diskstats",
+        "/proc/loadavg",
+        "/proc/meminfo",
+        "/proc/pressure/cpu",
+        "/proc/pressure/io",
+        "/proc/pressure/memory",
+        "/proc/slabinfo",
+        "/proc/stat",
+        "/proc/swaps",
+        "/proc/uptime",
+        "/sys/devices/system/cpu/online",
+    ];
+    let source = lab.join("view");
+    fs::write(&source, "of the container\n").unwrap();
+    let bundle = files.iter().fold(lab.bundle(), |bundle, file| {
+        bundle.bind(&source, file, &["nosuid", "nodev"])
+    });
+    let out = bundle.sh(&format!("cat {}", files.join(" "))).run().ok();
+    assert_eq!(out.lines(), ["of the container"; 12]);
+}
+
+/// A bundle without and one with a user namespace.
+fn with_and_without_users(lab: &Lab) -> [Bundle<'_>; 2] {
+    [lab.bundle(), lab.bundle().in_user_namespace()]
+}
+
+fn sources_in_the_root_show_what_is_mounted_there(lab: &Lab) {
+    let volume = lab.directory("volume");
+    fs::create_dir(volume.join("sub")).unwrap();
+    fs::write(volume.join("sub/file"), "of the volume\n").unwrap();
+    for bundle in with_and_without_users(lab) {
+        let inside = |path: &str| bundle.rootfs().join(path);
+        let (proc, file, sub) = (inside("proc"), inside("mnt/sub/file"), inside("mnt/sub"));
+        let linked = lab.join("linked");
+        let _ = fs::remove_file(&linked);
+        symlink(bundle.rootfs(), &linked).unwrap();
+        let bundle = bundle
+            .bind(&volume, "/mnt", &[])
+            .bind(&file, "/one", &["ro"])
+            .bind(&proc, "/mounted-proc", &[])
+            .bind(&linked.join("mnt/sub"), "/three", &["noexec"])
+            .mount("/mnt/sub", "tmpfs", "tmpfs", &[])
+            .bind(&sub, "/covered", &[]);
+        let script = "cat /one /three/file; ls /covered; cat /mounted-proc/self/comm; cat /proc/self/mountinfo";
+        let out = bundle.sh(script).run().ok();
+        assert_eq!(out.lines()[..3], ["of the volume", "of the volume", "cat"]);
+        let table = mounts(&out.stdout);
+        assert!(at(&table, "/one").has("ro"), "{table:?}");
+        assert!(at(&table, "/three").has("noexec"), "{table:?}");
+    }
+}
+
+/// What is made as the target of a mount can be the source of the next.
+fn source_is_made_as_a_target(lab: &Lab) {
+    let (upper, lower) = (lab.directory("upper"), lab.directory("lower"));
+    fs::write(lower.join("file"), "").unwrap();
+    let out = lab
+        .bundle()
+        .bind(&upper, "/mnt", &[])
+        .bind(&lower, "/mnt/made", &[])
+        .bind(&upper.join("made"), "/empty", &[])
+        .sh("ls /mnt/made; ls /empty")
+        .run()
+        .ok();
+    assert_eq!(out.lines(), ["file"]);
+}
+
+fn mountinfo_has_the_order_of_the_config(lab: &Lab) {
+    let source = lab.directory("source");
+    for bundle in with_and_without_users(lab) {
+        let inside = bundle.rootfs().join("m");
+        let mut wanted = Vec::new();
+        let bundle = (0..40).fold(bundle, |bundle, n| {
+            let target = format!("/m/{n}");
+            wanted.push(target.clone());
+            match n % 4 {
+                0 => bundle.mount(&target, "tmpfs", "tmpfs", &[]),
+                1 | 2 => bundle.bind(&source, &target, &[]),
+                _ => bundle.bind(&inside, &target, &["ro"]),
+            }
+        });
+        let table = table(bundle);
+        let found: Vec<&str> = table
+            .iter()
+            .map(|mount| mount.target.as_str())
+            .filter(|target| target.starts_with("/m/"))
+            .collect();
+        assert_eq!(found, wanted);
+    }
 }

@@ -12,7 +12,7 @@ cases! {
         duplicate_namespaces, unknown_namespace, hostname_without_uts_namespace, uts_of_the_host_is_kept,
         cgroup_namespace_hides_the_path, without_cgroup_namespace_the_path_shows, time_offsets;
     [Root, Casulo] => wrong_type_of_joined_namespace, time_offsets_without_time_namespace, without_mount_namespace_is_an_error,
-        what_is_left_out_without_a_mount_namespace_is_said,
+        what_is_left_out_without_a_mount_namespace_is_said, masks_need_a_mount_namespace,
         joined_namespaces_of_the_host_are_not_changed, exec_after_a_join_of_the_hosts;
 }
 
@@ -267,25 +267,45 @@ fn without_mount_namespace_is_an_error(lab: &Lab) {
 }
 
 fn what_is_left_out_without_a_mount_namespace_is_said(lab: &Lab) {
-    let said = |mounts| {
+    let tmpfs = json!([{"destination": "/mnt", "type": "tmpfs", "source": "tmpfs"}]);
+    for (mounts, readonly, said) in [
+        (json!([]), false, ""),
+        (tmpfs.clone(), false, ": mounts"),
+        (json!([]), true, ": root.readonly"),
+        (tmpfs, true, ": root.readonly, mounts"),
+    ] {
         let bundle = lab
             .bundle()
             .without_namespace("mount")
             .set("/mounts", mounts)
+            .set("/root/readonly", json!(readonly))
             .set("/linux/maskedPaths", json!([]))
             .set("/linux/readonlyPaths", json!([]))
-            .sh("echo runs");
+            .sh("echo runs >/f; cat /f");
+        // As under runc the root is written to, and what the host has mounted is not touched.
+        let before = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
         let out = bundle.run().ok();
         assert_eq!(out.text(), "runs");
-        out.stderr
-    };
-    let tmpfs = json!([{"destination": "/mnt", "type": "tmpfs", "source": "tmpfs"}]);
-    let warning = said(tmpfs);
-    assert!(
-        warning.contains("no mount namespace: mounts"),
-        "{warning:?}"
-    );
-    assert_eq!(said(json!([])), "");
+        assert!(out.stderr.trim_end().ends_with(said), "{out:?}");
+        assert_eq!(out.stderr.lines().count(), usize::from(!said.is_empty()));
+        let after = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
+        assert_eq!(before, after);
+    }
+}
+
+/// They are refused, as by runc, and nothing says that they were left out.
+fn masks_need_a_mount_namespace(lab: &Lab) {
+    for field in ["maskedPaths", "readonlyPaths"] {
+        let bundle = lab
+            .bundle()
+            .without_namespace("mount")
+            .set("/mounts", json!([]))
+            .set("/linux/maskedPaths", json!([]))
+            .set("/linux/readonlyPaths", json!([]))
+            .set(&format!("/linux/{field}"), json!(["/home"]));
+        let out = bundle.run().fails_with(&[field, "mount namespace"]);
+        assert!(!out.stderr.contains("left out"), "{out:?}");
+    }
 }
 
 fn joined_namespaces_of_the_host_are_not_changed(lab: &Lab) {

@@ -169,11 +169,12 @@ fn build<'a>(
     };
     let (init, mut ours) = both.clone_init(request, rollback)?;
     state.init_process_pid = init.as_raw();
-    // Until init is ready: the work of closing would disturb it.
-    let _trees = work_outside(request, rollback, &ours, &mut state)?;
+    let agent = ours.agent.take();
+    let sources = work_outside(request, rollback, &ours, &mut state)?;
     // While init makes its mounts.
     record_init(request, rollback, &ours, &mut state)?;
-    let (born, console) = hear(request, rollback, &mut ours, &mut state)?;
+    // Until init is ready the sources are kept: the work of closing them would disturb it.
+    let (born, console, _sources) = hear(request, rollback, &ours, (agent, sources), &mut state)?;
     tell_caller(request, rollback, &born)?;
     finish(request, rollback, &mut state)?;
     Ok(Built {
@@ -303,12 +304,12 @@ impl<'a> Both<'a> {
 }
 
 /// What only the parent may do for init. Where that fails because init has, init's own reason is the one.
-fn work_outside(
-    request: &Request<'_>,
+fn work_outside<'a>(
+    request: &Request<'a>,
     rollback: &mut Rollback<'_>,
-    ours: &Ours<'_>,
+    ours: &'a Ours<'_>,
     state: &mut State,
-) -> Result<rootfs::KeptTrees> {
+) -> Result<rootfs::Sender<'a>> {
     let init = Pid::from_raw(state.init_process_pid);
     outside::work(request, rollback, ours, state)
         .map_err(|error| ours.channel.reason_or(rollback.death_or(error, init)))
@@ -331,25 +332,28 @@ fn record_init(
     rollback.dir()?.write(state)
 }
 
-/// Until init is what it will be: the container's process, and the master of its pty if nobody else took that.
+/// Until init is what it will be: the container's process, the master of its pty if nobody else took that, and what it
+/// was sent.
 fn hear<'a>(
-    request: &Request<'a>,
+    request: &'a Request<'a>,
     rollback: &mut Rollback<'_>,
-    ours: &mut Ours<'a>,
+    ours: &'a Ours<'_>,
+    (agent, sources): (Option<Agent<'a>>, rootfs::Sender<'a>),
     state: &mut State,
-) -> Result<(Born, Option<OwnedFd>)> {
+) -> Result<(Born, Option<OwnedFd>, rootfs::Sender<'a>)> {
     step::begin(Step::Hear)?;
     let mut conversation = Conversation {
         request,
         channel: &ours.channel,
         ends: &ours.pipes.ends,
-        agent: ours.agent.take(),
+        agent,
+        sources,
         shared: ours.shared,
         console: None,
         interruption: Interruption::by(request.end),
     };
     let born = conversation.lead(rollback, state, &ours.joins, &ours.proc)?;
-    Ok((born, conversation.console))
+    Ok((born, conversation.console, conversation.sources))
 }
 
 /// Whoever wants to know the process: by a pid file, by a pidfd.

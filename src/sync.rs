@@ -9,6 +9,7 @@
 //!     │  ── Go ────────────────────► │   id maps are written, the documents for hooks follow ([`documents`])
 //!     │                              │   (only where the plan needs any of them)
 //!     │  ── trees ─────────────────► │   the rootfs, then the bind sources ([`trees`])
+//!     │ ◄──── Turn or Found + fd ─── │   each time that the parent asks for it between them
 //!     │ ◄──────────── Populated ──── │   the mounts and devices are in place (only if the parent waits for that)
 //!     │  ── HooksDone ─────────────► │   prestart and createRuntime ran (only with hooks before the pivot)
 //!     │ ◄──────── Terminal + fd ──── │   the master of the pty          (only with process.terminal)
@@ -69,6 +70,10 @@ pub(crate) enum Message {
     Populated,
     /// Parent: its hooks have run.
     HooksDone,
+    /// Init, asked: it has made all mounts before the next source, or has taken that itself.
+    Turn,
+    /// Init, asked: the clone of a source that lies in the container's root.
+    Found(OwnedFd),
     /// Init: the master of the pty.
     Terminal(OwnedFd),
     /// Parent, to a process of exec: it is in its cgroup, and may begin.
@@ -253,6 +258,8 @@ pub(crate) fn encode(message: &Message) -> (Vec<u8>, Option<RawFd>) {
         Message::Unmapped => (vec![b'U'], None),
         Message::Populated => (vec![b'P'], None),
         Message::HooksDone => (vec![b'H'], None),
+        Message::Turn => (vec![b'N'], None),
+        Message::Found(fd) => (vec![b'D'], Some(fd.as_raw_fd())),
         Message::Terminal(fd) => (vec![b'T'], Some(fd.as_raw_fd())),
         Message::Release => (vec![b'L'], None),
         Message::Failed(error) => (encode_error(error), None),
@@ -299,6 +306,8 @@ pub(crate) fn decode(bytes: &[u8], fd: Option<OwnedFd>) -> Result<Message> {
         (Some(b'U'), _) => Ok(Message::Unmapped),
         (Some(b'P'), _) => Ok(Message::Populated),
         (Some(b'H'), _) => Ok(Message::HooksDone),
+        (Some(b'N'), _) => Ok(Message::Turn),
+        (Some(b'D'), Some(fd)) => Ok(Message::Found(fd)),
         (Some(b'T'), Some(fd)) => Ok(Message::Terminal(fd)),
         (Some(b'L'), _) => Ok(Message::Release),
         (Some(b'F'), _) => decode_error(bytes.get(1..).unwrap_or(&[]))

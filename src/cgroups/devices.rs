@@ -85,10 +85,9 @@ pub(crate) struct Policy {
     pub rules: Vec<Rule>,
 }
 
-/// What every container may use: the devices that the spec obliges the runtime to supply, its
-/// terminals, and mknod of anything (a node that cannot be opened is harmless). The same list as
-/// runc's.
-const DEFAULTS: [Rule; 10] = [
+/// What every container may use: the devices that the spec obliges the runtime to supply, its terminals, tun, and
+/// mknod of anything (a node that cannot be opened is harmless). The same list as runc's.
+const DEFAULTS: [Rule; 11] = [
     device(Kind::Char, None, None, Access::MKNOD),
     device(Kind::Block, None, None, Access::MKNOD),
     device(Kind::Char, Some(1), Some(3), Access::ALL), // null
@@ -99,6 +98,7 @@ const DEFAULTS: [Rule; 10] = [
     device(Kind::Char, Some(5), Some(0), Access::ALL), // tty
     device(Kind::Char, Some(5), Some(2), Access::ALL), // ptmx
     device(Kind::Char, Some(136), None, Access::ALL),  // pts/*, and console as a pty
+    device(Kind::Char, Some(10), Some(200), Access::ALL), // net/tun
 ];
 
 const fn device(kind: Kind, major: Option<u32>, minor: Option<u32>, access: Access) -> Rule {

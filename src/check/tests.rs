@@ -365,6 +365,29 @@ fn a_link_that_is_copied_may_lead_nowhere() {
 }
 
 #[test]
+fn a_source_that_an_earlier_mount_may_make_is_not_missing() {
+    let mut case = Case::new();
+    case.directory("srv");
+    let rootfs = case.image("");
+    let upper = json!({"destination": "/a", "source": "/srv", "options": ["bind", "ro"]});
+    let made = json!({"destination": "/b", "source": "/srv/new", "options": ["bind", "ro"]});
+    let inside = rootfs.join("a/new");
+    let inside = json!({"destination": "/c", "source": inside, "options": ["bind", "ro"]});
+    for (mounts, missing) in [([&upper, &made, &inside], 0), ([&made, &inside, &upper], 2)] {
+        case.config["mounts"]
+            .as_array_mut()
+            .expect("a list")
+            .truncate(4);
+        for mount in mounts {
+            case.mount(mount.clone());
+        }
+        let findings = case.findings();
+        let found = findings.iter().filter(|it| it.code == Code::MountSource);
+        assert_eq!(found.count(), missing, "{mounts:?}");
+    }
+}
+
+#[test]
 fn a_module_that_can_be_loaded_is_a_file_system_that_is_there() {
     for name in ["ext4", "xfs", "tmpfs"] {
         let mut case = Case::new();

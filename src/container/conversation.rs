@@ -15,6 +15,7 @@ use crate::init::StartBy;
 use crate::namespaces::{self, Joins};
 use crate::process::last_steps::birth_failed;
 use crate::procfs::ProcFs;
+use crate::rootfs::Sender;
 use crate::seccomp::listener::{Agent, Listener};
 use crate::state::{ProcessRef, State, Status};
 use crate::step::{self, Step};
@@ -33,6 +34,7 @@ pub(super) struct Conversation<'a> {
     pub(super) channel: &'a Channel,
     pub(super) ends: &'a Ends,
     pub(super) agent: Option<Agent<'a>>,
+    pub(super) sources: Sender<'a>,
     pub(super) shared: &'static Shared,
     /// The master of the pty, if nobody else took it.
     pub(super) console: Option<OwnedFd>,
@@ -115,6 +117,14 @@ impl Conversation<'_> {
                         self.run_hooks(rollback, state, init)?;
                     }
                 }
+                Some(Message::Turn) => {
+                    let sent = self.sources.hear_turn();
+                    sent.map_err(|error| self.why(error, rollback, init))?;
+                }
+                Some(Message::Found(tree)) => {
+                    let sent = self.sources.hear_found(tree);
+                    sent.map_err(|error| self.why(error, rollback, init))?;
+                }
                 Some(Message::Terminal(master)) => {
                     step::begin(Step::SendTerminal)?;
                     match self.request.console_socket {
@@ -127,6 +137,11 @@ impl Conversation<'_> {
                 None => return Ok(()),
             }
         }
+    }
+
+    /// Why something could not be sent: init's own reason, if it has left.
+    fn why(&self, error: Error, rollback: &mut Rollback<'_>, init: Pid) -> Error {
+        self.channel.reason_or(rollback.death_or(error, init))
     }
 
     fn run_hooks(&self, rollback: &mut Rollback<'_>, state: &State, init: Pid) -> Result<()> {

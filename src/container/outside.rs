@@ -20,12 +20,12 @@ use nix::unistd::Pid;
 ///
 /// # Errors
 /// The step that failed; E_SIGNAL.
-pub(super) fn work(
-    request: &Request<'_>,
+pub(super) fn work<'a>(
+    request: &Request<'a>,
     rollback: &mut Rollback<'_>,
-    ours: &Ours<'_>,
+    ours: &'a Ours<'_>,
     state: &mut State,
-) -> Result<rootfs::KeptTrees> {
+) -> Result<rootfs::Sender<'a>> {
     let Ours {
         channel,
         proc,
@@ -59,7 +59,7 @@ pub(super) fn work(
         attach_device_rules(rollback)?;
     }
     step::begin(Step::OpenSources)?;
-    rootfs::send(&plan.rootfs, init, proc, channel)
+    rootfs::Sender::begin(&plan.rootfs, init, proc, channel)
 }
 
 /// Where init's cgroup is says systemd, if that has made it; init may be in one below it.

@@ -65,7 +65,10 @@ pub(super) fn all(
     let mut beside = LastParent::default();
     for mount in &plan.mounts {
         let attached = match &mount.action {
-            Action::Bind(_) => attach_bind(&root, mount, sources.next()?, &mut beside)?,
+            Action::Bind(bind) => {
+                let source = sources.next(plan, &root, mount, bind)?;
+                attach_bind(&root, mount, source, &mut beside)?
+            }
             Action::FileSystem(it) => Some(attach_new(&root, mount, it, &mut beside, pids)?),
             // mount(2) would mount the one of the caller's pid namespace.
             Action::MountCall(mount_call)

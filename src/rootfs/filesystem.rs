@@ -248,6 +248,7 @@ fn instead(fstype: &str, attributes: u64, host: &Host) -> Option<Instead> {
                 propagation: Propagation::Private.flag(),
                 ..MountAttr::default()
             },
+            unless_locked: 0,
         },
     })
 }

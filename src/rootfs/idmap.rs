@@ -158,6 +158,7 @@ pub(crate) fn apply(tree: BorrowedFd<'_>, depth: Depth, users: BorrowedFd<'_>) -
             userns_fd: u64::try_from(users.as_raw_fd()).expect("an open descriptor"),
             ..MountAttr::default()
         },
+        unless_locked: 0,
     };
     mount_setattr(tree, change.flags(), &change.attr)
 }

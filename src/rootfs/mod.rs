@@ -3,7 +3,7 @@
 //!
 //! [`plan`] decides everything, purely. The child then calls, in this order, [`enter`], [`populate`],
 //! [`pivot()`] and [`finish`], as root of its user namespace, while the parent sends what of the host's is
-//! mounted ([`send`]). Until the pivot the child sees the host's tree, and the container's is reached
+//! mounted ([`Sender`]). Until the pivot the child sees the host's tree, and the container's is reached
 //! through [`Root`] alone.
 
 mod attach;
@@ -25,7 +25,7 @@ pub(crate) mod sysctl;
 
 pub(crate) use attach::DeferredReadOnly;
 pub(crate) use pivot::pivot;
-pub(crate) use sources::{KeptTrees, Sources, send};
+pub(crate) use sources::{Sender, Sources};
 
 use crate::binary::landing::Taker;
 use crate::defence::{Defence, by_name};
@@ -63,6 +63,8 @@ pub(crate) struct Plan {
     pub propagation: Option<(Propagation, Depth)>,
     /// In order.
     pub mounts: Vec<Mount>,
+    /// Who clones the rootfs and what the mounts bind.
+    pub cloner: Cloner,
     /// Device nodes and the links of /dev.
     pub devices: devices::Plan,
     /// Masked and read-only paths.
@@ -86,6 +88,17 @@ pub(crate) enum RootSwitch {
     Move,
     /// chroot(2) alone: the mount namespace is the caller's, so no mount in it may change.
     Chroot,
+}
+
+/// Which process clones what of the host's is mounted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Cloner {
+    /// Init: its mount namespace is a copy of the host's, and it has the same rights there.
+    #[default]
+    Init,
+    /// The parent, if it may: init sees other mounts, or has fewer rights; or a mount is to be id-mapped, or a
+    /// peer of the host's.
+    Parent,
 }
 
 /// Whether what is mounted on the host, below the rootfs, appears in the container too.
@@ -116,6 +129,21 @@ impl Plan {
             let is_path = source.is_some_and(|it| it.to_bytes().starts_with(b"/"));
             is_path && !WITHOUT_DEVICE.contains(&fstype.to_bytes())
         })
+    }
+
+    fn cloner(&self, ns: &namespaces::Plan) -> Cloner {
+        let needs_parent = |mount: &Mount| match &mount.action {
+            Action::Bind(bind) => {
+                let shared = |it: &Change| it.attr.propagation == Propagation::Shared.flag();
+                bind.idmap.is_some() || mount.changes.iter().any(shared)
+            }
+            _ => false,
+        };
+        if !ns.is_new(Kind::Mount) || ns.has(Kind::User) || self.mounts.iter().any(needs_parent) {
+            Cloner::Parent
+        } else {
+            Cloner::Init
+        }
     }
 
     fn has_idmaps(&self) -> bool {
@@ -169,6 +197,7 @@ pub(crate) fn plan(
         },
     };
     plan.mounts = mounts::plan(&context, problems);
+    plan.cloner = plan.cloner(ns);
     match propagation {
         Some((Propagation::Slave, _)) => plan.clone_propagation = RootfsPropagation::Slave,
         // The tree is made private anyway; saying so again at the end would undo the mounts' own words.
@@ -182,26 +211,30 @@ pub(crate) fn plan(
         );
     }
     if plan.switch == RootSwitch::Chroot {
-        leave_mounts_alone(&mut plan, problems);
+        leave_mounts_alone(&mut plan);
     }
     plan
 }
 
 /// Without a mount namespace of its own the container lives in the caller's mount table: what were
-/// mounted for it would be mounted for the host and outlive it. crun leaves mounts out then, too;
-/// a root that must be read-only cannot be had.
-fn leave_mounts_alone(plan: &mut Plan, problems: &mut Problems) {
-    if plan.readonly {
-        problems.add(
-            "root.readonly",
-            "needs a mount namespace in linux.namespaces",
-        );
-    }
-    if !plan.mounts.is_empty() || plan.masks != masks::Plan::default() {
+/// mounted or made read-only for it would be so for the host, and outlive it. crun leaves mounts out then,
+/// too, and runc the read-only root. (Masks are refused: [`masks::plan`].)
+fn leave_mounts_alone(plan: &mut Plan) {
+    let left_out = [
+        (plan.readonly, "root.readonly"),
+        (!plan.mounts.is_empty(), "mounts"),
+    ];
+    let left_out: Vec<&str> = left_out
+        .iter()
+        .filter_map(|(there, field)| there.then_some(*field))
+        .collect();
+    if !left_out.is_empty() {
         log::warn!(
-            "no mount namespace: mounts, maskedPaths and readonlyPaths of the config are left out"
+            "no mount namespace: left out of the config: {}",
+            left_out.join(", ")
         );
     }
+    plan.readonly = false;
     plan.mounts = Vec::new();
     plan.masks = masks::Plan::default();
     plan.propagation = None;
@@ -321,6 +354,7 @@ pub(crate) fn finish(plan: &Plan, root: &Root, late: DeferredReadOnly) -> Result
                 propagation: kind.flag(),
                 ..MountAttr::default()
             },
+            unless_locked: 0,
         };
         mount_setattr(root.as_fd(), change.flags(), &change.attr).context(
             Code::Mount,

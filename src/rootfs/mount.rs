@@ -229,9 +229,19 @@ pub(crate) struct Change {
     pub depth: Depth,
     /// What.
     pub attr: MountAttr,
+    /// `MOUNT_ATTR_*` that are cleared with it, unless the kernel locks one of them (mount_namespaces(7)).
+    pub unless_locked: u64,
 }
 
 impl Change {
+    /// All of it, as if nothing were locked.
+    pub(crate) fn whole(&self) -> MountAttr {
+        MountAttr {
+            attr_clr: self.attr.attr_clr | self.unless_locked,
+            ..self.attr
+        }
+    }
+
     /// The call's flags.
     pub(crate) fn flags(&self) -> i32 {
         match self.depth {

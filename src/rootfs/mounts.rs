@@ -1,7 +1,7 @@
 //! `mounts` of the config as an ordered list of decided steps. Pure; `sources` clones what is to be bound,
 //! `attach` does the rest in the child.
 
-use super::changes::{changes, own_propagation};
+use super::changes::{self, Unnamed, own_propagation};
 use super::filesystem::{self, FsContext};
 use super::idmap;
 use super::label::Label;
@@ -10,7 +10,7 @@ use super::options::{self, Depth, Options, Propagation, Symlink};
 use crate::defence::{Defence, without};
 use crate::error::Problems;
 use crate::host::Host;
-use crate::namespaces;
+use crate::namespaces::{self, Kind};
 use oci_spec::runtime::{Mount as SpecMount, Spec};
 use std::borrow::Cow;
 use std::ffi::CString;
@@ -94,6 +94,13 @@ fn plan_one(
             (Target::Any, SourceKind::Any)
         })
     };
+    if let (Some(_), [word, ..]) = (depth, options.data.as_slice()) {
+        // The kernel would ignore it, and whoever has misspelt `noexec` would have a mount without that.
+        problems.add(
+            format!("{at}.options"),
+            format!("{word:?}: no bind mount has such an option"),
+        );
+    }
     let source = mount.source().as_deref();
     let action = match depth {
         _ if options.remount => Action::Remount(depth.is_none().then(|| {
@@ -115,8 +122,15 @@ fn plan_one(
         }
     };
     let changes = match &action {
-        Action::Bind(bind) => changes(&options, bind.depth, Some(context.propagation)),
-        Action::Remount(None) => changes(&options, Depth::Tree, None),
+        Action::Bind(bind) => {
+            let unnamed = if context.ns.has(Kind::User) {
+                Unnamed::Locked
+            } else {
+                Unnamed::Cleared
+            };
+            changes::of_bind(&options, bind.depth, context.propagation, unnamed)
+        }
+        Action::Remount(None) => changes::of_remount(&options),
         // Attributes are given when it is made (or by mount(2)).
         _ => own_propagation(&options).collect(),
     };
@@ -152,9 +166,9 @@ fn bind_source(
     if source.is_none() {
         problems.add(format!("{at}.source"), "a bind mount needs a source");
     }
-    if !options.data.is_empty() || options.superblock != 0 {
+    if options.superblock != 0 {
         // The kernel ignores these words on a bind mount; mount(8) and the engines know it.
-        log::debug!("{at}.options: words for a file system mean nothing on a bind mount");
+        log::debug!("{at}.options: words for a superblock mean nothing on a bind mount");
     }
     let source = match source.unwrap_or(Path::new("")) {
         source if source.is_absolute() => source.as_os_str().as_bytes().to_vec(),
@@ -201,15 +215,20 @@ fn is_clean(path: &Path) -> bool {
     names && path.starts_with(b"/") && !path.windows(2).any(|it| matches!(it, b"//" | b"/."))
 }
 
-/// The files of /proc that programs like lxcfs cover with a view of the container's limits. All
+/// What of /proc programs like lxcfs cover with a view of the container's limits. All
 /// else there stays as the kernel shows it: a covered `/proc/self/attr` takes the labels of
 /// AppArmor and SELinux away unseen (CVE-2019-16884).
-const PROC_FILES: [&str; 11] = [
+const PROC_FILES: [&str; 16] = [
     "cpuinfo",
     "diskstats",
     "loadavg",
     "meminfo",
     "net/dev",
+    "pressure",
+    "pressure/cpu",
+    "pressure/io",
+    "pressure/irq",
+    "pressure/memory",
     "slabinfo",
     "stat",
     "swaps",

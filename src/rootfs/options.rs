@@ -66,21 +66,25 @@ impl Attributes {
     }
 
     /// Negative words only take back what the positive one chose, so `noatime` outlives a later
-    /// `norelatime`; what then remains is the kernel's default, relatime.
-    fn access_time(&mut self, time: AccessTime) {
+    /// `norelatime`; what then remains is the kernel's default, relatime (mount(8)). Where no word chooses
+    /// anything, recursive ones say that of all mounts below, and plain ones leave a mount that is there
+    /// as it is (mount(2), `MS_REMOUNT`).
+    fn access_time(&mut self, depth: Depth, time: AccessTime) {
         let (no, strict) = (libc::MOUNT_ATTR_NOATIME, libc::MOUNT_ATTR_STRICTATIME);
         let now = self.set & libc::MOUNT_ATTR__ATIME;
         let chosen = match time {
-            AccessTime::None => no,
-            AccessTime::Strict => strict,
-            AccessTime::Relative => libc::MOUNT_ATTR_RELATIME,
-            AccessTime::NotNone if now == strict => strict,
-            AccessTime::NotRelative if now == no => no,
-            AccessTime::NotRelative => strict,
-            AccessTime::NotStrict if now == no => no,
-            AccessTime::NotNone | AccessTime::NotStrict => libc::MOUNT_ATTR_RELATIME,
+            AccessTime::None => Some(no),
+            AccessTime::Strict => Some(strict),
+            AccessTime::Relative => Some(libc::MOUNT_ATTR_RELATIME),
+            AccessTime::NotNone => Some(strict).filter(|_| now == strict),
+            AccessTime::NotStrict => Some(no).filter(|_| now == no),
+            AccessTime::NotRelative => Some(now).filter(|_| now != libc::MOUNT_ATTR_RELATIME),
         };
-        self.clear |= libc::MOUNT_ATTR__ATIME;
+        match (chosen, depth) {
+            (None, Depth::One) => self.clear &= !libc::MOUNT_ATTR__ATIME,
+            _ => self.clear |= libc::MOUNT_ATTR__ATIME,
+        }
+        let chosen = chosen.unwrap_or(libc::MOUNT_ATTR_RELATIME);
         self.set = self.set & !libc::MOUNT_ATTR__ATIME | chosen;
     }
 
@@ -248,6 +252,18 @@ pub(crate) struct Options {
     pub target: Symlink,
     /// Words for the file system, one parameter each.
     pub data: Vec<String>,
+    /// Whether a plain word sets or clears a flag, of the mount or its superblock.
+    pub flags: Flags,
+}
+
+/// Whether the options say which flags a mount has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Flags {
+    /// They do not: a bind mount has its source's.
+    #[default]
+    OfSource,
+    /// They do.
+    Given,
 }
 
 /// What is done with a symlink.
@@ -280,13 +296,19 @@ pub(crate) fn parse(words: &[String]) -> Options {
 
 impl Options {
     fn apply(&mut self, effect: Effect) {
+        if matches!(
+            effect,
+            Effect::Attribute(One, ..) | Effect::AccessTime(One, _) | Effect::Superblock(..)
+        ) {
+            self.flags = Flags::Given;
+        }
         match effect {
             Effect::Nothing => {}
             Effect::Bind(Tree) => self.bind = Some(Tree),
             Effect::Bind(One) => self.bind = self.bind.or(Some(One)),
             Effect::Remount => self.remount = true,
             Effect::Attribute(depth, bit, switch) => self.at(depth).switch(bit, switch),
-            Effect::AccessTime(depth, time) => self.at(depth).access_time(time),
+            Effect::AccessTime(depth, time) => self.at(depth).access_time(depth, time),
             Effect::Superblock(flag, On) => self.superblock |= flag,
             Effect::Superblock(flag, Off) => self.superblock &= !flag,
             Effect::Propagation(kind, depth) => self.propagation.push((kind, depth)),

@@ -6,6 +6,7 @@ use crate::error::Result;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 /// A detached tree whose root is a directory.
 const DIRECTORY: u8 = b'd';
@@ -13,6 +14,10 @@ const DIRECTORY: u8 = b'd';
 const OTHER: u8 = b'f';
 /// The text of a symlink follows.
 const LINK: u8 = b'l';
+/// The path of a source that lies in the container's root follows.
+const INSIDE: u8 = b'i';
+/// Init must say when it has come to the next source.
+const TURN: u8 = b't';
 /// The parent may clone no tree.
 const CLONE_IN_INIT: u8 = b'y';
 
@@ -33,6 +38,10 @@ pub(crate) enum Trees {
     Cloned(Vec<(Top, OwnedFd)>),
     /// The text of a symlink that init must make again.
     Link(OsString),
+    /// The path, below the container's root, of a source that init must clone and hand over.
+    Inside(PathBuf),
+    /// Init must say when it has come to the next source.
+    Turn,
     /// Init must clone all trees itself.
     CloneInInit,
 }
@@ -58,6 +67,23 @@ impl Channel {
         self.send_with(&[&[LINK], text.as_bytes()].concat(), &[])
     }
 
+    /// Parent: sends the path, below the container's root, of a source that init must clone. It answers by
+    /// [`Message::Found`](super::Message::Found), or [`Message::Turn`](super::Message::Turn) where it need not hand over anything.
+    ///
+    /// # Errors
+    /// As [`Channel::send_trees`].
+    pub(crate) fn send_inside(&self, path: &Path) -> Result<()> {
+        self.send_with(&[&[INSIDE], path.as_os_str().as_bytes()].concat(), &[])
+    }
+
+    /// Parent: init must say [`Message::Turn`](super::Message::Turn) when it has come to the next source.
+    ///
+    /// # Errors
+    /// As [`Channel::send_trees`].
+    pub(crate) fn ask_for_turn(&self) -> Result<()> {
+        self.send_with(&[TURN], &[])
+    }
+
     /// Parent: tells init to clone all trees itself.
     ///
     /// # Errors
@@ -75,6 +101,8 @@ impl Channel {
         let (length, fds) = self.receive_with::<BATCH>(&mut buffer)?;
         Ok(match buffer.get(..length) {
             Some([CLONE_IN_INIT]) => Some(Trees::CloneInInit),
+            Some([TURN]) => Some(Trees::Turn),
+            Some([INSIDE, path @ ..]) => Some(Trees::Inside(OsStr::from_bytes(path).into())),
             Some([LINK, text @ ..]) => Some(Trees::Link(OsStr::from_bytes(text).into())),
             Some(letters) if !letters.is_empty() && letters.len() == fds.len() => {
                 let tops = letters.iter().map(|letter| match *letter {
@@ -104,6 +132,8 @@ mod tests {
         let sent = parent.send_trees(&tops, &[one.as_fd(), two.as_fd()]);
         sent.expect("sent");
         parent.send_link(OsStr::new("../a")).expect("sent");
+        parent.send_inside(Path::new("/a/b")).expect("sent");
+        parent.ask_for_turn().expect("sent");
         parent.send_clone_in_init().expect("sent");
         let Ok(Some(Trees::Cloned(trees))) = init.receive_trees() else {
             panic!("no trees");
@@ -112,6 +142,9 @@ mod tests {
         let came: Vec<_> = trees.iter().map(|(top, fd)| (*top, number(fd))).collect();
         assert_eq!(came, [(tops[0], number(&one)), (tops[1], number(&two))]);
         assert!(matches!(init.receive_trees(), Ok(Some(Trees::Link(text))) if text == "../a"));
+        let inside = init.receive_trees();
+        assert!(matches!(inside, Ok(Some(Trees::Inside(path))) if path == Path::new("/a/b")));
+        assert!(matches!(init.receive_trees(), Ok(Some(Trees::Turn))));
         assert!(matches!(init.receive_trees(), Ok(Some(Trees::CloneInInit))));
     }
 

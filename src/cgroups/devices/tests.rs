@@ -28,6 +28,8 @@ fn rules_decide_as_engines_expect() {
         (DENY_ALL, null, true),
         (DENY_ALL, Request(2, 136, 12, RW), true),
         (DENY_ALL, Request(2, 10, 229, M), true),
+        (DENY_ALL, Request(2, 10, 200, RW), true),
+        (DENY_ALL, Request(1, 10, 200, RW), false),
         (DENY_ALL, tty7, false),
         (r#"{"allow":true,"access":"rwm"}"#, disk, true),
         (r#"{"allow":true,"type":"a","access":"rwm"}"#, disk, true),

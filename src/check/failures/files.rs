@@ -6,25 +6,25 @@ use crate::error::errno_text;
 use crate::hooks;
 use crate::root::Root;
 use crate::rootfs::devices::{Dev, Device, Kind, NodeSource, Origin};
-use crate::rootfs::mount::{Action, Mount, Target, as_text};
+use crate::rootfs::mount::{Action, Bind, Mount, Target, as_text};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, SFlag, fstat, major, minor};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Adds bind sources that do not exist or that the caller may not open.
 pub(super) fn sources(subject: &Subject<'_>, findings: &mut Findings) {
+    let plan = &subject.plan.rootfs;
     for (index, found) in &subject.sources {
-        let mount = subject
-            .plan
-            .rootfs
-            .mounts
-            .iter()
-            .find(|it| it.index == *index);
-        if let (Err(errno), Some(Action::Bind(bind))) = (found, mount.map(|it| &it.action))
+        let Some(place) = plan.mounts.iter().position(|it| it.index == *index) else {
+            continue;
+        };
+        let (earlier, mount) = plan.mounts.split_at(place);
+        if let (Err(errno), Some(Action::Bind(bind))) = (found, mount.first().map(|it| &it.action))
             && subject.is_final(*errno)
+            && !(*errno == Errno::ENOENT && may_be_made(bind, &plan.path, earlier))
         {
             findings.add(
                 Code::MountSource,
@@ -33,6 +33,18 @@ pub(super) fn sources(subject: &Subject<'_>, findings: &mut Findings) {
             );
         }
     }
+}
+
+/// Whether what is missing of a source may lie in an earlier mount, or be made as the target of one.
+fn may_be_made(bind: &Bind, rootfs: &Path, earlier: &[Mount]) -> bool {
+    let path = |bind: &Bind| PathBuf::from(OsStr::from_bytes(bind.source.to_bytes()));
+    let source = path(bind);
+    earlier.iter().any(|mount| {
+        let target = mount.destination.strip_prefix("/");
+        let target = rootfs.join(target.unwrap_or(&mount.destination));
+        let in_bind = matches!(&mount.action, Action::Bind(it) if source.starts_with(path(it)));
+        source.starts_with(&target) || target.starts_with(&source) || in_bind
+    })
 }
 
 /// Adds what the image lacks: real directories for proc and sysfs, the program, the working

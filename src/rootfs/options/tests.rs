@@ -51,26 +51,45 @@ fn switches_set_and_clear_their_bit() {
 
 #[test]
 fn access_times_replace_the_whole_field() {
-    for (words, set) in [
-        (vec!["noatime"], libc::MOUNT_ATTR_NOATIME),
-        (vec!["strictatime"], libc::MOUNT_ATTR_STRICTATIME),
-        (vec!["relatime"], 0),
-        (vec!["atime"], 0),
-        (vec!["noatime", "atime"], 0),
-        (vec!["strictatime", "atime"], libc::MOUNT_ATTR_STRICTATIME),
-        (vec!["strictatime", "nostrictatime"], 0),
-        (vec!["noatime", "nostrictatime"], libc::MOUNT_ATTR_NOATIME),
-        (vec!["noatime", "norelatime"], libc::MOUNT_ATTR_NOATIME),
-        (vec!["norelatime"], libc::MOUNT_ATTR_STRICTATIME),
-        (vec!["noatime", "relatime"], 0),
+    const WHOLE: u64 = libc::MOUNT_ATTR__ATIME;
+    let (no, strict) = (libc::MOUNT_ATTR_NOATIME, libc::MOUNT_ATTR_STRICTATIME);
+    for (words, set, clear) in [
+        (vec!["noatime"], no, WHOLE),
+        (vec!["strictatime"], strict, WHOLE),
+        (vec!["relatime"], 0, WHOLE),
+        (vec!["atime"], 0, 0),
+        (vec!["noatime", "atime"], 0, 0),
+        (vec!["strictatime", "atime"], strict, WHOLE),
+        (vec!["strictatime", "nostrictatime"], 0, 0),
+        (vec!["noatime", "nostrictatime"], no, WHOLE),
+        (vec!["noatime", "norelatime"], no, WHOLE),
+        (vec!["strictatime", "norelatime"], strict, WHOLE),
+        (vec!["norelatime"], 0, 0),
+        (vec!["relatime", "norelatime"], 0, 0),
+        (vec!["noatime", "relatime"], 0, WHOLE),
     ] {
-        let wanted = Attributes {
-            set,
-            clear: libc::MOUNT_ATTR__ATIME,
-        };
+        let wanted = Attributes { set, clear };
         assert_eq!(parsed(&words).attributes, wanted, "{words:?}");
         let recursive: Vec<String> = words.iter().map(|word| format!("r{word}")).collect();
+        let wanted = Attributes { set, clear: WHOLE };
         assert_eq!(parse(&recursive).tree_attributes, wanted, "{recursive:?}");
+    }
+}
+
+#[test]
+fn only_plain_words_give_the_flags() {
+    for word in ["rw", "dev", "atime", "norelatime", "async", "loud", "ro"] {
+        assert_eq!(parsed(&["bind", word]).flags, Flags::Given, "{word}");
+    }
+    for word in [
+        "defaults",
+        "rro",
+        "rnoatime",
+        "rslave",
+        "tmpcopyup",
+        "idmap",
+    ] {
+        assert_eq!(parsed(&["bind", word]).flags, Flags::OfSource, "{word}");
     }
 }
 
@@ -84,7 +103,7 @@ fn superblock_words_take_each_other_back() {
         ("silent", "loud", libc::MS_SILENT),
     ] {
         assert_eq!(parsed(&[on]).superblock, flag, "{on}");
-        assert_eq!(parsed(&[on, off]), Options::default(), "{on}, {off}");
+        assert_eq!(parsed(&[on, off]).superblock, 0, "{on}, {off}");
     }
 }
 

@@ -159,18 +159,178 @@ fn a_read_only_sysfs_or_procfs_is_so_with_all_below_it() {
     });
 }
 
+/// The ways in which sources come to init.
+fn ways(mounts: &Value) -> [Case; 5] {
+    let unprivileged = |caller| Case {
+        caller,
+        ..in_user_namespace(mounts.clone())
+    };
+    let shared =
+        json!({"destination": "/shared", "source": "rootfs", "options": ["bind", "shared"]});
+    let mut with_shared = mounts.as_array().expect("a list").clone();
+    with_shared.push(shared);
+    [
+        case(mounts.clone()),
+        // The parent clones all.
+        case(Value::from(with_shared)),
+        in_user_namespace(mounts.clone()),
+        unprivileged(Caller::User),
+        unprivileged(Caller::RootElsewhere),
+    ]
+}
+
 #[test]
-fn no_source_lies_in_what_is_mounted_for_the_container() {
-    for make in [case, in_user_namespace] {
-        let case = make(json!([
-            {"destination": "/proc", "type": "proc"},
-            {"destination": "/new", "type": "tmpfs"},
-            {"destination": "/itself", "source": "/tmp/rootfs", "options": ["rbind"]},
-        ]));
-        case.run(nothing, || {
-            line_of("/itself")?;
-            ensure(line_of("/itself/new").is_err(), "a mount of the container")
+fn a_source_in_the_container_s_root_shows_what_is_mounted_there() {
+    let mounts = json!([
+        {"destination": "/proc", "type": "proc"},
+        {"destination": "/new", "type": "tmpfs"},
+        {"destination": "/data", "source": "data", "options": ["bind"]},
+        {"destination": "/itself", "source": "/tmp/rootfs", "options": ["rbind"]},
+        {"destination": "/p", "source": "/tmp/link/../rootfs/proc", "options": ["bind"]},
+        {"destination": "/f", "source": "link/data/file", "options": ["bind", "ro"]},
+        {"destination": "/again", "source": "rootfs/itself/data/sub", "options": ["bind"]},
+        {"destination": "/l", "source": "rootfs/data/link", "options": ["bind", "copy-symlink"]},
+        {"destination": "/k", "source": "rootfs/data/file", "options": ["bind", "copy-symlink"]},
+        {"destination": "/late", "type": "tmpfs"},
+    ]);
+    let host = || {
+        fs::create_dir_all(at("data/sub/deep"))?;
+        fs::write(at("data/file"), "of the volume")?;
+        symlink("elsewhere", at("data/link"))?;
+        symlink("rootfs", at("link"))
+    };
+    for case in ways(&mounts) {
+        case.run(host, || {
+            line_of("/itself/new")?;
+            ensure(line_of("/itself/late").is_err(), "a later mount")?;
+            expect("/p", " - proc ")?;
+            expect("/f", " ro,")?;
+            for file in ["/f", "/k"] {
+                let text = fs::read_to_string(file).map_err(text)?;
+                ensure(text == "of the volume", file)?;
+            }
+            ensure(Path::new("/again/deep").is_dir(), "a source in a source")?;
+            let link = fs::read_link("/l").map_err(text)?;
+            ensure(link == Path::new("elsewhere"), "a link")
         });
+    }
+}
+
+#[test]
+fn links_in_what_is_mounted_lead_nowhere_but_into_the_root() {
+    let mounts = json!([
+        {"destination": "/data", "source": "data", "options": ["bind"]},
+        {"destination": "/x", "source": "rootfs/data/link", "options": ["bind"]},
+    ]);
+    let host = || {
+        fs::create_dir(at("data"))?;
+        fs::create_dir(at("rootfs/tmp"))?;
+        fs::write(at("secret"), "the host's")?;
+        fs::write(at("rootfs/tmp/secret"), "the image's")?;
+        symlink("/tmp/secret", at("data/link"))
+    };
+    for case in ways(&mounts) {
+        case.run(host, || {
+            let text = fs::read_to_string("/x").map_err(text)?;
+            ensure(text == "the image's", &text)
+        });
+    }
+}
+
+#[test]
+fn a_source_may_be_made_as_the_target_of_another_mount() {
+    let mounts = json!([
+        {"destination": "/a", "source": "upper", "options": ["bind"]},
+        {"destination": "/a/made", "source": "lower", "options": ["bind"]},
+        {"destination": "/b", "source": "upper/made", "options": ["bind"]},
+        {"destination": "/c", "source": "rootfs/a/made", "options": ["bind"]},
+    ]);
+    let host = || {
+        fs::create_dir(at("upper"))?;
+        // Whoever is root inside makes the target.
+        std::os::unix::fs::chown(at("upper"), Some(100_000), Some(100_000))?;
+        fs::create_dir(at("lower"))?;
+        fs::write(at("lower/file"), "")
+    };
+    for case in ways(&mounts) {
+        case.run(host, || {
+            ensure(!Path::new("/b/file").is_file(), "the host's directory")?;
+            ensure(Path::new("/c/file").is_file(), "the container's mount")
+        });
+    }
+}
+
+#[test]
+fn a_source_that_no_mount_makes_is_missing() {
+    for source in ["gone", "rootfs/gone", "/tmp/rootfs/new/gone"] {
+        let mounts = json!([
+            {"destination": "/new", "type": "tmpfs"},
+            {"destination": "/x", "source": source, "options": ["bind"]},
+        ]);
+        for case in ways(&mounts) {
+            let why = "gone on /x (mounts[1]): no such file or directory";
+            case.fails(nothing, why);
+        }
+    }
+}
+
+#[test]
+fn a_source_in_the_container_s_root_can_be_id_mapped() {
+    let lines = json!([{"containerID": 0, "hostID": 100_000, "size": 1000}]);
+    let mounts = json!([
+        {"destination": "/data", "source": "data", "options": ["bind"]},
+        {"destination": "/x", "source": "rootfs/data", "options": ["bind", "idmap"],
+            "uidMappings": lines, "gidMappings": lines},
+    ]);
+    let host = || {
+        fs::create_dir(at("data"))?;
+        fs::write(at("data/file"), "")?;
+        std::os::unix::fs::chown(at("data/file"), Some(3), Some(4))
+    };
+    in_user_namespace(mounts).run(host, || {
+        let file = fs::metadata("/x/file").map_err(text)?;
+        ensure(
+            (file.uid(), file.gid()) == (3, 4),
+            &format!("{}:{}", file.uid(), file.gid()),
+        )
+    });
+}
+
+#[test]
+fn mountinfo_lists_the_mounts_as_the_config_does() {
+    let bind =
+        |n: usize| json!({"destination": format!("/{n}"), "source": "data", "options": ["bind"]});
+    let new = |n: usize| json!({"destination": format!("/{n}"), "type": "tmpfs"});
+    let inside = |n: usize| json!({"destination": format!("/{n}"), "source": "rootfs/1", "options": ["bind"]});
+    let own = json!({"destination": "/proc", "type": "proc"});
+    let mut mounts = vec![own];
+    for n in (1..60).step_by(6) {
+        mounts.extend([
+            bind(n),
+            new(n + 1),
+            new(n + 2),
+            bind(n + 3),
+            bind(n + 4),
+            inside(n + 5),
+        ]);
+    }
+    let count = mounts.len();
+    for case in ways(&Value::from(mounts)) {
+        case.run(
+            || fs::create_dir(at("data")),
+            || {
+                let all = fs::read_to_string("/proc/self/mountinfo").map_err(text)?;
+                let at = all.lines().filter_map(|line| line.split(' ').nth(4));
+                // Devices are no mounts of the config.
+                let others = ["/dev/", "/shared"];
+                let found: Vec<&str> = at
+                    .filter(|at| !others.iter().any(|it| at.starts_with(it)))
+                    .collect();
+                let mut wanted = vec!["/".to_owned(), "/proc".to_owned()];
+                wanted.extend((1..count).map(|n| format!("/{n}")));
+                ensure(found == wanted, &format!("{found:?}"))
+            },
+        );
     }
 }
 

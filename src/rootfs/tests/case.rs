@@ -5,7 +5,7 @@ use super::*;
 use crate::options::Options;
 use crate::procfs::ProcFs;
 use crate::skip;
-use crate::sync::Channel;
+use crate::sync::{Channel, Message};
 use crate::sys::child::leave;
 use crate::sys::clone::{Parent, Side, clone3};
 use crate::sys::forked::check_in_child;
@@ -167,7 +167,7 @@ impl Case {
                 if self.caller != Caller::Root {
                     caps::drop(None, CapSet::Effective, Capability::CAP_SYS_ADMIN).map_err(text)?;
                 }
-                let sent = send(&plan, init, &proc, &channel).map(drop);
+                let sent = serve(&plan, init, &proc, &channel);
                 drop(channel);
                 drop(say_result);
                 let mut said = vec![0; 4096];
@@ -215,6 +215,19 @@ impl Case {
         }
         finish(plan, &root, late).map_err(text)?;
         inside()
+    }
+}
+
+/// What the parent does until init has all its sources.
+fn serve(plan: &Plan, init: nix::unistd::Pid, proc: &ProcFs, channel: &Channel) -> Result<()> {
+    let mut sender = Sender::begin(plan, init, proc, channel)?;
+    loop {
+        match channel.receive()? {
+            Some(Message::Turn) => sender.hear_turn()?,
+            Some(Message::Found(tree)) => sender.hear_found(tree)?,
+            Some(other) => panic!("{other:?}"),
+            None => return Ok(()),
+        }
     }
 }
 

@@ -71,23 +71,28 @@ fn a_bind_mount_is_changed_in_as_few_calls_as_can_be() {
     use Depth::{One, Tree};
     let (slave, private) = (libc::MS_SLAVE, libc::MS_PRIVATE);
     let shared = libc::MS_SHARED;
+    // A word for one flag says that the mount has no other; this one no user namespace locks.
+    let follow = libc::MOUNT_ATTR_NOSYMFOLLOW;
     let cases: [(&[&str], Vec<Flat>); 11] = [
         (&["bind"], vec![(One, 0, 0, slave)]),
-        (&["bind", "ro"], vec![(One, RDONLY, 0, slave)]),
+        (&["bind", "ro"], vec![(One, RDONLY, follow, slave)]),
         (
             &["bind", "ro", "rnosuid"],
-            vec![(One, RDONLY | NOSUID, 0, slave)],
+            vec![(One, RDONLY | NOSUID, follow, slave)],
         ),
-        (&["bind", "ro", "rprivate"], vec![(One, RDONLY, 0, private)]),
+        (
+            &["bind", "ro", "rprivate"],
+            vec![(One, RDONLY, follow, private)],
+        ),
         (&["rbind"], vec![(Tree, 0, 0, slave)]),
         (
             &["rbind", "ro"],
-            vec![(One, RDONLY, 0, 0), (Tree, 0, 0, slave)],
+            vec![(One, RDONLY, follow, 0), (Tree, 0, 0, slave)],
         ),
         (&["rbind", "rro"], vec![(Tree, RDONLY, 0, slave)]),
         (
             &["rbind", "rw", "rprivate"],
-            vec![(One, 0, RDONLY, 0), (Tree, 0, 0, private)],
+            vec![(One, 0, RDONLY | follow, 0), (Tree, 0, 0, private)],
         ),
         (
             &["rbind", "private"],
@@ -103,6 +108,84 @@ fn a_bind_mount_is_changed_in_as_few_calls_as_can_be() {
     for (options, wanted) in cases {
         let mount = bind(options, &[Kind::Mount, Kind::User]);
         assert_eq!(changes(&mount), wanted, "{options:?}");
+    }
+}
+
+#[test]
+fn flags_of_the_source_that_the_options_do_not_name_are_cleared() {
+    const ALL: u64 = RDONLY | NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
+    const TIME: u64 = libc::MOUNT_ATTR__ATIME | libc::MOUNT_ATTR_NODIRATIME;
+    let (noatime, nodiratime) = (libc::MOUNT_ATTR_NOATIME, libc::MOUNT_ATTR_NODIRATIME);
+    let follow = libc::MOUNT_ATTR_NOSYMFOLLOW;
+    let cases: [(&[&str], u64, u64, u64); 10] = [
+        (&["bind"], 0, 0, 0),
+        (
+            &["bind", "rro", "rnoatime"],
+            RDONLY | noatime,
+            libc::MOUNT_ATTR__ATIME,
+            0,
+        ),
+        (&["bind", "rw"], 0, RDONLY | follow, ALL),
+        (&["bind", "async"], 0, follow, ALL),
+        (
+            &["bind", "ro", "nosymfollow"],
+            RDONLY | follow,
+            0,
+            ALL & !RDONLY,
+        ),
+        (
+            &["bind", "nosuid", "rro"],
+            RDONLY | NOSUID,
+            follow,
+            ALL & !RDONLY & !NOSUID,
+        ),
+        // The access time is kept, or chosen as a whole.
+        (&["bind", "atime", "diratime"], 0, follow, ALL),
+        (&["bind", "norelatime"], 0, follow, ALL),
+        (
+            &["bind", "noatime"],
+            noatime,
+            libc::MOUNT_ATTR__ATIME | follow,
+            ALL | TIME & !noatime,
+        ),
+        (
+            &["bind", "nodiratime"],
+            nodiratime,
+            follow,
+            ALL | TIME & !nodiratime,
+        ),
+    ];
+    for (options, set, clear, unless_locked) in cases {
+        let mount = bind(options, &[Kind::Mount]);
+        let [change] = mount.changes.as_slice() else {
+            panic!("{options:?}: {:?}", mount.changes);
+        };
+        let found = (
+            change.attr.attr_set,
+            change.attr.attr_clr,
+            change.unless_locked,
+        );
+        assert_eq!(found, (set, clear, unless_locked), "{options:?}");
+        let locked = bind(options, &[Kind::Mount, Kind::User]);
+        assert!(
+            locked.changes.iter().all(|it| it.unless_locked == 0),
+            "{options:?}"
+        );
+    }
+}
+
+#[test]
+fn a_bind_mount_takes_no_word_that_is_unknown() {
+    for word in ["noexce", "roo", "size=1m", "x-systemd.automount"] {
+        for options in [json!(["bind", word]), json!(["rbind", "remount", word])] {
+            let why = wrong(json!({"destination": "/a", "source": "/srv", "options": options}));
+            assert!(
+                why.contains("mounts[0].options") && why.contains(word),
+                "{why}"
+            );
+        }
+        let tmpfs = one(json!({"destination": "/a", "type": "tmpfs", "options": [word]}));
+        assert!(tmpfs.is_new(c"tmpfs"), "{word}");
     }
 }
 
@@ -163,13 +246,20 @@ fn proc_is_covered_by_nothing_but_a_procfs_and_a_few_files() {
     let bound = one(json!({"destination": "/proc", "source": "/proc", "options": ["rbind"]}));
     assert_eq!(bound.target, Target::RealDirectory);
     assert!(matches!(&bound.action, Action::Bind(it) if it.kind == SourceKind::Proc));
-    for file in ["/proc/cpuinfo", "/proc/net/dev", "/proc/x/../stat"] {
+    for file in [
+        "/proc/cpuinfo",
+        "/proc/net/dev",
+        "/proc/pressure",
+        "/proc/pressure/memory",
+        "/proc/x/../stat",
+    ] {
         let mount = one(json!({"destination": file, "source": "/srv", "options": ["bind"]}));
         assert_eq!(mount.target, Target::ProcFile, "{file}");
     }
     for (destination, fstype) in [
         ("/proc", "tmpfs"),
         ("/proc/self/attr", "tmpfs"),
+        ("/proc/pressure/self", "bind"),
         ("/a/../proc/acpi", "tmpfs"),
         ("/proc/sys", "bind"),
     ] {
@@ -302,7 +392,8 @@ fn without_a_mount_namespace_nothing_is_mounted() {
     assert_eq!(plan.switch, RootSwitch::Chroot);
     assert_eq!(plan.mounts, []);
     let readonly = json!({"root": {"path": "rootfs", "readonly": true}});
-    assert!(decide(&spec(json!([]), readonly), &namespaces(&[]), &host()).is_err());
+    let plan = decide(&spec(json!([]), readonly), &namespaces(&[]), &host()).expect("a plan");
+    assert!(!plan.readonly);
 }
 
 #[test]
@@ -310,4 +401,26 @@ fn the_host_s_root_is_refused() {
     let spec = spec(json!([]), json!({"root": {"path": "/"}}));
     let why = decide(&spec, &namespaces(&[Kind::Mount]), &host()).expect_err("a problem");
     assert!(why.contains("root.path"), "{why}");
+}
+
+#[test]
+fn the_parent_clones_what_init_cannot() {
+    let cloner = |options: &[&str], ns: &namespaces::Plan| {
+        let mount = json!({"destination": "/data", "source": "/srv", "options": options});
+        let spec = spec(json!([mount]), json!({}));
+        decide(&spec, ns, &host()).expect("a plan").cloner
+    };
+    let own = namespaces(&[Kind::Mount, Kind::Pid]);
+    for options in [&["bind"][..], &["rbind", "ro", "rslave"]] {
+        assert_eq!(cloner(options, &own), Cloner::Init, "{options:?}");
+        let users = namespaces(&[Kind::Mount, Kind::User]);
+        assert_eq!(cloner(options, &users), Cloner::Parent, "{options:?}");
+    }
+    for options in [
+        &["bind", "shared"][..],
+        &["rbind", "rshared"],
+        &["bind", "idmap=uids=0-1-2;gids=0-1-2"],
+    ] {
+        assert_eq!(cloner(options, &own), Cloner::Parent, "{options:?}");
+    }
 }
