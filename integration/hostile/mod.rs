@@ -59,6 +59,7 @@ pub(crate) fn files() -> Vec<(&'static str, &'static [Case])> {
         ("hostile::procfs", procfs::CASES),
         ("hostile::races", races::CASES),
         ("hostile::records", records::CASES),
+        ("hostile::staying", staying::CASES),
         ("hostile::strings", strings::CASES),
         ("hostile::systemd", systemd::CASES),
         ("hostile::words", words::CASES),
