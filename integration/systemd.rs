@@ -412,6 +412,7 @@ fn later_commands_need_no_flag(lab: &Lab) {
     let bundle = bundle(lab);
     finish(bundle.command(DRIVER, "create", &[]), b"").ok();
     assert_eq!(bundle.status(), "created");
+    assert_eq!(bundle.state()["systemd-scope"], unit(&bundle));
     let procs = read(&scope_directory(&bundle).join("container"), "cgroup.procs");
     assert_eq!(procs, bundle.pid().to_string());
     assert_eq!(read(&scope_directory(&bundle), "cgroup.procs"), "");
