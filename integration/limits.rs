@@ -1,7 +1,7 @@
 //! The limits of `linux.resources`: what the container's files hold, read from inside it, from outside
 //! and by another reader (the crate cgroups-rs, for what it reads right), and what is refused.
 
-use crate::support::{Bundle, Lab, cases, disk};
+use crate::support::{Bundle, Lab, WEIGHTS, cases, disk};
 use cgroups_rs::cpu::CpuController;
 use cgroups_rs::cpuset::CpuSetController;
 use cgroups_rs::hugetlb::HugeTlbController;
@@ -11,6 +11,7 @@ use cgroups_rs::{CgroupPid, MaxValue};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
+use std::sync::PoisonError;
 
 cases! {
     [Root, Casulo] => what_cgroup_v2_lacks_is_refused, what_cgroup_v2_does_anyway_is_accepted,
@@ -266,6 +267,7 @@ fn has_bfq() -> bool {
 }
 
 fn block_io_weight_is_written(lab: &Lab) {
+    let _alone = WEIGHTS.lock().unwrap_or_else(PoisonError::into_inner);
     let bundle = resting(lab, &json!({"blockIO": {"weight": 500}}));
     let (file, expected) = if has_bfq() {
         ("io.bfq.weight", "default 500")
@@ -276,6 +278,7 @@ fn block_io_weight_is_written(lab: &Lab) {
 }
 
 fn weight_of_a_disk_is_written_or_explained(lab: &Lab) {
+    let _alone = WEIGHTS.lock().unwrap_or_else(PoisonError::into_inner);
     let disk = disk().unwrap();
     let resources = json!({"blockIO": {"weightDevice": of_the_disk("weight", 500)}});
     let out = limited(lab, &resources)
