@@ -29,7 +29,7 @@ pub(crate) use own_namespace::OwnNamespace;
 pub(crate) use resctrl::{RESCTRL, Resctrl};
 pub(crate) use runtime::{Output, Running, field, finish, wait_until, wrapped};
 pub(crate) use seccomp_agent::{Agent, Answer, answer, next_call};
-pub(crate) use sockets::{Listener, received};
+pub(crate) use sockets::{Listener, Received, received};
 pub(crate) use terminal::Terminal;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};

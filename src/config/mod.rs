@@ -13,6 +13,7 @@
 //! Everything wrong is collected, each problem with its JSON path; only a text that is not JSON at
 //! all stops at the first.
 
+pub(crate) mod annotations;
 mod check;
 pub(crate) mod names;
 mod repair;
