@@ -20,7 +20,7 @@ cases! {
     [Root, Controller("cpu")] => cpu_quota_and_period, burst_is_written, shares_become_weight,
         an_idle_container_has_no_weight;
     [Root, Controller("cpuset")] => cpus_are_chosen;
-    [Root, Controller("pids")] => pids_limit_minus_one_is_max, what_is_not_limited_is_counted;
+    [Root, Controller("pids")] => pids_limit_minus_one_is_max, what_is_not_limited_is_counted, names_in_another_case_are_read;
     [Root, Casulo, NoController("pids")] => no_limit_needs_no_controller;
     [Root, Casulo, Controller("pids")] => pids_limit_zero_is_one, empty_pids_is_unset, limits_are_read_back_from_inside,
         processes_above_are_explained;
@@ -187,6 +187,26 @@ fn what_is_not_limited_is_counted(lab: &Lab) {
     assert_eq!(out.lines()[2..], ["cpu.max", "io.stat"]);
 }
 
+/// As Go's decoder reads them.
+fn names_in_another_case_are_read(lab: &Lab) {
+    let bundle = lab
+        .bundle()
+        .set("/linux/resources", json!({"Pids": {"LIMIT": 17}}))
+        .args(&["/bin/cat", "/sys/fs/cgroup/pids.max"]);
+    let out = bundle.run().ok();
+    assert_eq!(out.text(), "17");
+    for path in ["linux.resources.Pids: ", "linux.resources.pids.LIMIT: "] {
+        assert!(out.stderr.contains(path), "{}", out.stderr);
+    }
+    // The right one counts.
+    let both = json!({"pids": {"limit": 18}, "PIDS": {"limit": 19}});
+    let bundle = lab
+        .bundle()
+        .set("/linux/resources", both)
+        .args(&["/bin/cat", "/sys/fs/cgroup/pids.max"]);
+    assert_eq!(bundle.run().ok().text(), "18");
+}
+
 fn no_limit_needs_no_controller(lab: &Lab) {
     let unlimited = json!({"pids": {"limit": -1}, "memory": {"limit": -1}});
     limited(lab, &unlimited).run().ok();
@@ -319,6 +339,9 @@ fn huge_page_limits_are_written(lab: &Lab) {
         let resources = json!({"hugepageLimits": [{"pageSize": "2MB", "limit": limit}]});
         assert_eq!(written(lab, &resources, &["hugetlb.2MB.max"]), [expected]);
     }
+    // As some programs in Go write it, and Go reads it.
+    let resources = json!({"hugepageLimits": [{"pagesize": "2MB", "limit": 0}]});
+    assert_eq!(written(lab, &resources, &["hugetlb.2MB.max"]), ["0"]);
 }
 
 fn an_unknown_page_size_is_named(lab: &Lab) {
