@@ -19,8 +19,9 @@ cases! {
         exec_into_a_cgroup_that_was_named_says_why, inside_a_cgroup_namespace_the_mount_is_the_top;
     [Root, Controller("pids"), Program("/usr/bin/strace")] => exec_while_init_moves;
     [Root, Casulo] => exec_when_init_has_left_a_cgroup_that_is_gone;
-    [Root, Casulo, Controller("pids"), Program("/usr/bin/strace")] => limits_take_at_most_20_system_calls;
-    [Root, Controller("pids")] => controllers_are_enabled_along_the_path, processes_in_the_cgroup_above_are_named,
+    [Root, Casulo, Controller("pids"), Program("/usr/bin/strace")] => limits_take_at_most_24_system_calls;
+    [Root, Controller("pids")] => controllers_are_enabled_along_the_path, every_controller_is_passed_on,
+        processes_above_stay_a_domain, processes_in_the_cgroup_above_are_named,
         exec_follows_init_into_a_nested_cgroup;
     [Root, Casulo, Program("/usr/bin/setpriv")] => an_ordinary_users_cgroups_are_not_writable_from_inside;
     [Root, Casulo, Controller("pids"), Program("/usr/bin/setpriv")] => delegated_cgroup_of_an_ordinary_user, rights_that_the_container_took_away;
@@ -185,10 +186,50 @@ fn controllers_are_enabled_along_the_path(lab: &Lab) {
     assert!(given.split_whitespace().any(|name| name == "pids"));
 }
 
-fn limits_take_at_most_20_system_calls(lab: &Lab) {
+/// A kubelet, an engine or systemd in the container asks for them.
+fn every_controller_is_passed_on(lab: &Lab) {
+    let top = HostCgroup::new("casulo-test/whole");
+    let bundle = lab.bundle();
+    let path = format!("/casulo-test/whole/a/{}", bundle.id());
+    let bundle = bundle
+        .set("/linux/cgroupsPath", json!(path))
+        .set("/linux/resources", json!({}))
+        .args(&["/bin/cat", "/sys/fs/cgroup/cgroup.controllers"]);
+    let names = |text: &str| {
+        let mut names: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+        names.sort_unstable();
+        names
+    };
+    let of = |path: &Path| names(&fs::read_to_string(path.join("cgroup.controllers")).unwrap());
+    let all = of(Path::new(MOUNT));
+    assert_eq!(names(bundle.run().ok().text()), all);
+    assert_eq!(of(top.path()), all);
+}
+
+/// Without a limit nothing needs controllers there, and threaded ones alone would leave no place for a container.
+fn processes_above_stay_a_domain(lab: &Lab) {
+    let above = HostCgroup::new("casulo-test/peopled");
+    let mut sleeper = above.sleeper();
+    let bundle = lab.bundle();
+    let path = format!("/casulo-test/peopled/{}", bundle.id());
+    let bundle = bundle
+        .set("/linux/cgroupsPath", json!(path))
+        .set("/linux/resources", json!({}))
+        .args(&["/bin/cat", "/sys/fs/cgroup/cgroup.type"]);
+    assert_eq!(bundle.run().ok().text(), "domain");
+    let said = |file: &str| fs::read_to_string(above.path().join(file)).unwrap();
+    assert_eq!(said("cgroup.type").trim(), "domain");
+    assert_eq!(said("cgroup.subtree_control").trim(), "");
+    assert!(sleeper.is_alive());
+}
+
+fn limits_take_at_most_24_system_calls(lab: &Lab) {
     let above = HostCgroup::new("casulo-test/counted");
-    for parent in [above.path().parent().unwrap(), above.path()] {
-        fs::write(parent.join("cgroup.subtree_control"), "+cpu +memory +pids").unwrap();
+    let parent = above.path().parent().unwrap();
+    for parent in [Path::new(MOUNT), parent, above.path()] {
+        let all = fs::read_to_string(parent.join("cgroup.controllers")).unwrap();
+        let all: Vec<String> = all.split_whitespace().map(|it| format!("+{it}")).collect();
+        fs::write(parent.join("cgroup.subtree_control"), all.join(" ")).unwrap();
     }
     let bundle = lab.bundle();
     let path = format!("/casulo-test/counted/{}", bundle.id());
@@ -219,7 +260,7 @@ fn limits_take_at_most_20_system_calls(lab: &Lab) {
         .collect();
     let of_device_rules = calls.iter().filter(|call| call.starts_with("bpf")).count();
     assert_eq!(of_device_rules, 2, "{text}");
-    assert!(calls.len() <= 20, "{} calls: {calls:#?}", calls.len());
+    assert!(calls.len() <= 24, "{} calls: {calls:#?}", calls.len());
 }
 
 fn processes_in_the_cgroup_above_are_named(lab: &Lab) {

@@ -8,7 +8,8 @@ use std::path::Path;
 cases! {
     [Root] => default_devices, links_in_dev, configured_device, fifo_is_made, block_device, device_below_a_new_directory,
         default_devices_work, unlisted_device_is_refused, listed_device_is_allowed, access_letters_count,
-        made_nodes_follow_the_rules, no_rules_but_deny_leaves_the_defaults, tun_is_a_default_device, wildcard_minor,
+        other_letters_are_no_access, made_nodes_follow_the_rules, no_rules_but_deny_leaves_the_defaults,
+        tun_is_a_default_device, wildcard_minor,
         device_without_numbers, device_path_is_inside, configured_device_over_a_default, rules_hold_for_exec,
         read_only_rule_refuses_writing, bound_dev_of_the_host;
     [Root, Disk] => block_device_by_rule, file_system_on_a_device_that_the_rules_forbid;
@@ -192,6 +193,21 @@ fn access_letters_count(lab: &Lab) {
     ]);
     let said = nobodys_device(lab, rules);
     assert!(said.contains("not permitted"), "{said}");
+}
+
+fn other_letters_are_no_access(lab: &Lab) {
+    let said = |access: &str| {
+        let rule = json!({"allow": true, "type": "c", "major": NOBODY.0, "minor": NOBODY.1, "access": access});
+        nobodys_device(lab, json!([{"allow": false, "access": "rwm"}, rule]))
+    };
+    for (access, expected) in [
+        ("ra", "No such device"),
+        ("wa", "not permitted"),
+        ("Rx", "not permitted"),
+    ] {
+        let said = said(access);
+        assert!(said.contains(expected), "{access}: {said}");
+    }
 }
 
 fn read_only_rule_refuses_writing(lab: &Lab) {

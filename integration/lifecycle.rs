@@ -1,6 +1,6 @@
 //! The verbs: create, start, state, kill, delete, list, and what surrounds them.
 
-use crate::support::{Lab, cases, finish, wait_until};
+use crate::support::{Bundle, Lab, cases, finish, wait_until};
 use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ cases! {
     [Root, Casulo] => version_lines, features_document, completion_scripts, unknown_signal, kill_all_reaches_every_process,
         options_after_the_id, config_option, create_returns_an_orphan, failed_exec_in_start_is_reported,
         deleted_while_created_ends_init, creation_is_ended_by_kill, creation_is_ended_by_delete, state_survives_a_killed_runtime, nothing_inside_opens_the_start_channel,
-        help_of_every_verb, pidfd_socket_gets_a_pidfd, id_with_all_legal_characters, future_version_is_an_error, empty_environment;
+        help_of_every_verb, pidfd_socket_gets_a_pidfd, pidfd_receiver_of_the_config, annotations_that_cannot_be_applied_are_refused, id_with_all_legal_characters, future_version_is_an_error, empty_environment;
 }
 
 fn created_running_stopped_deleted(lab: &Lab) {
@@ -698,7 +698,47 @@ fn pidfd_socket_gets_a_pidfd(lab: &Lab) {
     let receiver = std::thread::spawn(move || listener.receive());
     let bundle = lab.bundle().args(&["/bin/sleep", "1000"]);
     bundle.create(&["--pidfd-socket", &path]).ok();
-    let received = receiver.join().unwrap();
+    assert_is_pidfd(&bundle, &receiver.join().unwrap());
+}
+
+fn pidfd_receiver_of_the_config(lab: &Lab) {
+    let listener = crate::support::Listener::new(lab.join("pidfd"));
+    let path = json!(listener.path());
+    let receiver = std::thread::spawn(move || listener.receive());
+    let bundle = lab
+        .bundle()
+        .set("/annotations", json!({"run.oci.pidfd_receiver": path}))
+        .args(&["/bin/sleep", "1000"]);
+    bundle.run_detached();
+    assert_is_pidfd(&bundle, &receiver.join().unwrap());
+    // Nobody is there any more.
+    let bundle = lab
+        .bundle()
+        .set("/annotations", json!({"run.oci.pidfd_receiver": path}));
+    bundle.run().fails_with(&["send the pidfd to"]);
+    lab.assert_nothing_left(bundle.id());
+}
+
+fn annotations_that_cannot_be_applied_are_refused(lab: &Lab) {
+    for (key, value) in [
+        ("run.oci.handler", "krun"),
+        ("run.oci.handler", "wasm"),
+        ("module.wasm.image/variant", "compat"),
+        ("run.oci.seccomp.plugins", "/lib/plugin.so"),
+        ("run.oci.seccomp_bpf_data", "BgAAAAAA/38="),
+        ("run.oci.systemd.force_cgroup_v1", "/sys/fs/cgroup/systemd"),
+    ] {
+        let bundle = lab.bundle().set("/annotations", json!({ key: value }));
+        bundle.run().fails_with(&[&format!("annotations[{key:?}]")]);
+    }
+    // A pod's containers have them all, and only modules are meant.
+    let pod = json!({"run.oci.handler": "wasm-smart", "module.wasm.image/variant": "compat-smart"});
+    let bundle = lab.bundle().set("/annotations", pod).sh("echo runs");
+    assert_eq!(bundle.run().ok().text(), "runs");
+}
+
+#[track_caller]
+fn assert_is_pidfd(bundle: &Bundle<'_>, received: &crate::support::Received) {
     assert_eq!(received.fds.len(), 1);
     let number = std::os::fd::AsRawFd::as_raw_fd(&received.fds[0]);
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{number}")).unwrap();

@@ -1,7 +1,7 @@
 //! The limits of `linux.resources`: what the container's files hold, read from inside it, from outside
 //! and by another reader (the crate cgroups-rs, for what it reads right), and what is refused.
 
-use crate::support::{Bundle, Lab, cases, disk};
+use crate::support::{Bundle, Lab, WEIGHTS, cases, disk};
 use cgroups_rs::cpu::CpuController;
 use cgroups_rs::cpuset::CpuSetController;
 use cgroups_rs::hugetlb::HugeTlbController;
@@ -11,6 +11,7 @@ use cgroups_rs::{CgroupPid, MaxValue};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
+use std::sync::PoisonError;
 
 cases! {
     [Root, Casulo] => what_cgroup_v2_lacks_is_refused, what_cgroup_v2_does_anyway_is_accepted,
@@ -19,7 +20,7 @@ cases! {
     [Root, Controller("cpu")] => cpu_quota_and_period, burst_is_written, shares_become_weight,
         an_idle_container_has_no_weight;
     [Root, Controller("cpuset")] => cpus_are_chosen;
-    [Root, Controller("pids")] => pids_limit_minus_one_is_max, what_is_not_limited_is_counted;
+    [Root, Controller("pids")] => pids_limit_minus_one_is_max, what_is_not_limited_is_counted, names_in_another_case_are_read;
     [Root, Casulo, NoController("pids")] => no_limit_needs_no_controller;
     [Root, Casulo, Controller("pids")] => pids_limit_zero_is_one, empty_pids_is_unset, limits_are_read_back_from_inside,
         processes_above_are_explained;
@@ -186,6 +187,26 @@ fn what_is_not_limited_is_counted(lab: &Lab) {
     assert_eq!(out.lines()[2..], ["cpu.max", "io.stat"]);
 }
 
+/// As Go's decoder reads them.
+fn names_in_another_case_are_read(lab: &Lab) {
+    let bundle = lab
+        .bundle()
+        .set("/linux/resources", json!({"Pids": {"LIMIT": 17}}))
+        .args(&["/bin/cat", "/sys/fs/cgroup/pids.max"]);
+    let out = bundle.run().ok();
+    assert_eq!(out.text(), "17");
+    for path in ["linux.resources.Pids: ", "linux.resources.pids.LIMIT: "] {
+        assert!(out.stderr.contains(path), "{}", out.stderr);
+    }
+    // The right one counts.
+    let both = json!({"pids": {"limit": 18}, "PIDS": {"limit": 19}});
+    let bundle = lab
+        .bundle()
+        .set("/linux/resources", both)
+        .args(&["/bin/cat", "/sys/fs/cgroup/pids.max"]);
+    assert_eq!(bundle.run().ok().text(), "18");
+}
+
 fn no_limit_needs_no_controller(lab: &Lab) {
     let unlimited = json!({"pids": {"limit": -1}, "memory": {"limit": -1}});
     limited(lab, &unlimited).run().ok();
@@ -266,6 +287,7 @@ fn has_bfq() -> bool {
 }
 
 fn block_io_weight_is_written(lab: &Lab) {
+    let _alone = WEIGHTS.lock().unwrap_or_else(PoisonError::into_inner);
     let bundle = resting(lab, &json!({"blockIO": {"weight": 500}}));
     let (file, expected) = if has_bfq() {
         ("io.bfq.weight", "default 500")
@@ -276,6 +298,7 @@ fn block_io_weight_is_written(lab: &Lab) {
 }
 
 fn weight_of_a_disk_is_written_or_explained(lab: &Lab) {
+    let _alone = WEIGHTS.lock().unwrap_or_else(PoisonError::into_inner);
     let disk = disk().unwrap();
     let resources = json!({"blockIO": {"weightDevice": of_the_disk("weight", 500)}});
     let out = limited(lab, &resources)
@@ -316,6 +339,9 @@ fn huge_page_limits_are_written(lab: &Lab) {
         let resources = json!({"hugepageLimits": [{"pageSize": "2MB", "limit": limit}]});
         assert_eq!(written(lab, &resources, &["hugetlb.2MB.max"]), [expected]);
     }
+    // As some programs in Go write it, and Go reads it.
+    let resources = json!({"hugepageLimits": [{"pagesize": "2MB", "limit": 0}]});
+    assert_eq!(written(lab, &resources, &["hugetlb.2MB.max"]), ["0"]);
 }
 
 fn an_unknown_page_size_is_named(lab: &Lab) {

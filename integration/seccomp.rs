@@ -8,7 +8,7 @@ cases! {
         masked_argument_decides, unknown_call_names_are_skipped, allowed_by_default, filter_without_no_new_privileges,
         ordinary_user_with_no_new_privileges, all_architectures_are_accepted, unknown_action, unknown_architecture,
         log_action_lets_through, filter_holds_for_exec, several_rules_for_one_call, flags_are_accepted;
-    [Root, Casulo] => newer_than_the_profile_is_enosys, unknown_operator, second_run_uses_the_same_filter, listener_gets_the_calls, listener_gets_a_state_of_any_length,
+    [Root, Casulo] => newer_than_the_profile_is_enosys, unknown_operator, second_run_uses_the_same_filter, listener_gets_the_calls, receiver_gets_the_calls, listener_gets_a_state_of_any_length,
         listener_without_anybody_there, listener_path_without_notify, unknown_flag, two_conditions_on_one_argument,
         filter_does_not_hinder_the_runtime;
 }
@@ -450,6 +450,27 @@ fn listener_gets_the_calls(lab: &Lab) {
     assert_eq!(i64::from(call.number), libc::SYS_getpriority);
     assert!(answer(&received.fds[0], &call, Answer::Value(4711)));
     assert_eq!(running.wait().ok().text(), "ok 4711");
+}
+
+/// crun's name for the path of the listener.
+fn receiver_gets_the_calls(lab: &Lab) {
+    let listener = Listener::new(lab.join("listener"));
+    let filter = deny_listed(json!([{"names": ["getpriority"], "action": "SCMP_ACT_NOTIFY"}]));
+    let number = libc::SYS_getpriority.to_string();
+    let receiver = |path: Value| json!({"run.oci.seccomp.receiver": path});
+    let bundle = with(lab, filter.clone())
+        .set("/annotations", receiver(json!(listener.path())))
+        .args(&["/bin/probe", "syscall", &number, "0", "0"]);
+    let running = Running::new(bundle.command(&[], "run", &[]), b"");
+    let received = listener.receive();
+    let call = next_call(&received.fds[0]).unwrap();
+    assert_eq!(i64::from(call.number), libc::SYS_getpriority);
+    assert!(answer(&received.fds[0], &call, Answer::Value(4711)));
+    assert_eq!(running.wait().ok().text(), "ok 4711");
+    with(lab, filter)
+        .set("/annotations", receiver(json!("relative")))
+        .run()
+        .fails_with(&["run.oci.seccomp.receiver", "absolute"]);
 }
 
 fn listener_gets_a_state_of_any_length(lab: &Lab) {

@@ -1,6 +1,6 @@
 //! The systemd driver: what systemd makes and knows of it, what is below, and that all of it goes.
 
-use crate::support::{Bundle, Lab, Output, Running, cases, finish, wait_until, wrapped};
+use crate::support::{Bundle, Lab, Output, Running, WEIGHTS, cases, finish, wait_until, wrapped};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::net::UnixListener;
@@ -20,6 +20,7 @@ cases! {
         without_systemd_nothing_is_left, delete_without_systemd_removes_the_cgroups, the_scope_goes_with_a_killed_runtime;
     [Root, Casulo, Systemd, Program("/usr/bin/unshare")] => systemd_that_never_answers, other_pid_namespaces_are_refused;
     [Root, Casulo, Systemd, Program("/usr/bin/strace")] => one_connection_and_one_call, the_bus_will_do;
+    [Root, Casulo, Systemd, Program("/usr/sbin/modprobe")] => a_weight_is_what_systemd_makes_of_it;
     [Root, Casulo, TestBuild, Systemd, Program("/usr/bin/strace")] => a_scope_that_nothing_proves_ours_is_not_stopped;
     [Root, Casulo, Systemd, UserSystemd, Program("/usr/bin/setpriv")] => an_ordinary_users_own_systemd;
 }
@@ -412,6 +413,7 @@ fn later_commands_need_no_flag(lab: &Lab) {
     let bundle = bundle(lab);
     finish(bundle.command(DRIVER, "create", &[]), b"").ok();
     assert_eq!(bundle.status(), "created");
+    assert_eq!(bundle.state()["systemd-scope"], unit(&bundle));
     let procs = read(&scope_directory(&bundle).join("container"), "cgroup.procs");
     assert_eq!(procs, bundle.pid().to_string());
     assert_eq!(read(&scope_directory(&bundle), "cgroup.procs"), "");
@@ -476,6 +478,61 @@ fn an_update_is_told_to_systemd(lab: &Lab) {
     systemctl(&["daemon-reload"]).ok();
     assert_eq!(limits(&bundle), expected);
     delete(&bundle);
+}
+
+/// systemd writes the scope's weights for both of the kernel's schedulers, and converts one into the other.
+fn a_weight_is_what_systemd_makes_of_it(lab: &Lab) {
+    let _bfq = Bfq::load();
+    let weight = |weight: u16| json!({"blockIO": {"weight": weight}});
+    let bundle = bundle(lab).set("/linux/resources", weight(111));
+    start(&bundle);
+    let scope = scope_directory(&bundle);
+    let agreed = || {
+        let of_scope = read(&scope, "io.bfq.weight");
+        assert_eq!(of_scope, read(&scope.join("container"), "io.bfq.weight"));
+        of_scope
+    };
+    assert_eq!(agreed(), "default 111");
+    // systemd writes all of the scope's weights again.
+    let property = format!("IOWeight={}", show(&unit(&bundle), "IOWeight"));
+    systemctl(&["set-property", "--runtime", &unit(&bundle), &property]).ok();
+    assert_eq!(agreed(), "default 111");
+    let update = |resources: &Value| {
+        let mut command = lab.command();
+        command.args(["update", "--resources", "-", bundle.id()]);
+        finish(command, resources.to_string().as_bytes())
+    };
+    update(&weight(222)).ok();
+    assert_eq!(agreed(), "default 222");
+    let told = show(&unit(&bundle), "IOWeight");
+    let refused = json!({"blockIO": {"weight": 333}, "unified": {"cpu.weight": "0"}});
+    update(&refused).fails_with(&["cpu.weight"]);
+    assert_eq!(agreed(), "default 222");
+    assert_eq!(show(&unit(&bundle), "IOWeight"), told);
+    delete(&bundle);
+}
+
+/// The scheduler with weights of its own is there while this value is. A container's file for weights is another then.
+struct Bfq(#[expect(dead_code, reason = "held")] MutexGuard<'static, ()>);
+
+impl Bfq {
+    fn load() -> Bfq {
+        let alone = WEIGHTS.lock().unwrap_or_else(PoisonError::into_inner);
+        modprobe(&["bfq"]).ok();
+        Bfq(alone)
+    }
+}
+
+impl Drop for Bfq {
+    fn drop(&mut self) {
+        modprobe(&["--remove", "bfq"]);
+    }
+}
+
+fn modprobe(args: &[&str]) -> Output {
+    let mut command = Command::new("modprobe");
+    command.args(args);
+    finish(command, b"")
 }
 
 fn a_refused_update_changes_nothing(lab: &Lab) {

@@ -1,8 +1,9 @@
 //! `update`: limits and device rules of a container that runs, and that a refusal changes nothing.
 
-use crate::support::{Bundle, Lab, Output, bpf, cases, disk, finish, wait_until};
+use crate::support::{Bundle, Lab, Output, WEIGHTS, bpf, cases, disk, finish, wait_until};
 use serde_json::{Value, json};
 use std::fs;
+use std::sync::PoisonError;
 
 cases! {
     [Root] => resources_come_from_stdin, resources_come_from_a_file;
@@ -551,6 +552,7 @@ fn limits_can_be_added_to_a_container_without(lab: &Lab) {
 }
 
 fn block_io_weight_option(lab: &Lab) {
+    let _alone = WEIGHTS.lock().unwrap_or_else(PoisonError::into_inner);
     let bundle = sleeping(lab);
     update(&bundle, &["--blkio-weight", "500"]).ok();
     // BFQ has a file of its own, and counts as v1 did.

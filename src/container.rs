@@ -364,7 +364,7 @@ fn tell_caller<'a>(request: &Request<'a>, rollback: &mut Rollback<'a>, born: &Bo
         rollback.pid_file = Some(path);
     }
     step::begin(Step::SendPidfd)?;
-    if let Some(path) = request.pidfd_socket {
+    for path in request.pidfd_sockets() {
         caller_socket::send_fd(path, b"pidfd", born.pidfd.as_fd()).context(
             Code::Io,
             "send the pidfd to",

@@ -3,9 +3,10 @@
 //!
 //! [`plan`] is pure. The parent makes the groups before the container has a process, and moves
 //! init into them before it runs anything, so that all its children are born there. Whether the
-//! host has resctrl is only asked when a config wants it. [`update`] changes a class later. Sources:
+//! host has resctrl is only asked when a config wants it. [`update`] changes a class later, [`stats`] reads its figures. Sources:
 //! config-linux.md, "IntelRdt", and the kernel's Documentation/filesystems/resctrl.rst.
 
+pub(crate) mod stats;
 pub(crate) mod update;
 
 use crate::error::{Code, Context, Error, Problems, Result};

@@ -10,7 +10,7 @@ use crate::hooks::Kind;
 use crate::host::Host;
 use crate::id::Id;
 use crate::options::Options;
-use crate::{cgroups, hooks, intel_rdt, namespaces, process, rootfs, seccomp};
+use crate::{cgroups, config, hooks, intel_rdt, namespaces, process, rootfs, seccomp};
 use oci_spec::runtime::Spec;
 use std::path::PathBuf;
 
@@ -25,6 +25,8 @@ pub struct Plan {
     pub(crate) bundle: PathBuf,
     /// Annotations, as they stand in the config, sorted.
     pub(crate) annotations: Vec<(String, String)>,
+    /// Unix socket that gets a pidfd of init, as crun's annotation names it.
+    pub(crate) pidfd_receiver: Option<PathBuf>,
     /// Namespaces to make and to join, id maps, time offsets.
     pub(crate) namespaces: namespaces::Plan,
     /// The cgroup, its limits and device rules.
@@ -61,6 +63,7 @@ impl Plan {
         host: &Host,
         problems: &mut Problems,
     ) -> Plan {
+        config::annotations::refuse(spec, problems);
         let namespaces = namespaces::plan(spec, host, problems);
         let process = match spec.process() {
             Some(it) => process::plan(it, spec, &namespaces, options, host, "process", problems),
@@ -92,6 +95,7 @@ impl Plan {
             oci_version: spec.version().clone(),
             bundle: options.bundle.clone(),
             annotations: sorted_annotations(spec),
+            pidfd_receiver: pidfd_receiver(spec, problems),
             cgroup,
             rootfs,
             seccomp: seccomp::plan(spec, problems),
@@ -173,6 +177,19 @@ fn keep_apart(
             "in a joined mount namespace others would see init in this procfs before it is confined: join their pid namespace, too",
         );
     }
+}
+
+/// Relative to the working directory of casulo's caller, as `--pidfd-socket` is.
+fn pidfd_receiver(spec: &Spec, problems: &mut Problems) -> Option<PathBuf> {
+    const RECEIVER: &str = "run.oci.pidfd_receiver";
+    let path = spec.annotations().as_ref()?.get(RECEIVER)?;
+    if path.is_empty() || path.contains('\0') {
+        problems.add(
+            format!("annotations[{RECEIVER:?}]"),
+            "not the path of a socket",
+        );
+    }
+    Some(PathBuf::from(path))
 }
 
 fn sorted_annotations(spec: &Spec) -> Vec<(String, String)> {

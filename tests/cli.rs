@@ -183,6 +183,10 @@ fn the_first_version_line_has_name_and_number() {
         assert!(lines[1].starts_with("commit: "), "{text}");
         assert_eq!(lines[2], "spec: 1.3.0");
         assert_eq!(
+            lines.last(),
+            Some(&"+SYSTEMD +SELINUX +APPARMOR +CAP +SECCOMP +EBPF")
+        );
+        assert_eq!(
             text.matches("version").count(),
             1,
             "engines split on that word"
@@ -278,6 +282,7 @@ fn a_stopped_container_answers_state_and_not_kill() {
     ] {
         assert!(!state[key].is_null(), "{key}");
     }
+    assert!(state.get("systemd-scope").is_none(), "it is in no scope");
     for signal in ["TERM", "SIGKILL", "9"] {
         let output = casulo(root.path(), &["kill", "web", signal]);
         assert!(

@@ -5,13 +5,14 @@ use super::steps::{Attempt, Device, OwnHost, Way, errors};
 use crate::support::{Lab, Output, RESCTRL, cases, finish, wait_until};
 use crate::systemd::UsersContainer;
 use casulo::step::Step;
+use serde_json::Value;
 use std::fs;
 use std::path::Path;
 
 cases! {
     [Root, Casulo, TestBuild, Veth] => device_comes_back_whatever_fails_later,
         device_of_a_killed_create_stays_in_a_joined_namespace;
-    [Root, Casulo, TestBuild, Fuse] => init_is_in_its_class, class_of_somebody_else_stays,
+    [Root, Casulo, TestBuild, Fuse] => init_is_in_its_class, events_have_the_figures_of_the_group, class_of_somebody_else_stays,
         schemata_of_a_failed_update_are_as_before;
     [Root, Casulo, TestBuild, Systemd, UserSystemd, Program("/usr/bin/setpriv")] =>
         exec_that_systemd_moves_ends_with_its_runtime;
@@ -100,6 +101,72 @@ fn init_is_in_its_class(lab: &Lab) {
         assert_ne!(out.code, 0, "{what}: {out:?}");
         attempt.clear_away(what);
     }
+}
+
+/// As runc has them, by name.
+fn events_have_the_figures_of_the_group(lab: &Lab) {
+    let _host = OwnHost::new();
+    let attempt = Attempt::new(lab, Way::DeleteInClass);
+    let id = attempt.bundle.id();
+    lab.use_test_build("CASULO_TEST", "no fault");
+    let out = lab.casulo(&["events", "--stats", id]).ok();
+    lab.use_runtime();
+    let event: Value = serde_json::from_str(&out.stdout).unwrap();
+    let rdt = &event["data"]["intel_rdt"];
+    let class = Path::new(RESCTRL).join(id);
+    let number = |file: &Path| -> u64 { fs::read_to_string(file).unwrap().trim().parse().unwrap() };
+    let line = |group: &Path, resource: &str| {
+        let text = fs::read_to_string(group.join("schemata")).unwrap();
+        let line = text.lines().find(|it| it.trim().starts_with(resource));
+        line.unwrap().trim().to_owned()
+    };
+    let (info, root) = (Path::new(RESCTRL).join("info"), Path::new(RESCTRL));
+    assert_eq!(rdt["l3_cache_info"]["cbm_mask"], "7ff");
+    for (member, directory, file) in [
+        ("l3_cache_info", "L3", "min_cbm_bits"),
+        ("l3_cache_info", "L3", "num_closids"),
+        ("mem_bw_info", "MB", "bandwidth_gran"),
+        ("mem_bw_info", "MB", "delay_linear"),
+        ("mem_bw_info", "MB", "min_bandwidth"),
+        ("mem_bw_info", "MB", "num_closids"),
+    ] {
+        assert_eq!(
+            rdt[member][file],
+            number(&info.join(directory).join(file)),
+            "{file}"
+        );
+    }
+    for (member, group, resource) in [
+        ("l3_cache_schema_root", root, "L3"),
+        ("l3_cache_schema", &class, "L3"),
+        ("mem_bw_schema_root", root, "MB"),
+        ("mem_bw_schema", &class, "MB"),
+    ] {
+        assert_eq!(rdt[member], line(group, resource), "{member}");
+    }
+    assert_ne!(rdt["l3_cache_schema"], rdt["l3_cache_schema_root"]);
+    assert!(
+        rdt["schemata"]
+            .as_array()
+            .unwrap()
+            .contains(&rdt["l3_cache_schema"]),
+        "{rdt}"
+    );
+    let data = class.join("mon_groups").join(id).join("mon_data");
+    for (index, domain) in ["mon_L3_00", "mon_L3_01"].into_iter().enumerate() {
+        for (member, file) in [
+            ("mbm_stats", "mbm_total_bytes"),
+            ("mbm_stats", "mbm_local_bytes"),
+            ("cmt_stats", "llc_occupancy"),
+        ] {
+            assert_eq!(
+                rdt[member][index][file],
+                number(&data.join(domain).join(file)),
+                "{file}"
+            );
+        }
+    }
+    attempt.clear_away("nothing failed");
 }
 
 fn class_of_somebody_else_stays(lab: &Lab) {

@@ -29,6 +29,9 @@ pub(super) mod opcode {
     pub(crate) const STATFS: u32 = 17;
     pub(crate) const RELEASE: u32 = 18;
     pub(crate) const INIT: u32 = 26;
+    pub(crate) const OPENDIR: u32 = 27;
+    pub(crate) const READDIR: u32 = 28;
+    pub(crate) const RELEASEDIR: u32 = 29;
     pub(crate) const INTERRUPT: u32 = 36;
     pub(crate) const BATCH_FORGET: u32 = 42;
 }

@@ -29,7 +29,7 @@ pub(crate) use own_namespace::OwnNamespace;
 pub(crate) use resctrl::{RESCTRL, Resctrl};
 pub(crate) use runtime::{Output, Running, field, finish, wait_until, wrapped};
 pub(crate) use seccomp_agent::{Agent, Answer, answer, next_call};
-pub(crate) use sockets::{Listener, received};
+pub(crate) use sockets::{Listener, Received, received};
 pub(crate) use terminal::Terminal;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -103,6 +103,10 @@ struct Skip {
     /// Nobody can ask that another host runs it.
     is_optional: bool,
 }
+
+/// Which file a container has for the weight of its I/O changes with the kernel's modules: who looks at it, or loads
+/// one, is alone.
+pub(crate) static WEIGHTS: Mutex<()> = Mutex::new(());
 
 static SKIPPED: Mutex<Vec<Skip>> = Mutex::new(Vec::new());
 

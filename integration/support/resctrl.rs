@@ -2,7 +2,9 @@
 //! machines have the hardware: a directory that is made has its files, and goes with them. casulo's test build
 //! takes FUSE for it.
 
-use super::fuse::opcode::{GETATTR, LOOKUP, MKDIR, OPEN, READ, RELEASE, RMDIR, STATFS, WRITE};
+use super::fuse::opcode::{
+    GETATTR, LOOKUP, MKDIR, OPEN, OPENDIR, READ, READDIR, RELEASE, RELEASEDIR, RMDIR, STATFS, WRITE,
+};
 use super::fuse::{Answer, Request, Server};
 use super::{HostMount, OwnNamespace};
 use nix::fcntl::{OFlag, open};
@@ -17,6 +19,41 @@ const FOPEN_DIRECT_IO: u32 = 1;
 
 /// Where casulo looks for it.
 pub(crate) const RESCTRL: &str = "/sys/fs/resctrl";
+
+/// What the hardware can do.
+const INFO: &[(&str, &str)] = &[
+    ("info/L3/cbm_mask", "7ff\n"),
+    ("info/L3/min_cbm_bits", "1\n"),
+    ("info/L3/num_closids", "16\n"),
+    ("info/MB/bandwidth_gran", "10\n"),
+    ("info/MB/delay_linear", "1\n"),
+    ("info/MB/min_bandwidth", "20\n"),
+    ("info/MB/num_closids", "8\n"),
+    (
+        "info/L3_MON/mon_features",
+        "llc_occupancy\nmbm_total_bytes\nmbm_local_bytes\n",
+    ),
+];
+
+/// What every group has counted, by domain.
+const DOMAINS: &[(&str, &[(&str, u64)])] = &[
+    (
+        "mon_L3_00",
+        &[
+            ("llc_occupancy", 1000),
+            ("mbm_total_bytes", 2000),
+            ("mbm_local_bytes", 3000),
+        ],
+    ),
+    (
+        "mon_L3_01",
+        &[
+            ("llc_occupancy", 4000),
+            ("mbm_total_bytes", 5000),
+            ("mbm_local_bytes", 6000),
+        ],
+    ),
+];
 
 /// The file system is there for this thread and what it starts, until this value is dropped.
 pub(crate) struct Resctrl {
@@ -66,6 +103,13 @@ impl Tree {
             modes: BTreeMap::new(),
             numbers: vec![String::new()],
         };
+        for directory in ["info", "info/L3", "info/MB", "info/L3_MON"] {
+            tree.nodes.insert(directory.to_owned(), None);
+        }
+        for (file, text) in INFO {
+            tree.nodes
+                .insert((*file).to_owned(), Some((*text).to_owned()));
+        }
         tree.make_group("", true);
         tree
     }
@@ -74,6 +118,18 @@ impl Tree {
     fn make_group(&mut self, path: &str, is_class: bool) {
         self.nodes.insert(path.to_owned(), None);
         self.nodes.insert(below(path, "tasks"), Some(String::new()));
+        let data = below(path, "mon_data");
+        self.nodes.insert(data.clone(), None);
+        for (domain, figures) in DOMAINS {
+            let domain = below(&data, domain);
+            self.nodes.insert(domain.clone(), None);
+            for (file, figure) in *figures {
+                // A class and each group in it have counted something else.
+                let figure = figure + u64::try_from(path.len()).unwrap();
+                self.nodes
+                    .insert(below(&domain, file), Some(format!("{figure}\n")));
+            }
+        }
         if is_class {
             let all = "    MB:0=100;1=100\n    L3:0=7ff;1=7ff\n".to_owned();
             self.nodes.insert(below(path, "schemata"), Some(all));
@@ -113,6 +169,8 @@ impl Tree {
                     .retain(|path, _| *path != gone && !path.starts_with(&inside));
                 Answer::Bytes(Vec::new())
             }
+            OPENDIR => Answer::Bytes(vec![0; 16]),
+            READDIR => self.entries(&path, request.number(8) as usize),
             OPEN => {
                 let flags = FOPEN_DIRECT_IO.to_ne_bytes();
                 Answer::Bytes([&[0; 8][..], &flags, &[0; 4]].concat())
@@ -120,13 +178,14 @@ impl Tree {
             READ => match self.nodes.get(&path) {
                 Some(Some(text)) => {
                     let from = text.len().min(request.number(8) as usize);
-                    Answer::Bytes(text.as_bytes()[from..].to_vec())
+                    let to = text.len().min(from + request.number(16) as usize);
+                    Answer::Bytes(text.as_bytes()[from..to].to_vec())
                 }
                 _ => Answer::Error(libc::ENODEV),
             },
             WRITE => self.write(&path, request),
             STATFS => Answer::Bytes(vec![0; 80]),
-            RELEASE => Answer::Bytes(Vec::new()),
+            RELEASE | RELEASEDIR => Answer::Bytes(Vec::new()),
             _ => Answer::Error(libc::ENOSYS),
         }
     }
@@ -160,6 +219,28 @@ impl Tree {
         self.numbers.push(path.to_owned());
         let number = self.numbers.len() as u64;
         Answer::Bytes([&number.to_ne_bytes()[..], &[0; 32], &attributes].concat())
+    }
+
+    /// `struct fuse_dirent` of each that is in a directory, after the first `skip`.
+    fn entries(&self, path: &str, skip: usize) -> Answer {
+        let inside = |name: &&String| {
+            let rest = match path {
+                "" => Some(name.as_str()),
+                path => name.strip_prefix(path).and_then(|it| it.strip_prefix('/')),
+            };
+            rest.is_some_and(|rest| !rest.is_empty() && !rest.contains('/'))
+        };
+        let mut bytes = Vec::new();
+        for (index, path) in self.nodes.keys().filter(inside).enumerate().skip(skip) {
+            let name = path.rsplit('/').next().unwrap();
+            bytes.extend_from_slice(&1_u64.to_ne_bytes());
+            bytes.extend_from_slice(&(index as u64 + 1).to_ne_bytes());
+            bytes.extend_from_slice(&u32::try_from(name.len()).unwrap().to_ne_bytes());
+            bytes.extend_from_slice(&0_u32.to_ne_bytes());
+            bytes.extend_from_slice(name.as_bytes());
+            bytes.resize(bytes.len().next_multiple_of(8), 0);
+        }
+        Answer::Bytes(bytes)
     }
 
     /// `struct fuse_attr`

@@ -1,9 +1,9 @@
-//! Enables controllers (`cgroup.subtree_control`): those that count what every container uses, where
-//! they can be had, and those that its limits need, or else the reason. Parent, called by
-//! [`super::fs`] for a new cgroup, and when the file of a limit is missing.
+//! Enables controllers (`cgroup.subtree_control`): all that can be had, for what a container counts and may pass on to
+//! cgroups of its own, and those that its limits need, or else the reason. Parent, called by
+//! [`super::create`] for a new cgroup, and when the file of a limit is missing.
 
 use super::Plan;
-use super::fs::{Cgroup, read, write};
+use super::fs::{Cgroup, read, read_line, write};
 use super::limits::Setting;
 use crate::error::{Code, Error, Result};
 use nix::errno::Errno;
@@ -11,53 +11,76 @@ use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, faccessat};
 use std::path::Path;
 
-/// What is counted in every container, limits or not: people and engines ask for its memory and its
-/// processes, and a container with cgroups of its own can only pass on what it has.
-const COUNTED: [&str; 4] = ["cpu", "io", "memory", "pids"];
+/// The controllers that also limit threads (`.threaded` in the kernel's sources). All others are of domains.
+const THREADED: [&str; 4] = ["cpu", "cpuset", "perf_event", "pids"];
 
-/// Gives `cgroup` the controllers that count, as far as the host has them and the cgroups above can
-/// pass them on. One look where that was done for a neighbour.
-pub(super) fn enable_counted(cgroup: &Cgroup, mount: &Path) {
-    let flags = AtFlags::empty();
-    let counts = faccessat(
-        &cgroup.directory,
-        "memory.current",
-        AccessFlags::F_OK,
-        flags,
-    )
-    .is_ok();
-    let (Some(above), false) = (cgroup.path.parent(), counts) else {
-        return;
+/// Gives `cgroup` every controller that the host has, as far as the cgroups above can pass them on: an engine or a
+/// kubelet in the container needs them, and people ask for the memory and the processes of every container. Two
+/// looks where that was done for a neighbour. What cannot be had is left out: no limit needs it, or that limit will
+/// say so.
+pub(super) fn enable_all(cgroup: &Cgroup, mount: &Path) {
+    raise(&cgroup.path, mount, &controllers_of(mount));
+}
+
+/// Has the cgroups above `directory` pass on what they can of `all`, from the first that lacks some of it. The
+/// controllers that `directory` then has.
+fn raise(directory: &Path, mount: &Path, all: &[String]) -> Vec<String> {
+    if directory == mount {
+        return all.to_vec();
+    }
+    let has = controllers_of(directory);
+    let Some(above) = directory.parent() else {
+        return has;
     };
-    let result = enable_all_in(above, mount, &counted_in(mount));
-    // Where only a part is passed on to an ordinary user, that part.
-    if result.is_err() {
-        let _ = enable_all_in(above, above, &counted_in(above));
+    if all.iter().all(|it| has.contains(it)) || !is_writable(above) {
+        return has;
     }
+    let passed = raise(above, mount, all);
+    // A cgroup with processes would take threaded controllers alone, and become a threaded domain, below which no
+    // container can be (cgroup-v2.rst, "Threads").
+    let is_domain = passed.iter().any(|it| !THREADED.contains(&it.as_str()));
+    if !is_domain || passed.iter().all(|it| has.contains(it)) {
+        return has;
+    }
+    if let Err(errno) = give(above, &passed) {
+        let above = above.display();
+        log::debug!("not all is enabled below {above}: {}", errno.desc());
+    }
+    controllers_of(directory)
 }
 
-/// All of them in one write, and never without memory: the kernel then refuses a cgroup with
-/// processes. It would take cpu and pids alone, and make a threaded domain of it, below which no
-/// container can be (cgroup-v2.rst, "Threads").
-fn enable_all_in(directory: &Path, top: &Path, wanted: &[&str]) -> std::result::Result<(), Errno> {
-    if !wanted.contains(&"memory") {
-        return Ok(());
+/// Gives those below `directory` these controllers: all in one write, or each that can be had.
+///
+/// # Errors
+/// Why not all were given. EBUSY, EOPNOTSUPP: none, as one of them cannot be had beside processes or threads.
+pub(super) fn give(directory: &Path, controllers: &[String]) -> nix::Result<()> {
+    let file = directory.join("cgroup.subtree_control");
+    let enable = |names: &[String]| write(AT_FDCWD, &file, &format!("+{}", names.join(" +")));
+    let result = enable(controllers);
+    // One that fails has the others fail with it: cpu where there are realtime processes (EINVAL), or one that was
+    // taken away meanwhile (ENOENT). Other errors would be those of each.
+    if matches!(result, Err(Errno::EINVAL | Errno::ENOENT | Errno::ENOMEM)) {
+        let is_of_domains = |it: &&String| !THREADED.contains(&it.as_str());
+        let (domain, threaded): (Vec<_>, Vec<_>) = controllers.iter().partition(is_of_domains);
+        for controller in domain.into_iter().chain(threaded) {
+            let one = enable(std::slice::from_ref(controller));
+            if let Err(Errno::EBUSY | Errno::EOPNOTSUPP) = one {
+                break;
+            }
+        }
     }
-    enable_in(directory, top, wanted).map_err(|(directory, errno)| {
-        // No limit needs them, or that limit will say so.
-        log::debug!(
-            "not all is counted: {}: {}",
-            directory.display(),
-            errno.desc()
-        );
-        errno
-    })
+    result
 }
 
-fn counted_in(directory: &Path) -> Vec<&'static str> {
-    let list = read(AT_FDCWD, &directory.join("cgroup.controllers")).unwrap_or_default();
-    let is_there = |name: &&str| list.split_whitespace().any(|it| it == *name);
-    COUNTED.into_iter().filter(is_there).collect()
+fn is_writable(directory: &Path) -> bool {
+    let file = directory.join("cgroup.subtree_control");
+    faccessat(AT_FDCWD, &file, AccessFlags::W_OK, AtFlags::AT_EACCESS).is_ok()
+}
+
+/// What `directory` can pass on.
+pub(super) fn controllers_of(directory: &Path) -> Vec<String> {
+    let list = read_line(AT_FDCWD, &directory.join("cgroup.controllers")).unwrap_or_default();
+    list.split_whitespace().map(str::to_owned).collect()
 }
 
 /// Gives the cgroups below `directory` the controllers that the plan needs: one write, after the same
@@ -99,11 +122,11 @@ fn enable_in<'a>(
 
 /// Says which controller cannot be had, and why.
 fn not_enabled(directory: &Path, wanted: &[&str], errno: Errno) -> Error {
-    let available = read(AT_FDCWD, &directory.join("cgroup.controllers")).unwrap_or_default();
+    let available = controllers_of(directory);
     let missing: Vec<&str> = wanted
         .iter()
         .copied()
-        .filter(|name| !available.split_whitespace().any(|it| it == *name))
+        .filter(|name| !available.iter().any(|it| it == name))
         .collect();
     let object = directory.display().to_string();
     let step = format!("enable {} below", wanted.join(", "));

@@ -2,8 +2,8 @@
 //! Parent, with the caller's privileges, before the container has a process.
 //!
 //! It is on the way of every `run`, so it asks the kernel for little that the kernel would say
-//! anyway: whether the new cgroup counts memory, since figures are wanted without a limit too; all
-//! else about controllers only when a limit's file is missing.
+//! anyway: whether the new cgroup has all controllers, since figures and cgroups of its own are wanted without a limit
+//! too; all else about controllers only when a limit's file is missing.
 
 use super::controllers;
 use super::directories::{Directories, make_directories, remove_empty};
@@ -48,7 +48,7 @@ impl Cgroup {
         if plan.need == Need::Optional {
             self.check_delegation(plan)?;
         }
-        controllers::enable_counted(self, &plan.mount);
+        controllers::enable_all(self, &plan.mount);
         step::begin(Step::Limits)?;
         self.write_all(&plan.settings, plan)?;
         step::begin(Step::CgroupOwner)?;

@@ -2,6 +2,7 @@
 //! on the upper one, which is also the root of the container's cgroup namespace; the lower one is
 //! the payload's to manage. Parent, right after init was born in the upper one.
 
+use super::controllers;
 use super::directories::make_directories;
 use super::fs::Cgroup;
 use crate::error::Result;
@@ -24,10 +25,7 @@ impl Cgroup {
         below.add(init)?;
         // Only now: a cgroup with a process gives no controllers to those below it. One that
         // cannot be had is missing below, as it is to the container anyway.
-        let available = self.read("cgroup.controllers").unwrap_or_default();
-        for controller in available.split_whitespace() {
-            let _ = self.write("cgroup.subtree_control", &format!("+{controller}"));
-        }
+        let _ = controllers::give(&self.path, &controllers::controllers_of(&self.path));
         Ok(())
     }
 }

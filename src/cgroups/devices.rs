@@ -4,10 +4,12 @@
 //! when an update brings other rules. So what init opens there is what the container may open. The device nodes that the
 //! config asks for are not subject to the rules, as with runc: those that are forbidden the parent makes.
 
+mod access;
 mod attached;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod reference;
 
+pub(crate) use access::Access;
 pub(crate) use attached::Rules;
 
 use crate::error::Problems;
@@ -31,33 +33,6 @@ pub(crate) enum Kind {
     Block,
     /// Character devices.
     Char,
-}
-
-/// Kinds of access as the kernel counts them: `BPF_DEVCG_ACC_*` of linux/bpf.h.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Access(u8);
-
-impl Access {
-    const MKNOD: Access = Access(1);
-    const READ: Access = Access(2);
-    const WRITE: Access = Access(4);
-    const ALL: Access = Access(7);
-
-    fn parse(text: &str) -> Option<Access> {
-        text.chars().try_fold(Access(0), |access, c| {
-            let one = match c {
-                'm' => Access::MKNOD,
-                'r' => Access::READ,
-                'w' => Access::WRITE,
-                _ => return None,
-            };
-            Some(Access(access.0 | one.0))
-        })
-    }
-
-    fn includes(self, other: Access) -> bool {
-        self.0 & other.0 == other.0
-    }
 }
 
 /// One entry of the list. None as a number is any number.
@@ -191,14 +166,8 @@ fn read(rule: &LinuxDeviceCgroup, path: &str, problems: &mut Problems) -> Option
     };
     let major = number(rule.major(), "major");
     let minor = number(rule.minor(), "minor");
-    let access = Access::parse(rule.access().as_deref().unwrap_or_default());
-    let access = access.filter(|access| access.0 != 0);
-    if access.is_none() {
-        problems.add(
-            format!("{path}.access"),
-            "must be made of r, w and m, at least one",
-        );
-    }
+    let letters = rule.access().as_deref().unwrap_or_default();
+    let access = access::read(letters, kind, &format!("{path}.access"), problems)?;
     Some(Rule {
         verdict: if rule.allow() {
             Verdict::Allow
@@ -208,7 +177,7 @@ fn read(rule: &LinuxDeviceCgroup, path: &str, problems: &mut Problems) -> Option
         kind: kind?,
         major: major?,
         minor: minor?,
-        access: access?,
+        access,
     })
 }
 

@@ -174,6 +174,16 @@ pub(super) fn read(directory: BorrowedFd<'_>, file: &Path) -> nix::Result<String
     )?)
 }
 
+/// Reads a cgroup file of one line, which the kernel hands out in one piece: one open and one read(2).
+pub(super) fn read_line(directory: BorrowedFd<'_>, file: &Path) -> nix::Result<String> {
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    let fd = openat(directory, file, flags, Mode::empty())?;
+    let mut buffer = [0; 1024];
+    let length = nix::unistd::read(&fd, &mut buffer)?;
+    let text = buffer.get(..length).unwrap_or_default();
+    Ok(String::from_utf8_lossy(text).into_owned())
+}
+
 /// Reads an open file from where it stands to its end.
 pub(super) fn read_all(fd: &OwnedFd) -> nix::Result<String> {
     let mut text = Vec::new();

@@ -17,6 +17,7 @@ mod text;
 pub(crate) use memory::Events as MemoryEvents;
 
 use super::Cgroup;
+use crate::intel_rdt;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -37,8 +38,8 @@ pub(crate) struct Stats {
     pub hugetlb: BTreeMap<String, hugetlb::HugeTlb>,
     /// RDMA devices.
     pub rdma: rdma::Rdma,
-    /// Always empty: resctrl is no part of the cgroup.
-    pub intel_rdt: Empty,
+    /// Filled in by who knows the container: resctrl is no part of the cgroup.
+    pub intel_rdt: intel_rdt::stats::Stats,
     /// Always empty: runc lists interfaces that it made itself, which no config can ask for.
     pub network_interfaces: [Empty; 0],
 }

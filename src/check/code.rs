@@ -93,6 +93,7 @@ pub(crate) enum Code {
     PropagationShared,
     HookOnHost,
     AnnotationSensitive,
+    MemberCase,
     MemoryUnlimited,
     PidsUnlimited,
 }

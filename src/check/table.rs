@@ -381,6 +381,12 @@ pub(super) const ALL: &[Row] = &[
         "allow it only from configs that you trust",
     ),
     (
+        C::MemberCase,
+        "member-case",
+        Weak,
+        "write the name as the specification does",
+    ),
+    (
         C::MemoryUnlimited,
         "memory-unlimited",
         Weak,

@@ -8,6 +8,7 @@ mod namespaces;
 mod process;
 
 use super::{Code, Findings, Subject};
+use crate::config;
 
 /// Adds a finding for each weakness.
 pub(super) fn find(subject: &Subject<'_>, findings: &mut Findings) {
@@ -25,6 +26,9 @@ pub(super) fn find(subject: &Subject<'_>, findings: &mut Findings) {
     process::labels(subject, findings);
     outside(subject, findings);
     limits(subject, findings);
+    for (path, why) in config::case::find(&subject.raw) {
+        findings.add(Code::MemberCase, path, why);
+    }
 }
 
 /// The prefixes of annotations that change what casulo does to the host, as `casulo features` lists them.

@@ -21,7 +21,8 @@ pub(super) fn run(global: &Global, args: &Id) -> Result<u8> {
     Ok(0)
 }
 
-/// The spec's state document with `rootfs`, `created` and `owner` added, as runc prints it.
+/// The spec's state document with `rootfs`, `created` and `owner` added, as runc prints it, and `systemd-scope`, as
+/// crun does where systemd made one.
 pub(super) fn document(dir: &Dir) -> Result<Value> {
     Ok(document_of(dir.look()?))
 }
@@ -38,6 +39,9 @@ pub(super) fn document_of(seen: Seen) -> Value {
     document["rootfs"] = facts.rootfs.to_string_lossy().into();
     document["created"] = facts.created.into();
     document["owner"] = owner(facts.owner).into();
+    if let Some(scope) = facts.systemd_scope {
+        document["systemd-scope"] = scope.unit.into();
+    }
     document
 }
 

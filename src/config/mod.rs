@@ -6,13 +6,16 @@
 //!             └─► repair: JSON values ─► mend ─► types ───────┘
 //! ```
 //! oci-spec's types differ from the specification in a few places: they misspell two scheduler
-//! flags, fail on an unknown capability, read `"pids": {}` as a limit of 0 and so on. This is the
+//! flags, fail on an unknown capability, read `"pids": {}` as a limit of 0 and so on; and where Go's
+//! decoder takes `CPU` for `cpu`, they take it for nothing. This is the
 //! one border where that is set right; nothing behind it needs to know. The repair costs a second
 //! parse, so it only runs where the first one failed or may have misread something.
 //!
 //! Everything wrong is collected, each problem with its JSON path; only a text that is not JSON at
 //! all stops at the first.
 
+pub(crate) mod annotations;
+pub(crate) mod case;
 mod check;
 pub(crate) mod names;
 mod repair;
@@ -168,10 +171,10 @@ fn text<'a>(bytes: &'a [u8], file: &str) -> Result<&'a str> {
 
 /// The fast path. None means only that the text needs a closer look. An array is not tried: serde
 /// would take its elements for the fields, in order. Nor is a text with an escaped NUL, which
-/// would end a C string early, far from here.
+/// would end a C string early, far from here, or with a member's name in another case.
 fn straight<T: DeserializeOwned>(text: &str) -> Option<T> {
     let has_nul = text.contains('\\') && text.contains("\\u0000");
-    if has_nul || !text.trim_ascii_start().starts_with('{') {
+    if has_nul || !text.trim_ascii_start().starts_with('{') || case::is_doubtful(text) {
         return None;
     }
     serde_json::from_str(text).ok()

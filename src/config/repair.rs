@@ -2,6 +2,7 @@
 //! types differ from the specification, then into the types, problem by problem.
 
 use super::Problem;
+use super::case::{self, IGNORED, join};
 use super::names::{CLOSED, Closed};
 use crate::error::{Code, Error, Result};
 use oci_spec::runtime::Capability;
@@ -12,19 +13,6 @@ use serde_path_to_error::Segment;
 
 /// More wrong types than this are not looked for.
 const MOST_PROBLEMS: usize = 32;
-
-/// Members of config.json that this platform ignores (config.md, platform-specific
-/// configuration). `uidMappings` and `gidMappings` belong below `linux`; at the top they are
-/// unknown fields that oci-spec once had.
-const IGNORED: &[&str] = &[
-    "freebsd",
-    "gidMappings",
-    "solaris",
-    "uidMappings",
-    "vm",
-    "windows",
-    "zos",
-];
 
 /// Parses `text` with every repair. `root` is the JSON path, with its dot, at which the text's
 /// object stands in a config: `""`, `"process."` for a process.json, `"linux.resources."` for
@@ -44,16 +32,19 @@ pub(super) fn parse<T: DeserializeOwned>(
 ) -> Result<Option<T>> {
     let mut value: Value = serde_json::from_str(text)
         .map_err(|error| Error::new(Code::Config, format!("{file}: {error}")))?;
-    let Value::Object(members) = &mut value else {
+    if !value.is_object() {
         return Err(Error::new(
             Code::Config,
             format!("{file}: must be a JSON object, is {}", kind(&value)),
         ));
-    };
-    if root.is_empty() {
-        members.retain(|name, _| !IGNORED.contains(&name.as_str()));
     }
     drop_nulls(&mut value);
+    for (path, why) in case::rename(&mut value, root) {
+        log::warn!("{file}: {path}: {why}");
+    }
+    if let (Value::Object(members), true) = (&mut value, root.is_empty()) {
+        members.retain(|name, _| !IGNORED.contains(&name.as_str()));
+    }
     find_nuls(&value, String::new(), problems);
     apply_quirks(&mut value, root);
     check_names(&mut value, root, problems);
@@ -340,16 +331,6 @@ fn path_of(steps: &[Step]) -> String {
         Step::Member(name) => join(&path, name),
         Step::Element(index) => format!("{path}[{index}]"),
     })
-}
-
-fn join(path: &str, name: &str) -> String {
-    // A place always has a name.
-    let name = if name.is_empty() { "\"\"" } else { name };
-    if path.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{path}.{name}")
-    }
 }
 
 fn kind(value: &Value) -> &'static str {

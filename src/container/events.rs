@@ -5,10 +5,12 @@
 //! is asked in between but the statistics that are due.
 
 use super::processes::not_running;
+use super::update::planned_rdt;
 use crate::cgroups::Cgroup;
 use crate::cgroups::notify::EventsWatch;
 use crate::cgroups::stats::{MemoryEvents, Stats};
 use crate::error::{Code, Context, Error, Result};
+use crate::intel_rdt::{self, stats::Groups};
 use crate::state::Dir;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -48,14 +50,23 @@ impl Event {
 /// # Errors
 /// `E_STATUS` while it is created, when it has no cgroup of its own, or none any more.
 pub(crate) fn stats(dir: &Dir) -> Result<Event> {
-    let cgroup = cgroup(dir)?;
-    Ok(Event::Stats(Box::new(Stats::read(&cgroup))))
+    let (cgroup, rdt) = subject(dir)?;
+    Ok(read_stats(&cgroup, rdt.as_ref()))
+}
+
+/// What the cgroup and, if there are any, the resctrl groups say.
+fn read_stats(cgroup: &Cgroup, rdt: Option<&Groups>) -> Event {
+    Event::Stats(Box::new(Stats {
+        intel_rdt: rdt.map(Groups::stats).unwrap_or_default(),
+        ..Stats::read(cgroup)
+    }))
 }
 
 /// The events of a container to come.
 #[derive(Debug)]
 pub(crate) struct Watch<'a> {
     cgroup: Cgroup,
+    rdt: Option<Groups>,
     processes: EventsWatch,
     /// None without the memory controller.
     memory: Option<EventsWatch>,
@@ -79,7 +90,7 @@ impl<'a> Watch<'a> {
     /// # Errors
     /// `E_STATUS` while it is created, for a container without a process, or without a cgroup of its own; `E_CGROUP`.
     pub(crate) fn new(dir: &Dir, interval: Duration, reader: BorrowedFd<'a>) -> Result<Watch<'a>> {
-        let cgroup = cgroup(dir)?;
+        let (cgroup, rdt) = subject(dir)?;
         let processes = EventsWatch::open(&cgroup, "cgroup.events").context(
             Code::Cgroup,
             "open cgroup.events of",
@@ -92,6 +103,7 @@ impl<'a> Watch<'a> {
         }
         Ok(Watch {
             cgroup,
+            rdt,
             processes,
             memory,
             interval,
@@ -142,8 +154,8 @@ impl<'a> Watch<'a> {
                 // Whoever reads slowly gets fewer, not all at once.
                 self.next_stats = now + self.interval;
             }
-            let stats = Stats::read(&self.cgroup);
-            self.found.push_back(Event::Stats(Box::new(stats)));
+            let stats = read_stats(&self.cgroup, self.rdt.as_ref());
+            self.found.push_back(stats);
         }
     }
 
@@ -192,7 +204,8 @@ fn read_counts(file: &EventsWatch) -> Option<MemoryEvents> {
     Some(MemoryEvents::parse(&file.read().ok()?))
 }
 
-fn cgroup(dir: &Dir) -> Result<Cgroup> {
+/// What there is to look at of a container.
+fn subject(dir: &Dir) -> Result<(Cgroup, Option<Groups>)> {
     let seen = dir.look()?;
     seen.expect_made("tell of")?;
     let state = seen.state;
@@ -201,5 +214,11 @@ fn cgroup(dir: &Dir) -> Result<Cgroup> {
         return Err(Error::new(Code::Status, text)
             .hint("what the caller's own cgroup counts is not the container's alone"));
     }
-    state.open_cgroup()?.ok_or_else(|| not_running(&dir.id))
+    let cgroup = state.open_cgroup()?.ok_or_else(|| not_running(&dir.id))?;
+    // Few hosts have it, so the config is mostly not read for this.
+    let rdt = match intel_rdt::mount_of_host() {
+        Ok(_) => planned_rdt(dir, &state)?.and_then(|plan| plan.groups()),
+        Err(_) => None,
+    };
+    Ok((cgroup, rdt))
 }

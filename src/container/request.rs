@@ -66,12 +66,18 @@ impl Request<'_> {
         }
     }
 
+    /// Who wants a pidfd of init: whom the command line names, then whom the config does.
+    pub(super) fn pidfd_sockets(&self) -> impl Iterator<Item = &Path> {
+        let of_config = self.plan.pidfd_receiver.as_deref();
+        self.pidfd_socket.into_iter().chain(of_config)
+    }
+
     /// True if nothing is to be done between the record and the start that the process could notice: then
     /// init is told to start before it is ready, and does not wait.
     pub(super) fn starts_at_once(&self) -> bool {
         self.start == StartBy::Parent
             && self.pid_file.is_none()
-            && self.pidfd_socket.is_none()
+            && self.pidfd_sockets().next().is_none()
             && *self.notify == notify::Socket::None
             && self.plan.process.terminal.is_none()
             && !self.plan.reports_populated()

@@ -27,9 +27,11 @@ pub(super) fn spawn(
     };
     step::begin(Step::Scope)?;
     let holder = rollback.dir()?.holder()?;
-    rollback.scope = Some(systemd::start(scope, bridge.pid(), &holder)?);
+    let started = systemd::start(scope, bridge.pid(), &holder)?;
+    let started = rollback.scope.insert(started);
     step::begin(Step::FillScope)?;
-    let filled = systemd::fill(&plan.cgroup, scope, bridge.pid(), proc, Some(&holder))?;
+    let holder = Some(&holder);
+    let filled = systemd::fill(&plan.cgroup, scope, started, bridge.pid(), proc, holder)?;
     // As in a cgroup without systemd: from a foreign cgroup namespace init could not be put there, and where a pid
     // namespace is joined the bridge is the entrant.
     let init = if joins.joins(Kind::Cgroup) || joins.joins(Kind::Pid) {

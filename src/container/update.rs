@@ -149,16 +149,24 @@ fn plan_rdt(
     if *wanted == LinuxIntelRdt::default() {
         return Ok(None);
     }
-    let (file, bytes) = dir.read_config()?;
-    let spec = config::parse(&bytes, &file)?;
-    let options = Options::new(state.id.parse()?, state.bundle.clone());
-    // What is wrong with the config was said when the container was made.
-    let container = intel_rdt::plan(&spec, &options, &mut Problems::default());
+    let container = planned_rdt(dir, state)?;
     Ok(intel_rdt::update::plan(
         wanted,
         container.as_ref(),
         problems,
     ))
+}
+
+/// What was decided about RDT when the container was made, by its config. None without `linux.intelRdt`.
+///
+/// # Errors
+/// `E_STATE`, `E_CONFIG`.
+pub(super) fn planned_rdt(dir: &Dir, state: &State) -> Result<Option<intel_rdt::Plan>> {
+    let (file, bytes) = dir.read_config()?;
+    let spec = config::parse(&bytes, &file)?;
+    let options = Options::new(state.id.parse()?, state.bundle.clone());
+    // What is wrong with the config was said then.
+    Ok(intel_rdt::plan(&spec, &options, &mut Problems::default()))
 }
 
 fn write_rdt(plan: Option<&intel_rdt::update::Plan>) -> Result<Option<intel_rdt::update::Undo>> {

@@ -41,15 +41,23 @@ use oci_spec::runtime::Spec;
 /// The annotation that makes unknown names an error, unless its value is `0`.
 const STRICT_NAMES: &str = "run.oci.seccomp_fail_unknown_syscall";
 
+/// crun's annotation for what the specification now calls `listenerPath`, which comes before it.
+const RECEIVER: &str = "run.oci.seccomp.receiver";
+
 /// Turns `linux.seccomp` into a filter, for a container's first process and for exec alike. Pure.
 /// Returns None without `linux.seccomp`. Problems carry their JSON path.
 pub fn plan(spec: &Spec, problems: &mut Problems) -> Option<Filter> {
     let profile = spec.linux().as_ref()?.seccomp().as_ref()?;
-    let filter = profile::filter(profile, problems);
-    let strict = spec
-        .annotations()
-        .as_ref()
-        .and_then(|all| all.get(STRICT_NAMES));
+    let annotation = |key: &str| spec.annotations().as_ref().and_then(|all| all.get(key));
+    let receiver = annotation(RECEIVER).map(String::as_str);
+    if receiver.is_some_and(|path| !path.starts_with('/')) {
+        problems.add(
+            format!("annotations[{RECEIVER:?}]"),
+            "must be an absolute path",
+        );
+    }
+    let filter = profile::filter(profile, receiver, problems);
+    let strict = annotation(STRICT_NAMES);
     if strict.is_some_and(|value| value != "0") {
         refuse_unknown_names(&filter, problems);
     }

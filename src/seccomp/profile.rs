@@ -108,8 +108,13 @@ pub struct Filter {
     pub(crate) listener_metadata: Option<String>,
 }
 
-/// Turns a whole profile into a filter. Each problem is noted with its JSON path.
-pub(super) fn filter(profile: &LinuxSeccomp, problems: &mut Problems) -> Filter {
+/// Turns a whole profile into a filter. `receiver` is the `listenerPath` of one that has none itself. Each problem is
+/// noted with its JSON path.
+pub(super) fn filter(
+    profile: &LinuxSeccomp,
+    receiver: Option<&str>,
+    problems: &mut Problems,
+) -> Filter {
     let default = action(
         profile.default_action(),
         profile.default_errno_ret(),
@@ -127,7 +132,8 @@ pub(super) fn filter(profile: &LinuxSeccomp, problems: &mut Problems) -> Filter 
     let listener_path = profile
         .listener_path()
         .clone()
-        .filter(|path| !path.as_os_str().is_empty());
+        .filter(|path| !path.as_os_str().is_empty())
+        .or_else(|| receiver.map(PathBuf::from));
     let listener_metadata = profile
         .listener_metadata()
         .clone()

@@ -37,7 +37,7 @@ const KILL_THREAD: u32 = 0;
 fn filter(profile: &Value) -> Filter {
     let profile: LinuxSeccomp = serde_json::from_value(profile.clone()).unwrap();
     let mut problems = Problems::default();
-    let filter = super::profile::filter(&profile, &mut problems);
+    let filter = super::profile::filter(&profile, None, &mut problems);
     problems.into_result("profile").unwrap();
     filter
 }

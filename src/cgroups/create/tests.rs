@@ -68,7 +68,7 @@ fn limits_are_written_into_their_files() {
 }
 
 #[test]
-fn what_is_counted_is_enabled_as_far_as_it_is_there() {
+fn every_controller_is_enabled_that_is_there() {
     let mount = tempfile::tempdir().expect("temporary directory");
     for (file, text) in [
         ("cgroup.controllers", "cpuset cpu memory rdma\n"),
@@ -81,11 +81,20 @@ fn what_is_counted_is_enabled_as_far_as_it_is_there() {
     let above = mount.path().join("cgroup.subtree_control");
     let enabled = || fs::read_to_string(&above).expect("subtree_control");
     Cgroup::create(&plan(mount.path(), leaf.clone(), vec![]), None).expect("created");
-    assert_eq!(enabled(), "+cpu +memory", "at once");
+    assert_eq!(enabled(), "+cpuset +cpu +memory +rdma", "at once");
     fs::write(&above, "").expect("subtree_control");
-    fs::write(leaf.join("memory.current"), "").expect("memory.current");
-    Cgroup::create(&plan(mount.path(), leaf, vec![]), None).expect("created");
+    let has = leaf.join("cgroup.controllers");
+    fs::write(&has, "cpuset cpu memory rdma\n").expect("controllers");
+    Cgroup::create(&plan(mount.path(), leaf.clone(), vec![]), None).expect("created");
     assert_eq!(enabled(), "", "nothing is missing");
+    fs::write(&has, "").expect("controllers");
+    fs::write(mount.path().join("cgroup.controllers"), "cpuset cpu pids\n").expect("controllers");
+    Cgroup::create(&plan(mount.path(), leaf, vec![]), None).expect("created");
+    assert_eq!(
+        enabled(),
+        "",
+        "the cgroup above would become a threaded domain"
+    );
 }
 
 #[test]

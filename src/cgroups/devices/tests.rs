@@ -120,6 +120,23 @@ fn only_a_policy_that_refuses_something_needs_a_program() {
 }
 
 #[test]
+fn letters_that_are_no_access_say_nothing() {
+    for (with, without) in [
+        (
+            r#"[{"allow":true,"type":"c","major":10,"access":"rwa"}]"#,
+            r#"[{"allow":true,"type":"c","major":10,"access":"rw"}]"#,
+        ),
+        (
+            r#"[{"allow":false,"access":"mrwx"}]"#,
+            r#"[{"allow":false,"access":"rwm"}]"#,
+        ),
+        (r#"[{"allow":true,"type":"c","access":"RWx"}]"#, "[]"),
+    ] {
+        assert_eq!(policy(with), policy(without), "{with}");
+    }
+}
+
+#[test]
 fn a_rule_that_repeats_a_default_costs_nothing() {
     let repeated = policy(
         r#"[{"allow":false,"access":"rwm"},
@@ -133,7 +150,7 @@ fn malformed_rules_are_problems_with_their_paths() {
     for (rule, path) in [
         (r#"{"allow":true}"#, "access"),
         (r#"{"allow":true,"access":""}"#, "access"),
-        (r#"{"allow":true,"access":"rx"}"#, "access"),
+        (r#"{"allow":true,"access":"x"}"#, "access"),
         (r#"{"allow":true,"type":"p","access":"r"}"#, "type"),
         (r#"{"allow":true,"major":-5,"access":"r"}"#, "major"),
         (r#"{"allow":true,"minor":4294967296,"access":"r"}"#, "minor"),

@@ -30,6 +30,7 @@ use crate::procfs::ProcFs;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use nix::unistd::Pid;
+use properties::Weights;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -124,7 +125,7 @@ pub(super) fn plan(
     }
     let extra = annotations::properties(annotations, problems);
     let names = names?;
-    let limits = properties::of(settings);
+    let limits = properties::of(settings, Weights::Kernel);
     let yes = |name: &str| (name.to_owned(), Value::Bool(true));
     let no = |name: &str| (name.to_owned(), Value::Bool(false));
     let text = |name: &str, value: &str| (name.to_owned(), Value::text(value));
@@ -217,13 +218,15 @@ pub(crate) struct ScopeCgroups {
     bridge_cgroup: Option<PathBuf>,
 }
 
-/// Makes the container's cgroup in the scope that `bridge` was put into, by the fs driver's means.
+/// Makes the container's cgroup in the scope that `bridge` was put into, by the fs driver's means. `started` is the
+/// scope as systemd has made it.
 ///
 /// # Errors
 /// As [`Cgroup::create`], and `E_SYSTEMD` where the bridge is not in the scope.
 pub(crate) fn fill(
     plan: &CgroupPlan,
     scope: &Plan,
+    started: &Scope,
     bridge: Pid,
     proc: &ProcFs,
     holder: Option<&Holder>,
@@ -234,6 +237,11 @@ pub(crate) fn fill(
     // casulo for it.
     directory.check_thawed(&plan.mount)?;
     directory.write_all(&scope.files, plan)?;
+    // Which weights there are can be seen only now that there is a cgroup with the controller.
+    let weights = properties::of(&scope.files, Weights::Bfq).properties;
+    if !weights.is_empty() && Weights::of(&directory) == Weights::Bfq {
+        unit::set(started, &weights)?;
+    }
     let Some(subgroup) = &scope.subgroup else {
         directory.set_up(plan)?;
         return Ok(ScopeCgroups {

@@ -7,6 +7,7 @@
 
 use super::Property;
 use super::dbus::value::Value;
+use crate::cgroups::fs::Cgroup;
 use crate::cgroups::limits::{Absent, Setting};
 
 /// Limits as systemd takes them, and those that it does not know.
@@ -28,20 +29,41 @@ const PERCENT: u64 = 10_000;
 /// dies together is settled in the container's cgroup.
 const SYSTEMDS_OWN: &str = "memory.oom.group";
 
+/// What the kernel makes of the weight of I/O that systemd is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Weights {
+    /// It has `io.weight` alone, whose scale is that of the property.
+    Kernel,
+    /// It has `io.bfq.weight`, too, for which systemd converts the property.
+    Bfq,
+}
+
+impl Weights {
+    /// Asks the scope's directory.
+    pub(super) fn of(scope: &Cgroup) -> Weights {
+        match scope.read(BFQ) {
+            Ok(_) => Weights::Bfq,
+            Err(_) => Weights::Kernel,
+        }
+    }
+}
+
+const BFQ: &str = "io.bfq.weight";
+
 /// The highest number of a CPU or memory node that goes into a bit mask.
 const LAST_BIT: usize = 8191;
 
 /// Sorts the settings. The last value of a file wins, as it does in the file.
-pub(super) fn of(settings: &[Setting]) -> Limits {
+pub(super) fn of(settings: &[Setting], weights: Weights) -> Limits {
     let mut limits = Limits::default();
     for setting in settings.iter().filter(|it| it.file != SYSTEMDS_OWN) {
-        let mut known = properties(&setting.file, &setting.value);
-        if known.is_none() {
+        let known = match (&setting.absent, weights) {
+            (Absent::Instead { file, value }, Weights::Kernel) => properties(file, value),
+            _ => properties(&setting.file, &setting.value),
+        };
+        // The file of a weight has the exact value, whichever of the two it is.
+        if known.is_none() || setting.file == BFQ {
             limits.files.push(setting.clone());
-            // What the other file would say is at least what the kernel is told of it.
-            if let Absent::Instead { file, value } = &setting.absent {
-                known = properties(file, value);
-            }
         }
         for property in known.into_iter().flatten() {
             merge(&mut limits.properties, property);
@@ -80,20 +102,35 @@ fn properties(file: &str, value: &str) -> Option<Vec<Property>> {
         "cpu.max" => quota(value),
         "cpuset.cpus" => mask("AllowedCPUs", value),
         "cpuset.mems" => mask("AllowedMemoryNodes", value),
-        "io.weight" => match value.split_whitespace().collect::<Vec<_>>().as_slice() {
-            [weight] | ["default", weight] => number("IOWeight", weight.parse().ok()?),
-            [device, weight] => Some(vec![per_device(
-                "IODeviceWeight",
-                device,
-                weight.parse().ok()?,
-            )?]),
-            _ => None,
-        },
+        "io.weight" => weight(value, Some),
+        BFQ => weight(value, property_of_bfq),
         "io.max" => {
             let mut words = value.split_whitespace();
             let device = words.next()?;
             words.map(|word| throttle(device, word)).collect()
         }
+        _ => None,
+    }
+}
+
+/// `WEIGHT`, `default WEIGHT` or `MAJOR:MINOR WEIGHT` → the property, on the scale that `convert` makes of the file's.
+fn weight(value: &str, convert: fn(u64) -> Option<u64>) -> Option<Vec<Property>> {
+    let words: Vec<&str> = value.split_whitespace().collect();
+    let number = |text: &str| convert(text.parse().ok()?);
+    let property = match words.as_slice() {
+        [weight] | ["default", weight] => ("IOWeight".to_owned(), Value::Uint64(number(weight)?)),
+        [device, weight] => per_device("IODeviceWeight", device, number(weight)?)?,
+        _ => return None,
+    };
+    Some(vec![property])
+}
+
+/// The property of which systemd makes this `io.bfq.weight`: up to 100 both are the same, and from there a straight
+/// line leads to the ends, 1000 and 10000 (`BFQ_WEIGHT` in systemd's cgroup.c).
+fn property_of_bfq(weight: u64) -> Option<u64> {
+    match weight {
+        0..=100 => Some(weight),
+        101..=1000 => Some(100 + (weight - 100) * 11),
         _ => None,
     }
 }
@@ -255,7 +292,7 @@ mod tests {
                 ],
             ),
         ] {
-            let limits = of(&[setting(file, value)]);
+            let limits = of(&[setting(file, value)], Weights::Kernel);
             assert_eq!(limits.properties, expected, "{file} {value}");
             assert_eq!(limits.files, [], "{file} {value}");
         }
@@ -277,7 +314,7 @@ mod tests {
             ("io.max", "8:0 rbps=1 ctrl=user"),
         ] {
             let setting = setting(file, value);
-            let limits = of(std::slice::from_ref(&setting));
+            let limits = of(std::slice::from_ref(&setting), Weights::Kernel);
             assert_eq!(limits.properties, [], "{file} {value}");
             assert_eq!(limits.files, [setting]);
         }
@@ -285,32 +322,51 @@ mod tests {
 
     #[test]
     fn what_systemd_keeps_for_itself_is_left_alone() {
-        assert_eq!(of(&[setting("memory.oom.group", "1")]), Limits::default());
+        assert_eq!(
+            of(&[setting("memory.oom.group", "1")], Weights::Kernel),
+            Limits::default()
+        );
     }
 
     #[test]
-    fn a_weight_for_one_scheduler_is_told_by_the_scale_of_the_other() {
-        let setting = Setting {
-            absent: Absent::Instead {
-                file: "io.weight".into(),
-                value: "4950".into(),
-            },
-            ..setting("io.bfq.weight", "500")
-        };
-        let limits = of(std::slice::from_ref(&setting));
-        let expected = ("IOWeight".to_owned(), Value::Uint64(4950));
+    fn a_weight_is_told_so_that_the_kernel_hears_what_the_file_says() {
+        for (weight, instead, kernels, bfqs) in [
+            ("500", "4950", 4950, 4500),
+            ("111", "1021", 1021, 221),
+            ("1000", "10000", 10000, 10000),
+            ("20", "102", 102, 20),
+        ] {
+            let setting = Setting {
+                absent: Absent::Instead {
+                    file: "io.weight".into(),
+                    value: instead.into(),
+                },
+                ..setting("io.bfq.weight", weight)
+            };
+            for (weights, expected) in [(Weights::Kernel, kernels), (Weights::Bfq, bfqs)] {
+                let limits = of(std::slice::from_ref(&setting), weights);
+                let expected = ("IOWeight".to_owned(), Value::Uint64(expected));
+                assert_eq!(limits.properties, [expected]);
+                assert_eq!(limits.files, std::slice::from_ref(&setting));
+            }
+        }
+        // That file was asked for, so it is there.
+        let limits = of(&[setting("io.bfq.weight", "8:0 200")], Weights::Kernel);
+        let expected = device("IODeviceWeight", "/dev/block/8:0", 1200);
         assert_eq!(limits.properties, [expected]);
-        assert_eq!(limits.files, [setting]);
     }
 
     #[test]
     fn the_last_value_wins_and_devices_add_up() {
-        let limits = of(&[
-            setting("memory.max", "1"),
-            setting("io.max", "8:0 rbps=1"),
-            setting("io.max", "8:16 rbps=2"),
-            setting("memory.max", "2"),
-        ]);
+        let limits = of(
+            &[
+                setting("memory.max", "1"),
+                setting("io.max", "8:0 rbps=1"),
+                setting("io.max", "8:16 rbps=2"),
+                setting("memory.max", "2"),
+            ],
+            Weights::Kernel,
+        );
         let (_, one) = device("IOReadBandwidthMax", "/dev/block/8:0", 1);
         let (_, two) = device("IOReadBandwidthMax", "/dev/block/8:16", 2);
         let (Value::Array(element, mut both), Value::Array(_, two)) = (one, two) else {

@@ -1,6 +1,7 @@
 //! The scope's side of an update: its properties in one call, and its own files for what systemd does
 //! not know. Any casulo process on the host that holds the container's lock.
 
+use super::properties::Weights;
 use super::{Scope, properties, unit};
 use crate::cgroups::fs::Cgroup;
 use crate::cgroups::limits::Setting;
@@ -13,6 +14,7 @@ use std::path::Path;
 #[derive(Debug)]
 pub(crate) struct Update<'a> {
     scope: &'a Scope,
+    directory: &'a Cgroup,
     files: Changes<'a>,
     told: bool,
 }
@@ -31,6 +33,7 @@ impl<'a> Update<'a> {
     pub(crate) fn of(scope: &'a Scope, directory: &'a Cgroup) -> Update<'a> {
         Update {
             scope,
+            directory,
             files: Changes::of(directory),
             told: false,
         }
@@ -42,7 +45,7 @@ impl<'a> Update<'a> {
     /// # Errors
     /// `E_CGROUP`, `E_SYSTEMD`
     pub(crate) fn write(&mut self, settings: &[Setting], mount: &Path) -> Result<()> {
-        let limits = properties::of(settings);
+        let limits = properties::of(settings, Weights::of(self.directory));
         // A burst (a file) may not be above the quota (a property): which goes first depends on
         // whether they rise or fall.
         let early = self.files.write(&limits.files, mount);
@@ -57,7 +60,8 @@ impl<'a> Update<'a> {
     /// Brings back the limits of before, which are those that the container's cgroup had.
     pub(crate) fn restore(self, old: &[Setting]) {
         if self.told
-            && let Err(failed) = unit::set(self.scope, &properties::of(old).properties)
+            && let limits = properties::of(old, Weights::of(self.directory))
+            && let Err(failed) = unit::set(self.scope, &limits.properties)
         {
             log::warn!("undo: {failed}");
         }

@@ -390,6 +390,9 @@ pub(super) const ROWS: &[Row] = &[
             );
         },
     ),
+    (Code::MemberCase, "linux.resources.CPU", |it| {
+        it.set("/linux/resources/CPU", json!({}))
+    }),
     (
         Code::MemoryUnlimited,
         "linux.resources.memory.limit",

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 fn decide(profile: Value) -> (Filter, Vec<String>) {
     let profile: LinuxSeccomp = serde_json::from_value(profile).unwrap();
     let mut problems = Problems::default();
-    let filter = filter(&profile, &mut problems);
+    let filter = filter(&profile, None, &mut problems);
     let problems = match problems.into_result("") {
         Ok(()) => Vec::new(),
         Err(error) => error
