@@ -128,6 +128,7 @@ fn the_last_root_wins() {
 #[test]
 fn an_empty_list_is_a_header_or_an_empty_array() {
     let root = directory();
+    std::fs::create_dir(root.path().join("state")).expect("a root");
     assert!(stdout(&casulo(root.path(), &["list"])).starts_with("ID          PID         STATUS"));
     assert_eq!(
         stdout(&casulo(root.path(), &["list", "--format=json"])),
@@ -298,4 +299,25 @@ fn a_stopped_container_answers_state_and_not_kill() {
         Some(0)
     );
     assert!(stderr(&casulo(root.path(), &["state", "web"])).contains("does not exist"));
+}
+
+#[test]
+fn an_unnamed_root_may_be_missing_and_a_named_one_not() {
+    let root = directory();
+    let list = |with: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_casulo"));
+        command.args(with).arg("list").env_clear();
+        command.env("XDG_RUNTIME_DIR", root.path());
+        command.output().expect("casulo can be executed")
+    };
+    let unnamed = list(&[]);
+    assert_eq!(unnamed.status.code(), Some(0), "{unnamed:?}");
+    assert!(stdout(&unnamed).starts_with("ID "), "{unnamed:?}");
+    let missing = root.path().join("missing").display().to_string();
+    let named = list(&["--root", &missing]);
+    assert_eq!(
+        (named.status.code(), stdout(&named).as_str()),
+        (Some(1), "")
+    );
+    assert!(stderr(&named).contains(&missing), "{named:?}");
 }

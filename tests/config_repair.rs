@@ -186,6 +186,18 @@ fn null_is_absent_wherever_it_stands() {
 }
 
 #[test]
+fn a_missing_user_is_root() {
+    for value in [json!(null), json!({})] {
+        let spec = accepted(&with("/process/user", value.clone()));
+        let user = process(&spec).user();
+        assert_eq!((user.uid(), user.gid()), (0, 0), "{value}");
+    }
+    let alone = br#"{"cwd": "/", "args": ["true"]}"#;
+    let process = parse_process(alone, "p.json").expect("accepted");
+    assert_eq!((process.user().uid(), process.user().gid()), (0, 0));
+}
+
+#[test]
 fn null_in_an_array_is_refused() {
     let text = refused(&with("/process/args", json!(["true", null])));
     assert!(text.starts_with("c.json: process.args[1]: "), "{text}");
@@ -431,7 +443,6 @@ fn a_wrong_type_is_refused_where_it_stands() {
             "process.args: invalid type: string \"true\", expected a sequence",
         ),
         ("/process/cwd", json!(null), "process.cwd: missing"),
-        ("/process/user", json!(null), "process.user: missing"),
         (
             "/process/execCPUAffinity",
             json!({"initial": "0-"}),

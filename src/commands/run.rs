@@ -33,7 +33,7 @@ pub(super) fn run(global: &Global, args: &Run) -> Result<u8> {
         }
         return Ok(0);
     }
-    if !args.no_subreaper {
+    if !args.create.no_subreaper {
         nix::sys::prctl::set_child_subreaper(true).context(
             Code::Process,
             "become a subreaper",

@@ -99,6 +99,10 @@ fn find_nuls(value: &Value, path: String, problems: &mut Vec<Problem>) {
 
 /// What the types misread, set right; see each.
 fn apply_quirks(value: &mut Value, root: &str) {
+    // Go reads a missing object as one of zeros, so to runc a process without a user is root's.
+    each_object(value, root, "process", &mut |process| {
+        process.entry("user").or_insert(json!({"uid": 0, "gid": 0}));
+    });
     // An unknown capability is a warning (config.md, "capabilities"), to the types an error.
     for set in [
         "process.capabilities.bounding",
