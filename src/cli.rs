@@ -114,6 +114,27 @@ impl Command {
             Command::Completion(_) => "completion",
         }
     }
+
+    /// The container that it is about; an expression may stand for several.
+    pub(crate) fn id(&self) -> Option<&str> {
+        match self {
+            Command::Create(create) | Command::Run(Run { create, .. }) => Some(&create.id),
+            Command::Start(it) | Command::State(it) | Command::Pause(it) | Command::Resume(it) => {
+                Some(&it.id)
+            }
+            Command::Exec(it) => Some(&it.id),
+            Command::Kill(it) => Some(&it.id),
+            Command::Update(it) => Some(&it.id),
+            Command::Delete(it) => Some(&it.id),
+            Command::Events(it) => Some(&it.id),
+            Command::Ps(it) => it.id_and_arguments.first().map(String::as_str),
+            Command::List(_)
+            | Command::Check(_)
+            | Command::Spec(_)
+            | Command::Features
+            | Command::Completion(_) => None,
+        }
+    }
 }
 
 described! {

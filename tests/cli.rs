@@ -81,7 +81,10 @@ fn a_failing_command_appends_exactly_one_json_line() {
             root.path(),
             &["--log", path, "--log-format=json", "state", "web"],
         );
-        assert_eq!(stderr(&output), "casulo: container web does not exist\n");
+        assert_eq!(
+            stderr(&output),
+            "casulo: error: container web does not exist\n"
+        );
     }
     let lines = log_lines(&log);
     assert_eq!(lines.len(), 2);
@@ -299,6 +302,25 @@ fn a_stopped_container_answers_state_and_not_kill() {
         Some(0)
     );
     assert!(stderr(&casulo(root.path(), &["state", "web"])).contains("does not exist"));
+}
+
+#[test]
+fn a_line_of_text_says_whose_it_is_and_how_bad() {
+    let root = directory();
+    for args in [
+        &["state", "web"][..],
+        &["state", "--no-such-option", "web"],
+        &["--root", "/", "list"],
+        &["levitate"],
+        &["--log", "/nonexistent/log", "list"],
+        &[],
+    ] {
+        let output = casulo(root.path(), args);
+        let said = stderr(&output);
+        assert!(said.starts_with("casulo: error: "), "{args:?}: {said}");
+        assert!(!said.contains("error: error: "), "{args:?}: {said}");
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+    }
 }
 
 #[test]

@@ -44,7 +44,8 @@ use std::path::{Path, PathBuf};
 /// What the command's engine reports.
 pub(crate) fn dispatch(cli: Cli) -> Result<u8> {
     let global = &cli.global;
-    crate::log::init(global.log.as_deref(), format(global), level(global))?;
+    let id = cli.command.as_ref().and_then(Command::id);
+    crate::log::init(global.log.as_deref(), id, format(global), level(global))?;
     if global.version {
         return version::run();
     }
