@@ -391,7 +391,7 @@ fn nothing_left_after_each_failure(lab: &Lab) {
         (
             plain().mount("/t", "nosuchfs", "none", &[]),
             "nosuchfs on /t",
-            "no such device",
+            "No such device",
         ),
         (
             plain().push("/hooks/createRuntime", json!({"path": "/bin/false"})),

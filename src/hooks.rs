@@ -80,6 +80,13 @@ pub(crate) struct Hook {
     pub timeout: Option<Duration>,
 }
 
+impl Hook {
+    /// What an error says was done, in the words of runc, which its users look for.
+    fn step(&self) -> String {
+        format!("error running {} hook #{}:", self.kind.name(), self.index)
+    }
+}
+
 impl fmt::Display for Hook {
     /// `hooks.createRuntime[1] /usr/bin/fix-mounts`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

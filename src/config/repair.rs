@@ -182,7 +182,7 @@ fn check_names(value: &mut Value, root: &str, problems: &mut Vec<Problem>) {
             }
             let why = match name {
                 "" => "missing".to_owned(),
-                _ => format!("no {noun} named {found}"),
+                _ => format!("invalid {noun} {found}"),
             };
             problems.push((path.to_owned(), why));
             *found = json!(names.first());
