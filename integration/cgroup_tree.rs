@@ -145,7 +145,7 @@ fn a_cgroup_with_processes_is_refused(lab: &Lab) {
     let occupied = HostCgroup::new(&format!("casulo-test/{}", bundle.id()));
     let mut sleeper = occupied.sleeper();
     finish(bundle.command(&[], "run", &[]), b"")
-        .fails_with(&["already has processes", "cgroupsPath"]);
+        .fails_with(&["container's cgroup is not empty", "cgroupsPath"]);
     // Nothing was done to whoever is there.
     assert!(sleeper.is_alive());
 }
@@ -155,7 +155,7 @@ fn a_cgroup_with_processes_below_is_refused(lab: &Lab) {
     let _outer = HostCgroup::new(&format!("casulo-test/{}", bundle.id()));
     let inner = HostCgroup::new(&format!("casulo-test/{}/inner", bundle.id()));
     let mut sleeper = inner.sleeper();
-    finish(bundle.command(&[], "run", &[]), b"").fails_with(&["already has processes"]);
+    finish(bundle.command(&[], "run", &[]), b"").fails_with(&["container's cgroup is not empty"]);
     assert!(sleeper.is_alive());
 }
 

@@ -1,8 +1,10 @@
 //! Errors: one line, one JSON object, a stable code, the path in the config; and nothing left.
 
-use crate::support::{Bundle, Lab, cases, finish};
+use crate::support::{Bundle, Lab, cases, finish, wrapped};
 use serde_json::{Value, json};
 use std::fs;
+use std::os::unix::net::UnixDatagram;
+use std::process::Command;
 
 cases! {
     [Root] => missing_config, unknown_fields_are_ignored, missing_bundle, wrong_type_in_the_config,
@@ -10,7 +12,8 @@ cases! {
     [Root, Casulo] => one_line_on_stderr, one_json_line_in_the_log, keys_of_the_json_line, all_config_errors_together,
         json_path_of_a_nested_value, own_failures_are_one, no_chatter_on_success, unknown_verb, unknown_option,
         unsupported_value_is_an_error, text_log_format, errors_name_the_object, process_is_missing, root_is_missing,
-        nothing_left_after_each_failure, config_that_is_no_json;
+        nothing_left_after_each_failure, config_that_is_no_json,
+        log_in_the_journal_and_in_syslog, log_of_a_path_with_its_kind;
 }
 
 /// `create` of a bundle that fails, with a JSON log: the log's text and stderr.
@@ -253,6 +256,62 @@ fn text_log_format(lab: &Lab) {
     );
 }
 
+/// The sockets are the test's own, in a mount namespace where they stand in the places of the host's.
+fn log_in_the_journal_and_in_syslog(lab: &Lab) {
+    let sockets = lab.directory("sockets");
+    let listen = |name: &str| UnixDatagram::bind(sockets.join(name)).unwrap();
+    let (journal, syslog) = (listen("socket"), listen("log"));
+    for socket in [&journal, &syslog] {
+        socket.set_nonblocking(true).unwrap();
+    }
+    let places = format!(
+        "mount --make-rprivate / && mount -t tmpfs none /run && mkdir -p /run/systemd/journal && \
+         mount --bind {0} /run/systemd/journal && mount -t tmpfs none /dev && : >/dev/log && \
+         mount --bind {0}/log /dev/log && exec \"$@\"",
+        sockets.display()
+    );
+    let said = |socket: &UnixDatagram, global: &[&str], args: &[&str]| {
+        let mut inner = lab.command();
+        inner.args(global).args(args);
+        let mut outer = Command::new("unshare");
+        outer.args(["-m", "sh", "-c", &places, "sh"]);
+        let out = finish(wrapped(outer, &inner), b"").fails_with(&["casulo: error: "]);
+        let mut message = [0; 4096];
+        let length = socket.recv(&mut message).expect("a message");
+        assert!(socket.recv(&mut [0; 1]).is_err(), "one message: {out:?}");
+        String::from_utf8_lossy(&message[..length]).into_owned()
+    };
+    let nobody = "container nobody does not exist";
+    assert_eq!(
+        said(&journal, &["--log", "journald:me"], &["state", "nobody"]),
+        format!("SYSLOG_IDENTIFIER=me\nID=nobody\nPRIORITY=3\nMESSAGE={nobody}\n")
+    );
+    assert_eq!(
+        said(&syslog, &["--log=syslog:me"], &["state", "nobody"]),
+        format!("<11>me: {nobody}")
+    );
+    assert_eq!(
+        said(&syslog, &["--log", "syslog:"], &["state", "nobody"]),
+        format!("<11>nobody: {nobody}")
+    );
+    let json = said(
+        &syslog,
+        &["--log-format=json", "--log=syslog:me"],
+        &["state", "nobody"],
+    );
+    let entry: Value = serde_json::from_str(json.strip_prefix("<11>me: ").unwrap()).unwrap();
+    assert_eq!(entry["msg"], nobody);
+}
+
+fn log_of_a_path_with_its_kind(lab: &Lab) {
+    let log = lab.join("a:log");
+    for destination in [log.display().to_string(), format!("file:{}", log.display())] {
+        lab.casulo(&["--log", &destination, "state", "nobody-knows-it"])
+            .fails_with(&["does not exist"]);
+    }
+    assert_eq!(fs::read_to_string(&log).unwrap().lines().count(), 2);
+}
+
 fn unknown_verb(lab: &Lab) {
     lab.casulo(&["levitate", "someone"])
         .fails_with(&["levitate"]);
@@ -332,7 +391,7 @@ fn nothing_left_after_each_failure(lab: &Lab) {
         (
             plain().mount("/t", "nosuchfs", "none", &[]),
             "nosuchfs on /t",
-            "no such device",
+            "No such device",
         ),
         (
             plain().push("/hooks/createRuntime", json!({"path": "/bin/false"})),

@@ -5,7 +5,7 @@ use serde_json::json;
 use std::fs;
 
 cases! {
-    [Root] => it_is_in_all_namespaces, exit_code_is_the_processes, environment_and_directory, user_and_group, nobodys_id_is_an_error, process_file,
+    [Root] => it_is_in_all_namespaces, exit_code_is_the_processes, environment_and_directory, user_and_group, user_that_is_missing_is_root, nobodys_id_is_an_error, process_file,
         detached_with_pid_file, no_pid_file_after_a_failure, arguments_with_dashes, exec_in_a_stopped_container,
         exec_in_a_created_container, stdin_reaches_it, config_user_is_the_default, no_new_privileges_is_the_configs,
         many_at_once, working_directory_is_the_configs, masks_hold_for_exec, added_capability;
@@ -81,6 +81,27 @@ fn user_and_group(lab: &Lab) {
     assert_eq!(out.field("Uid").split_whitespace().next(), Some("1000"));
     assert_eq!(out.field("Gid").split_whitespace().next(), Some("1001"));
     assert_eq!(out.field("CapEff"), "0000000000000000");
+}
+
+fn user_that_is_missing_is_root(lab: &Lab) {
+    let ids = "id -u; id -g";
+    let bundle = lab.bundle().sh(ids).remove("/process/user");
+    assert_eq!(bundle.run().ok().lines(), ["0", "0"]);
+    // Whoever the container's own process is.
+    let bundle = sleeping_as(lab, 7);
+    let file = lab.join("process.json");
+    let process =
+        json!({"args": ["/bin/sh", "-c", ids], "env": ["PATH=/bin:/usr/bin"], "cwd": "/"});
+    fs::write(&file, serde_json::to_vec(&process).unwrap()).unwrap();
+    let out = bundle.call("exec", &["--process", &file.to_string_lossy()], &[]);
+    assert_eq!(out.ok().lines(), ["0", "0"]);
+}
+
+fn sleeping_as<'lab>(lab: &'lab Lab, id: u32) -> Bundle<'lab> {
+    let bundle = lab.bundle().args(&["/bin/sleep", "1000"]);
+    let bundle = bundle.set("/process/user", json!({"uid": id, "gid": id}));
+    bundle.run_detached();
+    bundle
 }
 
 fn unknown_user_text(lab: &Lab) {

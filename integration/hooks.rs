@@ -11,7 +11,7 @@ cases! {
     [Root] => kinds_run_in_the_specs_order, state_is_on_stdin, arguments_and_environment, several_of_a_kind_run_in_order,
         failing_create_runtime_hook_ends_it, failing_prestart_hook_ends_it, failing_create_container_hook_ends_it,
         failing_start_container_hook_ends_it, failing_poststop_hook_is_no_failure, hook_that_is_missing,
-        prestart_runs_in_the_hosts_namespaces, create_container_runs_in_the_containers, start_container_sees_the_containers_root,
+        prestart_runs_in_the_hosts_namespaces, create_container_runs_in_the_containers, create_container_starts_in_the_mounted_root, start_container_sees_the_containers_root,
         timeout_ends_a_hook, create_runtime_sees_the_mounts_of_nobody, poststop_runs_at_delete,
         poststop_runs_after_a_start_that_failed;
     [Root, Casulo] => failing_hook_is_named, poststart_failure_ends_the_container, poststart_may_use_the_runtime, annotations_catch_the_output, a_state_of_any_length_reaches_every_hook, a_hook_of_the_image_does_not_make_run_deaf,
@@ -412,6 +412,28 @@ fn create_container_runs_in_the_containers(lab: &Lab) {
         .to_string_lossy()
         .into_owned();
     assert_ne!(text.lines().next().unwrap(), ours);
+}
+
+fn create_container_starts_in_the_mounted_root(lab: &Lab) {
+    let file = lab.join("seen");
+    let script = format!(
+        "touch ./made; {{ pwd -P; [ -c ./dev/null ] && echo device; \
+         while read -r _ _ _ _ place _; do case $place in $PWD/dev/shm) echo mounted;; esac; done </proc/self/mountinfo; }} >{}",
+        file.display()
+    );
+    let bundle = with(
+        lab.bundle().sh("ls /made"),
+        "createContainer",
+        hook(&script),
+    );
+    assert_eq!(bundle.run().ok().text(), "/made");
+    let seen = fs::read_to_string(file).unwrap();
+    let root = bundle.rootfs().canonicalize().unwrap();
+    let root = root.to_string_lossy();
+    assert_eq!(
+        seen.lines().collect::<Vec<_>>(),
+        [&*root, "device", "mounted"]
+    );
 }
 
 fn start_container_sees_the_containers_root(lab: &Lab) {

@@ -12,14 +12,16 @@ cases! {
         ids_are_unique, start_happens_once, running_container_is_not_deleted, force_deletes_a_running_one,
         force_deletes_a_created_one, force_of_nothing_is_no_error, delete_of_nothing, state_of_nothing, start_of_nothing,
         kill_by_number_and_name, kill_defaults_to_term, kill_of_a_stopped_one, bad_ids, pid_file_has_digits_only, a_pid_file_that_is_no_file_stays_what_it_is,
-        detached_run, list_in_all_formats, empty_list, init_killed_from_outside_is_stopped, foreground_forwards_signals,
+        detached_run, list_in_all_formats, empty_list, list_of_a_root_that_is_missing, members_are_in_runcs_order, init_killed_from_outside_is_stopped, foreground_forwards_signals,
         repeated_global_options, created_container_can_be_killed, output_of_a_detached_container, poststop_state_is_gone,
         two_containers_side_by_side, config_of_a_version_of_the_spec, spec_writes_a_config_that_runs, spec_does_not_overwrite,
         bundle_defaults_to_the_working_directory, zombies_are_not_left;
     [Root, Casulo] => version_lines, features_document, completion_scripts, unknown_signal, kill_all_reaches_every_process,
         options_after_the_id, config_option, create_returns_an_orphan, failed_exec_in_start_is_reported,
         deleted_while_created_ends_init, creation_is_ended_by_kill, creation_is_ended_by_delete, state_survives_a_killed_runtime, nothing_inside_opens_the_start_channel,
-        help_of_every_verb, pidfd_socket_gets_a_pidfd, pidfd_receiver_of_the_config, annotations_that_cannot_be_applied_are_refused, id_with_all_legal_characters, future_version_is_an_error, empty_environment;
+        help_of_every_verb, pidfd_socket_gets_a_pidfd, pidfd_receiver_of_the_config, annotations_that_cannot_be_applied_are_refused,
+        id_with_all_legal_characters, future_version_is_an_error, empty_environment, kill_by_expression, delete_by_expression,
+        spec_writes_a_file_that_is_named, create_without_a_subreaper, long_options_with_one_dash;
 }
 
 fn created_running_stopped_deleted(lab: &Lab) {
@@ -352,7 +354,169 @@ fn list_in_all_formats(lab: &Lab) {
     assert_eq!(one["bundle"], json!(bundle.path()));
 }
 
+/// Where the members of the JSON text are, outermost ones and those of other objects alike.
+#[track_caller]
+fn assert_in_order(text: &str, members: &[&str]) {
+    let place = |name: &&str| text.find(&format!("\"{name}\":"));
+    let places: Vec<_> = members.iter().map(place).collect();
+    assert!(places.iter().all(Option::is_some), "{members:?}: {text}");
+    assert!(places.is_sorted(), "{members:?}: {text}");
+}
+
+/// Scripts match the text as it is.
+fn members_are_in_runcs_order(lab: &Lab) {
+    let bundle = lab
+        .bundle()
+        .set("/annotations", json!({"colour": "blue"}))
+        .args(&["/bin/sleep", "1000"]);
+    bundle.run_detached();
+    let members = [
+        "ociVersion",
+        "id",
+        "pid",
+        "status",
+        "bundle",
+        "rootfs",
+        "created",
+        "annotations",
+        "owner",
+    ];
+    let state = bundle.verb("state").ok().stdout;
+    assert_in_order(&state, &members);
+    let list = lab.casulo(&["list", "--format", "json"]).ok().stdout;
+    assert_in_order(&list, &members);
+    assert!(list.starts_with("[{\"ociVersion\":\""), "{list}");
+    let events = bundle.call("events", &["--stats"], &[]).ok().stdout;
+    let begin = format!(
+        "{{\"type\":\"stats\",\"id\":\"{}\",\"data\":{{\"cpu\":{{\"usage\":",
+        bundle.id()
+    );
+    assert!(events.starts_with(&begin), "{events}");
+    assert_in_order(
+        &events,
+        &[
+            "cpu",
+            "cpuset",
+            "memory",
+            "pids",
+            "blkio",
+            "hugetlb",
+            "intel_rdt",
+            "network_interfaces",
+        ],
+    );
+    let (_, memory) = events.split_once("\"memory\":").unwrap();
+    assert_in_order(
+        memory,
+        &["cache", "usage", "swap", "kernel", "kernelTCP", "raw"],
+    );
+}
+
+fn list_of_a_root_that_is_missing(lab: &Lab) {
+    let missing = lab.join("missing");
+    let list = |format: &[&str]| {
+        let root = missing.to_string_lossy();
+        lab.casulo(&[&["--root", &*root, "list"], format].concat())
+    };
+    for format in [&[][..], &["--quiet"], &["--format", "json"]] {
+        list(format).fails_with(&["missing", "no such file or directory"]);
+    }
+    assert!(!missing.exists());
+}
+
+/// Three running containers, and an expression that the ids of the first two match.
+fn two_and_another(lab: &Lab) -> ([Bundle<'_>; 3], String) {
+    let bundles = [(); 3].map(|()| lab.bundle().args(&["/bin/sleep", "1000"]));
+    for bundle in &bundles {
+        bundle.run_detached();
+    }
+    let [one, two, _] = bundles
+        .each_ref()
+        .map(|it| it.id().rsplit_once('-').unwrap().1);
+    let expression = format!("({one}|{two}){{1}}$");
+    (bundles, expression)
+}
+
+fn kill_by_expression(lab: &Lab) {
+    let ([one, two, other], expression) = two_and_another(lab);
+    lab.casulo(&["kill", "--regex", "^nobody$", "KILL"]).ok();
+    lab.casulo(&["kill", "--regex", &expression, "KILL"]).ok();
+    one.wait_stopped();
+    two.wait_stopped();
+    assert_eq!(other.status(), "running");
+    // What fails is a warning, and the others are killed all the same.
+    let all = lab.casulo(&["kill", "-r", "", "KILL"]).ok();
+    let warnings = all.stderr.lines();
+    assert_eq!(
+        warnings
+            .filter(|it| it.starts_with("casulo: warning: container not running"))
+            .count(),
+        2,
+        "{all:?}"
+    );
+    other.wait_stopped();
+    lab.casulo(&["kill", "--regex", "web("])
+        .fails_with(&["invalid regular expression", "web("]);
+    for bundle in [one, two, other] {
+        bundle.verb("delete").ok();
+    }
+}
+
+fn delete_by_expression(lab: &Lab) {
+    let ([one, two, other], expression) = two_and_another(lab);
+    // A running container is deleted by force alone.
+    let out = lab.casulo(&["delete", "--regex", &expression]).ok();
+    assert!(
+        out.stderr.contains(one.id()) && out.stderr.contains(two.id()),
+        "{out:?}"
+    );
+    assert_eq!(
+        (one.status(), two.status()),
+        ("running".to_owned(), "running".to_owned())
+    );
+    lab.casulo(&["delete", "--force", "--regex", &expression])
+        .ok();
+    for gone in [one, two] {
+        lab.assert_nothing_left(gone.id());
+    }
+    assert_eq!(other.status(), "running");
+}
+
+fn create_without_a_subreaper(lab: &Lab) {
+    let bundle = lab.bundle().args(&["/bin/echo", "ran"]);
+    bundle.create(&["--no-subreaper"]).ok();
+    assert_eq!(bundle.status(), "created");
+}
+
+/// As Go's programs read and write them.
+fn long_options_with_one_dash(lab: &Lab) {
+    let bundle = lab.bundle().args(&["/bin/sleep", "1000"]);
+    bundle.write();
+    let (path, pid_file) = (bundle.path().to_string_lossy(), lab.join("pid"));
+    let pid_path = pid_file.to_string_lossy();
+    lab.casulo(&[
+        "-log-format=json",
+        "create",
+        "-bundle",
+        &path,
+        "-pid-file",
+        &pid_path,
+        bundle.id(),
+    ])
+    .ok();
+    assert_eq!(
+        fs::read_to_string(&pid_file).unwrap(),
+        bundle.pid().to_string()
+    );
+    // This one is read by clap, which the line above does not need.
+    let list = lab.casulo(&["list", "-format", "json"]).ok();
+    assert!(list.stdout.contains(bundle.id()), "{list:?}");
+    lab.casulo(&["delete", "-force", bundle.id()]).ok();
+    lab.assert_nothing_left(bundle.id());
+}
+
 fn empty_list(lab: &Lab) {
+    fs::create_dir_all(lab.root()).unwrap();
     assert_eq!(lab.casulo(&["list", "--quiet"]).ok().stdout, "");
     let list: Value =
         serde_json::from_str(&lab.casulo(&["list", "--format=json"]).ok().stdout).unwrap();
@@ -510,6 +674,25 @@ fn spec_does_not_overwrite(lab: &Lab) {
     lab.casulo(&["spec", "--bundle", &bundle.path().to_string_lossy()])
         .fails_with(&["exist"]);
     assert_eq!(fs::read(bundle.path().join("config.json")).unwrap(), before);
+}
+
+fn spec_writes_a_file_that_is_named(lab: &Lab) {
+    let directory = lab.directory("named");
+    let path = directory.to_string_lossy();
+    fs::write(directory.join("other.json"), "x".repeat(1 << 16)).unwrap();
+    for file in ["other.json", &format!("{path}/absolute.json")] {
+        lab.casulo(&["spec", "--bundle", &path, "--file", file])
+            .ok();
+        let written: Value =
+            serde_json::from_slice(&fs::read(directory.join(file)).unwrap()).unwrap();
+        assert_eq!(written["process"]["args"], json!(["sh"]));
+    }
+    assert!(!directory.join("config.json").exists());
+    let printed = lab.casulo(&["spec", "-f", "/dev/stdout"]).ok();
+    assert!(
+        printed.stdout.starts_with("{\n    \"ociVersion\""),
+        "{printed:?}"
+    );
 }
 
 fn bundle_defaults_to_the_working_directory(lab: &Lab) {

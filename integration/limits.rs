@@ -321,7 +321,7 @@ fn an_unknown_disk_is_named(lab: &Lab) {
     let device = json!([{"major": 4095, "minor": 77, "rate": 600}]);
     limited(lab, &json!({"blockIO": {"throttleReadBpsDevice": device}}))
         .run()
-        .fails_with(&["set io.max to 4095:77 rbps=600", "no such device"]);
+        .fails_with(&["set io.max to 4095:77 rbps=600", "No such device"]);
 }
 
 fn huge_page_limits_are_written(lab: &Lab) {
@@ -361,7 +361,7 @@ fn an_unknown_rdma_device_is_named(lab: &Lab) {
     .run()
     .fails_with(&[
         "set rdma.max to nosuch_0 hca_handle=3 hca_object=9",
-        "no such device",
+        "No such device",
     ]);
 }
 
@@ -504,7 +504,7 @@ fn processes_above_are_explained(lab: &Lab) {
             "enable memory, pids below /sys/fs/cgroup/casulo-test/{}",
             above.1
         ),
-        "device or resource busy",
+        "Device or resource busy",
         "a cgroup with processes of its own",
     ]);
     drop(above);

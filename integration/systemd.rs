@@ -295,8 +295,10 @@ fn a_frozen_scope_is_refused(lab: &Lab) {
     fs::create_dir(&directory).expect("a cgroup of the scope's name");
     fs::write(directory.join("cgroup.freeze"), "1").expect("frozen");
     let begun = std::time::Instant::now();
-    finish(bundle.command(DRIVER, "run", &[]), b"")
-        .fails_with(&["is frozen", &directory.display().to_string()]);
+    finish(bundle.command(DRIVER, "run", &[]), b"").fails_with(&[
+        "container's cgroup unexpectedly frozen",
+        &directory.display().to_string(),
+    ]);
     assert!(begun.elapsed() < Duration::from_secs(20));
     wait_until("systemd forgets the scope", || !is_loaded(&unit(&bundle)));
     lab.assert_nothing_left(bundle.id());
@@ -632,7 +634,7 @@ fn without_systemd_nothing_is_left(lab: &Lab) {
     drop(UnixListener::bind(dead.join("private")).unwrap());
     let directories = [(dead.as_path(), "/run/systemd"), (&empty, "/run/dbus")];
     let command = with_directories(&bundle.command(DRIVER, "run", &[]), &directories);
-    finish(command, b"").fails_with(&["/run/systemd/private", "connection refused"]);
+    finish(command, b"").fails_with(&["/run/systemd/private", "Connection refused"]);
     lab.assert_nothing_left(bundle.id());
 }
 

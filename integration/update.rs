@@ -105,7 +105,7 @@ fn a_refused_value_brings_back_those_before_it(lab: &Lab) {
     update_with(lab, &bundle, &resources).fails_with(&[
         "cgroup.max.descendants",
         "many",
-        "invalid argument",
+        "Invalid argument",
     ]);
     assert_eq!(file(&bundle, "cgroup.max.depth"), "max");
 }

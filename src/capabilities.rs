@@ -49,8 +49,8 @@ pub(crate) struct Plan {
 ///
 /// Unknown names never come here: the config's reader has warned of them.
 ///
-/// Inheritable and ambient capabilities that the bounding set lacks are problems: they would reach the program
-/// in spite of it. `path` is the JSON path of the sets.
+/// Inheritable capabilities that the bounding set lacks are problems: they would reach the program in spite of it.
+/// `path` is the JSON path of the sets.
 pub(crate) fn plan(
     wanted: Option<&LinuxCapabilities>,
     ns: &namespaces::Plan,
@@ -70,19 +70,13 @@ pub(crate) fn plan(
         wanted.map_or(0, |wanted| mask(get(wanted)))
     };
     let all = set(LinuxCapabilities::bounding);
-    let [inheritable, ambient] = [
-        ("inheritable", set(LinuxCapabilities::inheritable)),
-        ("ambient", set(LinuxCapabilities::ambient)),
-    ]
-    .map(|(field, mask)| {
-        if mask & !all != 0 && !without(Defence::WithinBounding) {
-            problems.add(
-                format!("{path}.{field}"),
-                format!("the bounding set lacks {}", Names(mask & !all)),
-            );
-        }
-        mask
-    });
+    let inheritable = set(LinuxCapabilities::inheritable);
+    if inheritable & !all != 0 && !without(Defence::WithinBounding) {
+        problems.add(
+            format!("{path}.inheritable"),
+            format!("the bounding set lacks {}", Names(inheritable & !all)),
+        );
+    }
     let bounding = granted("bounding", all, bounding_now);
     let available = if without(Defence::WithinBounding) {
         held
@@ -98,7 +92,7 @@ pub(crate) fn plan(
         effective: granted("effective", set(LinuxCapabilities::effective), permitted),
         permitted,
         inheritable,
-        ambient: granted("ambient", ambient, permitted & inheritable),
+        ambient: raisable(set(LinuxCapabilities::ambient), permitted & inheritable),
     }
 }
 
@@ -109,6 +103,17 @@ fn granted(set: &str, wanted: u64, available: u64) -> u64 {
         log::warn!(
             "the {set} capabilities {} cannot be granted here and are left out",
             Names(refused)
+        );
+    }
+    wanted & available
+}
+
+/// [`granted`] for the ambient set, with a warning for each capability, in the words of runc.
+fn raisable(wanted: u64, available: u64) -> u64 {
+    for cap in bits(wanted & !available) {
+        log::warn!(
+            "can't raise ambient capability {}: it is not both permitted and inheritable here",
+            Names(1 << cap)
         );
     }
     wanted & available
@@ -234,7 +239,7 @@ impl Plan {
         for cap in bits(self.ambient) {
             capability::ambient_raise(cap).context(
                 Code::Process,
-                "raise the ambient capability",
+                "can't raise ambient capability",
                 Names(1 << cap),
             )?;
         }

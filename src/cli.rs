@@ -1,9 +1,12 @@
 //! The command line: clap types only. Man pages and completions are generated from them.
 //!
 //! Every option may be repeated and the last one wins: conmon-rs passes `--root` twice. Options may
-//! also follow the id, except where the rest of the line belongs to somebody else (exec, ps).
+//! also follow the id, except where the rest of the line belongs to somebody else (exec, ps). One dash before a
+//! long option is as good as two.
 
 mod check;
+mod create;
+mod dashes;
 mod described;
 mod exec;
 mod global;
@@ -12,6 +15,7 @@ mod update;
 mod words;
 
 pub(crate) use check::{Check, CheckFormat, FailOn};
+pub(crate) use create::{Create, Run};
 pub(crate) use exec::Exec;
 pub(crate) use global::{Global, LogFormat, LogLevel, Manager, Rootless};
 pub(crate) use update::Update;
@@ -110,6 +114,27 @@ impl Command {
             Command::Completion(_) => "completion",
         }
     }
+
+    /// The container that it is about; an expression may stand for several.
+    pub(crate) fn id(&self) -> Option<&str> {
+        match self {
+            Command::Create(create) | Command::Run(Run { create, .. }) => Some(&create.id),
+            Command::Start(it) | Command::State(it) | Command::Pause(it) | Command::Resume(it) => {
+                Some(&it.id)
+            }
+            Command::Exec(it) => Some(&it.id),
+            Command::Kill(it) => Some(&it.id),
+            Command::Update(it) => Some(&it.id),
+            Command::Delete(it) => Some(&it.id),
+            Command::Events(it) => Some(&it.id),
+            Command::Ps(it) => it.id_and_arguments.first().map(String::as_str),
+            Command::List(_)
+            | Command::Check(_)
+            | Command::Spec(_)
+            | Command::Features
+            | Command::Completion(_) => None,
+        }
+    }
 }
 
 described! {
@@ -123,65 +148,15 @@ described! {
 }
 
 described! {
-    /// What `create` and `run` share.
-    #[derive(Clone, Debug, PartialEq, Eq, Args)]
-    pub(crate) struct Create {
-        /// The bundle's directory
-        #[arg(short, long, value_name = "DIR", default_value = ".")]
-        pub bundle: PathBuf,
-        /// A config.json elsewhere than in the bundle
-        #[arg(short = 'f', long, value_name = "FILE")]
-        pub config: Option<PathBuf>,
-        /// File that gets the pid of the process
-        #[arg(long, value_name = "FILE")]
-        pub pid_file: Option<PathBuf>,
-        /// Unix socket that gets the master of the terminal
-        #[arg(long, value_name = "SOCKET")]
-        pub console_socket: Option<PathBuf>,
-        /// Unix socket that gets a pidfd of the process
-        #[arg(long, value_name = "SOCKET")]
-        pub pidfd_socket: Option<PathBuf>,
-        /// Move the root instead of pivoting (for a root file system in an initramfs)
-        #[arg(long)]
-        pub no_pivot: bool,
-        /// Stay in the caller's session keyring
-        #[arg(long)]
-        pub no_new_keyring: bool,
-        /// Pass this many descriptors after stderr to the process
-        #[arg(long, value_name = "N", default_value_t = 0)]
-        pub preserve_fds: u32,
-        /// Container id
-        #[arg(value_name = "CONTAINER")]
-        pub id: String,
-    }
-}
-
-described! {
-    /// `run`
-    #[derive(Clone, Debug, PartialEq, Eq, Args)]
-    pub(crate) struct Run {
-        /// What it shares with `create`.
-        #[command(flatten)]
-        pub create: Create,
-        /// Do not wait for the process
-        #[arg(short, long)]
-        pub detach: bool,
-        /// Keep state and cgroup after the process has ended
-        #[arg(long)]
-        pub keep: bool,
-        /// Do not adopt orphans of the container
-        #[arg(long)]
-        pub no_subreaper: bool,
-    }
-}
-
-described! {
     /// `kill`
     #[derive(Clone, Debug, PartialEq, Eq, Args)]
     pub(crate) struct Kill {
         /// Signal every process of the container; KILL also waits until they have ended
         #[arg(short, long)]
         pub all: bool,
+        /// CONTAINER is an extended regular expression: act on every container whose id it matches
+        #[arg(short, long)]
+        pub regex: bool,
         /// Container id
         #[arg(value_name = "CONTAINER")]
         pub id: String,
@@ -198,6 +173,9 @@ described! {
         /// Kill the container first; a missing one is no error
         #[arg(short, long)]
         pub force: bool,
+        /// CONTAINER is an extended regular expression: act on every container whose id it matches
+        #[arg(short, long)]
+        pub regex: bool,
         /// Container id
         #[arg(value_name = "CONTAINER")]
         pub id: String,
@@ -270,6 +248,9 @@ pub(crate) struct Spec {
     /// Directory to write config.json to
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     pub bundle: PathBuf,
+    /// File to write instead, over what it holds; below that directory unless it is absolute
+    #[arg(short, long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
     /// For an ordinary user
     #[arg(long)]
     pub rootless: bool,
@@ -291,8 +272,13 @@ impl Cli {
     pub(crate) fn read(words: &[OsString]) -> Result<Cli, clap::Error> {
         match quick::read(words) {
             Some(cli) => Ok(cli),
-            None => Cli::try_parse_from(std::iter::once(&OsString::from("casulo")).chain(words)),
+            None => Cli::read_by_clap(words),
         }
+    }
+
+    fn read_by_clap(words: &[OsString]) -> Result<Cli, clap::Error> {
+        let program = OsString::from("casulo");
+        Cli::try_parse_from(std::iter::once(program).chain(dashes::doubled(words)))
     }
 }
 
@@ -300,11 +286,7 @@ impl Cli {
 #[cfg(any(test, feature = "testing"))]
 pub(crate) fn readings(words: &[OsString]) -> Option<(Cli, Option<Cli>)> {
     let quick = quick::read(words)?;
-    let program = OsString::from("casulo");
-    Some((
-        quick,
-        Cli::try_parse_from(std::iter::once(&program).chain(words)).ok(),
-    ))
+    Some((quick, Cli::read_by_clap(words).ok()))
 }
 
 /// The whole command line as clap's builder, for man pages and completions.

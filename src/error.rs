@@ -240,14 +240,32 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// The kernel's text of an errno, lower-case as callers match it (`no such process`,
-/// `permission denied`, `not a directory`).
-pub(crate) fn errno_text(errno: Errno) -> String {
-    let mut text = errno.desc().to_owned();
-    if let Some(first) = text.get_mut(0..1) {
-        first.make_ascii_lowercase();
+/// The text of an errno as the C library writes it (strerror(3)), with which scripts compare. Engines look for six
+/// of them in small letters, as Go writes them.
+pub(crate) fn errno_text(errno: Errno) -> &'static str {
+    match errno {
+        Errno::EACCES => "permission denied",
+        Errno::EISDIR => "is a directory",
+        Errno::ENOENT => "no such file or directory",
+        Errno::ENOTDIR => "not a directory",
+        Errno::EPERM => "operation not permitted",
+        Errno::ESRCH => "no such process",
+        // nix has texts of its own for these.
+        Errno::EAGAIN => "Resource temporarily unavailable",
+        Errno::EBADF => "Bad file descriptor",
+        Errno::EDEADLK => "Resource deadlock avoided",
+        Errno::EDQUOT => "Disk quota exceeded",
+        Errno::EIO => "Input/output error",
+        Errno::ELOOP => "Too many levels of symbolic links",
+        Errno::ENFILE => "Too many open files in system",
+        Errno::ENOLCK => "No locks available",
+        Errno::ENOMEM => "Cannot allocate memory",
+        Errno::ENOTTY => "Inappropriate ioctl for device",
+        Errno::EOPNOTSUPP => "Operation not supported",
+        Errno::ERANGE => "Numerical result out of range",
+        Errno::EXDEV => "Invalid cross-device link",
+        other => other.desc(),
     }
-    text
 }
 
 /// Turns a failed call into an [`Error`] that says what was being done to what.

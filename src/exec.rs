@@ -104,7 +104,7 @@ pub(crate) fn exec(dir: Dir, request: &Request<'_>) -> Result<Outcome> {
         (Status::Created | Status::Running, Some(pidfd)) => pidfd,
         (Status::Paused, Some(pidfd)) if request.paused == WhenPaused::Wait => pidfd,
         (Status::Paused, _) => {
-            let text = format!("cannot exec in container {}: it is paused", request.id);
+            let text = format!("cannot exec in a paused container: {}", request.id);
             return Err(Error::new(Code::Status, text)
                 .hint("resume it, or wait for that with --ignore-paused"));
         }

@@ -80,6 +80,13 @@ pub(crate) struct Hook {
     pub timeout: Option<Duration>,
 }
 
+impl Hook {
+    /// What an error says was done, in the words of runc, which its users look for.
+    fn step(&self) -> String {
+        format!("error running {} hook #{}:", self.kind.name(), self.index)
+    }
+}
+
 impl fmt::Display for Hook {
     /// `hooks.createRuntime[1] /usr/bin/fix-mounts`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -93,9 +100,9 @@ impl fmt::Display for Hook {
 pub(crate) struct Call<'a> {
     /// The container's state as JSON, for stdin.
     pub state: &'a [u8],
-    /// Where the hook starts: the bundle, as with runc and crun; `None` is the caller's working
-    /// directory, for startContainer. A directory that cannot be entered (deleted before poststop,
-    /// closed to init's user) is replaced by `/`.
+    /// Where the hook starts: the bundle, as with runc and crun; a directory that cannot be entered (deleted
+    /// before poststop) is replaced by `/`. `None` is the caller's working directory: for createContainer that is the
+    /// container's root, as with runc.
     pub cwd: Option<&'a Path>,
     /// The environment of hooks that give none: the caller's own ([`own_environment`]), as with
     /// runc and crun, and the process's for startContainer, which must not see the host's.

@@ -31,6 +31,7 @@ use crate::sys::fd::close_on_exec_from;
 use crate::{lsm, terminal};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
+use nix::unistd::fchdir;
 use std::os::fd::{AsFd, AsRawFd};
 
 /// Runs init. Never returns: the program replaces it, or it reports what failed and leaves.
@@ -73,7 +74,7 @@ impl Init<'_> {
         let proc = self.private_proc(proc)?;
         let (root, late) = self.fill_root()?;
         self.hear_of_hooks()?;
-        self.run_container_hooks(&documents)?;
+        self.run_container_hooks(&root, &documents)?;
         let root = self.pivot(root)?;
         self.make_session()?;
         self.open_terminal(&root)?;
@@ -180,8 +181,9 @@ impl Init<'_> {
         }
     }
 
-    /// createContainer hooks: programs of the host's, in the container's namespaces.
-    fn run_container_hooks(&self, documents: &StateDocuments) -> Result<()> {
+    /// createContainer hooks: programs of the host's, in the container's namespaces. They start in the container's
+    /// root, mounts and all, as with runc.
+    fn run_container_hooks(&self, root: &Root, documents: &StateDocuments) -> Result<()> {
         let plan = self.plan;
         step::begin(Step::ContainerHooks)?;
         if !plan.hooks.has(Kind::CreateContainer) {
@@ -194,10 +196,11 @@ impl Init<'_> {
                 "hooks.createContainer: none can run beside a joined pid namespace and a new user namespace",
             ));
         }
+        fchdir(root).context(Code::Hook, "enter", plan.rootfs.path.display())?;
         let env = hooks::own_environment();
         let call = Call {
             state: &documents.create,
-            cwd: Some(&plan.bundle),
+            cwd: None,
             env: &env,
             output: &self.inherited.output,
         };

@@ -89,9 +89,13 @@ pub fn run(words: Vec<OsString>) -> u8 {
     let cli = match Cli::read(&words) {
         Ok(cli) => cli,
         Err(error) => {
-            // Help goes to stdout with 0, a wrong command line to stderr; nothing can be done if that fails.
+            if error.use_stderr() {
+                log::report_usage(&error.to_string());
+                return 1;
+            }
+            // Help that was asked for; nothing can be done if that fails.
             let _ = error.print().and_then(|()| std::io::stdout().flush());
-            return u8::from(error.use_stderr());
+            return 0;
         }
     };
     let failure = commands::failure_code(&cli);

@@ -1,4 +1,4 @@
-//! Where messages go: stderr or the file of `--log`, as text or as one JSON object a line.
+//! Where messages go: stderr or what `--log` names, as text or as one JSON object a line.
 //!
 //! Callers read the file: containerd takes the last entry whose `level` is `error`, Podman parses
 //! the whole file as one object. So a failing command writes exactly one error, and the file is opened for
@@ -6,13 +6,13 @@
 //! every day (a nested host without keyrings, a profile with a needless rule) is no warning. They go to the
 //! file or else to stderr, which is the container's own log in the hands of an engine.
 
-use crate::error::{Code, Error, Result, errno_text};
+mod place;
+
+use crate::error::{Error, Result, errno_text};
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use nix::errno::Errno;
+use place::Place;
 use serde_json::{Value, json};
-use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::OnceLock;
 use std::time::SystemTime;
@@ -20,7 +20,7 @@ use std::time::SystemTime;
 /// How a line looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Format {
-    /// `time="…" level=error msg="…"` in a file, the bare message on stderr.
+    /// `time="…" level=error msg="…"` in a file, `casulo: error: …` on stderr.
     #[default]
     Text,
     /// `{"level":"error","msg":"…","time":"…"}`
@@ -28,32 +28,25 @@ pub(crate) enum Format {
 }
 
 struct Sink {
-    file: Option<File>,
+    place: Option<Place>,
     format: Format,
 }
 
 static SINK: OnceLock<Sink> = OnceLock::new();
 
-/// Opens the log; called once, by `main`, before anything can fail in an interesting way.
+/// Opens the log; called once, by `main`, before anything can fail in an interesting way. `id` is the container's that
+/// the command names.
 ///
 /// # Errors
-/// `E_IO` when `path` cannot be opened for appending.
-pub(crate) fn init(path: Option<&Path>, format: Format, level: LevelFilter) -> Result<()> {
-    let file = match path {
-        None => None,
-        Some(path) => {
-            let opened = OpenOptions::new()
-                .create(true)
-                .append(true)
-                .mode(0o644)
-                .open(path);
-            Some(opened.map_err(|error| {
-                let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
-                Error::step(Code::Io, "open the log", path.display().to_string(), errno)
-            })?)
-        }
-    };
-    let sink = SINK.get_or_init(|| Sink { file, format });
+/// `E_IO` when what `destination` names cannot be opened.
+pub(crate) fn init(
+    destination: Option<&Path>,
+    id: Option<&str>,
+    format: Format,
+    level: LevelFilter,
+) -> Result<()> {
+    let place = destination.map(|it| Place::open(it, id)).transpose()?;
+    let sink = SINK.get_or_init(|| Sink { place, format });
     // A second logger in one process (unit tests) is not an error.
     if log::set_logger(sink).is_ok() {
         log::set_max_level(level);
@@ -66,20 +59,20 @@ pub(crate) fn init(path: Option<&Path>, format: Format, level: LevelFilter) -> R
 pub(crate) fn report(error: &Error) {
     let message = one_line(&error.to_string());
     let Some(sink) = SINK.get() else {
-        return write_stderr(&format!("casulo: {message}\n"));
+        return write_stderr(&for_people("error", &message));
     };
     let line = match sink.format {
         Format::Json => {
             let mut object = entry("error", &message);
             extra_keys(&mut object, error);
-            format!("{object}\n")
+            object.to_string()
         }
-        Format::Text => text_line("error", &message),
+        Format::Text => sink.text_line("error", &message),
     };
-    match &sink.file {
-        Some(file) => {
-            write_file(file, &line);
-            write_stderr(&format!("casulo: {message}\n"));
+    match &sink.place {
+        Some(place) => {
+            place.write(Level::Error, &line);
+            write_stderr(&for_people("error", &message));
         }
         None if sink.format == Format::Json => write_stderr(&line),
         None => {
@@ -87,9 +80,16 @@ pub(crate) fn report(error: &Error) {
                 .hint
                 .as_deref()
                 .map(|hint| format!(" ({})", one_line(hint)));
-            write_stderr(&format!("casulo: {message}{}\n", hint.unwrap_or_default()));
+            let text = format!("{message}{}", hint.unwrap_or_default());
+            write_stderr(&for_people("error", &text));
         }
     }
+}
+
+/// Reports a command line that cannot be read: `said` is clap's text, of several lines.
+pub(crate) fn report_usage(said: &str) {
+    let said = said.strip_prefix("error: ").unwrap_or(said);
+    write_stderr(&for_people("error", said.trim_end()));
 }
 
 fn extra_keys(object: &mut Value, error: &Error) {
@@ -113,12 +113,9 @@ fn entry(level: &str, message: &str) -> Value {
     json!({ "level": level, "msg": message, "time": time })
 }
 
-fn text_line(level: &str, message: &str) -> String {
-    let time = humantime::format_rfc3339_seconds(SystemTime::now());
-    format!(
-        "time=\"{time}\" level={level} msg={}\n",
-        Value::from(message)
-    )
+/// A line for a terminal.
+fn for_people(level: &str, message: &str) -> String {
+    format!("casulo: {level}: {message}")
 }
 
 /// The longest message, in characters: what is quoted of a file may be as long as the file.
@@ -156,13 +153,24 @@ fn shortened(text: String) -> String {
     begin.chain(" … ".chars()).chain(end).collect()
 }
 
-fn write_file(mut file: &File, line: &str) {
-    // A log that cannot be written has nowhere to say so.
-    let _ = file.write_all(line.as_bytes());
+fn write_stderr(line: &str) {
+    // In one write, or lines of two processes mix.
+    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
-fn write_stderr(line: &str) {
-    let _ = std::io::stderr().write_all(line.as_bytes());
+impl Sink {
+    fn text_line(&self, level: &str, message: &str) -> String {
+        match self.place {
+            // Who keeps messages has a time and a level for each of them.
+            Some(Place::Journal { .. } | Place::Syslog { .. }) => message.to_owned(),
+            None if level == "error" || level == "warning" => for_people(level, message),
+            _ => {
+                let time = humantime::format_rfc3339_seconds(SystemTime::now());
+                let message = Value::from(message);
+                format!("time=\"{time}\" level={level} msg={message}")
+            }
+        }
+    }
 }
 
 impl Log for Sink {
@@ -182,15 +190,11 @@ impl Log for Sink {
         };
         let message = one_line(&record.args().to_string());
         let line = match self.format {
-            Format::Json => format!("{}\n", entry(level, &message)),
-            // For people, as an error is.
-            Format::Text if self.file.is_none() && level == "warning" => {
-                format!("casulo: warning: {message}\n")
-            }
-            Format::Text => text_line(level, &message),
+            Format::Json => entry(level, &message).to_string(),
+            Format::Text => self.text_line(level, &message),
         };
-        match &self.file {
-            Some(file) => write_file(file, &line),
+        match &self.place {
+            Some(place) => place.write(record.level(), &line),
             None => write_stderr(&line),
         }
     }
@@ -201,6 +205,8 @@ impl Log for Sink {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Code;
+    use nix::errno::Errno;
 
     #[test]
     fn a_json_entry_has_the_keys_that_callers_read() {

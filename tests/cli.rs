@@ -81,7 +81,10 @@ fn a_failing_command_appends_exactly_one_json_line() {
             root.path(),
             &["--log", path, "--log-format=json", "state", "web"],
         );
-        assert_eq!(stderr(&output), "casulo: container web does not exist\n");
+        assert_eq!(
+            stderr(&output),
+            "casulo: error: container web does not exist\n"
+        );
     }
     let lines = log_lines(&log);
     assert_eq!(lines.len(), 2);
@@ -128,6 +131,7 @@ fn the_last_root_wins() {
 #[test]
 fn an_empty_list_is_a_header_or_an_empty_array() {
     let root = directory();
+    std::fs::create_dir(root.path().join("state")).expect("a root");
     assert!(stdout(&casulo(root.path(), &["list"])).starts_with("ID          PID         STATUS"));
     assert_eq!(
         stdout(&casulo(root.path(), &["list", "--format=json"])),
@@ -303,4 +307,44 @@ fn a_stopped_container_answers_state_and_not_kill() {
         Some(0)
     );
     assert!(stderr(&casulo(root.path(), &["state", "web"])).contains("does not exist"));
+}
+
+#[test]
+fn a_line_of_text_says_whose_it_is_and_how_bad() {
+    let root = directory();
+    for args in [
+        &["state", "web"][..],
+        &["state", "--no-such-option", "web"],
+        &["--root", "/", "list"],
+        &["levitate"],
+        &["--log", "/nonexistent/log", "list"],
+        &[],
+    ] {
+        let output = casulo(root.path(), args);
+        let said = stderr(&output);
+        assert!(said.starts_with("casulo: error: "), "{args:?}: {said}");
+        assert!(!said.contains("error: error: "), "{args:?}: {said}");
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+    }
+}
+
+#[test]
+fn an_unnamed_root_may_be_missing_and_a_named_one_not() {
+    let root = directory();
+    let list = |with: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_casulo"));
+        command.args(with).arg("list").env_clear();
+        command.env("XDG_RUNTIME_DIR", root.path());
+        command.output().expect("casulo can be executed")
+    };
+    let unnamed = list(&[]);
+    assert_eq!(unnamed.status.code(), Some(0), "{unnamed:?}");
+    assert!(stdout(&unnamed).starts_with("ID "), "{unnamed:?}");
+    let missing = root.path().join("missing").display().to_string();
+    let named = list(&["--root", &missing]);
+    assert_eq!(
+        (named.status.code(), stdout(&named).as_str()),
+        (Some(1), "")
+    );
+    assert!(stderr(&named).contains(&missing), "{named:?}");
 }

@@ -87,7 +87,7 @@ fn the_types_own_spelling_of_scheduler_flags_is_refused() {
         let scheduler = json!({"policy": "SCHED_OTHER", "flags": [name]});
         assert_eq!(
             refused(&with("/process/scheduler", scheduler)),
-            format!("c.json: process.scheduler.flags[0]: no flag named \"{name}\"")
+            format!("c.json: process.scheduler.flags[0]: invalid flag \"{name}\"")
         );
     }
 }
@@ -183,6 +183,18 @@ fn null_is_absent_wherever_it_stands() {
     assert!(spec.hooks().is_none());
     let annotations = spec.annotations().as_ref().unwrap();
     assert_eq!(annotations.len(), 1);
+}
+
+#[test]
+fn a_missing_user_is_root() {
+    for value in [json!(null), json!({})] {
+        let spec = accepted(&with("/process/user", value.clone()));
+        let user = process(&spec).user();
+        assert_eq!((user.uid(), user.gid()), (0, 0), "{value}");
+    }
+    let alone = br#"{"cwd": "/", "args": ["true"]}"#;
+    let process = parse_process(alone, "p.json").expect("accepted");
+    assert_eq!((process.user().uid(), process.user().gid()), (0, 0));
 }
 
 #[test]
@@ -347,57 +359,57 @@ fn an_unknown_name_is_refused_in_our_own_words() {
     });
     assert_eq!(
         refused(&with("/linux/seccomp", seccomp)),
-        "c.json: linux.seccomp.defaultAction: no action named \"SCMP_ACT_ALOW\"; \
-         linux.seccomp.architectures[1]: no architecture named \"SCMP_ARCH_Z80\"; \
-         linux.seccomp.flags[0]: no flag named \"F\"; \
-         linux.seccomp.syscalls[1].action: no action named \"KILL\"; \
-         linux.seccomp.syscalls[1].args[0].op: no operator named \"=\""
+        "c.json: linux.seccomp.defaultAction: invalid action \"SCMP_ACT_ALOW\"; \
+         linux.seccomp.architectures[1]: invalid architecture \"SCMP_ARCH_Z80\"; \
+         linux.seccomp.flags[0]: invalid flag \"F\"; \
+         linux.seccomp.syscalls[1].action: invalid action \"KILL\"; \
+         linux.seccomp.syscalls[1].args[0].op: invalid operator \"=\""
     );
     for (pointer, value, expected) in [
         (
             "/process/rlimits",
             json!([{"type": "RLIMIT_X"}]),
-            "process.rlimits[0].type: no limit named \"RLIMIT_X\"",
+            "process.rlimits[0].type: invalid limit \"RLIMIT_X\"",
         ),
         (
             "/process/ioPriority",
             json!({"class": "RT"}),
-            "process.ioPriority.class: no I/O class named \"RT\"",
+            "process.ioPriority.class: invalid I/O class \"RT\"",
         ),
         (
             "/process/scheduler",
             json!({"policy": "EDF"}),
-            "process.scheduler.policy: no policy named \"EDF\"",
+            "process.scheduler.policy: invalid policy \"EDF\"",
         ),
         (
             "/linux/namespaces",
             json!([{"type": "net"}]),
-            "linux.namespaces[0].type: no namespace named \"net\"",
+            "linux.namespaces[0].type: invalid namespace \"net\"",
         ),
         (
             "/linux/devices",
             json!([{"type": "x", "path": "/dev/x"}]),
-            "linux.devices[0].type: no device type named \"x\"",
+            "linux.devices[0].type: invalid device type \"x\"",
         ),
         (
             "/linux/resources/devices",
             json!([{"allow": true, "type": "x"}]),
-            "linux.resources.devices[0].type: no device type named \"x\"",
+            "linux.resources.devices[0].type: invalid device type \"x\"",
         ),
         (
             "/linux/memoryPolicy",
             json!({"mode": "M"}),
-            "linux.memoryPolicy.mode: no mode named \"M\"",
+            "linux.memoryPolicy.mode: invalid memory policy mode \"M\"",
         ),
         (
             "/linux/memoryPolicy",
             json!({"mode": "MPOL_BIND", "flags": ["M"]}),
-            "linux.memoryPolicy.flags[0]: no flag named \"M\"",
+            "linux.memoryPolicy.flags[0]: invalid memory policy flag \"M\"",
         ),
         (
             "/linux/personality",
             json!({"domain": "BSD"}),
-            "linux.personality.domain: no domain named \"BSD\"",
+            "linux.personality.domain: invalid domain \"BSD\"",
         ),
     ] {
         assert_eq!(
@@ -431,7 +443,6 @@ fn a_wrong_type_is_refused_where_it_stands() {
             "process.args: invalid type: string \"true\", expected a sequence",
         ),
         ("/process/cwd", json!(null), "process.cwd: missing"),
-        ("/process/user", json!(null), "process.user: missing"),
         (
             "/process/execCPUAffinity",
             json!({"initial": "0-"}),
@@ -485,7 +496,7 @@ fn all_problems_are_shown_together() {
         "process.args[1]: invalid type: integer `1`, expected a string",
         "process.args[3]: invalid type: integer `2`, expected a string",
         "process.cwd: missing",
-        "linux.namespaces[1].type: no namespace named \"nope\"",
+        "linux.namespaces[1].type: invalid namespace \"nope\"",
         "linux.uidMappings[0].hostID: invalid type: string \"x\", expected u32",
         "linux.uidMappings[2].size: invalid value: integer `-2`, expected u32",
     ] {
@@ -580,7 +591,7 @@ fn paths_in_a_process_alone_start_there() {
     let text = error.to_string();
     for problem in [
         "args[0]: contains a NUL byte",
-        "rlimits[0].type: no limit named \"RLIMIT_X\"",
+        "rlimits[0].type: invalid limit \"RLIMIT_X\"",
         "user.uid: invalid value",
         "cwd: missing",
     ] {

@@ -174,7 +174,7 @@ fn class_of_somebody_else_stays(lab: &Lab) {
     let attempt = Attempt::new(lab, Way::CreateInClass);
     let class = Path::new(RESCTRL).join(attempt.bundle.id());
     fs::create_dir(&class).unwrap();
-    let out = finish(attempt.told(Step::RdtClass, "kill"), b"").fails_with(&["file exists"]);
+    let out = finish(attempt.told(Step::RdtClass, "kill"), b"").fails_with(&["File exists"]);
     assert_one_error("a class that exists", &out);
     let deleted = lab.casulo(&["delete", "--force", attempt.bundle.id()]);
     assert_eq!(deleted.code, 0, "{deleted:?}");

@@ -79,7 +79,7 @@ fn state_directory_without_room(lab: &Lab) {
             let out = finish(attempt.command(), b"");
             if out.code != 0 {
                 failed += 1;
-                one_error(&out, &["no space left on device"]);
+                one_error(&out, &["No space left on device"]);
                 lab.assert_nothing_left(attempt.bundle.id());
             }
             attempt.clear_away(&options);
@@ -106,7 +106,7 @@ fn state_directory_that_is_full_later(lab: &Lab) {
         while file.write_all(&[0; 4096]).is_ok() {}
         let out = finish(attempt.command(), b"");
         if out.code != 0 {
-            one_error(&out, &["no space left on device"]);
+            one_error(&out, &["No space left on device"]);
         }
         let deleted = lab.casulo(&["delete", "--force", attempt.bundle.id()]);
         assert_eq!(deleted.code, 0, "{way:?}: {deleted:?}");
@@ -124,7 +124,7 @@ fn descriptors_that_run_out(lab: &Lab) {
         if out.code != 0 {
             failed += 1;
             // A poststop hook that cannot be run either is a warning (spec, "Lifecycle", step 13).
-            let warns = |line: &&str| line.contains("run hooks.poststop[0]");
+            let warns = |line: &&str| line.contains("error running poststop hook #0: ");
             let errors = out.stderr.lines().filter(|line| !warns(line));
             assert_eq!(errors.count(), 1, "{most}: {out:?}");
         }
@@ -248,7 +248,7 @@ fn console_that_hangs_up(lab: &Lab) {
             // The master may be on its way, or refused: the pty is gone in both cases.
             running.wait();
         } else {
-            one_error(&running.wait(), &["no such file", "connection refused"]);
+            one_error(&running.wait(), &["no such file", "Connection refused"]);
             lab.assert_nothing_left(bundle.id());
         }
         bundle.call("delete", &["--force"], &[]).ok();
@@ -340,7 +340,7 @@ fn callers_cgroup_without_room_for_a_process(lab: &Lab) {
             }
             let out = called_in(&cgroup, lab, &inner);
             if out.code != 0 {
-                one_error(&out, &["resource temporarily unavailable", "try again"]);
+                one_error(&out, &["Resource temporarily unavailable"]);
             }
             attempt.clear_away(&format!("{most} processes, {way:?}"));
         }

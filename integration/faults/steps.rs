@@ -377,6 +377,8 @@ impl<'a> Attempt<'a> {
     #[track_caller]
     pub(super) fn clear_away(self, what: &str) {
         let Attempt { lab, bundle, .. } = &self;
+        // What failed early has made no root, and list wants the one that is named.
+        fs::create_dir_all(lab.root()).unwrap();
         let listed = lab.casulo(&["list"]);
         assert_eq!((listed.code, listed.stderr.as_str()), (0, ""), "{what}");
         let deleted = lab.casulo(&["delete", "--force", bundle.id()]);

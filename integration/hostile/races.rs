@@ -212,7 +212,7 @@ fn file_that_is_copied_is_swapped(lab: &Lab) {
         without: "look-before-open",
     };
     // A device of zeros has no end; before Linux 6.5 sendfile(2) does not read it, once it is open.
-    let read = ["no space left", "invalid argument"];
+    let read = ["No space left", "Invalid argument"];
     zoo(lab, &attack, |lab| copied_or_swapped(lab, (1, 5), &read));
 }
 
@@ -223,7 +223,7 @@ fn file_that_is_copied_becomes_a_forbidden_device(lab: &Lab) {
         without: "look-before-open,rules-before-image",
     };
     // The kernel's log cannot be copied by sendfile(2), once it is open.
-    let open = ["invalid argument"];
+    let open = ["Invalid argument"];
     zoo(lab, &attack, |lab| copied_or_swapped(lab, (1, 11), &open));
 }
 

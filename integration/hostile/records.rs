@@ -261,7 +261,7 @@ fn the_cgroup_of_others_stays_after_a_failure(lab: &Lab) {
 /// What the kernel says of the attribute decides: one that it does not know, or not from this caller, is done without.
 fn a_cgroup_that_cannot_be_held_is_refused(lab: &Lab) {
     for (errno, words) in [
-        ("ENOSPC", Some("no space left")),
+        ("ENOSPC", Some("No space left")),
         ("ENOMEM", Some("out of memory")),
         ("EOPNOTSUPP", None),
         ("EPERM", None),

@@ -138,9 +138,9 @@ impl Cgroup {
             self.path.display(),
         )?;
         let why = if value_of(&events, "populated") == Some(1) {
-            "already has processes"
+            "container's cgroup is not empty: it has processes of somebody else"
         } else if value_of(&events, "frozen") == Some(1) {
-            "is frozen"
+            "container's cgroup unexpectedly frozen"
         } else {
             return Ok(());
         };

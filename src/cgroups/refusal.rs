@@ -116,12 +116,12 @@ mod tests {
             (
                 &[("io.bfq.weight", 0o644)][..],
                 Errno::ENODEV,
-                "set io.bfq.weight to 8:0 100 in CGROUP: no such device | MAJOR:MINOR is",
+                "set io.bfq.weight to 8:0 100 in CGROUP: No such device | MAJOR:MINOR is",
             ),
             (
                 &[("io.weight", 0o644)],
                 Errno::EOPNOTSUPP,
-                "set io.weight to 8:0 910 in CGROUP: operation not supported on transport endpoint | a single device",
+                "set io.weight to 8:0 910 in CGROUP: Operation not supported | a single device",
             ),
             (
                 &[],
@@ -157,7 +157,7 @@ mod tests {
             ("io.max", Errno::ENODEV, "partition"),
             ("hugetlb.3MB.max", Errno::ENOENT, "/sys/kernel/mm/hugepages"),
             ("rdma.max", Errno::ENODEV, "rdma dev"),
-            ("memory.max", Errno::EROFS, "read-only"),
+            ("memory.max", Errno::EROFS, "mounted read-only"),
         ] {
             let hint = hint(file, errno).expect(file);
             assert!(hint.contains(word), "{hint}");

@@ -21,7 +21,8 @@ use crate::intel_rdt;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// `data` of an event of type `stats`.
+/// `data` of an event of type `stats`. Here and below the members are in runc's order, and what runc does not
+/// have follows them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Stats {
     /// Time on CPUs.
@@ -36,12 +37,12 @@ pub(crate) struct Stats {
     pub blkio: io::Io,
     /// Huge pages by size: `2MB`.
     pub hugetlb: BTreeMap<String, hugetlb::HugeTlb>,
-    /// RDMA devices.
-    pub rdma: rdma::Rdma,
     /// Filled in by who knows the container: resctrl is no part of the cgroup.
     pub intel_rdt: intel_rdt::stats::Stats,
     /// Always empty: runc lists interfaces that it made itself, which no config can ask for.
     pub network_interfaces: [Empty; 0],
+    /// RDMA devices. Not in runc.
+    pub rdma: rdma::Rdma,
 }
 
 /// An object without members.

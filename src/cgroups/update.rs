@@ -75,7 +75,9 @@ impl Cgroup {
                 object: self.path.display().to_string(),
                 ..Error::new(
                     Code::Cgroup,
-                    format!("checkBeforeUpdate: {used} bytes are in use"),
+                    format!(
+                        "checkBeforeUpdate: rejecting memory limit {limit}: {used} bytes are in use"
+                    ),
                 )
             }),
             _ => Ok(()),

@@ -11,7 +11,7 @@ pub(super) trait Described: Sized {
     /// Without any word of the line. None where a default is no value of its type.
     fn defaults() -> Option<Self>;
 
-    /// Takes the option `name`, `--long` or `-s`, whose value is next in `words`. None where it is not one of these,
+    /// Takes the option `name`, `long` or `-s`, whose value is next in `words`. None where it is not one of these,
     /// or its value is for clap to judge.
     fn take(&mut self, name: &str, words: &mut Words<'_>) -> Option<()>;
 }
@@ -80,14 +80,14 @@ pub(super) fn one_of<T: ValueEnum>(word: &str) -> Option<T> {
     T::from_str(word, false).ok()
 }
 
-/// Whether `name` is the option of `field`: `--` and its name with hyphens, or `-` and `short`.
+/// Whether `name` is the option of `field`: its name with hyphens, or `-` and `short`.
 pub(super) fn is_named(name: &str, field: &str, short: Option<char>) -> bool {
-    match name.strip_prefix("--") {
-        Some(long) => {
+    match name.strip_prefix('-') {
+        Some(letter) => short.is_some() && letter.chars().next() == short,
+        None => {
             let hyphen = |letter| if letter == b'_' { b'-' } else { letter };
-            long.len() == field.len() && long.bytes().eq(field.bytes().map(hyphen))
+            name.len() == field.len() && name.bytes().eq(field.bytes().map(hyphen))
         }
-        None => short.is_some() && name.chars().nth(1) == short,
     }
 }
 

@@ -11,7 +11,7 @@ described! {
         /// Directory for the state of containers [default: /run/casulo, or casulo below $XDG_RUNTIME_DIR for an ordinary user]
         #[arg(long, value_name = "DIR")]
         pub root: Option<PathBuf>,
-        /// File that messages are appended to [default: stderr]
+        /// File that messages are appended to, also file:FILE, or journald:NAME or syslog:NAME [default: stderr]
         #[arg(long, value_name = "FILE")]
         pub log: Option<PathBuf>,
         /// How messages look

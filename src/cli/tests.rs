@@ -67,3 +67,44 @@ fn options_may_follow_the_id_but_not_in_exec() {
         other => panic!("{other:?}"),
     }
 }
+
+#[test]
+fn one_dash_before_a_long_option_is_as_good_as_two() {
+    for (one, two) in [
+        ("-root /r list -format json", "--root /r list --format json"),
+        (
+            "-log-format=json events -stats web",
+            "--log-format=json events --stats web",
+        ),
+        (
+            "update -memory 5 -cpu-quota -1 web",
+            "update --memory 5 --cpu-quota -1 web",
+        ),
+        ("kill web -all", "kill web --all"),
+        ("kill -regex web", "kill --regex web"),
+        ("spec -file f -b d", "spec --file f -b d"),
+        // A value, and what belongs to somebody else, is nobody's option.
+        (
+            "exec -e tty=1 -tty web ls -detach",
+            "exec -e tty=1 --tty web ls -detach",
+        ),
+        ("exec -dtp list -tty web ls", "exec -dtp list --tty web ls"),
+        (
+            "ps -format json web -format x",
+            "ps --format json web -format x",
+        ),
+        ("run -bdir web", "run -b dir web"),
+        ("run -db dir web", "run -d -b dir web"),
+        ("run -b undle web", "run --bundle undle web"),
+    ] {
+        let read = |line: &str| {
+            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            Cli::read(&words).unwrap_or_else(|error| panic!("{line}: {error}"))
+        };
+        assert_eq!(read(one), read(two), "{one}");
+    }
+    for wrong in ["run -bundles b web", "run ---bundle b web", "-é state a"] {
+        let words: Vec<OsString> = wrong.split(' ').map(OsString::from).collect();
+        assert!(Cli::read(&words).is_err(), "{wrong}");
+    }
+}

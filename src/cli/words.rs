@@ -9,7 +9,7 @@ pub(super) struct Words<'a> {
 
 /// One word of it.
 pub(super) enum Word<'a> {
-    /// `--name` or `-n`.
+    /// `name` for `--name` and, as Go's programs write it, `-name`; `-n` for a short one.
     Option(&'a str),
     /// Any other.
     Plain(&'a str),
@@ -29,21 +29,24 @@ impl<'a> Words<'a> {
         self.rest
     }
 
-    /// The next word. None at the end, for `--`, `-` and the like, and for several short options in
-    /// one word.
+    /// The next word. None at the end, and for `--`, `-` and the like. Several short options in one word look like a
+    /// long one that nobody knows.
     pub(super) fn next(&mut self) -> Option<Word<'a>> {
         let (first, rest) = self.rest.split_first()?;
         self.rest = rest;
-        if !first.starts_with('-') {
-            return Some(Word::Plain(first));
+        let (option, value) = match first.split_once('=') {
+            Some((option, value)) => (option, Some(value)),
+            None => (*first, None),
+        };
+        let name = option.trim_start_matches('-');
+        match (option.len() - name.len(), name.len()) {
+            (0, _) => return Some(Word::Plain(first)),
+            (1, 1) if value.is_none() => return Some(Word::Option(option)),
+            (1 | 2, 2..) => {}
+            _ => return None,
         }
-        if let Some((name, value)) = first.split_once('=') {
-            self.attached = Some(value);
-            return (name.len() > 2).then_some(Word::Option(name));
-        }
-        let is_one = first.len() > 2 && first.starts_with("--")
-            || first.len() == 2 && !first.starts_with("--");
-        is_one.then_some(Word::Option(first))
+        self.attached = value;
+        Some(Word::Option(name))
     }
 
     /// The value of the option just read, which clap takes from the next word only if that cannot

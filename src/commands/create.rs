@@ -21,7 +21,7 @@ pub(super) fn run(global: &Global, args: &Create) -> Result<u8> {
     if args.console_socket.is_none() && prepared.plan.process.terminal.is_some() {
         return Err(Error::new(
             Code::Terminal,
-            "process.terminal is true, but no --console-socket is given",
+            "process.terminal is true: use --console-socket",
         )
         .hint("only `run` in the foreground can show a terminal by itself"));
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 pub(super) fn run(global: &Global, args: &Events) -> Result<u8> {
     let interval = duration(&args.interval)?;
     let dir = super::open(global, &args.id)?;
-    let print = |event: &Event| super::print(format!("{}\n", event.envelope(&dir.id)).as_bytes());
+    let print = |event: &Event| super::print(event.line(&dir.id).as_bytes());
     let told = if args.stats {
         print(&events::stats(&dir)?)
     } else {

@@ -44,11 +44,10 @@ pub(super) fn run(global: &Global, args: &Exec) -> Result<u8> {
     let (mut plan, filter) = decide(&spec, &options, &host, &file)?;
     super::pass_listeners(&mut plan);
     if args.detach && plan.terminal.is_some() && args.console_socket.is_none() {
-        return Err(Error::new(
-            Code::Terminal,
-            "a terminal is wanted, but no --console-socket is given",
-        )
-        .hint("without --detach casulo shows the terminal itself"));
+        return Err(
+            Error::new(Code::Terminal, "a terminal is wanted: use --console-socket")
+                .hint("without --detach casulo shows the terminal itself"),
+        );
     }
 
     let signals = if args.detach {
@@ -236,7 +235,7 @@ fn sub_cgroup(path: &Path) -> Result<&Path> {
         Err(Error::new(
             Code::Usage,
             format!(
-                "--cgroup {}: `..` components are not allowed",
+                "--cgroup: bad sub cgroup path {}: `..` components are not allowed",
                 path.display()
             ),
         ))

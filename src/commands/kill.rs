@@ -15,7 +15,12 @@ pub(super) fn run(global: &Global, args: &Kill) -> Result<u8> {
     } else {
         KillTarget::Init
     };
-    container::kill(&super::open(global, &args.id)?, signal, whom)?;
+    let kill = |id: &str| container::kill(&super::open(global, id)?, signal, whom);
+    if args.regex {
+        super::each_matching(global, &args.id, |id| kill(id))?;
+    } else {
+        kill(&args.id)?;
+    }
     Ok(0)
 }
 

@@ -1,17 +1,16 @@
 //! `list`
 
-use super::state::document;
+use super::state::{Document, document, document_of};
 use crate::cli::{Global, List, ListFormat};
 use crate::error::{Code, Result};
 use crate::id::Id;
 use crate::state::{Seen, Store};
-use serde_json::Value;
 
 /// `casulo list`
 #[inline(never)]
 pub(super) fn run(global: &Global, args: &List) -> Result<u8> {
     let store = super::store(global)?;
-    let ids = store.ids()?;
+    let ids = super::ids(global)?;
     if args.quiet {
         super::print(
             ids.iter()
@@ -34,7 +33,10 @@ pub(super) fn run(global: &Global, args: &List) -> Result<u8> {
         }
     }
     let text = match args.format {
-        ListFormat::Json => format!("{}\n", Value::from(containers)),
+        ListFormat::Json => {
+            let list = serde_json::to_string(&containers).expect("strings and numbers");
+            format!("{list}\n")
+        }
         ListFormat::Table => table(&containers),
     };
     super::print(text.as_bytes())?;
@@ -42,31 +44,31 @@ pub(super) fn run(global: &Global, args: &List) -> Result<u8> {
 }
 
 /// What is still known of a container whose record cannot be read, or is not believed.
-fn broken(store: &Store, id: &Id) -> Value {
+fn broken(store: &Store, id: &Id) -> Document {
     let kept = store.open(id).ok().and_then(|dir| {
         let facts = dir.kept_identity()?;
-        Seen::of_kept(facts).ok().map(super::state::document_of)
+        Seen::of_kept(facts).ok().map(document_of)
     });
-    kept.unwrap_or_else(|| {
-        serde_json::json!({
-            "ociVersion": "", "id": **id, "pid": 0, "status": "unknown", "bundle": "", "rootfs": "",
-            "created": "", "owner": "", "annotations": {},
-        })
+    kept.unwrap_or_else(|| Document {
+        id: id.to_string(),
+        status: "unknown",
+        ..Document::default()
     })
 }
 
 /// Columns as runc has them: at least twelve characters wide, three blanks apart.
-fn table(containers: &[Value]) -> String {
-    let cell = |container: &Value, key: &str| match &container[key] {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
+fn table(containers: &[Document]) -> String {
     let mut rows = vec![["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned)];
-    rows.extend(
-        containers.iter().map(|it| {
-            ["id", "pid", "status", "bundle", "created", "owner"].map(|key| cell(it, key))
-        }),
-    );
+    rows.extend(containers.iter().map(|it| {
+        [
+            it.id.clone(),
+            it.pid.to_string(),
+            it.status.to_owned(),
+            it.bundle.clone(),
+            it.created.clone(),
+            it.owner.clone(),
+        ]
+    }));
     let mut text = String::new();
     for row in &rows {
         for (column, value) in row.iter().enumerate() {

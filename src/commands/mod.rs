@@ -25,10 +25,14 @@ use crate::cli::{Cli, Command, Global, LogFormat, LogLevel, Manager, Rootless};
 use crate::config;
 use crate::error::{Code, Context, Error, Result};
 use crate::foreground::Relay;
+use crate::id::Id;
 use crate::log::Format;
 use crate::options::CgroupManager;
 use crate::state::{Dir, Store};
+use crate::sys::regex::Regex;
 use log::LevelFilter;
+use nix::errno::Errno;
+use std::ffi::CString;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
@@ -40,7 +44,8 @@ use std::path::{Path, PathBuf};
 /// What the command's engine reports.
 pub(crate) fn dispatch(cli: Cli) -> Result<u8> {
     let global = &cli.global;
-    crate::log::init(global.log.as_deref(), format(global), level(global))?;
+    let id = cli.command.as_ref().and_then(Command::id);
+    crate::log::init(global.log.as_deref(), id, format(global), level(global))?;
     if global.version {
         return version::run();
     }
@@ -94,7 +99,7 @@ fn execute(global: &Global, command: Command) -> Result<u8> {
             );
             spec::run(
                 &args.bundle,
-                Path::new("config.json"),
+                args.file.as_deref(),
                 args.rootless.then_some(ids),
             )
             .map(|()| 0)
@@ -157,6 +162,40 @@ fn store(global: &Global) -> Result<Store> {
 /// `E_ID`, and as [`Store::open`].
 fn open(global: &Global, id: &str) -> Result<Dir> {
     store(global)?.open(&id.parse()?)
+}
+
+/// The ids of all containers. A root that was named is meant; the default one appears with its first container.
+///
+/// # Errors
+/// `E_STATE`
+fn ids(global: &Global) -> Result<Vec<Id>> {
+    match store(global)?.ids() {
+        Err(error) if error.errno == Some(Errno::ENOENT) && global.root.is_none() => Ok(Vec::new()),
+        ids => ids,
+    }
+}
+
+/// `--regex`: acts on every container whose id the extended regular expression matches, anywhere. As with crun a
+/// failure is a warning, and the others are acted on all the same.
+///
+/// # Errors
+/// `E_USAGE` for what is no expression, and as [`ids`].
+fn each_matching(global: &Global, expression: &str, act: impl Fn(&Id) -> Result<()>) -> Result<()> {
+    let wrong = |why: String| {
+        let text = format!("invalid regular expression {expression:?}: {why}");
+        Error::new(Code::Usage, text)
+    };
+    let pattern = CString::new(expression).map_err(|nul| wrong(nul.to_string()))?;
+    let regex = Regex::compile(&pattern).map_err(wrong)?;
+    for id in ids(global)? {
+        let name = CString::new(&*id).expect("an id has no NUL");
+        if regex.matches(&name)
+            && let Err(error) = act(&id)
+        {
+            log::warn!("{error}");
+        }
+    }
+    Ok(())
 }
 
 /// `path`, or `path` below the current directory. Nothing is resolved.

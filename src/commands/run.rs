@@ -19,7 +19,7 @@ pub(super) fn run(global: &Global, args: &Run) -> Result<u8> {
     {
         return Err(Error::new(
             Code::Terminal,
-            "process.terminal is true, but no --console-socket is given",
+            "process.terminal is true: use --console-socket",
         )
         .hint("without --detach casulo shows the terminal itself"));
     }
@@ -33,7 +33,7 @@ pub(super) fn run(global: &Global, args: &Run) -> Result<u8> {
         }
         return Ok(0);
     }
-    if !args.no_subreaper {
+    if !args.create.no_subreaper {
         nix::sys::prctl::set_child_subreaper(true).context(
             Code::Process,
             "become a subreaper",

@@ -8,16 +8,22 @@ use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 
-/// Writes the document to `file` (`config.json` unless the user said otherwise), relative to the
-/// directory `bundle`. `rootless` is the user and group who will run it without privileges.
+/// Writes the document to `file`, relative to the directory `bundle`: over what it holds, as the user named it
+/// (crun's `--file`). Without one, to a `config.json` that is not there yet. `rootless` is the user and group who
+/// will run it without privileges.
 ///
 /// # Errors
-/// `E_IO` if the file exists, which is never overwritten, or cannot be written.
-pub(crate) fn run(bundle: &Path, file: &Path, rootless: Option<(u32, u32)>) -> Result<()> {
-    let path = bundle.join(file);
+/// `E_IO` if the `config.json` exists, or the file cannot be written.
+pub(crate) fn run(bundle: &Path, file: Option<&Path>, rootless: Option<(u32, u32)>) -> Result<()> {
+    let path = bundle.join(file.unwrap_or(Path::new("config.json")));
     let text = text(&document(rootless));
-    // O_EXCL: to look first would leave a moment in which the file can appear.
-    let opened = OpenOptions::new().write(true).create_new(true).open(&path);
+    let mut options = OpenOptions::new();
+    match file {
+        Some(_) => options.create(true).truncate(true),
+        // O_EXCL: to look first would leave a moment in which the file can appear.
+        None => options.create_new(true),
+    };
+    let opened = options.write(true).open(&path);
     let mut file = match opened {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             let message = format!("{} exists, remove it first", path.display());
@@ -275,12 +281,12 @@ mod tests {
     }
 
     #[test]
-    fn an_existing_file_is_never_overwritten() {
+    fn an_existing_file_is_not_overwritten_unless_it_is_named() {
         let directory = tempfile::tempdir().unwrap();
-        run(directory.path(), Path::new("config.json"), None).expect("the first");
+        run(directory.path(), None, None).expect("the first");
         let written = std::fs::read_to_string(directory.path().join("config.json")).unwrap();
         assert_eq!(written, text(&document(None)));
-        let error = run(directory.path(), Path::new("config.json"), Some((1, 1))).unwrap_err();
+        let error = run(directory.path(), None, Some((1, 1))).unwrap_err();
         assert_eq!(error.code, Code::Io);
         assert!(
             error
@@ -290,11 +296,16 @@ mod tests {
         );
         let after = std::fs::read_to_string(directory.path().join("config.json")).unwrap();
         assert_eq!(after, written);
+        // Unless the user names it.
+        let named = Some(Path::new("config.json"));
+        run(directory.path(), named, Some((1000, 1000))).expect("named");
+        let after = std::fs::read_to_string(directory.path().join("config.json")).unwrap();
+        assert_eq!(after, text(&document(Some((1000, 1000)))));
     }
 
     #[test]
     fn a_missing_directory_is_named() {
-        let error = run(Path::new("/nonexistent"), Path::new("config.json"), None).unwrap_err();
+        let error = run(Path::new("/nonexistent"), None, None).unwrap_err();
         assert!(
             error
                 .to_string()

@@ -171,8 +171,8 @@ pub(super) const CLOSED: &[Closed] = &[
     Closed { path: "linux.seccomp.flags[]", noun: "flag", names: SECCOMP_FLAGS },
     Closed { path: "linux.seccomp.syscalls[].action", noun: "action", names: SECCOMP_ACTIONS },
     Closed { path: "linux.seccomp.syscalls[].args[].op", noun: "operator", names: SECCOMP_OPERATORS },
-    Closed { path: "linux.memoryPolicy.mode", noun: "mode", names: MEMORY_MODES },
-    Closed { path: "linux.memoryPolicy.flags[]", noun: "flag", names: MEMORY_FLAGS },
+    Closed { path: "linux.memoryPolicy.mode", noun: "memory policy mode", names: MEMORY_MODES },
+    Closed { path: "linux.memoryPolicy.flags[]", noun: "memory policy flag", names: MEMORY_FLAGS },
     Closed { path: "linux.personality.domain", noun: "domain", names: PERSONALITIES },
 ];
 

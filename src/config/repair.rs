@@ -90,6 +90,10 @@ fn find_nuls(value: &Value, path: String, problems: &mut Vec<Problem>) {
 
 /// What the types misread, set right; see each.
 fn apply_quirks(value: &mut Value, root: &str) {
+    // Go reads a missing object as one of zeros, so to runc a process without a user is root's.
+    each_object(value, root, "process", &mut |process| {
+        process.entry("user").or_insert(json!({"uid": 0, "gid": 0}));
+    });
     // An unknown capability is a warning (config.md, "capabilities"), to the types an error.
     for set in [
         "process.capabilities.bounding",
@@ -169,7 +173,7 @@ fn check_names(value: &mut Value, root: &str, problems: &mut Vec<Problem>) {
             }
             let why = match name {
                 "" => "missing".to_owned(),
-                _ => format!("no {noun} named {found}"),
+                _ => format!("invalid {noun} {found}"),
             };
             problems.push((path.to_owned(), why));
             *found = json!(names.first());

@@ -14,7 +14,7 @@ use crate::intel_rdt::{self, stats::Groups};
 use crate::state::Dir;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use serde_json::{Value, json};
+use serde::Serialize;
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
@@ -24,7 +24,8 @@ use std::time::{Duration, Instant};
 const MEMORY_PAUSE: Duration = Duration::from_secs(1);
 
 /// Something to tell.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
 pub(crate) enum Event {
     /// What it uses now.
     Stats(Box<Stats>),
@@ -35,13 +36,23 @@ pub(crate) enum Event {
 }
 
 impl Event {
-    /// runc's envelope.
-    pub(crate) fn envelope(&self, id: &str) -> Value {
-        match self {
-            Event::Stats(stats) => json!({"type": "stats", "id": id, "data": stats}),
-            Event::Oom => json!({"type": "oom", "id": id}),
-            Event::Memory(counts) => json!({"type": "memory", "id": id, "data": counts}),
+    /// In runc's envelope, as one line of JSON; its members in runc's order.
+    pub(crate) fn line(&self, id: &str) -> String {
+        #[derive(Serialize)]
+        struct Envelope<'a> {
+            r#type: &'static str,
+            id: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            data: Option<&'a Event>,
         }
+        let (r#type, data) = match self {
+            Event::Stats(_) => ("stats", Some(self)),
+            Event::Oom => ("oom", None),
+            Event::Memory(_) => ("memory", Some(self)),
+        };
+        let envelope = Envelope { r#type, id, data };
+        let line = serde_json::to_string(&envelope).expect("strings and finite numbers");
+        format!("{line}\n")
     }
 }
 

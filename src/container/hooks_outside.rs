@@ -26,13 +26,17 @@ pub(super) fn run_poststop(hooks: &hooks::Plan, state: &str, bundle: &Path) {
         return;
     }
     let env = hooks::own_environment();
-    let failures = match Output::open(hooks, bundle) {
-        Ok(output) => hooks.run_all(Kind::Poststop, &runtime_call(state, bundle, &env, &output)),
-        Err(error) => vec![error],
-    };
-    for failed in failures {
-        // The specification wants this logged, so it must not depend on the level (runtime.md, Lifecycle).
-        log::error!("{failed}");
+    // The specification wants failures logged, so they must not depend on the level (runtime.md, Lifecycle).
+    match Output::open(hooks, bundle) {
+        Ok(output) => {
+            for failed in hooks.run_all(Kind::Poststop, &runtime_call(state, bundle, &env, &output))
+            {
+                log::error!(
+                    "a poststop hook failed with exit code or signal, and the others run: {failed}"
+                );
+            }
+        }
+        Err(error) => log::error!("{error}"),
     }
 }
 

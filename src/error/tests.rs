@@ -25,7 +25,7 @@ fn an_errno_error_reads_step_object_reason() {
     );
     assert_eq!(
         error.to_string(),
-        "set memory.max to 64M in /sys/fs/cgroup/web1: device or resource busy"
+        "set memory.max to 64M in /sys/fs/cgroup/web1: Device or resource busy"
     );
 }
 

@@ -29,17 +29,22 @@ use std::time::{Duration, Instant};
 /// # Errors
 /// E_HOOK with the hook's name and how it ended.
 pub(super) fn run(hook: &Hook, call: &Call<'_>) -> Result<()> {
-    let mut process = Process::start(hook, call).context(Code::Hook, "run", hook)?;
+    let mut process = Process::start(hook, call).context(Code::Hook, &hook.step(), hook)?;
     let attended = process.attend(call.state, hook.timeout);
     if attended.is_err() {
         process.kill();
         let _ = process.reap();
     }
-    let ended = attended.context(Code::Hook, "run", hook)?;
+    let ended = attended.context(Code::Hook, &hook.step(), hook)?;
     let how = match ended {
         End::Of(Ended::Exited(0)) => return Ok(()),
         End::NotExecuted(errno) => {
-            return Err(Error::step(Code::Hook, "run", hook.to_string(), errno));
+            return Err(Error::step(
+                Code::Hook,
+                hook.step(),
+                hook.to_string(),
+                errno,
+            ));
         }
         End::Of(ended) => how(ended),
         End::TimedOut => format!(
@@ -56,7 +61,7 @@ pub(super) fn how(ended: Ended) -> String {
     match ended {
         Ended::Exited(code) => format!("exit status {code}"),
         Ended::Killed(number) => match Signal::try_from(number) {
-            Ok(signal) => format!("killed by {signal}"),
+            Ok(signal) => format!("killed by {signal} ({})", signal::text(number)),
             Err(_) => format!("killed by signal {number}"),
         },
     }
@@ -70,7 +75,7 @@ pub(super) fn failed(hook: &Hook, how: &str, words: &str) -> Error {
         format!("{how}: {words}")
     };
     Error {
-        step: "run".to_owned(),
+        step: hook.step(),
         object: hook.to_string(),
         ..Error::new(Code::Hook, detail)
     }

@@ -58,7 +58,7 @@ impl Plan {
         match told.what {
             Tells::HookClone | Tells::HookExecute => Some(Error::step(
                 Code::Hook,
-                "run",
+                hook.step(),
                 hook.to_string(),
                 Errno::from_raw(told.value),
             )),

@@ -143,17 +143,21 @@ fn a_failing_hook_says_which_and_why() {
             "echo oops >&2; echo again; exit 3",
             "exit status 3: oops; again",
         ),
-        ("kill -9 $$", "killed by SIGKILL"),
+        ("kill -9 $$", "killed by SIGKILL (killed)"),
+        ("kill -SYS $$", "killed by SIGSYS (bad system call)"),
         ("exit 1", "exit status 1"),
     ];
     for (script, how) in rows {
         let error = run(&shell(script), b"", &Output::default()).expect_err(script);
-        assert_eq!(error, format!("run hooks.createRuntime[0] /bin/sh: {how}"));
+        assert_eq!(
+            error,
+            format!("error running createRuntime hook #0: hooks.createRuntime[0] /bin/sh: {how}")
+        );
     }
     let missing = planned(r#""hooks":{"createRuntime":[{"path":"/no/such"}]}"#).expect("a plan");
     assert_eq!(
         run(&missing, b"", &Output::default()).expect_err("missing"),
-        "run hooks.createRuntime[0] /no/such: no such file or directory"
+        "error running createRuntime hook #0: hooks.createRuntime[0] /no/such: no such file or directory"
     );
 }
 
@@ -235,13 +239,13 @@ fn words_go_to_regular_files_alone_and_no_link_leads_there() {
     let _socket = std::os::unix::net::UnixListener::bind(at("socket")).expect("a socket");
     for (path, why) in [
         ("link", "not a regular file"),
-        ("way/new", "too many symbolic links"),
+        ("way/new", "Too many levels of symbolic links"),
         ("fifo", "not a regular file"),
         ("socket", "not a regular file"),
         ("file", "with one name"),
         (".", "not a regular file"),
         ("/dev/null", "not a regular file"),
-        ("/proc/self/fd/1", "too many symbolic links"),
+        ("/proc/self/fd/1", "Too many levels of symbolic links"),
         ("nowhere/new", "no such file"),
     ] {
         let mut plan = shell("echo out");

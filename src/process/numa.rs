@@ -31,13 +31,22 @@ pub(crate) fn plan(
 ) -> MemoryPolicy {
     let list = policy.nodes().as_deref().unwrap_or("");
     let nodes = bitlist::parse(list, MAX_NODES).unwrap_or_else(|why| {
-        problems.add(format!("{path}.nodes"), why);
+        problems.add(
+            format!("{path}.nodes"),
+            format!("invalid memory policy nodes: {why}"),
+        );
         Vec::new()
     });
     let mode = policy.mode();
     match mode {
         Mode::MpolDefault | Mode::MpolLocal if !list.is_empty() => {
-            problems.add(format!("{path}.nodes"), format!("{mode} has no nodes"));
+            problems.add(
+                format!("{path}.nodes"),
+                format!(
+                    "invalid memory policy nodes: {mode} mode requires 0 nodes but got {}",
+                    nodes.iter().map(|word| word.count_ones()).sum::<u32>()
+                ),
+            );
         }
         Mode::MpolBind
         | Mode::MpolInterleave
@@ -47,7 +56,7 @@ pub(crate) fn plan(
         {
             problems.add(
                 format!("{path}.nodes"),
-                format!("{mode} needs at least one node"),
+                format!("invalid memory policy nodes: {mode} needs at least one node"),
             );
         }
         _ => {}
@@ -164,19 +173,19 @@ mod tests {
         let rows = [
             (
                 r#"{"mode":"MPOL_LOCAL","nodes":"0"}"#,
-                "nodes: MPOL_LOCAL has no nodes",
+                "nodes: invalid memory policy nodes: MPOL_LOCAL mode requires 0 nodes but got 1",
             ),
             (
                 r#"{"mode":"MPOL_BIND"}"#,
-                "nodes: MPOL_BIND needs at least one node",
+                "nodes: invalid memory policy nodes: MPOL_BIND needs at least one node",
             ),
             (
                 r#"{"mode":"MPOL_PREFERRED_MANY","nodes":""}"#,
-                "nodes: MPOL_PREFERRED_MANY needs at least one node",
+                "nodes: invalid memory policy nodes: MPOL_PREFERRED_MANY needs at least one node",
             ),
             (
                 r#"{"mode":"MPOL_BIND","nodes":"1024"}"#,
-                "nodes: 1024 is not below 1024",
+                "nodes: invalid memory policy nodes: 1024 is not below 1024",
             ),
             (
                 r#"{"mode":"MPOL_BIND","nodes":"0","flags":["MPOL_F_STATIC_NODES","MPOL_F_RELATIVE_NODES"]}"#,
@@ -209,7 +218,7 @@ mod tests {
         let result = words_of_child(|| missing.apply().map(|()| String::new()));
         assert_eq!(
             result,
-            "set the memory policy of the process: invalid argument"
+            "set the memory policy of the process: Invalid argument"
         );
     }
 }

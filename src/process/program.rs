@@ -274,7 +274,7 @@ impl Refusal {
             }
             Refusal::Errno(errno) => (errno, ""),
         };
-        Error::step(Code::Exec, "exec:", quoted(name), errno).because(detail)
+        failed(name, errno).because(detail)
     }
 }
 
@@ -283,6 +283,16 @@ fn not_found(name: &CStr) -> Error {
         step: "exec:".to_owned(),
         object: quoted(name),
         ..Error::new(Code::Exec, "executable file not found in $PATH")
+    }
+}
+
+/// That `name` cannot be executed, written as by runc: a path after `exec`, the name of a program in quotes after
+/// `exec:`.
+fn failed(name: &CStr, errno: Errno) -> Error {
+    if name.to_bytes().contains(&b'/') {
+        Error::step(Code::Exec, "exec", name.to_string_lossy(), errno)
+    } else {
+        Error::step(Code::Exec, "exec:", quoted(name), errno)
     }
 }
 
@@ -341,7 +351,7 @@ impl Command {
     /// Parent: why execve(2) of this command failed.
     pub(crate) fn not_executed(&self, errno: Errno) -> Error {
         let name = self.args.first().map_or(c"", CString::as_c_str);
-        let error = Error::step(Code::Exec, "exec:", quoted(name), errno);
+        let error = failed(name, errno);
         match errno {
             Errno::ENOEXEC => error.hint(
                 "the file is neither a program for this architecture nor a script beginning with #!",

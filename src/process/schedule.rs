@@ -78,28 +78,35 @@ pub(crate) fn plan(scheduler: &Scheduler, path: &str, problems: &mut Problems) -
     }
 }
 
-/// What sched(7) demands of SCHED_DEADLINE; the kernel says only EINVAL.
+/// What sched(7) demands of SCHED_DEADLINE, in crun's words; the kernel says only EINVAL.
 fn check_deadline(runtime: u64, deadline: u64, period: u64, path: &str, problems: &mut Problems) {
+    let mut wrong = |field: &str, why: String| {
+        let why = format!("sched_setattr: `SCHED_DEADLINE` {why}");
+        problems.add(format!("{path}.{field}"), why);
+    };
     let range = 1024..(1 << 63);
     for (field, value) in [("runtime", runtime), ("deadline", deadline)] {
-        if !range.contains(&value) {
-            problems.add(
-                format!("{path}.{field}"),
-                format!("{value} is outside 1024 to 2^63 nanoseconds, which SCHED_DEADLINE needs"),
+        if value == 0 {
+            wrong(field, format!("requires `{field}`"));
+            wrong(field, format!("{field} must be greater than 0"));
+        } else if !range.contains(&value) {
+            wrong(
+                field,
+                format!("{field} {value} must be between 1024 and 2^63 nanoseconds"),
             );
         }
     }
     if runtime > deadline {
-        problems.add(
-            format!("{path}.runtime"),
-            format!("{runtime} is above the deadline {deadline}"),
+        wrong(
+            "runtime",
+            format!("runtime {runtime} must be <= deadline {deadline}"),
         );
     }
     // A period of 0 means one as long as the deadline.
     if period != 0 && deadline > period {
-        problems.add(
-            format!("{path}.deadline"),
-            format!("{deadline} is above the period {period}"),
+        wrong(
+            "deadline",
+            format!("deadline {deadline} must be <= period {period}"),
         );
     }
 }
@@ -323,11 +330,17 @@ mod tests {
             ),
             (
                 r#"{"policy":"SCHED_DEADLINE","runtime":9000,"deadline":8000,"period":7000}"#,
-                "runtime: 9000 is above the deadline 8000; process.scheduler.deadline: 8000 is above the period 7000",
+                "runtime: sched_setattr: `SCHED_DEADLINE` runtime 9000 must be <= deadline 8000; \
+                 process.scheduler.deadline: sched_setattr: `SCHED_DEADLINE` deadline 8000 must be <= period 7000",
             ),
             (
                 r#"{"policy":"SCHED_DEADLINE","runtime":1,"deadline":2048}"#,
-                "runtime: 1 is outside 1024 to 2^63 nanoseconds, which SCHED_DEADLINE needs",
+                "runtime: sched_setattr: `SCHED_DEADLINE` runtime 1 must be between 1024 and 2^63 nanoseconds",
+            ),
+            (
+                r#"{"policy":"SCHED_DEADLINE","deadline":2048}"#,
+                "runtime: sched_setattr: `SCHED_DEADLINE` requires `runtime`; \
+                 process.scheduler.runtime: sched_setattr: `SCHED_DEADLINE` runtime must be greater than 0",
             ),
         ];
         for (json, why) in rows {

@@ -185,7 +185,7 @@ fn real_directory(root: &Root, mount: &Mount) -> Result<MountPoint> {
             mount.to_string(),
             errno,
         )
-        .because("it must be a directory, and no symlink may lead to it")),
+        .because("it must be mounted on ordinary directory, to which no symlink leads")),
         Err(errno) => Err(Error::step(
             Code::Mount,
             "open the target of",

@@ -90,7 +90,7 @@ impl<'a> Agent<'a> {
         };
         let socket = caller_socket::connect(path).context(
             Code::Seccomp,
-            "connect to the seccomp agent at",
+            "failed to connect with seccomp agent at",
             path.display(),
         )?;
         Ok(Some(Agent {

@@ -140,12 +140,10 @@ impl Store {
     /// The ids of all containers, sorted.
     ///
     /// # Errors
-    /// `E_STATE`; a missing `--root` is an empty list.
+    /// `E_STATE`, with ENOENT where there is no such directory.
     pub(crate) fn ids(&self) -> Result<Vec<Id>> {
-        let entries = match std::fs::read_dir(&self.root) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            result => result.context(Code::State, "list", self.root.display())?,
-        };
+        let entries = std::fs::read_dir(&self.root);
+        let entries = entries.context(Code::State, "list", self.root.display())?;
         let mut ids: Vec<Id> = entries
             .flatten()
             .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))

@@ -20,6 +20,7 @@ pub(crate) mod mempolicy;
 pub(crate) mod mount;
 pub(crate) mod namespace;
 pub(crate) mod pidfd;
+pub(crate) mod regex;
 pub(crate) mod rename;
 pub(crate) mod rlimit;
 pub(crate) mod sched;

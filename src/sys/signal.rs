@@ -3,6 +3,7 @@
 
 use super::check;
 use super::child::ignores;
+use std::ffi::CStr;
 use std::mem::MaybeUninit;
 
 /// Signals that ask a program to end, and by default end it.
@@ -22,6 +23,19 @@ pub(crate) fn ending() -> Option<i32> {
         is_in == 1 && !ignores(number)
     };
     ENDING.into_iter().find(|it| result == 0 && waits(*it))
+}
+
+/// `char *strsignal(int sig)`, strsignal(3), in small letters, as Go writes it.
+pub(crate) fn text(number: i32) -> String {
+    // SAFETY: the C library returns a text for every number, or null. It may be overwritten by the next call, and
+    // casulo has one thread.
+    let text = unsafe { libc::strsignal(number) };
+    if text.is_null() {
+        return format!("signal {number}");
+    }
+    // SAFETY: a C string, which nothing changes before it is copied.
+    let text = unsafe { CStr::from_ptr(text) };
+    text.to_string_lossy().to_lowercase()
 }
 
 /// `rt_sigaction(number, {SIG_DFL}, null, 8)`, sigaction(2): sets the default disposition. `number` is 1 to 64.

@@ -637,7 +637,7 @@ impl Beside {
         command.stderr(fs::File::create(&err).unwrap());
         let ended = command.stdin(Stdio::null()).status().unwrap();
         let said = fs::read_to_string(&err).unwrap();
-        let timed_out = said.contains("connection timed out");
+        let timed_out = said.contains("Connection timed out");
         assert!(
             ended.success() || timed_out || goes_without(lab),
             "{ended}: {said}"

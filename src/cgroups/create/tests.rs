@@ -144,8 +144,14 @@ fn a_file_that_is_missing_gives_way_to_the_one_that_does_instead() {
 #[test]
 fn a_cgroup_in_use_or_frozen_is_refused() {
     for (events, why) in [
-        ("populated 1\nfrozen 0\n", "already has processes"),
-        ("populated 0\nfrozen 1\n", "is frozen"),
+        (
+            "populated 1\nfrozen 0\n",
+            "container's cgroup is not empty: it has processes of somebody else",
+        ),
+        (
+            "populated 0\nfrozen 1\n",
+            "container's cgroup unexpectedly frozen",
+        ),
     ] {
         let directory = directory(&[]);
         fs::write(directory.path().join("cgroup.events"), events).expect("events");

@@ -11,11 +11,11 @@ pub(crate) struct Cpu {
     pub usage: Usage,
     /// Time that the quota took away.
     pub throttling: Throttling,
-    /// Time above the quota. Not in runc.
-    pub burst: Burst,
     /// Time that was waited for a CPU.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub psi: Option<Pressure>,
+    /// Time above the quota. Not in runc.
+    pub burst: Burst,
 }
 
 /// Nanoseconds on all CPUs together; v2 does not count them by CPU.

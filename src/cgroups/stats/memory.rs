@@ -15,9 +15,6 @@ pub(crate) struct Memory {
     pub usage: Amount,
     /// Memory and swap together, as cgroup v1 counted them.
     pub swap: Amount,
-    /// Swap alone. Not in runc.
-    #[serde(rename = "swapOnly")]
-    pub swap_only: Amount,
     /// Of the memory what the kernel uses; without a limit of its own in v2.
     pub kernel: Amount,
     /// Of the memory what sockets use; without a limit of its own in v2.
@@ -25,11 +22,14 @@ pub(crate) struct Memory {
     pub kernel_tcp: Amount,
     /// Every line of `memory.stat`.
     pub raw: BTreeMap<String, u64>,
-    /// How often which limit was met. Not in runc.
-    pub events: Events,
     /// Time that was waited for memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub psi: Option<Pressure>,
+    /// Swap alone. Not in runc.
+    #[serde(rename = "swapOnly")]
+    pub swap_only: Amount,
+    /// How often which limit was met. Not in runc.
+    pub events: Events,
 }
 
 /// Bytes of one kind.

@@ -72,13 +72,17 @@ fn in_use(subject: &Subject<'_>, path: &Path, findings: &mut Findings) {
         .unwrap_or_default();
     let says = |line: &str| events.lines().any(|it| it == line);
     let why = if says("populated 1") {
-        "already has processes"
+        "container's cgroup is not empty"
     } else if says("frozen 1") {
-        "is frozen"
+        "container's cgroup unexpectedly frozen"
     } else {
         return;
     };
-    findings.add(Code::CgroupInUse, PATH, format!("{} {why}", path.display()));
+    findings.add(
+        Code::CgroupInUse,
+        PATH,
+        format!("{}: {why}", path.display()),
+    );
 }
 
 /// Adds the controllers of limits that are missing: in the cgroup `above` the container's, or further

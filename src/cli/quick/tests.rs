@@ -1,5 +1,4 @@
 use super::*;
-use clap::Parser;
 use proptest::prelude::*;
 
 /// What clap and this reader say of a line, if this reader says anything.
@@ -8,8 +7,7 @@ fn compare(line: &[String]) -> bool {
     let Some(ours) = read(&words) else {
         return false;
     };
-    let clap = Cli::try_parse_from(["casulo".into()].into_iter().chain(words));
-    match clap {
+    match Cli::read_by_clap(&words) {
         Ok(clap) => assert_eq!(ours, clap, "{line:?}"),
         Err(error) => panic!("clap refuses {line:?}: {error}"),
     }
@@ -36,6 +34,12 @@ fn the_lines_of_engines_need_no_clap() {
         "delete --force web",
         "delete web -f",
         "--version state a",
+        "-root=/r -log-format json run -bundle /b -pid-file /p web -no-subreaper",
+        "create -no-subreaper --no-subreaper web",
+        "exec -process /p -tty -env A=1 web ls -la",
+        "delete -force web",
+        "kill -regex web",
+        "delete --regex web",
     ] {
         assert!(compare(&words(line)), "left to clap: {line}");
     }
@@ -68,6 +72,9 @@ fn what_is_not_plainly_right_is_left_to_clap() {
         "-",
         "--",
         "-é",
+        "---root /r state a",
+        "run ---b x web",
+        "run -dkeep web",
     ] {
         assert!(!compare(&words(line)), "{line}");
     }
@@ -84,9 +91,10 @@ fn every_option_that_clap_knows_is_read() {
             .map(|arg| (true, arg))
             .chain(command.get_arguments().map(|arg| (false, arg)))
         {
-            let long = arg.get_long().map(|long| format!("--{long}"));
+            let long = arg.get_long().into_iter();
+            let long = long.flat_map(|long| [format!("--{long}"), format!("-{long}")]);
             let short = arg.get_short().map(|short| format!("-{short}"));
-            for name in long.into_iter().chain(short) {
+            for name in long.chain(short) {
                 let values = arg.get_possible_values();
                 let mut option = vec![name];
                 if arg.get_action().takes_values() {
@@ -116,7 +124,8 @@ proptest! {
             "--root", "--root=/r", "--trace", "--log", "--log-format", "json", "--log-level=warn", "--debug", "--rootless",
             "true", "--bundle", "-b", "-bx", "-b=x", "--config=", "--pid-file=p", "--no-pivot", "--preserve-fds", "3",
             "--detach", "-d", "--keep", "-dt", "-t", "--tty", "-e", "A=1", "--env=B=2", "-u", "0:0", "-g", "--cap",
-            "--force", "-f", "--all", "-a", "--version", "--help", "-h", "-v", "é", "--é=é", "-é",
+            "-root", "-root=/r", "-bundle", "-pid-file=p", "-no-subreaper", "-tty", "-env", "-force", "-no-pivot=",
+            "---b", "---root", "-dbundle", "--no-subreaper", "--force", "-f", "--all", "-a", "--version", "--help", "-h", "-v", "é", "--é=é", "-é",
         ]), 0..9)
     ) {
         compare(&line.into_iter().map(str::to_owned).collect::<Vec<_>>());

@@ -65,7 +65,7 @@ fn network_devices_move_with_name_addresses_and_flags() {
         let mut plan = joining(Plan::default(), &first, &[Kind::Network]);
         plan.net_devices = vec![device("fourth", "moved"), device("fifth", "eth0")];
         let error = start(&plan, nothing).err().unwrap_or_default();
-        ensure(error.contains("as eth0: file exists"), || error.clone())?;
+        ensure(error.contains("as eth0: File exists"), || error.clone())?;
         let found = address_count("fourth")?;
         ensure(found == (false, 1), || format!("fourth: {found:?}"))?;
 
@@ -79,7 +79,7 @@ fn network_devices_move_with_name_addresses_and_flags() {
         plan.net_devices = vec![device("missing", "missing")];
         let error = start(&plan, nothing).err().unwrap_or_default();
         ensure(
-            error.contains("find network device missing: no such device"),
+            error.contains("find network device missing: No such device"),
             || error.clone(),
         )
     });

@@ -227,7 +227,7 @@ fn an_id_that_the_kernel_refuses_is_named() {
     });
     assert_eq!(
         result,
-        "become gid 5: gid 5 is not mapped in the user namespace: invalid argument"
+        "become gid 5: gid 5 is not mapped in the user namespace: Invalid argument"
     );
 }
 

@@ -386,7 +386,7 @@ fn nothing_is_made_in_a_read_only_source() {
     ]))
     .fails(
         || fs::create_dir(at("data")),
-        "make the target of tmpfs on /data/new (mounts[1]): read-only file system",
+        "make the target of tmpfs on /data/new (mounts[1]): Read-only file system",
     );
 }
 

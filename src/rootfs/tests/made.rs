@@ -257,10 +257,13 @@ fn links_of_the_image_lead_no_mount_astray() {
             fs::create_dir(at("rootfs/fake"))?;
             symlink("fake", at("rootfs/proc"))
         },
-        "open the target of proc on /proc (mounts[0]): it must be a directory",
+        "open the target of proc on /proc (mounts[0]): it must be mounted on ordinary directory",
     );
     let sys = json!([{"destination": "/sys", "type": "sysfs"}]);
-    case(sys).fails(|| fs::write(at("rootfs/sys"), ""), "it must be a directory");
+    case(sys).fails(
+        || fs::write(at("rootfs/sys"), ""),
+        "it must be mounted on ordinary directory",
+    );
     // Not the host's, and not into /proc.
     let data = json!([{"destination": "/a/data", "source": "data", "options": ["bind"]}]);
     let host = || {
