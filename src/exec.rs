@@ -9,6 +9,7 @@
 mod cgroup;
 mod death;
 mod entrant;
+mod stop;
 mod supervise;
 
 use crate::binary::shared::Shared;

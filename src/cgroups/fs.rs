@@ -126,7 +126,7 @@ impl Cgroup {
     /// user, and so to the root of the user's container, who may have taken all rights away (chmod(2)). Root needs
     /// none. What fails here fails again where the right is needed.
     pub(super) fn take_rights_back(&self) {
-        const MODES: [(&str, u32); 5] = [
+        const MODES: [(&str, libc::mode_t); 5] = [
             ("", 0o755),
             ("cgroup.kill", 0o200),
             ("cgroup.procs", 0o644),
@@ -135,7 +135,7 @@ impl Cgroup {
         ];
         for (file, mode) in MODES {
             let path = format!("/proc/self/fd/{}/{file}", self.directory.as_raw_fd());
-            let mode = Mode::from_bits_truncate(mode);
+            let mode = Mode::from_bits_retain(mode);
             let path = path.trim_end_matches('/');
             let _ = fchmodat(AT_FDCWD, path, mode, FchmodatFlags::FollowSymlink);
         }

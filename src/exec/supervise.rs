@@ -4,6 +4,7 @@
 
 use super::cgroup::Destination;
 use super::death;
+use super::stop::{Stop, Waited, held};
 use super::{Executed, Outcome, Request, WhenPaused};
 use crate::binary::landing::{self, GO, SET_PROCESSES, Tells};
 use crate::binary::protection;
@@ -59,24 +60,6 @@ pub(super) enum Supervised {
     /// The kernel has killed the entrant before its first instruction, in this cgroup.
     KilledAtBirth(Option<Cgroup>),
 }
-
-/// Why waiting has come to its end.
-enum Stop {
-    /// The entrant has never run.
-    KilledAtBirth,
-    /// A signal of this number.
-    Signal(i32),
-    /// Something failed.
-    Error(Error),
-}
-
-impl From<Error> for Stop {
-    fn from(error: Error) -> Stop {
-        Stop::Error(error)
-    }
-}
-
-type Waited<T> = std::result::Result<T, Stop>;
 
 impl<'a> Supervision<'a> {
     pub(super) fn new(
@@ -375,27 +358,6 @@ impl<'a> Supervision<'a> {
         }
         stop.into_outcome()
     }
-}
-
-impl Stop {
-    fn into_outcome(self) -> Result<Outcome> {
-        match self {
-            Stop::Signal(number) => Ok(Outcome::Interrupted(number)),
-            Stop::Error(error) => Err(error),
-            Stop::KilledAtBirth => Err(death::killed()),
-        }
-    }
-}
-
-fn held() -> Error {
-    Error::new(
-        Code::Process,
-        format!(
-            "the process did not execute its program within {} s",
-            timeout::EXECVE.as_secs()
-        ),
-    )
-    .hint("the container is frozen, or something in it stops or traces what enters it")
 }
 
 /// For poll(2).
