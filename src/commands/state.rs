@@ -9,7 +9,8 @@ use serde_json::Value;
 /// `casulo state`
 #[inline(never)]
 pub(super) fn run(global: &Global, args: &Id) -> Result<u8> {
-    let document = document(&super::open(global, &args.id)?)?;
+    let seen = super::open(global, &args.id)?.look_once_made()?;
+    let document = document_of(seen);
     if document["ociVersion"] == "" {
         let text = format!(
             "container {} has no record: nothing is known of it",
