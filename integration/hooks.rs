@@ -223,7 +223,8 @@ fn status_in_the_state(lab: &Lab) {
         let state: Value = serde_json::from_slice(&fs::read(lab.join(kind)).unwrap()).unwrap();
         state["status"].as_str().unwrap().to_owned()
     };
-    for kind in ["prestart", "createRuntime", "createContainer"] {
+    assert_eq!(status("prestart"), "created");
+    for kind in ["createRuntime", "createContainer"] {
         assert_eq!(status(kind), "creating", "{kind}");
     }
     assert_eq!(status("poststart"), "running");

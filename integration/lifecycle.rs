@@ -18,7 +18,7 @@ cases! {
         bundle_defaults_to_the_working_directory, zombies_are_not_left;
     [Root, Casulo] => version_lines, features_document, completion_scripts, unknown_signal, kill_all_reaches_every_process,
         options_after_the_id, config_option, create_returns_an_orphan, failed_exec_in_start_is_reported,
-        deleted_while_created_ends_init, creation_is_ended_by_kill, creation_is_ended_by_delete, state_survives_a_killed_runtime, nothing_inside_opens_the_start_channel,
+        deleted_while_created_ends_init, state_gives_create_a_moment, creation_is_ended_by_kill, creation_is_ended_by_delete, state_survives_a_killed_runtime, nothing_inside_opens_the_start_channel,
         help_of_every_verb, pidfd_socket_gets_a_pidfd, pidfd_receiver_of_the_config, annotations_that_cannot_be_applied_are_refused,
         id_with_all_legal_characters, future_version_is_an_error, empty_environment, kill_by_expression, delete_by_expression,
         spec_writes_a_file_that_is_named, create_without_a_subreaper, long_options_with_one_dash;
@@ -149,6 +149,25 @@ fn held_in_a_hook(lab: &Lab, limit: u32) -> (crate::support::Bundle<'_>, crate::
     wait_until("the hook runs", || lab.join("held").exists());
     assert_eq!(bundle.status(), "creating");
     (bundle, create)
+}
+
+fn state_gives_create_a_moment(lab: &Lab) {
+    // What is left of the creation can take longer than the moment on a loaded machine, but not each time.
+    let is_created = (0..5).any(|_| {
+        let (bundle, create) = held_in_a_hook(lab, 100);
+        let mut state = lab.command();
+        state.args(["state", bundle.id()]);
+        let state = crate::support::Running::new(state, b"");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        fs::write(lab.join("go"), "").unwrap();
+        let told: Value = serde_json::from_str(&state.wait().ok().stdout).unwrap();
+        create.wait().ok();
+        for file in ["go", "held"] {
+            fs::remove_file(lab.join(file)).unwrap();
+        }
+        told["status"] == "created"
+    });
+    assert!(is_created);
 }
 
 fn creation_is_ended_by_kill(lab: &Lab) {

@@ -10,7 +10,7 @@ use std::process::{Child, Command};
 
 cases! {
     [Root, Casulo] => every_call_may_notify, needed_calls_may_notify, needed_calls_may_notify_in_a_joined_pid_namespace,
-        agent_is_told_the_status, forbidden_call_is_named_before_anything_is_made;
+        agent_is_told_the_status, forbidden_call_is_named_before_anything_is_made, a_created_container_may_be_forbidden_getcwd;
     [Root, Casulo, Program("/usr/bin/setpriv")] => needed_calls_of_an_ordinary_user_may_notify;
     [Root, Casulo, Program("/usr/bin/gcc")] => shortest_list_is_enough;
     [Root, TestBuild, Program("/usr/bin/gcc")] => nothing_else_is_called;
@@ -222,7 +222,7 @@ fn forbidden_call_is_named_before_anything_is_made(lab: &Lab) {
         assert!(!made.exists(), "a hook ran: {name}");
         assert!(!pid_file.exists(), "{name}");
     };
-    for name in ["read", "write", "execve", "exit_group", "getcwd"] {
+    for name in ["read", "write", "execve", "exit_group"] {
         forbids(name, lab.bundle());
     }
     for name in ["clone", "wait4", "dup", "close"] {
@@ -257,6 +257,16 @@ fn forbidden_call_is_named_before_anything_is_made(lab: &Lab) {
         assert_eq!(bundle.status(), "running");
         assert!(!pid_file.exists() && !bundle.rootfs().join("made").exists());
     }
+}
+
+fn a_created_container_may_be_forbidden_getcwd(lab: &Lab) {
+    let bundle = lab
+        .bundle()
+        .set("/linux/seccomp", forbidding("getcwd"))
+        .set("/process/cwd", json!("/home/tester"))
+        .sh("test . -ef /home/tester && ls -d /proc/self/cwd/ && ! /bin/pwd -P");
+    let out = create_and_start(&bundle, || {});
+    assert_eq!(out.trim(), "/proc/self/cwd/", "{out}");
 }
 
 /// A program that calls nothing but write, read and exit_group: says `ran`, reads to the end of a line, and ends.

@@ -40,6 +40,7 @@ use crate::hooks::{Output, Spoken};
 use crate::init::{self, Inheritance, StartBy};
 use crate::namespaces::{self, Joins, Spawned};
 use crate::notify::Proxy;
+use crate::process::last_steps::WorkingDirectory;
 use crate::procfs::ProcFs;
 use crate::rootfs::devices::Nodes;
 use crate::seccomp::Bpf;
@@ -126,6 +127,7 @@ struct Built {
 struct Both<'a> {
     proc: ProcFs,
     bpf: Option<Bpf>,
+    working_directory: WorkingDirectory,
     agent: Option<Agent<'a>>,
     joins: Joins,
     nodes: Nodes,
@@ -163,6 +165,7 @@ fn build<'a>(
         shared: Shared::new().context(Code::Sync, "map", "a shared page")?,
         output: open_hook_output(request)?,
         proc,
+        working_directory: request.working_directory(bpf.as_ref()),
         bpf,
         agent,
         joins,
@@ -290,6 +293,7 @@ impl<'a> Both<'a> {
             Inheritance {
                 joins: self.joins,
                 nodes: self.nodes,
+                working_directory: self.working_directory,
                 bpf: self.bpf,
                 parent,
                 ends: self.pipes.theirs,

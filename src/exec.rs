@@ -17,7 +17,6 @@ use crate::cgroups::Cgroup;
 use crate::error::{Code, Context, Error, Result};
 use crate::foreground::Signals;
 use crate::process::asked::{Asked, Birth, Hooks};
-use crate::process::last_steps::WorkingDirectory;
 use crate::process::schedule;
 use crate::procfs::ProcFs;
 use crate::seccomp::listener::Agent;
@@ -140,7 +139,6 @@ fn execute_beside(request: &Request<'_>, init: &OwnedFd) -> Result<Outcome> {
         let asked = Asked {
             birth: Birth::Sibling,
             hooks: Hooks::None,
-            working_directory: WorkingDirectory::Verified,
         };
         request.process.ask_filter(bpf, asked)?;
     }

@@ -18,7 +18,7 @@ use crate::hooks::{self, Call, Kind};
 use crate::namespaces;
 use crate::plan::Plan;
 use crate::process::asked::Birth;
-use crate::process::last_steps::{LastSteps, Wait, WorkingDirectory};
+use crate::process::last_steps::{LastSteps, Wait};
 use crate::process::{Caller, Entered, Program, signals};
 use crate::procfs::ProcFs;
 use crate::root::Root;
@@ -322,11 +322,7 @@ fn last_steps(
             (StartBy::Parent, Birth::Itself) if !plan.notifies() => Wait::Silent,
             _ => Wait::Announced,
         },
-        working_directory: match inherited.start {
-            StartBy::Parent => WorkingDirectory::Verified,
-            StartBy::Fifo if without(Defence::CwdInside) => WorkingDirectory::Verified,
-            StartBy::Fifo => WorkingDirectory::VerifyAgain,
-        },
+        working_directory: inherited.working_directory,
         shared: inherited.shared,
         tracer: inherited.tracer,
         hooks: &hooks,

@@ -9,6 +9,8 @@ pub(crate) const KILL: Duration = Duration::from_secs(10);
 pub(crate) const REAP: Duration = Duration::from_millis(700);
 /// For a container's lock while another process holds it.
 pub(crate) const LOCK: Duration = Duration::from_secs(10);
+/// For a `create` at work to finish before `state` answers `creating`: without hooks it takes milliseconds.
+pub(crate) const CREATION: Duration = Duration::from_millis(250);
 /// For a `create` that is told to end to notice it, and to undo what it has made.
 pub(crate) const UNDO: Duration = Duration::from_secs(2);
 /// For the program to run; then the signal that asks casulo to end is sent to it.

@@ -31,7 +31,8 @@ pub(super) struct Document {
 /// `casulo state`
 #[inline(never)]
 pub(super) fn run(global: &Global, args: &Id) -> Result<u8> {
-    let document = document(&super::open(global, &args.id)?)?;
+    let seen = super::open(global, &args.id)?.look_once_made()?;
+    let document = document_of(seen);
     if document.oci_version.is_empty() {
         let text = format!(
             "container {} has no record: nothing is known of it",

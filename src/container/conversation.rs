@@ -148,8 +148,13 @@ impl Conversation<'_> {
         let plan = self.request.plan;
         step::begin(Step::RuntimeHooks)?;
         rollback.poststop_state = Some(state.clone());
-        let document = state.document(Status::Creating, init.as_raw()).to_string();
-        for kind in [Kind::Prestart, Kind::CreateRuntime] {
+        // prestart hooks are older than `creating`: they were specified for `start`, and of a created container
+        // (config.md of version 1.0.0).
+        for (kind, status) in [
+            (Kind::Prestart, Status::Created),
+            (Kind::CreateRuntime, Status::Creating),
+        ] {
+            let document = state.document(status, init.as_raw()).to_string();
             run_hooks(&plan.hooks, kind, &document, &plan.bundle)?;
         }
         let sent = self.channel.send(&Message::HooksDone);

@@ -7,8 +7,9 @@ use crate::init::StartBy;
 use crate::namespaces;
 use crate::notify;
 use crate::plan::Plan;
-use crate::process::asked::{Asked, Birth, Hooks};
+use crate::process::asked::{self, Asked, Birth, Hooks};
 use crate::process::last_steps::{Tracer, WorkingDirectory};
+use crate::seccomp::Bpf;
 use crate::state::Store;
 use std::path::Path;
 
@@ -51,10 +52,14 @@ impl Request<'_> {
             } else {
                 Hooks::None
             },
-            working_directory: match self.start {
-                StartBy::Fifo => WorkingDirectory::VerifyAgain,
-                StartBy::Parent => WorkingDirectory::Verified,
-            },
+        }
+    }
+
+    /// Whether init looks at its working directory again before it executes its program.
+    pub(super) fn working_directory(&self, bpf: Option<&Bpf>) -> WorkingDirectory {
+        match self.start {
+            StartBy::Fifo => asked::after_the_wait(bpf),
+            StartBy::Parent => WorkingDirectory::Verified,
         }
     }
 

@@ -6,6 +6,7 @@ use crate::hooks::Output;
 use crate::namespaces::{self, Joins};
 use crate::process::asked::Birth;
 use crate::process::last_steps::Tracer;
+use crate::process::last_steps::WorkingDirectory;
 use crate::rootfs::devices::Nodes;
 use crate::seccomp::Bpf;
 use crate::sync::Channel;
@@ -38,6 +39,8 @@ pub(crate) struct Inheritance {
     pub shared: &'static Shared,
     /// Who says that the program is to be executed.
     pub start: StartBy,
+    /// Whether the working directory is looked at again before that.
+    pub working_directory: WorkingDirectory,
     /// Who has to look into it until its program runs.
     pub tracer: Tracer,
     /// Files that get what hooks say.

@@ -3,6 +3,7 @@
 use super::Plan;
 use super::limits::Siblings;
 use crate::binary::landing::{SIBLING, Tells, Told, WorkingDirectory};
+use crate::defence::{Defence, without};
 use crate::error::{Code, Error, Result};
 use crate::seccomp::{self, Bpf, Call};
 use nix::errno::Errno;
@@ -29,9 +30,6 @@ impl Plan {
                 Call::new("dup", libc::SYS_dup),
                 Call::new("close", libc::SYS_close),
             ]);
-        }
-        if what.working_directory == WorkingDirectory::VerifyAgain {
-            calls.push(Call::new("getcwd", libc::SYS_getcwd));
         }
         if what.birth == Birth::Sibling {
             let clone = Call::new("clone", libc::SYS_clone);
@@ -80,6 +78,16 @@ impl Plan {
     }
 }
 
+/// Parent: whether a process that waits to be started looks at its working directory again, after the wait. It does
+/// not where its filter forbids getcwd(2), which is the only call that would tell.
+pub(crate) fn after_the_wait(bpf: Option<&Bpf>) -> WorkingDirectory {
+    let getcwd = Call::new("getcwd", libc::SYS_getcwd);
+    if without(Defence::CwdInside) || bpf.is_some_and(|bpf| !bpf.lets_pass(getcwd)) {
+        return WorkingDirectory::Verified;
+    }
+    WorkingDirectory::VerifyAgain
+}
+
 /// What a filter is asked about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Asked {
@@ -87,8 +95,6 @@ pub(crate) struct Asked {
     pub birth: Birth,
     /// Whether hooks run there.
     pub hooks: Hooks,
-    /// Whether it looks at its working directory.
-    pub working_directory: WorkingDirectory,
 }
 
 /// How a process comes to its last steps.

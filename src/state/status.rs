@@ -1,17 +1,19 @@
 //! Status, computed from the facts and the kernel; processes named by pid and start time. Any casulo process on
 //! the host.
 
-use super::{Dir, Lock, State};
+use super::{Dir, Lock, PAUSE, State};
 use crate::defence::{Defence, without};
 use crate::error::{Code, Context, Error, Result};
 use crate::procfs::ProcFs;
 use crate::sys::pidfd::pidfd_open;
+use crate::timeout;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Instant;
 
 /// The status of the spec (runtime.md, State), and `paused`, which every caller knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,6 +186,21 @@ impl Dir {
         }
         // It may have finished since its record was read.
         Seen::of(self.read()?, Creator::Gone)
+    }
+
+    /// The same, but a `create` that is at work is given [`timeout::CREATION`] to be done.
+    ///
+    /// # Errors
+    /// As [`Dir::look`]; `E_NOT_FOUND` when `create` has undone all meanwhile.
+    pub(crate) fn look_once_made(&self) -> Result<Seen> {
+        let end = Instant::now() + timeout::CREATION;
+        loop {
+            let seen = self.look()?;
+            if seen.status != Status::Creating || Instant::now() >= end {
+                return Ok(seen);
+            }
+            std::thread::sleep(PAUSE);
+        }
     }
 
     /// The same for whoever holds the lock: then create does not.

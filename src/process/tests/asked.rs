@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::process::asked::{Asked, Birth, Hooks};
-use crate::process::last_steps::WorkingDirectory;
 use crate::seccomp::{self, Bpf};
 use serde_json::{Value, json};
 
@@ -38,13 +37,12 @@ struct Row {
 /// All processes that there are: each choice with each other.
 fn rows() -> Vec<Row> {
     let mut rows = Vec::new();
-    for choices in 0..1_u32 << 7 {
+    for choices in 0..1_u32 << 6 {
         let chosen = |bit: u32| choices & (1 << bit) != 0;
-        let [is_sibling, has_hooks, looks] = [0, 1, 2].map(chosen);
-        let [has_terminal, has_limit, has_no_new_privileges, notifies] = [3, 4, 5, 6].map(chosen);
+        let [is_sibling, has_hooks] = [0, 1].map(chosen);
+        let [has_terminal, has_limit, has_no_new_privileges, notifies] = [2, 3, 4, 5].map(chosen);
         let needs = [
             (true, &["read", "write", "execve", "exit_group"][..]),
-            (looks, &["getcwd"]),
             (has_hooks, &["clone", "wait4", "dup", "close"]),
             (is_sibling, &["clone", "setsid"]),
             (is_sibling && has_terminal, &["ioctl"]),
@@ -61,7 +59,6 @@ fn rows() -> Vec<Row> {
             asked: Asked {
                 birth: if is_sibling { Birth::Sibling } else { Birth::Itself },
                 hooks: if has_hooks { Hooks::Some } else { Hooks::None },
-                working_directory: if looks { WorkingDirectory::VerifyAgain } else { WorkingDirectory::Verified },
             },
             config: json!({
                 "terminal": has_terminal, "rlimits": limits, "noNewPrivileges": has_no_new_privileges,
@@ -106,7 +103,6 @@ fn what_keeps_the_privilege_that_loads_a_filter_sets_no_capabilities_after_it() 
     let asked = Asked {
         birth: Birth::Itself,
         hooks: Hooks::None,
-        working_directory: WorkingDirectory::Verified,
     };
     let bpf = allowing(&["read", "write", "execve", "exit_group"], false);
     for (kept, is_refused) in [("CAP_SYS_ADMIN", false), ("CAP_KILL", true)] {
@@ -121,7 +117,6 @@ fn what_is_known_of_arguments_counts() {
     let everything = Asked {
         birth: Birth::Sibling,
         hooks: Hooks::Some,
-        working_directory: WorkingDirectory::VerifyAgain,
     };
     let plan =
         planned(r#"{"terminal":true,"rlimits":[{"type":"RLIMIT_NPROC","soft":10,"hard":10}]}"#);
