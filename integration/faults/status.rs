@@ -189,6 +189,8 @@ fn compare<'a>(moment: Moment, what: &str, again: &dyn Fn() -> (Attempt<'a>, Opt
             _ => {}
         }
         if *command == "state" {
+            // Where create has not made it yet.
+            fs::create_dir_all(attempt.lab.root()).unwrap();
             let listed = attempt.lab.casulo(&["list", "--format", "json"]).ok();
             let all: Value = serde_json::from_str(&listed.stdout).unwrap();
             let all = all.as_array().unwrap();

@@ -605,7 +605,10 @@ fn fail(lab: &Lab, step: Step) {
 fn assert_one_error(what: &str, out: &Output) {
     assert_ne!(out.code, 0, "{what}: {out:?}");
     assert_eq!(errors(out), 1, "{what}: {out:?}");
-    assert!(out.stderr.contains("out of memory"), "{what}: {out:?}");
+    assert!(
+        out.stderr.contains("Cannot allocate memory"),
+        "{what}: {out:?}"
+    );
 }
 
 /// The lines of error but those of poststop hooks, which are logged and change nothing.

@@ -42,7 +42,10 @@ fn a_path_that_is_another_cgroups_by_now(lab: &Lab) {
     zoo(lab, &attack, |lab| {
         let (bundle, other) = ended_and_replaced(lab);
         let mut sleeper = other.sleeper();
-        let listed = bundle.verb("ps").code == 0;
+        let listed = bundle
+            .call("ps", &["--format", "json"], &[])
+            .stdout
+            .contains(&sleeper.pid());
         bundle.call("kill", &["--all"], &["KILL"]);
         let killed = !sleeper.is_alive();
         let out = bundle.verb("delete");
@@ -262,7 +265,7 @@ fn the_cgroup_of_others_stays_after_a_failure(lab: &Lab) {
 fn a_cgroup_that_cannot_be_held_is_refused(lab: &Lab) {
     for (errno, words) in [
         ("ENOSPC", Some("No space left")),
-        ("ENOMEM", Some("out of memory")),
+        ("ENOMEM", Some("Cannot allocate memory")),
         ("EOPNOTSUPP", None),
         ("EPERM", None),
         ("EACCES", None),

@@ -1,7 +1,7 @@
 //! What the container does so that it stays when it is killed and deleted.
 
 use super::{Attack, Outcome, zoo};
-use crate::support::{Lab, cases, finish, wait_until};
+use crate::support::{Lab, cases, wait_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
@@ -40,7 +40,7 @@ fn a_first_thread_that_has_ended(lab: &Lab) {
             wait_until("another thread goes on", || beats.exists());
             let out = match verb {
                 "kill" => bundle.call("kill", &["--all"], &["KILL"]),
-                _ => finish(bundle.command(&[], "delete", &["--force"]), b""),
+                _ => bundle.call("delete", &["--force"], &[]),
             };
             let length = || fs::metadata(&beats).map_or(0, |it| it.len());
             let before = length();

@@ -39,6 +39,11 @@ impl Drop for HostCgroup {
 pub(crate) struct Sleeper(Child);
 
 impl Sleeper {
+    /// Its number.
+    pub(crate) fn pid(&self) -> String {
+        self.0.id().to_string()
+    }
+
     /// True unless somebody has killed it.
     pub(crate) fn is_alive(&mut self) -> bool {
         matches!(self.0.try_wait(), Ok(None))

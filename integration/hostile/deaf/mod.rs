@@ -335,7 +335,11 @@ fn nobody_is_waited_for_without_end(lab: &Lab) {
     let path = lab.join("agent");
     let agent = UnixListener::bind(&path).unwrap();
     for (path, metadata, step) in [
-        (&full.path, String::new(), "connect to the seccomp agent"),
+        (
+            &full.path,
+            String::new(),
+            "failed to connect with seccomp agent",
+        ),
         (&path, much(), "send the listener to the agent"),
     ] {
         let bundle = sleeping(lab).set("/linux/seccomp", filter(path, &metadata));

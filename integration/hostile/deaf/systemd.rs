@@ -27,7 +27,7 @@ enum Trouble {
     Drips,
     /// Signals about something else.
     Floods,
-    /// A message of 128 MB, of which nothing comes.
+    /// A message as long as casulo takes, of which nothing comes.
     Announces,
 }
 
@@ -83,7 +83,7 @@ fn serve(mut stream: UnixStream, trouble: Trouble) -> std::io::Result<()> {
     stream.write_all(b"DATA\r\nOK 1234\r\n")?;
     match trouble {
         Trouble::Deaf => Ok(()),
-        Trouble::Announces => stream.write_all(&header(2, 0x7ff_fff0, 1)),
+        Trouble::Announces => stream.write_all(&header(2, 0xf_fff0, 1)),
         Trouble::Drips => {
             stream.write_all(&header(2, 1 << 16, 1))?;
             loop {
