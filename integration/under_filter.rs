@@ -170,7 +170,7 @@ fn agent_is_told_the_status(lab: &Lab) {
     let file = lab.join("pid");
     let pid_file = ["--pid-file", file.to_str().unwrap()];
     let told = || {
-        let (documents, _) = agent.heard();
+        let documents = agent.told();
         assert_eq!(documents.len(), 1, "{documents:?}");
         let [pid, init] = [&documents[0]["pid"], &documents[0]["state"]["pid"]];
         assert_eq!(pid.to_string(), fs::read_to_string(&file).unwrap());
@@ -191,7 +191,7 @@ fn agent_is_told_the_status(lab: &Lab) {
         .set("/linux/seccomp", notifying(&agent))
         .join_namespace("pid", &format!("/proc/{second}/ns/pid"));
     joined.create(&[]).ok();
-    let (documents, _) = agent.heard();
+    let documents = agent.told();
     assert_eq!(status_of(&documents[0]), "creating");
     assert_eq!(documents[0]["pid"], joined.pid());
 }

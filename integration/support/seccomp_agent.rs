@@ -128,6 +128,14 @@ impl Agent {
         &self.path
     }
 
+    /// Waits until it was told something: the container process states.
+    pub(crate) fn told(&self) -> Vec<Value> {
+        super::wait_until("the agent is told", || {
+            !self.heard.lock().unwrap().documents.is_empty()
+        });
+        self.heard().0
+    }
+
     /// What it was told since the last call: the container process states, and the numbers of calls.
     pub(crate) fn heard(&self) -> (Vec<Value>, BTreeSet<i64>) {
         let mut heard = self.heard.lock().unwrap();

@@ -53,7 +53,7 @@ impl Cgroup {
                 return Err(Error {
                     step: "use cgroup".to_owned(),
                     object: directory.display().to_string(),
-                    ..Error::new(Code::Cgroup, "is frozen")
+                    ..Error::new(Code::Cgroup, "container's cgroup unexpectedly frozen")
                 }
                 .hint("thaw it (cgroup.freeze), or give the container a cgroupsPath of its own"));
             }
