@@ -3,7 +3,8 @@
 use super::Created;
 use super::delete::remove;
 use super::hooks_outside::run_hooks;
-use super::starting::{Decided, Starting, say_start};
+use super::starting::{Decided, Starting, is_not_executed, say_start};
+use super::undo::killed_by_limit;
 use crate::cgroups::Cgroup;
 use crate::cgroups::stats::MemoryEvents;
 use crate::error::{Code, Context, Error, Result};
@@ -36,7 +37,11 @@ impl Created<'_> {
                 end,
                 decided: Decided::Plan(self.rollback.plan),
             };
-            starting.wait_for_execve(&proc)
+            let killed = |error| match killed_by_limit(self.rollback.cgroup.as_ref()) {
+                Some(killed) if is_not_executed(&error) => killed,
+                _ => error,
+            };
+            starting.wait_for_execve(&proc).map_err(killed)
         });
         let poststart = |state: &State| {
             step::begin(Step::RunPoststart)?;

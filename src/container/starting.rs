@@ -235,11 +235,15 @@ impl Starting<'_> {
     }
 }
 
+const NOT_EXECUTED: &str = "init ended before it had executed its program";
+
 fn not_executed() -> Error {
-    Error::new(
-        Code::Process,
-        "init ended before it had executed its program",
-    )
+    Error::new(Code::Process, NOT_EXECUTED)
+}
+
+/// Whether init has ended so, which may have a reason outside.
+pub(super) fn is_not_executed(error: &Error) -> bool {
+    error.code == Code::Process && error.step == NOT_EXECUTED
 }
 
 fn died() -> Error {

@@ -110,13 +110,8 @@ impl<'a> Rollback<'a> {
     pub(super) fn death_of_init(&mut self, init: Pid) -> Error {
         let status = waitpid(init, None);
         self.init = None;
-        let events = self.cgroup.as_ref().map(Cgroup::memory_events);
-        if events.is_some_and(|events| events.oom_kill > 0) {
-            return Error::new(
-                Code::OutOfMemory,
-                "the container was killed by its memory limit while it was starting",
-            )
-            .hint("raise linux.resources.memory.limit");
+        if let Some(error) = killed_by_limit(self.cgroup.as_ref()) {
+            return error;
         }
         let how = match status {
             Ok(WaitStatus::Exited(_, code)) => format!("exited with status {code}"),
@@ -128,4 +123,16 @@ impl<'a> Rollback<'a> {
             format!("init {how} before the container was set up"),
         )
     }
+}
+
+/// The error of a container that has not come to its program, if its memory limit is the reason.
+pub(super) fn killed_by_limit(cgroup: Option<&Cgroup>) -> Option<Error> {
+    let killed = cgroup?.memory_events().oom_kill;
+    (killed > 0).then(|| {
+        Error::new(
+            Code::OutOfMemory,
+            "the container was killed by its memory limit while it was starting",
+        )
+        .hint("raise linux.resources.memory.limit")
+    })
 }
