@@ -136,9 +136,9 @@ fn deleted_while_created_ends_init(lab: &Lab) {
 }
 
 /// A container whose creation waits in a hook until its file `go` is there, after `limit` seconds at the latest.
-fn held_in_a_hook(lab: &Lab, limit: u32) -> (crate::support::Bundle<'_>, crate::support::Running) {
+fn held_in_a_hook(lab: &Lab, tenths: u32) -> (crate::support::Bundle<'_>, crate::support::Running) {
     let script = format!(
-        "touch {0}/held; for i in $(seq {limit}0); do [ -e {0}/go ] && break; sleep 0.1; done",
+        "touch {0}/held; for i in $(seq {tenths}); do [ -e {0}/go ] && break; sleep 0.1; done",
         lab.path().display()
     );
     let bundle = lab.bundle().push(
@@ -154,7 +154,7 @@ fn held_in_a_hook(lab: &Lab, limit: u32) -> (crate::support::Bundle<'_>, crate::
 fn state_gives_create_a_moment(lab: &Lab) {
     // What is left of the creation can take longer than the moment on a loaded machine, but not each time.
     let is_created = (0..5).any(|_| {
-        let (bundle, create) = held_in_a_hook(lab, 100);
+        let (bundle, create) = held_in_a_hook(lab, 1000);
         let mut state = lab.command();
         state.args(["state", bundle.id()]);
         let state = crate::support::Running::new(state, b"");
@@ -171,7 +171,7 @@ fn state_gives_create_a_moment(lab: &Lab) {
 }
 
 fn creation_is_ended_by_kill(lab: &Lab) {
-    let (bundle, create) = held_in_a_hook(lab, 100);
+    let (bundle, create) = held_in_a_hook(lab, 1000);
     // No program is there that could do anything else about it.
     bundle.call("kill", &[], &["TERM"]).ok();
     fs::write(lab.join("go"), "").unwrap();
@@ -182,7 +182,7 @@ fn creation_is_ended_by_kill(lab: &Lab) {
 
 fn creation_is_ended_by_delete(lab: &Lab) {
     // By itself, where it gets on.
-    let (bundle, create) = held_in_a_hook(lab, 1);
+    let (bundle, create) = held_in_a_hook(lab, 3);
     bundle.call("delete", &["--force"], &[]).ok();
     create
         .wait()
@@ -190,7 +190,7 @@ fn creation_is_ended_by_delete(lab: &Lab) {
     lab.assert_nothing_left(bundle.id());
     // Killed where it does not.
     fs::remove_file(lab.join("held")).unwrap();
-    let (bundle, create) = held_in_a_hook(lab, 100);
+    let (bundle, create) = held_in_a_hook(lab, 1000);
     let begin = std::time::Instant::now();
     bundle.call("delete", &["--force"], &[]).ok();
     assert!(begin.elapsed().as_secs() < 8);
@@ -707,7 +707,7 @@ fn spec_writes_a_file_that_is_named(lab: &Lab) {
         assert_eq!(written["process"]["args"], json!(["sh"]));
     }
     assert!(!directory.join("config.json").exists());
-    let printed = lab.casulo(&["spec", "-f", "/dev/stdout"]).ok();
+    let printed = lab.casulo(&["spec", "-f", "/proc/self/fd/1"]).ok();
     assert!(
         printed.stdout.starts_with("{\n    \"ociVersion\""),
         "{printed:?}"

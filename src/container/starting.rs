@@ -243,7 +243,7 @@ fn not_executed() -> Error {
 
 /// Whether init has ended so, which may have a reason outside.
 pub(super) fn is_not_executed(error: &Error) -> bool {
-    error.code == Code::Process && error.step == NOT_EXECUTED
+    error.code == Code::Process && error.detail == NOT_EXECUTED
 }
 
 fn died() -> Error {
