@@ -135,7 +135,7 @@ fn deleted_while_created_ends_init(lab: &Lab) {
     });
 }
 
-/// A container whose creation waits in a hook until its file `go` is there, after `limit` seconds at the latest.
+/// A container whose creation waits in a hook until its file `go` is there, after so many tenths of a second and a little more.
 fn held_in_a_hook(lab: &Lab, tenths: u32) -> (crate::support::Bundle<'_>, crate::support::Running) {
     let script = format!(
         "touch {0}/held; for i in $(seq {tenths}); do [ -e {0}/go ] && break; sleep 0.1; done",
