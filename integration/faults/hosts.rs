@@ -349,7 +349,10 @@ fn callers_cgroup_without_room_for_a_process(lab: &Lab) {
 
 fn containers_cgroup_without_room_for_a_process(lab: &Lab) {
     // For init alone, and for what enters beside it but not for the process that is born of that.
-    for (limit, hint) in [(1, "try again"), (2, "takes room for two for a moment")] {
+    for (limit, hint) in [
+        (1, "Resource temporarily unavailable"),
+        (2, "takes room for two for a moment"),
+    ] {
         let bundle = lab
             .bundle()
             .args(&["/bin/sleep", "1000"])
