@@ -85,7 +85,7 @@ impl Conversation<'_> {
                 ends: self.ends,
                 spoken: &Spoken::default(),
                 end: self.request.end,
-                decided: Decided::Plan(self.request.plan),
+                decided: Decided::Plan(self.request.plan, rollback.cgroup.as_ref()),
             };
             starting.wait_until_ready(listener.as_ref())?;
         }

@@ -3,8 +3,7 @@
 use super::Created;
 use super::delete::remove;
 use super::hooks_outside::run_hooks;
-use super::starting::{Decided, Starting, is_not_executed, say_start};
-use super::undo::killed_by_limit;
+use super::starting::{Decided, Starting, say_start};
 use crate::cgroups::Cgroup;
 use crate::cgroups::stats::MemoryEvents;
 use crate::error::{Code, Context, Error, Result};
@@ -35,13 +34,9 @@ impl Created<'_> {
                 ends: &self.ends,
                 spoken: &self.spoken,
                 end,
-                decided: Decided::Plan(self.rollback.plan),
+                decided: Decided::Plan(self.rollback.plan, self.rollback.cgroup.as_ref()),
             };
-            let killed = |error| match killed_by_limit(self.rollback.cgroup.as_ref()) {
-                Some(killed) if is_not_executed(&error) => killed,
-                _ => error,
-            };
-            starting.wait_for_execve(&proc).map_err(killed)
+            starting.wait_for_execve(&proc)
         });
         let poststart = |state: &State| {
             step::begin(Step::RunPoststart)?;

@@ -2,8 +2,7 @@
 
 use super::delete::{ends_in_time, kill_all, remove};
 use super::hooks_outside::{recorded_hooks, run_hooks};
-use super::starting::{Decided, Starting, is_not_executed, say_start};
-use super::undo::killed_by_limit;
+use super::starting::{Decided, Starting, say_start};
 use crate::error::{Code, Context, Error, Result};
 use crate::hooks::{Kind, Output, Spoken};
 use crate::notify::Proxy;
@@ -54,7 +53,7 @@ pub(crate) fn start(dir: Dir) -> Result<()> {
         ends: &ends,
         spoken: &spoken,
         end: None,
-        decided: Decided::Record(&dir),
+        decided: Decided::Record(&dir, &state),
     };
     let started = starting.wait_for_execve(&proc);
     step::begin(Step::ForgetFifos)?;
@@ -64,11 +63,7 @@ pub(crate) fn start(dir: Dir) -> Result<()> {
         if !ends_in_time(&pidfd).context(Code::Signal, "wait for init of", &dir.id)? {
             log::warn!("init of container {} does not end", dir.id);
         }
-        let cgroup = state.open_cgroup().ok().flatten();
-        return Err(match killed_by_limit(cgroup.as_ref()) {
-            Some(killed) if is_not_executed(&error) => killed,
-            _ => error,
-        });
+        return Err(error);
     }
     if !dir.is_there() {
         // Somebody was faster to delete it by force.

@@ -5,7 +5,9 @@
 
 use super::hooks_outside::recorded_hooks;
 use super::interruption::Interruption;
+use super::undo::killed_by_limit;
 use crate::binary::landing::{Tells, Told};
+use crate::cgroups::Cgroup;
 use crate::defence::{Defence, without};
 use crate::error::{Code, Error, Result};
 use crate::foreground::EndSignals;
@@ -13,7 +15,7 @@ use crate::hooks::{self, Spoken, Tail};
 use crate::plan::Plan;
 use crate::procfs::ProcFs;
 use crate::seccomp::listener::Listener;
-use crate::state::Dir;
+use crate::state::{Dir, State};
 use crate::sync::hearing::Hearing;
 use crate::sync::pipes::{Ends, Heard};
 use crate::sys::pidfd::pidfd_send_signal;
@@ -30,10 +32,10 @@ pub(super) const LOOK: Duration = Duration::from_millis(1);
 /// Where the words for a failure come from.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Decided<'a> {
-    /// `run`: the plan.
-    Plan(&'a Plan),
-    /// `start`: the config that the record keeps.
-    Record(&'a Dir),
+    /// `run`: the plan, and the cgroup that was made by it.
+    Plan(&'a Plan, Option<&'a Cgroup>),
+    /// `start`: the config that the record keeps, and what it says of the container.
+    Record(&'a Dir, &'a State),
 }
 
 /// The one word that starts a container: init executes its program, or its startContainer hooks first. Said before
@@ -176,7 +178,7 @@ impl Starting<'_> {
                 Err(self.explain(told, &known.said.line()))
             }
             // Its words are lost where the container fills the pipe.
-            None if proc.has_executed(self.init) == Some(false) => Err(not_executed()),
+            None if proc.has_executed(self.init) == Some(false) => Err(self.not_executed()),
             _ => Ok(()),
         }
     }
@@ -211,10 +213,27 @@ impl Starting<'_> {
         Ok(fds.first().and_then(PollFd::any) == Some(true))
     }
 
+    /// Init has ended on its way to the program, and nothing is known of the reason but what the cgroup counts.
+    fn not_executed(&self) -> Error {
+        let killed = match self.decided {
+            Decided::Plan(_, cgroup) => killed_by_limit(cgroup),
+            Decided::Record(_, state) => {
+                let cgroup = state.open_cgroup().ok().flatten();
+                killed_by_limit(cgroup.as_ref())
+            }
+        };
+        killed.unwrap_or_else(|| {
+            Error::new(
+                Code::Process,
+                "init ended before it had executed its program",
+            )
+        })
+    }
+
     fn hooks(&self) -> Result<hooks::Plan> {
         match self.decided {
-            Decided::Plan(plan) => Ok(plan.hooks.clone()),
-            Decided::Record(dir) => recorded_hooks(dir),
+            Decided::Plan(plan, _) => Ok(plan.hooks.clone()),
+            Decided::Record(dir, _) => recorded_hooks(dir),
         }
     }
 
@@ -224,8 +243,8 @@ impl Starting<'_> {
             Err(error) => return error,
             Ok(Some(error)) => return error,
             Ok(None) => match self.decided {
-                Decided::Plan(plan) => plan.process.explain(told),
-                Decided::Record(dir) => match recorded_process(dir) {
+                Decided::Plan(plan, _) => plan.process.explain(told),
+                Decided::Record(dir, _) => match recorded_process(dir) {
                     Ok(process) => process.explain(told),
                     Err(error) => return error,
                 },
@@ -233,17 +252,6 @@ impl Starting<'_> {
         };
         explained.unwrap_or_else(|| Error::new(Code::Sync, format!("init said {told:?}")))
     }
-}
-
-const NOT_EXECUTED: &str = "init ended before it had executed its program";
-
-fn not_executed() -> Error {
-    Error::new(Code::Process, NOT_EXECUTED)
-}
-
-/// Whether init has ended so, which may have a reason outside.
-pub(super) fn is_not_executed(error: &Error) -> bool {
-    error.code == Code::Process && error.detail == NOT_EXECUTED
 }
 
 fn died() -> Error {
